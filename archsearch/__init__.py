@@ -1,0 +1,3 @@
+"""Neural architecture ablation and search over MetaNeXt networks."""
+
+__version__ = "0.1.0"

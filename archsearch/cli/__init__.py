@@ -1,0 +1,68 @@
+"""The command line: a verb a file. Nothing heavy is imported before a verb runs."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from archsearch import __version__
+from archsearch.cli import pareto, report, spaces, study
+from archsearch.errors import ArchsearchError, OptionError, unknown
+
+VERBS = (study, spaces, pareto, report)
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse whose complaints are one line with the nearest right name."""
+
+    def error(self, message: str) -> NoReturn:
+        """One line, raised for ``main`` to print."""
+        raise OptionError(f"{message}; see {self.prog} --help")
+
+
+def build_parser() -> tuple[Parser, dict[str, Parser]]:
+    """The parser, and the one of each verb."""
+    parser = Parser(prog="archsearch", description="Ablation and search over MetaNeXt networks.", allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=f"archsearch {__version__}")
+    parser.add_argument("--debug", action="store_true", help="show a traceback where something fails")
+    group = parser.add_subparsers(title="verbs", metavar="VERB", dest="verb", required=True)
+    verbs = {}
+    for verb in VERBS:
+        name = verb.__name__.rpartition(".")[2]
+        summary = (verb.__doc__ or "").strip().splitlines()[0]
+        verbs[name] = group.add_parser(name, help=summary, description=summary, allow_abbrev=False)
+        verb.add_arguments(verbs[name])
+        verbs[name].set_defaults(run=verb.run)
+    return parser, verbs
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command line; returns the exit code."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in argv
+    try:
+        return _run([word for word in argv if word != "--debug"])
+    except ArchsearchError as error:
+        if debug:
+            raise
+        print(f"archsearch: error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("archsearch: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of a pipe has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _run(argv: list[str]) -> int:
+    parser, verbs = build_parser()
+    if argv and not argv[0].startswith("-") and argv[0] not in verbs:
+        raise OptionError(unknown("verb", argv[0], verbs))
+    args, extra = parser.parse_known_args(argv)
+    if extra:
+        options = [word for word in verbs[args.verb]._option_string_actions if word.startswith("--")]
+        raise OptionError(unknown(f"option of {args.verb}", extra[0], options))
+    code: int = args.run(args)
+    return code

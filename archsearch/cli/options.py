@@ -1,0 +1,84 @@
+"""Options that several verbs share, and types that complain in one line."""
+
+import argparse
+from typing import Any
+
+from archsearch.errors import OptionError
+
+STORAGE = "sqlite:///runs/archsearch.db"
+
+
+def add_storage(parser: argparse.ArgumentParser) -> None:
+    """``--storage``."""
+    parser.add_argument(
+        "--storage", default=STORAGE, metavar="URL", help="Optuna storage, or the path of an SQLite file (%(default)s)"
+    )
+
+
+def add_format(parser: argparse.ArgumentParser) -> None:
+    """``-f/--format``."""
+    parser.add_argument("-f", "--format", choices=("table", "csv", "json", "markdown"), default="table")
+
+
+def add_verbosity(parser: argparse.ArgumentParser) -> None:
+    """``-v`` and ``-q``."""
+    parser.add_argument("-q", "--quiet", action="store_true", help="no progress")
+    parser.add_argument("-v", "--verbose", action="store_true", help="a line per epoch as well")
+
+
+def positive_int(text: str) -> int:
+    """An integer of at least 1."""
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
+
+
+def natural(text: str) -> int:
+    """An integer of at least 0."""
+    if not text.isascii() or not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 0")
+    return int(text)
+
+
+def seconds(text: str) -> float:
+    """A number of seconds greater than 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
+    return value
+
+
+def assignments(words: list[str], recipes: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+    """``RECIPE.FIELD=VALUE`` words, by recipe.
+
+    Raises:
+        OptionError: a word has another form or names another recipe.
+
+    >>> assignments(["proxy.epochs=5", "proxy.width=1/4"], ("proxy", "bench"))
+    {'proxy': {'epochs': 5, 'width': 0.25}, 'bench': {}}
+    """
+    changes: dict[str, dict[str, Any]] = {recipe: {} for recipe in recipes}
+    for word in words:
+        target, equals, value = word.partition("=")
+        recipe, dot, name = target.partition(".")
+        if not (equals and dot and name) or recipe not in changes:
+            forms = " or ".join(f"{recipe}.FIELD=VALUE" for recipe in recipes)
+            raise OptionError(f"--set {word}: write {forms}")
+        changes[recipe][name] = _value(value)
+    return changes
+
+
+def _value(text: str) -> Any:
+    """A number, fraction, truth value or word, as YAML reads it."""
+    import yaml
+
+    from archsearch.yamlfile import number
+
+    try:
+        value = number(yaml.safe_load(text))
+        return float(value) if isinstance(value, str) and "e" in value else value  # 1e-3 is a word in YAML
+    except (yaml.YAMLError, ValueError):
+        return text

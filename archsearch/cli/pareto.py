@@ -1,0 +1,30 @@
+"""Print the front of a study, or all its trials."""
+
+import argparse
+import sys
+
+from archsearch.cli.options import add_format, add_storage
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the verb."""
+    parser.add_argument("study", metavar="STUDY", help="name of a study in the storage")
+    parser.add_argument("--all", action="store_true", help="all trials, not only the front")
+    add_format(parser)
+    add_storage(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Writes the table to stdout."""
+    from archsearch.report.frame import front_rows, trials_frame
+    from archsearch.report.tables import FORMATS
+    from archsearch.search.records import trials_of
+    from archsearch.search.storage import open_storage
+    from archsearch.search.study import load, objectives_of
+
+    record = load(args.study, open_storage(args.storage, create=False))
+    objectives = objectives_of(record)
+    frame = trials_frame(trials_of(record), objectives)
+    rows = frame if args.all else front_rows(frame, objectives)
+    sys.stdout.write(FORMATS[args.format](rows, objectives) + "\n")
+    return 0

@@ -1,0 +1,173 @@
+"""What a study shows while it runs, on stderr: a live display on a terminal, lines elsewhere."""
+
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.markup import escape
+from rich.progress import track as rich_track
+from rich.text import Text
+
+from archsearch.report.frame import front_rows, trials_frame
+from archsearch.report.tables import shown
+from archsearch.search.study import Candidate, Search
+from archsearch.trial import Epoch, Trial
+
+#: Members of the front that the display has room for.
+FRONT_LINES = 8
+
+
+def track(items: Iterable[Any], length: int, what: str) -> Iterable[Any]:
+    """A progress bar on stderr around an iterable."""
+    return rich_track(items, description=what, total=length, console=Console(stderr=True), transient=True)
+
+
+class Silent:
+    """Tells nobody."""
+
+    def started(self, candidate: Candidate) -> None:
+        """A candidate is about to be evaluated."""
+
+    def epoch(self, epoch: Epoch) -> None:
+        """It has been trained for one more epoch."""
+
+    def ended(self, trial: Trial) -> None:
+        """It has been recorded."""
+
+
+class Lines(Silent):
+    """A line per trial (and per epoch, if asked), for logs and pipes."""
+
+    def __init__(self, search: Search, n_trials: int, verbose: bool, console: Console) -> None:
+        self.search, self.n_trials, self.verbose, self.console = search, n_trials, verbose, console
+        self.start, self.before = time.monotonic(), len(search.trials)
+
+    def say(self, text: str) -> None:
+        """One line on stderr."""
+        self.console.print(Text(text), soft_wrap=True)
+
+    def started(self, candidate: Candidate) -> None:
+        """Says when a lost trial is run again."""
+        if candidate.rerun_of is not None:
+            self.say(f"trial {candidate.number} runs trial {candidate.rerun_of} again, whose process had ended")
+
+    def epoch(self, epoch: Epoch) -> None:
+        """A line per epoch, where asked for."""
+        if self.verbose:
+            self.say(f"  epoch {epoch.epoch}: loss {epoch.train_loss:.4f}, top-1 {epoch.accuracy:.2%}")
+
+    def ended(self, trial: Trial) -> None:
+        """A line per trial: scores or error, what it is, time left."""
+        self.say(f"[{len(self.search.trials)}/{self.n_trials}] {self.outcome(trial)}{self.time_left()}")
+
+    def outcome(self, trial: Trial) -> str:
+        """The scores of a trial, or why it failed, and its parameters."""
+        what = ", ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in trial.params.values())
+        if trial.evaluation.error:
+            return f"trial {trial.number} failed: {trial.evaluation.error} ({what})"
+        scores = (
+            f"{o.label} {trial.evaluation.scores[o.name] * o.scale:.{o.precision}f}"
+            for o in self.search.study.objectives
+        )
+        return f"trial {trial.number}: {', '.join(scores)} ({what})"
+
+    def time_left(self) -> str:
+        """From the mean of this run's trials."""
+        done = len(self.search.trials) - self.before
+        left = max(0, self.n_trials - len(self.search.trials))
+        if not done or not left:
+            return ""
+        minutes, rest = divmod(round((time.monotonic() - self.start) / done * left), 60)
+        return f", {minutes}:{rest:02d} left"
+
+
+class Display(Lines):
+    """The same on a terminal: progress, the running trial and the front so far, redrawn in place."""
+
+    def __init__(self, search: Search, n_trials: int, verbose: bool, console: Console) -> None:
+        super().__init__(search, n_trials, verbose, console)
+        self.running = ""
+        self.front = Text("")
+        self.live = Live(console=console, get_renderable=self.render, refresh_per_second=4, transient=True)
+        if search.trials:
+            self._update_front()
+
+    def started(self, candidate: Candidate) -> None:
+        """Shows the candidate."""
+        super().started(candidate)
+        what = ", ".join(f"{k} {v}" for k, v in candidate.params.items())
+        self.running = f"trial {candidate.number}: {what}"
+        self.progress = ""
+
+    def epoch(self, epoch: Epoch) -> None:
+        """Shows how far the training is."""
+        super().epoch(epoch)
+        self.progress = f", epoch {epoch.epoch}: top-1 {epoch.accuracy:.1%}"
+
+    def ended(self, trial: Trial) -> None:
+        """Shows the new front; a failure stays on the screen as a line."""
+        self.running = ""
+        if trial.evaluation.error:
+            self.say(self.outcome(trial))
+        self._update_front()
+
+    def _update_front(self) -> None:
+        objectives = self.search.study.objectives
+        rows = front_rows(trials_frame(self.search.trials, objectives), objectives)
+        table = shown(rows.head(FRONT_LINES), objectives)
+        lines = [f"front: {len(rows)} of {len(self.search.trials)} trials"]
+        for _, row in table.iterrows():
+            scores = ", ".join(f"{label} {row[label]}" for label in table.columns[1:-1])
+            lines.append(f"  {row['trial']:>4}  {scores}  {row['architecture']}")
+        if len(rows) > FRONT_LINES:
+            lines.append(f"  and {len(rows) - FRONT_LINES} more")
+        self.front = Text("\n".join(lines), no_wrap=True, overflow="ellipsis")
+
+    def render(self) -> Group:
+        """The picture as it is now."""
+        done, width = len(self.search.trials), 30
+        filled = round(width * min(1.0, done / self.n_trials))
+        bar = "[green]" + "━" * filled + "[/][dim]" + "━" * (width - filled) + "[/]"
+        head = Text.from_markup(f"{bar} {done}/{self.n_trials} trials{self.time_left()}")
+        running = Text.from_markup(f"[cyan]{escape(self.running)}[/]{getattr(self, 'progress', '')}")
+        running.no_wrap, running.overflow = True, "ellipsis"
+        return Group(head, running, self.front)
+
+
+@contextmanager
+def display(search: Search, n_trials: int, *, quiet: bool, verbose: bool) -> Iterator[Silent]:
+    """The display that fits: none, lines, or live on a terminal. Says first what is continued."""
+    console = Console(stderr=True, highlight=False)
+    if quiet:
+        yield Silent()
+        return
+    live = console.is_terminal
+    watch: Lines = (Display if live else Lines)(search, n_trials, verbose, console)
+    for line in _opening(search, n_trials):
+        watch.say(line)
+    if isinstance(watch, Display):
+        with watch.live:
+            yield watch
+    else:
+        yield watch
+    for line in _closing(search, n_trials):
+        watch.say(line)
+
+
+def _opening(search: Search, n_trials: int) -> Iterator[str]:
+    done = len(search.trials)
+    if done:
+        more = f"{n_trials - done} to go" if done < n_trials else "nothing left to do"
+        yield f"study {search.study.name} goes on: {done} trials done, {more}"
+    for number in search.reruns:
+        yield f"trial {number} was lost with its process and will run again"
+
+
+def _closing(search: Search, n_trials: int) -> Iterator[str]:
+    if search.duplicates:
+        yield f"{search.duplicates} draws repeated a known architecture; its scores were reused"
+    if len(search.trials) < n_trials:
+        yield f"stopped at {len(search.trials)} of {n_trials} trials"

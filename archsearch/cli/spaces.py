@@ -1,0 +1,47 @@
+"""List the search spaces, or show one: its axes and how many architectures it holds."""
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from archsearch.errors import SpaceError
+
+if TYPE_CHECKING:
+    from archsearch.space import Space
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the verb."""
+    parser.add_argument("space", nargs="*", metavar="SPACE", help="names or YAML files (default: all that are shipped)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints each space; a broken one among the shipped is an error as well."""
+    from archsearch.shipped import shipped
+    from archsearch.space import load_space
+
+    folder = shipped("search_spaces")
+    names = args.space or sorted(path.stem for path in folder.glob("*.yaml"))
+    if not names:
+        raise SpaceError(f"{folder} holds no search space")
+    sys.stdout.write("\n".join(_describe(load_space(name, folder)) for name in names))
+    return 0
+
+
+def _describe(space: "Space") -> str:
+    distinct = space.distinct()
+    size = f"{distinct:,} distinct architectures" if distinct is not None else f"{space.points():,} points"
+    lines = [f"{space.name}: {size}"]
+    if space.description:
+        lines.append(f"  {space.description}")
+    width = max(len(axis.name) for axis in space.axes)
+    for axis in space.axes:
+        when = "".join(f"  (when {k} is {' or '.join(map(str, v))})" for k, v in axis.when.items())
+        values = ", ".join(f"{v:g}" if isinstance(v, float) else str(v) for v in axis.values)
+        lines.append(f"  {axis.name:<{width}}  {values}{when}")
+    if space.proxy:
+        lines.append(
+            "  proxy: "
+            + ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in space.proxy.items())
+        )
+    return "\n".join(lines) + "\n"

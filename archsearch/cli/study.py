@@ -1,0 +1,168 @@
+"""Search a space: draw candidates, count, time and train them, show the front."""
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from archsearch.cli.options import (
+    add_format,
+    add_storage,
+    add_verbosity,
+    assignments,
+    natural,
+    positive_int,
+    seconds,
+)
+from archsearch.errors import ArchsearchError, OptionError, unknown
+
+if TYPE_CHECKING:
+    import torch
+
+    from archsearch.data import ImageData
+    from archsearch.recipes import Bench, Proxy
+    from archsearch.search.study import Study
+    from archsearch.space import Space
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the verb."""
+    add = parser.add_argument
+    add("--space", required=True, metavar="NAME|FILE", help="search space: a name (see `spaces`) or a YAML file")
+    add("--objective", default="pareto", metavar="LIST", help="pareto, or objectives separated by commas (%(default)s)")
+    add(
+        "--dataset",
+        default="drawn",
+        metavar="NAME",
+        help="drawn, folder, cifar10, cifar100, fashion_mnist (%(default)s)",
+    )
+    add("--data-root", type=Path, metavar="DIR", help="folder with train/ and val/ or test/; or where to download to")
+    add("--n-trials", "--trials", type=positive_int, default=24, metavar="N", help="the study's total (%(default)s)")
+    add("--timeout", type=seconds, metavar="SECONDS", help="start no further trial after this long")
+    add("--seed", type=natural, default=0, metavar="N", help="of sampler and training (%(default)s)")
+    add("--sampler", default="nsga2", metavar="NAME", help="nsga2 or random (%(default)s)")
+    add("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps (%(default)s)")
+    add("--proxy", metavar="NAME", help="recipe of the proxy: smoke, cpu, gpu (default: by device)")
+    add("--bench", metavar="NAME", help="recipe of the timing: smoke, cpu, gpu (default: by device)")
+    add("--epochs", type=positive_int, metavar="N", help="short for --set proxy.epochs=N")
+    add("--set", nargs="+", action="extend", default=[], metavar="RECIPE.FIELD=VALUE", help="change a recipe's field")
+    add("--study-name", metavar="NAME", help="default: space, objectives and data set")
+    add("--page", type=Path, metavar="FILE", help="the HTML page (default: beside the storage)")
+    add_storage(parser)
+    add_format(parser)
+    add_verbosity(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs or continues the study; prints the front and writes the page.
+
+    Everything that the user may have got wrong is checked before anything is written.
+    """
+    from archsearch.objectives import parse_objectives
+    from archsearch.search.samplers import SAMPLERS
+    from archsearch.search.storage import check_storage
+    from archsearch.shipped import shipped
+    from archsearch.space import load_space
+
+    objectives = parse_objectives(args.objective)
+    space = load_space(args.space, shipped("search_spaces"))
+    if args.sampler not in SAMPLERS:
+        raise OptionError(unknown("sampler", args.sampler, SAMPLERS))
+    _check_data_options(args)
+    recipes = {kind: _recipes(args, space, kind) for kind in ("cpu", "gpu")}
+    check_storage(args.storage, create=True)
+
+    from archsearch.measure.device import device_name, pick_device
+    from archsearch.search.study import Study
+
+    device = pick_device(args.device)
+    proxy, bench = recipes["cpu" if device.type == "cpu" else "gpu"]
+    data = _load(args, proxy, device)
+    study = Study(
+        name=args.study_name or "-".join((space.name, args.objective.replace(",", "-"), data.name)),
+        space=space,
+        objectives=objectives,
+        proxy=proxy,
+        bench=bench,
+        data={"name": data.name, "fingerprint": data.fingerprint},
+        device=device_name(device),
+        sampler=args.sampler,
+        seed=args.seed,
+        population=max(8, min(50, args.n_trials // 4)),
+    )
+    return _search(args, study, data, device)
+
+
+def _check_data_options(args: argparse.Namespace) -> None:
+    from archsearch.recipes import DATASETS
+
+    if args.dataset not in DATASETS:
+        raise OptionError(unknown("dataset", args.dataset, DATASETS))
+    if args.dataset == "folder" and args.data_root is None:
+        raise OptionError("--dataset folder needs --data-root DIR, a folder with train/ and val/ or test/")
+
+
+def _recipes(args: argparse.Namespace, space: "Space", kind: str) -> tuple["Proxy", "Bench"]:
+    """The recipes for a kind of device: by name, then the space's changes, then the command line's."""
+    from archsearch.recipes import BENCHES, PROXIES, override
+
+    names = {"proxy": args.proxy or kind, "bench": args.bench or kind}
+    for option, table in (("proxy", PROXIES), ("bench", BENCHES)):
+        if names[option] not in table:
+            raise OptionError(unknown(option, names[option], table))
+    changes = assignments(args.set, ("proxy", "bench"))
+    if args.epochs is not None:
+        changes["proxy"]["epochs"] = args.epochs
+    proxy = override(PROXIES[names["proxy"]], {**(space.proxy if args.proxy is None else {}), **changes["proxy"]})
+    space.check_proxy(proxy)
+    return proxy, override(BENCHES[names["bench"]], changes["bench"])
+
+
+def _load(args: argparse.Namespace, proxy: "Proxy", device: "torch.device") -> "ImageData":
+    from archsearch.cli.progress import track
+    from archsearch.data import load, reduce
+
+    data = load(args.dataset, args.data_root, proxy.img_size, None if args.quiet else track)
+    return reduce(data, proxy).to(device)
+
+
+def _search(args: argparse.Namespace, study: "Study", data: "ImageData", device: "torch.device") -> int:
+    from archsearch.cli import report
+    from archsearch.cli.progress import display
+    from archsearch.evaluate import Task, evaluate
+    from archsearch.measure.device import environment
+    from archsearch.report.frame import front_rows, trials_frame
+    from archsearch.report.tables import FORMATS
+    from archsearch.search.engine import run as run_search
+    from archsearch.search.engine import sole_owner
+    from archsearch.search.storage import open_storage
+    from archsearch.search.study import Search, create_or_resume
+
+    page = args.page or report.page_path(study.name, args.storage)
+    task = Task(study.objectives, study.proxy, study.bench, data, device)
+    storage = open_storage(args.storage, create=True)
+    with sole_owner(study.name, page.parent):
+        record = create_or_resume(study, storage)
+        search = Search(study, record)
+        try:
+            with display(search, args.n_trials, quiet=args.quiet, verbose=args.verbose) as watch:
+                run_search(
+                    search,
+                    args.n_trials,
+                    lambda arch, seed, on_epoch: evaluate(arch, task, seed, on_epoch),
+                    lambda: environment(device),
+                    watch,
+                    args.timeout,
+                )
+        finally:
+            if search.trials:
+                report.write(page, record, search.trials, shlex.join(["python", "cli.py", *sys.argv[1:]]))
+    frame = trials_frame(search.trials, study.objectives)
+    sys.stdout.write(FORMATS[args.format](front_rows(frame, study.objectives), study.objectives) + "\n")
+    sys.stdout.flush()
+    if not args.quiet:
+        print(f"study {study.name}: {len(frame)} trials in {args.storage}\npage: {page}", file=sys.stderr)
+    if len(frame) and not (frame["state"] == "complete").any():
+        raise ArchsearchError(f"all {len(frame)} trials failed; the last one: {frame['error'].iloc[-1]}")
+    return 0

@@ -1,0 +1,53 @@
+"""Data sets in memory: ``load`` by name, ``reduce`` to what a proxy uses."""
+
+import dataclasses
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from archsearch.data.drawn import load_drawn
+from archsearch.data.folder import Track, load_folder
+from archsearch.data.hub import HUB, load_hub
+from archsearch.data.images import ImageData, Split, resize, stratified
+from archsearch.errors import DataError, unknown
+from archsearch.recipes import DATASETS, Proxy
+
+__all__ = ["ImageData", "Split", "load", "reduce"]
+
+
+def _untracked(items: Iterable[Any], length: int, what: str) -> Iterable[Any]:
+    return items
+
+
+def load(name: str, root: Path | None, img_size: int, track: Track | None = None) -> ImageData:
+    """A data set by name, on the CPU, at ``img_size`` pixels a side.
+
+    Args:
+        name: one of ``DATASETS``.
+        root: the folder to read (``folder``), or to download into (the others; None for the cache).
+        img_size: side of the images, in pixels.
+        track: shows the progress of decoding a folder; None for no display.
+
+    Raises:
+        DataError: the name is unknown, or the data cannot be had.
+    """
+    if name == "folder":
+        if root is None:
+            raise DataError("--dataset folder needs --data-root DIR, a folder with train/ and val/ or test/")
+        return load_folder(root, img_size, track or _untracked)
+    if name == "drawn":
+        return resize(load_drawn(), img_size)
+    if name in HUB:
+        return resize(load_hub(name, root), img_size)
+    raise DataError(unknown("dataset", name, DATASETS))
+
+
+def reduce(data: ImageData, proxy: Proxy) -> ImageData:
+    """The samples that a proxy trains on and is compared by: the same for every candidate."""
+    counts = {"train": proxy.train_samples, "val": proxy.val_samples}
+    kept = {
+        name: split.take(stratified(split.labels, count, seed=0))
+        for name, count in counts.items()
+        if 0 < count < len(split := getattr(data, name))
+    }
+    return dataclasses.replace(data, **kept)

@@ -1,0 +1,88 @@
+"""The drawn data set: images made for asking what a token mixer mixes.
+
+Every image is noise that carries a fine texture, which a few neighbouring pixels show, and
+long, faint, gently bent lines. A class is a pair (texture, side the lines bend to). Any short
+piece of a line looks much the same whichever side it bends to; pixels far apart give it away.
+So accuracy needs both local and far mixing, and since contrast and curvature differ from image
+to image, it comes in degrees. Nothing is downloaded, and a seed fixes every pixel.
+"""
+
+import numpy as np
+import torch
+
+from archsearch.data.images import ImageData, Split
+
+TEXTURES = ("checks", "diamonds")
+BENDS = ("up", "right", "down", "left")
+CLASSES = tuple(f"{texture}/{bend}" for texture in TEXTURES for bend in BENDS)
+
+#: Pixels a side.
+SIZE = 32
+COUNTS = {"train": 4096, "val": 2048, "test": 2048}
+
+#: Standard deviation of the noise and amplitude of texture and lines, in grey levels of 255.
+NOISE, TEXTURE, LINE = 40.0, 30.0, 50.0
+#: The faintest lines have this share of the amplitude.
+FAINTEST = 0.2
+LINES = 3
+#: Least and greatest radius of curvature, in pixels: over half the image a line strays 1 to 2 pixels.
+RADIUS = (16.0, 40.0)
+#: Lines run neither along rows and columns nor along diagonals, which a kernel's shape could favour.
+TURN, TILT = np.pi / 8, 0.15
+
+
+def load_drawn(seed: int = 0) -> ImageData:
+    """The drawn data set: 8 balanced classes of 32 x 32 RGB images.
+
+    A mirrored image bends to another side, so ``flip`` is off.
+    """
+    rngs = np.random.default_rng(seed).spawn(len(COUNTS))
+    splits = {name: _draw(count, rng) for (name, count), rng in zip(COUNTS.items(), rngs, strict=True)}
+    return ImageData(name="drawn", classes=CLASSES, flip=False, fingerprint=f"drawn-1-{seed}", **splits)
+
+
+def _draw(count: int, rng: np.random.Generator) -> Split:
+    labels = rng.permutation(np.arange(count) % len(CLASSES))
+    textures = TEXTURE * _textures(labels // len(BENDS), rng)[:, None]
+    contrast = _uniform(rng, (FAINTEST, 1), count)[:, None]
+    lines = LINE * contrast * _lines(labels % len(BENDS), rng)[:, None]
+    tint = rng.uniform(0.6, 1.4, (count, 3, 1, 1)).astype(np.float32)
+    noise = NOISE * rng.standard_normal((count, 3, SIZE, SIZE), dtype=np.float32)
+    pixels = np.clip(np.rint(128 + textures * tint + lines + noise), 0, 255).astype(np.uint8)
+    return Split(torch.from_numpy(pixels), torch.from_numpy(labels))
+
+
+def _uniform(rng: np.random.Generator, bounds: tuple[float, float], count: int) -> np.ndarray:
+    """One float32 per image, of shape (N, 1, 1)."""
+    return rng.uniform(*bounds, (count, 1, 1)).astype(np.float32)
+
+
+def _textures(kind: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Checks, or the same turned by 45 degrees, in [-1, 1], (N, S, S).
+
+    Args:
+        kind: (N,) index into ``TEXTURES``.
+        rng: of periods and phases.
+    """
+    y, x = np.mgrid[0:SIZE, 0:SIZE].astype(np.float32)
+    turn = (kind * np.pi / 4).astype(np.float32)[:, None, None]
+    u, v = np.cos(turn) * x + np.sin(turn) * y, np.cos(turn) * y - np.sin(turn) * x
+    wave = 2 * np.float32(np.pi) / _uniform(rng, (4, 6), len(kind))
+    shift_u, shift_v = (_uniform(rng, (0, 2 * np.pi), len(kind)) for _ in range(2))
+    return np.sin(wave * u + shift_u) * np.sin(wave * v + shift_v)
+
+
+def _lines(bend: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Long, gently bent lines, brightness in [0, 1], (N, S, S).
+
+    Args:
+        bend: (N,) index into ``BENDS``.
+        rng: of offsets, curvatures and tilts.
+    """
+    y, x = np.mgrid[0:SIZE, 0:SIZE].astype(np.float32) - (SIZE - 1) / 2
+    quarter = (bend * np.pi / 2).astype(np.float32)[:, None, None]
+    angle = quarter + np.float32(TURN) + _uniform(rng, (-TILT, TILT), len(bend))
+    along, across = np.cos(angle) * x + np.sin(angle) * y, np.cos(angle) * y - np.sin(angle) * x
+    curve = across + along**2 / (2 * _uniform(rng, RADIUS, len(bend)))
+    offsets = [_uniform(rng, (-6, 14), len(bend)) for _ in range(LINES)]
+    return np.maximum.reduce([np.exp(-0.5 * (curve - offset) ** 2) for offset in offsets])

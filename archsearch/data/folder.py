@@ -1,0 +1,126 @@
+"""Image folders, ``train/<class>/*.jpg`` beside ``val/`` or ``test/``: decoded once, then cached."""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+
+from archsearch.data.images import ImageData, Split, hold_out
+from archsearch.errors import DataError
+
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+#: Share of train/ that is held out to choose by, where the folder brings only one other split.
+HELD_OUT = 0.1
+#: Changes whenever the cache is laid out differently.
+LAYOUT = 1
+
+#: Wraps an iterable of known length to show progress: (iterable, length, what) to the iterable.
+Track = Callable[[Iterable[Any], int, str], Iterable[Any]]
+
+
+def cache_folder() -> Path:
+    """Where decoded and downloaded data is kept: ``$XDG_CACHE_HOME/archsearch``."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "archsearch"
+
+
+def load_folder(root: Path, img_size: int, track: Track) -> ImageData:
+    """Reads an image folder at ``img_size`` pixels a side (shorter side resized, centre cropped).
+
+    With both val/ and test/, val/ chooses and test/ is left alone. With one of them, that one is
+    left alone, and a tenth of train/, class by class, is held out to choose by.
+
+    Raises:
+        DataError: a folder is missing or empty, a class is unknown, or an image is broken.
+    """
+    files = {name: _listing(root / name) for name in ("train", "val", "test") if (root / name).is_dir()}
+    if "train" not in files or len(files) < 2:
+        raise DataError(f"{root} must be a folder with train/ and val/ or test/, each with a folder per class")
+    classes = tuple(sorted({path.parent.name for path in files["train"]}))
+    splits = _cached(root, files, classes, img_size, track)
+    if len(splits) == 2:
+        other = splits.get("val") or splits["test"]
+        train, val = hold_out(splits["train"], max(len(classes), round(len(splits["train"]) * HELD_OUT)))
+        splits = {"train": train, "val": val, "test": other}
+    listing = [(str(p.relative_to(root)), p.stat().st_size) for paths in files.values() for p in paths]
+    return ImageData(name="folder", classes=classes, flip=True, fingerprint=_digest(listing), **splits)
+
+
+def _listing(folder: Path) -> list[Path]:
+    files = sorted(p for p in folder.glob("*/*") if p.suffix.lower() in EXTENSIONS)
+    if not files:
+        raise DataError(f"{folder} holds no images; expected {folder}/<class>/*.jpg (or {', '.join(EXTENSIONS[2:])})")
+    return files
+
+
+def _digest(data: Any) -> str:
+    return hashlib.sha256(json.dumps(data).encode()).hexdigest()[:16]
+
+
+def _cached(
+    root: Path, files: dict[str, list[Path]], classes: tuple[str, ...], img_size: int, track: Track
+) -> dict[str, Split]:
+    stamps = [(str(p), p.stat().st_size, p.stat().st_mtime_ns) for paths in files.values() for p in paths]
+    folder = cache_folder() / "folders" / _digest([LAYOUT, img_size, str(root.resolve()), stamps])
+    try:
+        return {name: _read(folder, name) for name in files}
+    except (OSError, ValueError):
+        shutil.rmtree(folder, ignore_errors=True)  # absent, or cut short
+    labels = {name: [_label(path, classes) for path in paths] for name, paths in files.items()}
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+        for name, paths in files.items():
+            _decode(paths, labels[name], Path(scratch), name, img_size, track)
+        shutil.copytree(scratch, folder, dirs_exist_ok=True)
+    return {name: _read(folder, name) for name in files}
+
+
+def _label(path: Path, classes: tuple[str, ...]) -> int:
+    if path.parent.name not in classes:
+        raise DataError(f"{path.parent} is a class that train/ does not have; add it there or remove it here")
+    return classes.index(path.parent.name)
+
+
+def _decode(paths: list[Path], labels: list[int], folder: Path, name: str, img_size: int, track: Track) -> None:
+    shape = (len(paths), 3, img_size, img_size)
+    images = np.lib.format.open_memmap(folder / f"{name}_images.npy", mode="w+", dtype=np.uint8, shape=shape)
+    with ThreadPoolExecutor() as pool:
+        decoded = pool.map(lambda path: decode_image(path, img_size), paths)
+        for index, pixels in enumerate(track(decoded, len(paths), f"decoding {name}/")):
+            images[index] = pixels
+    images.flush()
+    np.save(folder / f"{name}_labels.npy", np.asarray(labels, dtype=np.int64))
+
+
+def decode_image(path: Path, img_size: int) -> np.ndarray:
+    """One image as (3, S, S) uint8: shorter side resized to S, centre cropped.
+
+    Raises:
+        DataError: the file is no readable image.
+    """
+    try:
+        with Image.open(path) as image:
+            image.draft("RGB", (img_size, img_size))
+            picture = image.convert("RGB")
+    except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
+        raise DataError(f"{path} is broken or no image ({error}); repair or remove it") from None
+    scale = img_size / min(picture.size)
+    if scale != 1:
+        width, height = (max(img_size, round(side * scale)) for side in picture.size)
+        picture = picture.resize((width, height), Image.Resampling.BICUBIC)
+    left, top = (picture.width - img_size) // 2, (picture.height - img_size) // 2
+    return np.asarray(picture.crop((left, top, left + img_size, top + img_size))).transpose(2, 0, 1)
+
+
+def _read(folder: Path, name: str) -> Split:
+    arrays = (np.load(folder / f"{name}_{part}.npy", mmap_mode="c") for part in ("images", "labels"))
+    images, labels = (torch.from_numpy(array) for array in arrays)
+    return Split(images, labels)

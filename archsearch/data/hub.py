@@ -1,0 +1,48 @@
+"""Data sets that torchvision downloads: CIFAR-10, CIFAR-100, Fashion-MNIST."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from archsearch.data.folder import cache_folder
+from archsearch.data.images import ImageData, Split, hold_out
+from archsearch.errors import DataError
+
+#: Name here, class in ``torchvision.datasets``.
+HUB = {"cifar10": "CIFAR10", "cifar100": "CIFAR100", "fashion_mnist": "FashionMNIST"}
+#: Share of the training split that is held out to choose by.
+HELD_OUT = 0.1
+
+
+def load_hub(name: str, root: Path | None) -> ImageData:
+    """A torchvision data set at its own resolution; downloaded once, then read from ``root``.
+
+    Args:
+        name: a key of ``HUB``.
+        root: where its files are or go; None for the cache folder.
+
+    Raises:
+        DataError: the files are not there and cannot be downloaded.
+    """
+    from torchvision import datasets  # slow to import, and only needed here
+
+    folder = root or cache_folder() / name
+    try:
+        parts = [getattr(datasets, HUB[name])(folder, train=train, download=True) for train in (True, False)]
+    except (OSError, RuntimeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataError(
+            f"cannot get {name}: {reason}; go online once, put its files into {folder}, "
+            "or use --dataset drawn or --dataset folder --data-root DIR"
+        ) from None
+    whole, test = (_split(part) for part in parts)
+    train, val = hold_out(whole, round(len(whole) * HELD_OUT))
+    return ImageData(name, train, val, test, tuple(parts[0].classes), flip=True, fingerprint=f"{name}-{len(whole)}")
+
+
+def _split(part: Any) -> Split:
+    """Torchvision's (N, H, W, 3) or grey (N, H, W) as (N, 3, H, W)."""
+    pixels, labels = torch.as_tensor(part.data), torch.as_tensor(part.targets)
+    images = pixels.permute(0, 3, 1, 2) if pixels.ndim == 4 else pixels[:, None].expand(-1, 3, -1, -1)
+    return Split(images.contiguous(), labels)

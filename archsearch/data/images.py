@@ -1,0 +1,111 @@
+"""Image data sets as uint8 tensors in memory."""
+
+import dataclasses
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Images (N, 3, S, S) as uint8 and their labels (N,) as int64."""
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, index: Tensor) -> "Split":
+        """The samples at ``index`` (M,)."""
+        return Split(self.images[index], self.labels[index])
+
+    def to(self, device: torch.device) -> "Split":
+        """The same samples on a device."""
+        return Split(self.images.to(device), self.labels.to(device))
+
+
+@dataclass(frozen=True, eq=False)
+class ImageData:
+    """A data set: three splits, names, and which augmentation keeps its labels true.
+
+    Attributes:
+        name: as recorded with every trial.
+        train: what candidates are trained on.
+        val: what candidates are compared by; never trained on.
+        test: untouched by a search, for the final word on what it found.
+        classes: class names, in label order.
+        flip: whether a mirrored image keeps its class.
+        fingerprint: hash that tells two data sets of one name apart.
+    """
+
+    name: str
+    train: Split
+    val: Split
+    test: Split
+    classes: tuple[str, ...]
+    flip: bool
+    fingerprint: str
+
+    @property
+    def img_size(self) -> int:
+        """Side of the square images, in pixels."""
+        return int(self.train.images.shape[-1])
+
+    def to(self, device: torch.device) -> "ImageData":
+        """The same data set on a device."""
+        splits = {name: getattr(self, name).to(device) for name in ("train", "val", "test")}
+        return dataclasses.replace(self, **splits)
+
+
+def stratified(labels: Tensor, count: int, seed: int) -> Tensor:
+    """Indices of about ``count`` samples, every class in its share, in random order.
+
+    Largest remainders go first, so the shares add up to ``count`` exactly.
+
+    Args:
+        labels: (N,) class of each sample.
+        count: how many to draw, at most N.
+        seed: of the drawing.
+
+    >>> labels = torch.tensor([0] * 6 + [1] * 3)
+    >>> sorted(labels[stratified(labels, 3, seed=0)].tolist())
+    [0, 0, 1]
+    """
+    generator = torch.Generator().manual_seed(seed)
+    sizes = torch.bincount(labels).double()
+    exact = sizes * count / len(labels)
+    share = exact.floor().long()
+    order = torch.argsort(share - exact, stable=True)
+    share[order[: count - int(share.sum())]] += 1
+    picked = []
+    for label, take in enumerate(share.tolist()):
+        members = torch.nonzero(labels == label).flatten()
+        picked.append(members[torch.randperm(len(members), generator=generator)[:take]])
+    chosen = torch.cat(picked)
+    return chosen[torch.randperm(len(chosen), generator=generator)]
+
+
+def hold_out(split: Split, count: int, seed: int = 0) -> tuple[Split, Split]:
+    """Splits off ``count`` samples, class by class: (the rest, the held-out part)."""
+    held = stratified(split.labels, count, seed)
+    rest = torch.ones(len(split), dtype=torch.bool)
+    rest[held] = False
+    return split.take(torch.nonzero(rest).flatten()), split.take(held)
+
+
+def resize(data: ImageData, img_size: int) -> ImageData:
+    """The data set at ``img_size`` pixels a side (bilinear, antialiased)."""
+    if data.img_size == img_size:
+        return data
+
+    def resized(split: Split) -> Split:
+        chunks = [
+            F.interpolate(chunk.float(), size=(img_size, img_size), mode="bilinear", antialias=True)
+            for chunk in split.images.split(1024)
+        ]
+        return Split(torch.cat([chunk.round().to(torch.uint8) for chunk in chunks]), split.labels)
+
+    return dataclasses.replace(data, train=resized(data.train), val=resized(data.val), test=resized(data.test))

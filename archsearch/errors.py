@@ -1,0 +1,71 @@
+"""Every error that archsearch raises on purpose, and the exit code it stands for.
+
+    ArchsearchError                 exit 1  something failed while running
+    |-- TrialError                  exit 1  one candidate failed; recorded, the study goes on
+    |   `-- DivergedError           exit 1  its loss is no longer a finite number
+    `-- UserError                   exit 2  the input has to change; the message says how
+        |-- OptionError             exit 2  a command-line option or argument
+        |-- ArchError               exit 2  an architecture that cannot exist
+        |-- SpaceError              exit 2  a search space file
+        |-- DataError               exit 2  a data set that cannot be read
+        `-- StorageError            exit 2  a study storage, or a study inside it
+
+Ctrl-C is exit 130.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class ArchsearchError(Exception):
+    """Root of all errors raised on purpose."""
+
+    exit_code = 1
+
+
+class TrialError(ArchsearchError):
+    """One candidate failed; the study records it and goes on."""
+
+
+class DivergedError(TrialError):
+    """The training loss is no longer a finite number."""
+
+
+class UserError(ArchsearchError):
+    """The user's input has to change."""
+
+    exit_code = 2
+
+
+class OptionError(UserError):
+    """A command-line option or argument."""
+
+
+class ArchError(UserError):
+    """An architecture that cannot exist."""
+
+
+class SpaceError(UserError):
+    """A search space file."""
+
+
+class DataError(UserError):
+    """A data set that cannot be read."""
+
+
+class StorageError(UserError):
+    """A study storage, or a study inside it."""
+
+
+def unknown(what: str, name: object, known: Iterable[str]) -> str:
+    """Message for a name that is not known, with the nearest one and the whole list.
+
+    >>> unknown("mixer", "incepton", ["identity", "inception"])
+    "unknown mixer 'incepton': did you mean 'inception'? (known: identity, inception)"
+    >>> unknown("mixer", "zzz", ["identity"])
+    "unknown mixer 'zzz' (known: identity)"
+    """
+    names = list(known)
+    near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
+    hint = f": did you mean {near[0]!r}?" if near else ""
+    return f"unknown {what} {str(name)!r}{hint} (known: {', '.join(names)})"

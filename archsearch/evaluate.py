@@ -1,0 +1,119 @@
+"""From an ``Arch`` to its scores, cheapest first; nothing that happens to one candidate escapes."""
+
+import dataclasses
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from archsearch.arch import Arch
+from archsearch.data.images import ImageData
+from archsearch.errors import TrialError
+from archsearch.measure.complexity import count
+from archsearch.measure.throughput import infer_step, measure, train_step
+from archsearch.nn import build, init_fan_in
+from archsearch.objectives import Objective, Tier
+from archsearch.recipes import Bench, Proxy
+from archsearch.train import fit
+from archsearch.trial import Epoch, Evaluation
+
+
+@dataclass(frozen=True)
+class Task:
+    """What every candidate of a study is put through.
+
+    Attributes:
+        objectives: the scores that are wanted; parameters and MACs come in any case.
+        proxy: how the stand-in is made and trained.
+        bench: how the target is timed.
+        data: on the device, already reduced to the proxy's samples.
+        device: that trains and is timed.
+    """
+
+    objectives: tuple[Objective, ...]
+    proxy: Proxy
+    bench: Bench
+    data: ImageData
+    device: torch.device
+
+
+@dataclass
+class _Progress:
+    scores: dict[str, float] = field(default_factory=dict)
+    details: dict[str, dict[str, Any]] = field(default_factory=dict)
+    curve: list[Epoch] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def clock(self, phase: str) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[phase] = time.perf_counter() - start
+
+    def ended(self, error: str | None = None, trace: str | None = None) -> Evaluation:
+        return Evaluation(self.scores, self.details, tuple(self.curve), self.seconds, error, trace)
+
+
+def evaluate(arch: Arch, task: Task, seed: int, on_epoch: Callable[[Epoch], None] | None = None) -> Evaluation:
+    """Scores one architecture: counted, then timed, then trained.
+
+    A candidate that diverges, runs out of memory or cannot be built comes back with what was
+    known by then and ``error`` set.
+
+    Args:
+        arch: the target.
+        task: what to do with it.
+        seed: of the proxy's initialisation, data order and augmentation.
+        on_epoch: called after each epoch of training.
+    """
+    progress = _Progress()
+    try:
+        _cost(arch, task, progress)
+        if any(o.tier is Tier.DEAR for o in task.objectives):
+            with progress.clock("train"):
+                _train(arch, task, seed, progress, on_epoch or (lambda epoch: None))
+    except TrialError as error:
+        return progress.ended(str(error))
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        return progress.ended(f"out of memory: {str(error).splitlines()[0] if str(error) else task.device}")
+    except Exception as error:  # whatever it is, it is this candidate's end and not the study's
+        return progress.ended(f"{type(error).__name__}: {error}".splitlines()[0], traceback.format_exc())
+    finally:
+        if task.device.type == "cuda":
+            torch.cuda.empty_cache()
+    return progress.ended()
+
+
+def _cost(arch: Arch, task: Task, progress: _Progress) -> None:
+    """Counts the target and, where a speed is wanted, times it."""
+    with progress.clock("count"):
+        model = build(arch)
+        complexity = count(model, arch.img_size)
+        progress.scores.update(params=complexity.params, macs=complexity.macs)
+    speeds = [o.name for o in task.objectives if o.tier is Tier.CHEAP]
+    if not speeds:
+        return
+    with progress.clock("measure"):
+        for name in speeds:
+            bench = dataclasses.replace(task.bench, batch_size=1) if name == "latency_ms" else task.bench
+            make_step = train_step if name == "train_throughput" else infer_step
+            img_size = bench.img_size or arch.img_size
+            timing = measure(make_step(model, bench, img_size, task.device), bench, img_size, task.device)
+            progress.scores[name] = timing.step_s * 1e3 if name == "latency_ms" else timing.throughput
+            progress.details[name] = dataclasses.asdict(timing)
+
+
+def _train(arch: Arch, task: Task, seed: int, progress: _Progress, on_epoch: Callable[[Epoch], None]) -> None:
+    torch.manual_seed(seed)
+    model = build(task.proxy.shrink(arch, len(task.data.classes)))
+    init_fan_in(model)
+    for epoch in fit(model.to(task.device), task.data, task.proxy, seed):
+        progress.curve.append(epoch)
+        on_epoch(epoch)
+    progress.scores["accuracy"] = progress.curve[-1].accuracy

@@ -1,0 +1,1 @@
+"""What a candidate costs: counted, and measured on the device at hand."""

@@ -1,0 +1,93 @@
+"""The device at hand, and what goes on record about it."""
+
+import os
+import platform
+import subprocess
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from archsearch import __version__
+from archsearch.errors import OptionError
+
+
+def pick_device(name: str) -> torch.device:
+    """The device of a name: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+
+    Raises:
+        OptionError: no such device here; the message lists those there are.
+    """
+    here = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+    if torch.backends.mps.is_available():
+        here.append("mps")
+    if name == "auto":
+        return torch.device(here[1] if len(here) > 1 else "cpu")
+    wanted = "cuda:0" if name == "cuda" else name
+    if wanted not in here:
+        raise OptionError(f"no device {name!r} here (there is: auto, {', '.join(here)})")
+    return torch.device(wanted)
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """What a figure depends on besides the network: machine, versions, state of the source."""
+    facts: dict[str, Any] = {
+        "archsearch": __version__,
+        "commit": git_commit(),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "host": platform.node(),
+        "device": str(device),
+        "device_name": device_name(device),
+    }
+    if device.type == "cuda":
+        facts["cuda"] = torch.version.cuda
+        facts["cudnn"] = torch.backends.cudnn.version()
+    else:
+        facts["threads"] = torch.get_num_threads()
+        facts["load_average"] = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+    return facts
+
+
+def device_name(device: torch.device) -> str:
+    """The maker's name of a device."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return _processor() if device.type == "cpu" else device.type
+
+
+@cache
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0]} ({len(names)} logical cores)" if names else platform.machine()
+
+
+@cache
+def git_commit() -> str | None:
+    """Commit of the checkout that archsearch runs from, with ``+`` where files are changed."""
+    here = Path(__file__).resolve().parent
+    commit = _git(here, "rev-parse", "--short=12", "HEAD")
+    if commit is None or _git(here, "ls-files", "--error-unmatch", "device.py") is None:
+        return None  # installed, not checked out; or inside somebody else's repository
+    return commit + ("+" if _git(here, "status", "--porcelain", "--untracked-files=no") else "")
+
+
+def _git(folder: Path, *words: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", *words],  # noqa: S607 - our own words
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

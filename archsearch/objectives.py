@@ -1,0 +1,79 @@
+"""What a study can optimise: a table of objectives."""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Literal
+
+from archsearch.errors import OptionError, unknown
+
+
+class Tier(IntEnum):
+    """What knowing an objective costs; candidates are scored in this order."""
+
+    FREE = 0  # counted from the architecture
+    CHEAP = 1  # measured in seconds
+    DEAR = 2  # trained
+
+
+@dataclass(frozen=True)
+class Objective:
+    """One quantity to optimise.
+
+    Attributes:
+        name: as given to ``--objective`` and recorded with every trial.
+        direction: ``maximize`` or ``minimize``.
+        unit: of the recorded value.
+        tier: what it costs to know.
+        subject: ``proxy`` or ``target``, the network it speaks of.
+        label: for axes and table heads.
+        scale: the recorded value times this is shown under ``label``.
+        precision: digits after the point when shown.
+    """
+
+    name: str
+    direction: Literal["maximize", "minimize"]
+    unit: str
+    tier: Tier
+    subject: str
+    label: str
+    scale: float = 1.0
+    precision: int = 1
+
+    @property
+    def sign(self) -> int:
+        """1 if less is better, -1 if more is better: value * sign is to be minimised."""
+        return 1 if self.direction == "minimize" else -1
+
+
+OBJECTIVES: dict[str, Objective] = {
+    o.name: o
+    for o in (
+        Objective("accuracy", "maximize", "fraction", Tier.DEAR, "proxy", "proxy top-1 (%)", 100),
+        Objective("macs", "minimize", "multiply-adds per image", Tier.FREE, "target", "target GMACs", 1e-9, 2),
+        Objective("params", "minimize", "parameters", Tier.FREE, "target", "target params (M)", 1e-6),
+        Objective("infer_throughput", "maximize", "images/s", Tier.CHEAP, "target", "target infer (img/s)"),
+        Objective("train_throughput", "maximize", "images/s", Tier.CHEAP, "target", "target train (img/s)"),
+        Objective("latency_ms", "minimize", "ms", Tier.CHEAP, "target", "target latency at batch 1 (ms)"),
+    )
+}
+
+#: Short names for several objectives at once.
+OBJECTIVE_SETS: dict[str, tuple[str, ...]] = {"pareto": ("accuracy", "macs", "infer_throughput")}
+
+
+def parse_objectives(text: str) -> tuple[Objective, ...]:
+    """Objectives from ``pareto`` or a comma-separated list of names.
+
+    Raises:
+        OptionError: a name is unknown or given twice.
+
+    >>> [o.name for o in parse_objectives("pareto")]
+    ['accuracy', 'macs', 'infer_throughput']
+    """
+    names = OBJECTIVE_SETS.get(text) or tuple(part.strip() for part in text.split(","))
+    for name in names:
+        if name not in OBJECTIVES:
+            raise OptionError(unknown("objective", name, [*OBJECTIVE_SETS, *OBJECTIVES]))
+        if names.count(name) > 1:
+            raise OptionError(f"objective {name!r} is given twice; name each once")
+    return tuple(OBJECTIVES[name] for name in names)

@@ -1,0 +1,1 @@
+"""What the user sees: frame, tables, figures, page."""

@@ -1,0 +1,40 @@
+"""Trials as a table: one row per trial."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from archsearch.analysis.fronts import on_front
+from archsearch.objectives import Objective
+from archsearch.trial import Trial
+
+
+def trials_frame(trials: Sequence[Trial], objectives: tuple[Objective, ...]) -> pd.DataFrame:
+    """A frame with the trial's number, state, scores, parameters and place on the front.
+
+    Scores are in the objectives' units. Parameters carry the prefix ``params.``; those that an
+    architecture does not have are missing.
+    """
+    rows = [
+        {
+            "number": trial.number,
+            "state": trial.state,
+            "key": trial.arch.key,
+            **trial.evaluation.scores,
+            "seconds": sum(trial.evaluation.seconds.values()),
+            "error": trial.evaluation.error,
+            **{f"params.{name}": value for name, value in trial.params.items()},
+        }
+        for trial in trials
+    ]
+    columns = ["number", "state", "key", *(o.name for o in objectives), "seconds", "error"]
+    frame = pd.DataFrame(rows)
+    frame = frame.reindex(columns=[*columns, *(c for c in frame.columns if c not in columns)])
+    frame["front"] = on_front(frame[frame["state"] == "complete"], objectives).reindex(frame.index, fill_value=False)
+    return frame
+
+
+def front_rows(frame: pd.DataFrame, objectives: tuple[Objective, ...]) -> pd.DataFrame:
+    """The front alone, best first in the first objective."""
+    first = objectives[0]
+    return frame[frame["front"]].sort_values(first.name, ascending=first.direction == "minimize")

@@ -1,0 +1,1 @@
+"""Asking for candidates, recording what became of them; the storage is the one source of truth."""

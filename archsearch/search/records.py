@@ -1,0 +1,63 @@
+"""Trials as Optuna keeps them: user attributes under documented names, both ways.
+
+arch          the target, all fields           seed         of the proxy's training
+arch_key      its hash                         environment  device, versions, commit
+params        values of the open axes          error        why a trial failed
+scores        value per objective              traceback    of an unexpected failure
+details       interval and blocks of a timing  lost         its process ended; run again
+curve         one entry per epoch              rerun_of     number of the lost trial
+seconds       wall time per phase              duplicate_of number of the same architecture
+"""
+
+from dataclasses import asdict
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from archsearch.arch import Arch
+from archsearch.trial import Epoch, Evaluation, Trial
+
+
+def start_attrs(arch: Arch, params: dict[str, Any], seed: int) -> dict[str, Any]:
+    """What is known before a trial starts."""
+    return {"arch": arch.to_dict(), "arch_key": arch.key, "params": params, "seed": seed}
+
+
+def end_attrs(evaluation: Evaluation, environment: dict[str, Any]) -> dict[str, Any]:
+    """What is known after it; empty parts are left out."""
+    attrs = {**asdict(evaluation), "environment": environment}
+    attrs["curve"] = [asdict(epoch) for epoch in evaluation.curve]
+    return {name: value for name, value in attrs.items() if value not in (None, {}, [], ())}
+
+
+def to_trial(frozen: FrozenTrial) -> Trial:
+    """The record of a finished trial."""
+    attrs = frozen.user_attrs
+    return Trial(
+        number=frozen.number,
+        state="complete" if frozen.state == TrialState.COMPLETE else "failed",
+        arch=Arch.from_dict(attrs["arch"]),
+        params=attrs["params"],
+        seed=attrs["seed"],
+        evaluation=Evaluation(
+            scores=attrs.get("scores", {}),
+            details=attrs.get("details", {}),
+            curve=tuple(Epoch(**entry) for entry in attrs.get("curve", ())),
+            seconds=attrs.get("seconds", {}),
+            error=attrs.get("error"),
+            traceback=attrs.get("traceback"),
+        ),
+        environment=attrs.get("environment", {}),
+    )
+
+
+def is_candidate(frozen: FrozenTrial) -> bool:
+    """Whether a trial is the finished record of an architecture: not lost, not a duplicate."""
+    finished = frozen.state in (TrialState.COMPLETE, TrialState.FAIL)
+    return finished and not {"lost", "duplicate_of"} & set(frozen.user_attrs) and "arch" in frozen.user_attrs
+
+
+def trials_of(study: optuna.Study) -> list[Trial]:
+    """The finished candidates of a study, in order."""
+    return [to_trial(frozen) for frozen in study.get_trials(deepcopy=False) if is_candidate(frozen)]

@@ -1,0 +1,67 @@
+"""Optuna samplers by name, and a space as Optuna sees it.
+
+A study's genome is flat: every trial has a value on every axis, and values on closed axes are
+silent. Optuna's NSGA-II crosses over only what all trials share, so that conditional
+parameters would be drawn afresh each time and never inherited.
+"""
+
+import hashlib
+import warnings
+from collections.abc import Callable, Mapping
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler
+
+from archsearch.errors import OptionError, unknown
+from archsearch.space import Space, Value
+
+
+def distributions(space: Space) -> dict[str, BaseDistribution]:
+    """Every axis of a space as an Optuna distribution."""
+    return {axis.name: CategoricalDistribution(axis.values) for axis in space.axes}
+
+
+def genome(space: Space, params: Mapping[str, Value]) -> dict[str, Value]:
+    """A value for every axis; closed axes take their first."""
+    return {axis.name: params.get(axis.name, axis.values[0]) for axis in space.axes}
+
+
+def _nsga2(seed: int, population: int) -> BaseSampler:
+    return NSGAIISampler(seed=seed, population_size=population)
+
+
+def _random(seed: int, population: int) -> BaseSampler:
+    return RandomSampler(seed=seed)
+
+
+SAMPLERS: dict[str, Callable[[int, int], BaseSampler]] = {"nsga2": _nsga2, "random": _random}
+
+
+def make_sampler(name: str, seed: int, draw: int, population: int) -> BaseSampler:
+    """The sampler for one draw.
+
+    It is made anew for every draw, seeded by the study's seed and the draw's index, so a study
+    that was interrupted goes on as if it had not been.
+
+    Args:
+        name: a key of ``SAMPLERS``.
+        seed: of the study.
+        draw: index of the draw, from 0.
+        population: individuals of a generation.
+
+    Raises:
+        OptionError: the name is unknown.
+    """
+    if name not in SAMPLERS:
+        raise OptionError(unknown("sampler", name, SAMPLERS))
+    digest = hashlib.sha256(f"{seed}/{draw}".encode()).digest()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return SAMPLERS[name](int.from_bytes(digest[:4], "big"), population)
+
+
+def join_generation(sampler: BaseSampler, study: optuna.Study, trial: optuna.Trial) -> None:
+    """Counts a trial in its generation: Optuna's genetic samplers leave enqueued ones out of all."""
+    if isinstance(sampler, NSGAIISampler):
+        sampler.get_trial_generation(study, study._storage.get_trial(trial._trial_id))

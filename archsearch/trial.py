@@ -1,0 +1,67 @@
+"""``Trial``: the record of one candidate, and the pieces that it is made of."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from archsearch.arch import Arch
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One epoch of a learning curve.
+
+    Attributes:
+        epoch: counted from 1.
+        train_loss: mean over the epoch's samples (with label smoothing).
+        accuracy: top-1 on the validation split, a fraction.
+        seconds: training and validation together.
+    """
+
+    epoch: int
+    train_loss: float
+    accuracy: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What evaluating an architecture gave, finished or not.
+
+    Attributes:
+        scores: value per objective name, in the objective's unit.
+        details: what stands behind a score (interval, block times), per objective name.
+        curve: the learning curve of the proxy, as far as it came.
+        seconds: wall time per phase (``count``, ``measure``, ``train``).
+        error: why it ended early, in one line; None if it did not.
+        traceback: of an error that nobody expected.
+    """
+
+    scores: dict[str, float] = field(default_factory=dict)
+    details: dict[str, dict[str, Any]] = field(default_factory=dict)
+    curve: tuple[Epoch, ...] = ()
+    seconds: dict[str, float] = field(default_factory=dict)
+    error: str | None = None
+    traceback: str | None = None
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One finished, immutable record of a study.
+
+    Attributes:
+        number: within the study, from 0.
+        state: ``complete`` or ``failed``.
+        arch: the target architecture.
+        params: the axis values that made it.
+        seed: of the proxy's initialisation, data order and augmentation.
+        evaluation: scores, curve, timings, error.
+        environment: device, versions, git commit.
+    """
+
+    number: int
+    state: str
+    arch: Arch
+    params: dict[str, Any]
+    seed: int
+    evaluation: Evaluation
+    environment: dict[str, Any]

@@ -1,0 +1,110 @@
+import sqlite3
+
+import optuna
+import pytest
+import tiny
+
+from archsearch.errors import StorageError
+from archsearch.search.storage import check_storage, open_storage, sqlite_path
+from archsearch.search.study import create_or_resume, load
+
+
+def test_paths_and_urls(tmp_path):
+    assert sqlite_path("a/b.db") == sqlite_path("sqlite:///a/b.db")
+    assert sqlite_path("postgresql://host/name") is None
+    open_storage(str(tmp_path / "new" / "s.db"), create=True)
+    assert (tmp_path / "new" / "s.db").is_file()
+
+
+def test_checking_writes_nothing(tmp_path):
+    check_storage(str(tmp_path / "s.db"), create=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def text_file(path):
+    path.write_text("these are my notes " * 20)
+
+
+def other_database(path):
+    with sqlite3.connect(path) as connection:
+        connection.execute("create table recipes (name text)")
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (text_file, "no SQLite database"),
+        (other_database, "database of another program"),
+        (lambda p: p.mkdir(), "cannot write"),
+    ],
+)
+def test_foreign_files_are_refused_and_left_alone(tmp_path, make, words):
+    path = tmp_path / "s.db"
+    make(path)
+    before = path.read_bytes() if path.is_file() else None
+    with pytest.raises(StorageError, match=words) as error:
+        open_storage(f"sqlite:///{path}", create=True)
+    assert str(path) in str(error.value)
+    assert (path.read_bytes() if path.is_file() else None) == before
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("sqlite:////proc/none/s.db", "cannot write"),
+        ("sqlite:////dev/null/s.db", "cannot write"),
+        ("://", "no storage URL"),
+        ("nosuchdb://host/name", "cannot open the storage"),
+        ("postgresql://user:secret@127.0.0.1:1/none", "cannot open the storage"),
+    ],
+)
+def test_places_that_cannot_be(url, words):
+    with pytest.raises(StorageError, match=words) as error:
+        open_storage(url, create=True)
+    assert "\n" not in str(error.value)
+    assert "secret" not in str(error.value)
+
+
+def test_reading_makes_nothing(tmp_path):
+    with pytest.raises(StorageError, match="there is no storage"):
+        open_storage(str(tmp_path / "s.db"), create=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_studies_of_other_tools_are_refused(tmp_path, small_space):
+    storage = open_storage(str(tmp_path / "s.db"), create=True)
+    optuna.create_study(storage=storage, study_name="theirs")
+    with pytest.raises(StorageError, match="not made by archsearch"):
+        create_or_resume(tiny.make_study(small_space, name="theirs"), storage)
+    with pytest.raises(StorageError, match="not made by archsearch"):
+        load("theirs", storage)
+    with pytest.raises(StorageError, match="did you mean 'theirs'"):
+        load("their", storage)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"seed": 5}, r"another seed \(0, not 5\)"),
+        ({"sampler": "random"}, "another sampler"),
+        ({"objectives": "accuracy,params"}, "another objectives"),
+        ({"data": {"name": "drawn", "fingerprint": "x"}}, r"another data.fingerprint \(f, not x\)"),
+        ({"device": "another machine"}, "another device"),
+        ({"bench": "smoke"}, "another bench.img_size"),
+    ],
+)
+def test_a_study_keeps_its_recipe(tmp_path, small_space, changes, words):
+    storage = open_storage(str(tmp_path / "s.db"), create=True)
+    create_or_resume(tiny.make_study(small_space), storage)
+    create_or_resume(tiny.make_study(small_space, population=50), storage)  # goes with the number of trials
+    with pytest.raises(StorageError, match=words) as error:
+        create_or_resume(tiny.make_study(small_space, **changes), storage)
+    assert "choose another --study-name" in str(error.value)
+
+
+def test_a_study_keeps_its_space(tmp_path, small_space):
+    storage = open_storage(str(tmp_path / "s.db"), create=True)
+    create_or_resume(tiny.make_study(small_space), storage)
+    small_space.write_text(tiny.SPACE.replace("[7, 9]", "[7, 9, 11]"))
+    with pytest.raises(StorageError, match=r"another space\.axes"):
+        create_or_resume(tiny.make_study(small_space), storage)

@@ -1,0 +1,175 @@
+import dataclasses
+
+import optuna
+import pytest
+import tiny
+from optuna.trial import TrialState
+
+from archsearch.errors import OptionError, StorageError
+from archsearch.search.engine import run, sole_owner
+from archsearch.search.records import is_candidate, trials_of
+from archsearch.search.samplers import SAMPLERS, make_sampler
+from archsearch.search.storage import open_storage
+from archsearch.search.study import Search, create_or_resume
+from archsearch.trial import Epoch, Evaluation
+
+
+class Quiet:
+    def started(self, candidate): ...
+
+    def epoch(self, epoch): ...
+
+    def ended(self, trial): ...
+
+
+def made_up(arch, seed, on_epoch):
+    """A cost and an accuracy that any real architecture has, without the training."""
+    size = sum(arch.dims) * (2 if arch.mixers[0].token_mixer == "depthwise" else 1)
+    epoch = Epoch(1, 1.0, (size % 97) / 97, 0.1)
+    on_epoch(epoch)
+    return Evaluation({"macs": float(size), "accuracy": epoch.accuracy, "infer_throughput": 1e4 / size}, curve=(epoch,))
+
+
+@pytest.fixture
+def storage(tmp_path):
+    return open_storage(str(tmp_path / "s.db"), create=True)
+
+
+def search_of(study, storage):
+    return Search(study, create_or_resume(study, storage))
+
+
+def go(search, n_trials, evaluate=made_up, **kwargs):
+    run(search, n_trials, evaluate, lambda: {"device": "test"}, Quiet(), **kwargs)
+    return search.trials
+
+
+def essence(trials):
+    return [(t.arch.key, dict(t.params), t.state, t.evaluation.scores) for t in trials]
+
+
+@pytest.fixture
+def study():
+    return tiny.make_study("inception_dw", population=8)
+
+
+def test_records_say_everything(storage, study):
+    (trial,) = go(search_of(study, storage), 1)
+    record = optuna.load_study(study_name=study.name, storage=storage)
+    (frozen,) = record.trials
+    assert frozen.state == TrialState.COMPLETE
+    assert frozen.values == [trial.evaluation.scores[o.name] for o in study.objectives]
+    assert {"arch", "arch_key", "params", "seed", "scores", "curve", "environment"} <= set(frozen.user_attrs)
+    assert record.metric_names == [o.name for o in study.objectives]
+    assert [d.name.lower() for d in record.directions] == [o.direction for o in study.objectives]
+    assert trials_of(record) == [trial]
+    assert study.space.arch(trial.params) == trial.arch
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_an_interrupted_study_goes_on_as_if_it_had_not_been(tmp_path, study, sampler):
+    study = dataclasses.replace(study, sampler=sampler)
+    whole = go(search_of(study, open_storage(str(tmp_path / "a.db"), create=True)), 30)
+    broken = open_storage(str(tmp_path / "b.db"), create=True)
+    for total in (3, 11, 12, 30):
+        parts = go(search_of(study, broken), total)
+        assert len(parts) == total
+    assert essence(parts) == essence(whole)
+
+
+def test_the_asked_total_is_the_studys(storage, study):
+    assert len(go(search_of(study, storage), 5)) == 5
+    assert len(go(search_of(study, storage), 5)) == 5
+    assert len(go(search_of(study, storage), 7)) == 7
+
+
+def test_no_architecture_is_evaluated_twice(storage, small_space):
+    seen = []
+
+    def counting(arch, seed, on_epoch):
+        seen.append(arch.key)
+        return made_up(arch, seed, on_epoch)
+
+    study = tiny.make_study(small_space)
+    search = search_of(study, storage)
+    trials = go(search, 1000, counting)
+    assert len(trials) == study.space.distinct() == len(seen) == len(set(seen))
+    assert search.duplicates > 0
+    assert go(search_of(study, storage), 1000, counting) == trials
+    assert len(seen) == len(trials)
+
+
+def test_duplicates_teach_the_sampler_and_name_their_twin(storage, small_space):
+    search = search_of(tiny.make_study(small_space), storage)
+    go(search, 1000)
+    copies = [t for t in search.record.trials if "duplicate_of" in t.user_attrs]
+    assert copies
+    for copy in copies:
+        assert not is_candidate(copy)
+        assert copy.values == search.record.trials[copy.user_attrs["duplicate_of"]].values
+
+
+def test_failures_are_records_and_not_the_end(storage, study):
+    def every_other(arch, seed, on_epoch):
+        done = made_up(arch, seed, on_epoch)
+        broken = Evaluation({"macs": 1.0}, curve=done.curve, error="diverged: nan")
+        return broken if int(arch.key, 16) % 2 else done
+
+    trials = go(search_of(study, storage), 12, every_other)
+    assert len(trials) == 12
+    failed = [t for t in trials if t.state == "failed"]
+    assert 0 < len(failed) < 12
+    assert all(t.evaluation.error == "diverged: nan" and t.evaluation.curve and t.evaluation.scores for t in failed)
+    assert search_of(study, storage).trials == trials
+
+
+@pytest.mark.parametrize("interrupt", [KeyboardInterrupt, SystemExit])
+def test_an_interrupted_trial_runs_first_next_time(storage, study, interrupt):
+    def interrupted(arch, seed, on_epoch):
+        if len(search.trials) == 2:
+            raise interrupt
+        return made_up(arch, seed, on_epoch)
+
+    search = search_of(study, storage)
+    with pytest.raises(interrupt):
+        go(search, 5, interrupted)
+    assert len(search.trials) == 2
+    assert not any(t.state == TrialState.RUNNING for t in search.record.trials)
+    lost = next(t for t in search.record.trials if "lost" in t.user_attrs)
+    again = search_of(study, storage)
+    assert again.reruns == [lost.number]
+    candidate = again.ask()
+    assert candidate.rerun_of == lost.number
+    assert candidate.arch.key == lost.user_attrs["arch_key"]
+
+
+def test_a_lost_trial_runs_again_and_changes_nothing_else(tmp_path, study):
+    whole = go(search_of(study, open_storage(str(tmp_path / "a.db"), create=True)), 20)
+    storage = open_storage(str(tmp_path / "b.db"), create=True)
+    for survived in (0, 4, 13):
+        search = search_of(study, storage)
+        go(search, survived)
+        search.ask()  # and the process is gone before it tells
+    resumed = search_of(study, storage)
+    assert len(resumed.reruns) == 1
+    assert essence(go(resumed, 20)) == essence(whole)
+    assert sum("lost" in t.user_attrs for t in resumed.record.trials) == 3
+
+
+def test_time_runs_out_between_trials(storage, study):
+    assert go(search_of(study, storage), 10, timeout=1e-9) == []
+
+
+def test_one_process_owns_a_study(tmp_path):
+    with sole_owner("a", tmp_path):
+        with pytest.raises(StorageError, match="run by another process"), sole_owner("a", tmp_path):
+            pass
+        with sole_owner("b", tmp_path):
+            pass
+    with sole_owner("a", tmp_path):
+        pass
+
+
+def test_samplers_by_name():
+    with pytest.raises(OptionError, match="did you mean 'nsga2'"):
+        make_sampler("nsga", 0, 0, 8)

@@ -1,0 +1,80 @@
+import dataclasses
+
+import pytest
+import tiny
+import torch
+
+from archsearch.arch import Mixer, network
+from archsearch.data import load, reduce
+from archsearch.evaluate import Task, evaluate
+from archsearch.objectives import parse_objectives
+
+ATTO = network("inceptionnext_atto")
+
+
+@pytest.fixture(scope="module")
+def data():
+    return reduce(load("drawn", None, 32), tiny.PROXY)
+
+
+def task(data, objectives="pareto", **changes):
+    plain = Task(parse_objectives(objectives), tiny.PROXY, tiny.BENCH, data, torch.device("cpu"))
+    return dataclasses.replace(plain, **changes)
+
+
+def test_scores_come_cheapest_first(data):
+    epochs = []
+    done = evaluate(ATTO, task(data, "accuracy,latency_ms,macs,train_throughput"), 0, epochs.append)
+    assert done.error is None
+    assert list(done.scores) == ["params", "macs", "latency_ms", "train_throughput", "accuracy"]
+    assert list(done.seconds) == ["count", "measure", "train"]
+    assert done.scores["params"] == 4_156_520
+    assert done.curve == tuple(epochs)
+    assert done.scores["accuracy"] == done.curve[-1].accuracy
+    assert done.details["latency_ms"]["batch_size"] == 1
+    assert done.scores["latency_ms"] == 1e3 * done.details["latency_ms"]["step_s"]
+
+
+def test_only_what_is_asked_for_is_paid_for(data):
+    assert list(evaluate(ATTO, task(data, "macs,params"), 0).seconds) == ["count"]
+    assert list(evaluate(ATTO, task(data, "accuracy"), 0).seconds) == ["count", "train"]
+
+
+def test_the_seed_decides(data):
+    runs = [evaluate(ATTO, task(data, "accuracy"), seed).curve[-1].train_loss for seed in (0, 0, 1)]
+    assert runs[0] == runs[1] != runs[2]
+
+
+def test_divergence_keeps_what_was_known(data):
+    wild = dataclasses.replace(tiny.PROXY, lr=1e30, warmup=0.0)
+    done = evaluate(ATTO, task(data, proxy=wild), 0)
+    assert done.error is not None
+    assert done.error.startswith("diverged")
+    assert done.traceback is None
+    assert {"macs", "infer_throughput"} <= set(done.scores)
+    assert "accuracy" not in done.scores
+
+
+def test_out_of_memory_is_one_candidates_end(data, monkeypatch):
+    def exhausted(*args):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB.\nmore")
+
+    monkeypatch.setattr("archsearch.evaluate.measure", exhausted)
+    done = evaluate(ATTO, task(data), 0)
+    assert done.error == "out of memory: CUDA out of memory. Tried to allocate 20 GiB."
+    assert "macs" in done.scores
+
+
+def test_whatever_happens_is_recorded_with_its_traceback(data):
+    huge = ATTO.replace(mixers=(Mixer.of("depthwise", kernel_size=3),) * 4, img_size=2**20)
+    done = evaluate(huge, task(data, "macs"), 0)
+    assert done.error
+    assert "\n" not in done.error
+
+
+def test_ctrl_c_is_not_a_candidates_fault(data):
+    def interrupted(epoch):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(ATTO, task(data), 0, interrupted)

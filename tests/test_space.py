@@ -1,0 +1,170 @@
+import random
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from archsearch.arch import Arch, Mixer
+from archsearch.errors import SpaceError
+from archsearch.nn import build
+from archsearch.recipes import PROXIES, Proxy, override
+from archsearch.shipped import shipped
+from archsearch.space import Axis, Space, load_space
+
+FOLDER = shipped("search_spaces")
+HEAD = "baseline: inceptionnext_tiny\naxes:\n"
+SHIPPED = sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+def read(tmp_path: Path, text: str) -> Space:
+    path = tmp_path / "space.yaml"
+    path.write_text(text)
+    return load_space(str(path), FOLDER)
+
+
+def test_there_are_shipped_spaces():
+    assert "inception_dw" in SHIPPED
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_every_draw_builds_trains_a_step_and_round_trips(name, seed):
+    space = load_space(name, FOLDER)
+    params = space.sample(random.Random(seed))
+    arch = space.arch(params)
+    assert space.arch(params).key == arch.key == Arch.from_dict(arch.to_dict()).key
+    proxy = override(PROXIES["cpu"], space.proxy)
+    model = build(proxy.shrink(arch, num_classes=5))
+    before = model.stem[0].weight.detach().clone()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    loss = torch.nn.functional.cross_entropy(model(torch.randn(2, 3, 32, 32)), torch.tensor([0, 1]))
+    loss.backward()
+    optimizer.step()
+    assert loss.isfinite()
+    assert not torch.equal(before, model.stem[0].weight)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_proxies_of_a_shipped_space_exist_under_every_recipe(name):
+    space = load_space(name, FOLDER)
+    for recipe in PROXIES.values():
+        space.check_proxy(recipe)
+        space.check_proxy(override(recipe, space.proxy))
+
+
+def test_count_and_grid_agree(small_space):
+    space = load_space(str(small_space), FOLDER)
+    grid = list(space.grid())
+    assert space.points() == len(grid) == (2 + 2 + 1) * 2
+    assert len({tuple(params.items()) for params in grid}) == len(grid)
+    assert space.distinct() == len(grid)
+
+
+@given(st.data())
+def test_counting_walks_no_further_than_it_must(data):
+    names = [f"a{i}" for i in range(data.draw(st.integers(1, 4)))]
+    axes: list[Axis] = []
+    for name in names:
+        values = tuple(range(data.draw(st.integers(1, 3))))
+        when = {}
+        if axes and data.draw(st.booleans()):
+            parent = data.draw(st.sampled_from(axes))
+            when = {parent.name: tuple(data.draw(st.sets(st.sampled_from(parent.values), min_size=1)))}
+        axes.append(Axis(name, values, when))
+    space = Space("s", "", load_space("inception_dw", FOLDER).baseline, tuple(axes))
+    assert space.points() == len(list(space.grid()))
+
+
+def test_points_that_give_one_architecture_count_once(tmp_path):
+    text = HEAD + "  depths: [[3, 3, 9, 3], [3, 3, 6, 3]]\n  stage3.depth: [9, 12]\n"
+    space = read(tmp_path, text)
+    assert space.points() == 4
+    assert space.distinct() == 2
+
+
+def test_baseline_parameters_are_kept_where_no_axis_speaks(tmp_path):
+    space = read(tmp_path, "baseline: inceptionnext_atto\naxes:\n  square_kernel_size: [3, 5]\n")
+    arch = space.arch({"square_kernel_size": 5})
+    assert arch.mixers[0] == Mixer.of("inception", square_kernel_size=5, band_kernel_size=9, branch_ratio=0.25)
+
+
+def test_stage_axes_win_over_general_ones(tmp_path):
+    text = """
+baseline: inceptionnext_tiny
+axes:
+  token_mixer: [inception, depthwise]
+  stage4.token_mixer: [identity, pooling]
+  stage2.dim: [160, 192]
+  mlp_ratios: [[4, 4, 4, 3], [2, 2.5, 2, 2]]
+"""
+    space = read(tmp_path, text)
+    params = {"token_mixer": "depthwise", "stage4.token_mixer": "pooling", "stage2.dim": 160, "mlp_ratios": "2-2.5-2-2"}
+    arch = space.arch(params)
+    assert [m.token_mixer for m in arch.mixers] == ["depthwise", "depthwise", "depthwise", "pooling"]
+    assert arch.dims == (96, 160, 384, 768)
+    assert arch.mlp_ratios == (2, 2.5, 2, 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        ("baseline: inceptionnext_tiny\nbaseline: x\naxes: {}\n", 2, "given twice (first in line 1)"),
+        ("baseline: inceptionnext_tinny\naxes:\n  norm: [batch]\n", 1, "did you mean 'inceptionnext_tiny'"),
+        ("baselin: inceptionnext_tiny\naxes:\n  norm: [batch]\n", 1, "did you mean 'baseline'"),
+        ("baseline: inceptionnext_tiny\n", None, "'axes' is missing"),
+        (HEAD + "  band_kernel: [3]\n", 3, "did you mean 'band_kernel_size'"),
+        (HEAD + "  band_kernel_size: 11\n", 3, "must be a list of choices"),
+        (HEAD + "  band_kernel_size: [7, 10]\n", 3, "band_kernel_size is 10, but must be a positive odd integer"),
+        (HEAD + "  band_kernel_size: [7, 7]\n", 3, "twice"),
+        (HEAD + "  branch_ratio: [1/8, 1/2]\n", 3, "3 * int(96 * 0.5) = 144 exceeds dim 96"),
+        (HEAD + "  norm: [batch, 3]\n", 3, "unknown norm '3'"),
+        (HEAD + "  depths: [[3, 3, 9, 3], [3, 3, 9]]\n", 3, "entries"),
+        (HEAD + "  depths: [3]\n", 3, "cannot take the choice 3"),
+        (HEAD + "  norm: [[batch]]\n", 3, "cannot take the choice"),
+        (HEAD + "  norm:\n    valuse: [batch]\n", 4, "did you mean 'values'"),
+        (HEAD + "  norm:\n    when: {}\n", 3, "needs 'values'"),
+        (HEAD + "  norm:\n    values: [batch]\n    when: {head: mlp}\n", 5, "no axis above it"),
+        (HEAD + "  head: [mlp]\n  norm:\n    values: [batch]\n    when: {head: mpl}\n", 6, "did you mean 'mlp'"),
+        (HEAD + "  norm: [batch\n", 4, "not YAML"),
+        (HEAD + "  norm: [batch]\nproxy: {epohcs: 3}\n", 4, "did you mean 'epochs'"),
+        (HEAD + "  norm: [batch]\nproxy:\n  width: 1/4\n  epochs: 0\n", 6, "must be an integer greater than 0"),
+        ("name: a b\n" + HEAD + "  norm: [batch]\n", 1, "one word"),
+        ("- a\n", 1, "mapping"),
+        (HEAD + "  1: [batch]\n", 3, "must be a word"),
+        ("baseline: {dims: [8]}\naxes:\n  norm: [batch]\n", 1, "needs depths, mixers, mlp_ratios"),
+    ],
+)
+def test_mistakes_are_told_with_their_line(tmp_path, text, line, words):
+    with pytest.raises(SpaceError) as error:
+        read(tmp_path, text)
+    message = str(error.value)
+    assert words in message
+    assert "\n" not in message
+    assert (f"space.yaml, line {line}: " if line else "space.yaml: ") in message
+
+
+def test_combinations_are_checked_too(tmp_path):
+    text = HEAD + "  dims: [[96, 192, 384, 768], [8, 16, 32, 64]]\n  branch_ratio: [1/8, 1/16]\n"
+    with pytest.raises(SpaceError, match="leaves no channel"):
+        read(tmp_path, text)
+
+
+def test_candidates_must_survive_shrinking(tmp_path):
+    space = read(tmp_path, HEAD + "  branch_ratio: [1/8, 1/16]\n")
+    with pytest.raises(SpaceError, match=r"branch_ratio 0.0625\) cannot exist: stage 1"):
+        space.check_proxy(Proxy(width=0.1, width_step=4))
+
+
+def test_unknown_and_unreadable_spaces(tmp_path):
+    with pytest.raises(SpaceError, match="did you mean 'inception_dw'"):
+        load_space("inception_wd", FOLDER)
+    with pytest.raises(SpaceError, match="cannot read"):
+        load_space(str(tmp_path / "none.yaml"), FOLDER)
+
+
+def test_nothing_in_a_file_is_executed(tmp_path):
+    with pytest.raises(SpaceError, match="not YAML"):
+        read(tmp_path, "baseline: !!python/object/apply:os.system ['touch /tmp/owned']\naxes: {}\n")

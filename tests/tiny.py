@@ -1,0 +1,41 @@
+"""Recipes, a space and studies that cost next to nothing."""
+
+import dataclasses
+
+from archsearch.objectives import parse_objectives
+from archsearch.recipes import BENCHES, Bench, Proxy
+from archsearch.search.study import Study
+from archsearch.shipped import shipped
+from archsearch.space import load_space
+
+PROXY = Proxy(width=1 / 2, width_step=8, depth=0.1, epochs=1, train_samples=256, val_samples=128)
+BENCH = Bench(batch_size=1, img_size=64, blocks=3, warmup_blocks=1, min_block_s=0.0)
+
+SPACE = """
+name: small
+baseline: inceptionnext_atto
+axes:
+  token_mixer: [inception, depthwise, identity]
+  band_kernel_size:
+    values: [7, 9]
+    when: {token_mixer: inception}
+  kernel_size:
+    values: [3, 5]
+    when: {token_mixer: depthwise}
+  dims: [[40, 80, 160, 320], [32, 64, 128, 256]]
+proxy: {width: 1/2, depth: 1/6}
+"""
+
+
+def make_study(space, **changes) -> Study:
+    """A study over a space (by name or file) with the small recipes, some fields changed."""
+    plain = Study(
+        name="test",
+        space=load_space(str(space), shipped("search_spaces")),
+        objectives=parse_objectives(changes.pop("objectives", "pareto")),
+        proxy=PROXY,
+        bench=BENCHES[changes.pop("bench")] if "bench" in changes else BENCH,
+        data={"name": "drawn", "fingerprint": "f"},
+        device="test machine",
+    )
+    return dataclasses.replace(plain, **changes)

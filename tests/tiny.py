@@ -1,12 +1,14 @@
-"""Recipes, a space and studies that cost next to nothing."""
+"""Recipes, a space, studies and trials that cost next to nothing."""
 
 import dataclasses
 
+from archsearch.arch import network
 from archsearch.objectives import parse_objectives
 from archsearch.recipes import BENCHES, Bench, Proxy
 from archsearch.search.study import Study
 from archsearch.shipped import shipped
 from archsearch.space import load_space
+from archsearch.trial import Epoch, Evaluation, Trial
 
 PROXY = Proxy(width=1 / 2, width_step=8, depth=0.1, epochs=1, train_samples=256, val_samples=128)
 BENCH = Bench(batch_size=1, img_size=64, blocks=3, warmup_blocks=1, min_block_s=0.0)
@@ -39,3 +41,35 @@ def make_study(space, **changes) -> Study:
         device="test machine",
     )
     return dataclasses.replace(plain, **changes)
+
+
+OBJECTIVES = parse_objectives("pareto")
+RECIPE = {
+    "objectives": [o.name for o in OBJECTIVES],
+    "space_name": "small",
+    "data": {"name": "drawn", "fingerprint": "f"},
+    "device": "test machine",
+}
+
+
+def trial(number, accuracy, macs, speed, **more):
+    timing = {"batch_size": 2, "img_size": 224, "step_s": 2 / speed, "quartiles_s": (1.9 / speed, 2.1 / speed)}
+    evaluation = Evaluation(
+        {"params": 4e6, "macs": macs, "infer_throughput": speed, "accuracy": accuracy},
+        {"infer_throughput": timing},
+        (Epoch(1, 1.5, accuracy, 2.0),),
+        {"train": 2.0},
+    )
+    params = {"token_mixer": "inception", "band_kernel_size": 7 + 2 * number}
+    return Trial(number, "complete", network("inceptionnext_atto"), params, 0, evaluation, more.get("environment", {}))
+
+
+FAILED = Trial(
+    9,
+    "failed",
+    network("convnext_atto"),
+    {"token_mixer": "depthwise"},
+    0,
+    Evaluation({"macs": 1.0}, error="diverged"),
+    {},
+)

@@ -21,8 +21,11 @@ FRONT_LINES = 8
 
 
 def track(items: Iterable[Any], length: int, what: str) -> Iterable[Any]:
-    """A progress bar on stderr around an iterable."""
-    return rich_track(items, description=what, total=length, console=Console(stderr=True), transient=True)
+    """A progress bar around an iterable, where stderr is a terminal."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        return items
+    return rich_track(items, description=what, total=length, console=console, transient=True)
 
 
 class Silent:

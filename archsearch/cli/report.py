@@ -32,8 +32,7 @@ def run(args: argparse.Namespace) -> int:
     if not trials:
         raise StorageError(f"study {args.study!r} has no finished trial yet; run it first")
     path = args.output or page_path(args.study, args.storage)
-    command = f"python cli.py report {args.study}"
-    write(path, record, trials, command)
+    write(path, record, trials)
     sys.stdout.write(f"{path}\n")
     return 0
 
@@ -47,7 +46,7 @@ def page_path(study_name: str, storage: str) -> Path:
     return folder / ("".join(c if c.isalnum() or c in "-_." else "_" for c in study_name) + ".html")
 
 
-def write(path: Path, record: "optuna.Study", trials: list["Trial"], command: str) -> None:
+def write(path: Path, record: "optuna.Study", trials: list["Trial"]) -> None:
     """Writes the page of a study's record."""
     from archsearch.report.frame import trials_frame
     from archsearch.report.page import write_page
@@ -55,6 +54,6 @@ def write(path: Path, record: "optuna.Study", trials: list["Trial"], command: st
 
     frame = trials_frame(trials, objectives_of(record))
     try:
-        write_page(path, record.study_name, recipe_of(record), trials, frame, command)
+        write_page(path, record.study_name, recipe_of(record), trials, frame, record.user_attrs.get("command", ""))
     except OSError as error:
         raise StorageError(f"cannot write {path}: {error.strerror}; give another place with -o") from None

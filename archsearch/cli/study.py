@@ -144,6 +144,7 @@ def _search(args: argparse.Namespace, study: "Study", data: "ImageData", device:
     storage = open_storage(args.storage, create=True)
     with sole_owner(study.name, page.parent):
         record = create_or_resume(study, storage)
+        record.set_user_attr("command", shlex.join(["python", "cli.py", *sys.argv[1:]]))
         search = Search(study, record)
         try:
             with display(search, args.n_trials, quiet=args.quiet, verbose=args.verbose) as watch:
@@ -157,7 +158,7 @@ def _search(args: argparse.Namespace, study: "Study", data: "ImageData", device:
                 )
         finally:
             if search.trials:
-                report.write(page, record, search.trials, shlex.join(["python", "cli.py", *sys.argv[1:]]))
+                report.write(page, record, search.trials)
     frame = trials_frame(search.trials, study.objectives)
     sys.stdout.write(FORMATS[args.format](front_rows(frame, study.objectives), study.objectives) + "\n")
     sys.stdout.flush()

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from archsearch.data.images import ImageData, Split, hold_out
 from archsearch.errors import DataError
@@ -110,8 +110,8 @@ def decode_image(path: Path, img_size: int) -> np.ndarray:
         with Image.open(path) as image:
             image.draft("RGB", (img_size, img_size))
             picture = image.convert("RGB")
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
-        raise DataError(f"{path} is broken or no image ({error}); repair or remove it") from None
+    except (OSError, SyntaxError, ValueError):  # all that PIL raises, an unknown format included
+        raise DataError(f"{path} is broken or no image; repair or remove it") from None
     scale = img_size / min(picture.size)
     if scale != 1:
         width, height = (max(img_size, round(side * scale)) for side in picture.size)

@@ -81,7 +81,7 @@ def git_commit() -> str | None:
 def _git(folder: Path, *words: str) -> str | None:
     try:
         done = subprocess.run(
-            ["git", *words],  # noqa: S607 - our own words
+            ["git", *words],
             cwd=folder,
             capture_output=True,
             text=True,

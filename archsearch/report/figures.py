@@ -54,8 +54,8 @@ def _front_line(done: pd.DataFrame, x: Objective, y: Objective) -> go.Scatter:
     steps = done[on_front(done, (x, y))].sort_values(x.name)
     shape = "hv" if x.direction == "minimize" else "vh"
     return go.Scatter(
-        x=steps[x.name] * x.scale,
-        y=steps[y.name] * y.scale,
+        x=(steps[x.name] * x.scale).tolist(),
+        y=(steps[y.name] * y.scale).tolist(),
         mode="lines",
         name="front of this pair",
         line={"color": PAIR_FRONT, "width": 2, "dash": "dot", "shape": shape},
@@ -68,12 +68,12 @@ def _points(
 ) -> go.Scatter:
     hover = [f"trial {row['number']}<br>{describe_params(row)}" for _, row in rows.iterrows()]
     return go.Scatter(
-        x=rows[x.name] * x.scale,
-        y=rows[y.name] * y.scale,
+        x=(rows[x.name] * x.scale).tolist(),
+        y=(rows[y.name] * y.scale).tolist(),
         mode="markers",
         name=name,
         marker={"color": colour, "symbol": symbol, "size": size, "line": {"width": 1.5, "color": colour}},
-        customdata=rows["number"],
+        customdata=rows["number"].tolist(),
         text=hover,
         hovertemplate=f"%{{text}}<br>{x.label}: %{{x:.4~g}}<br>{y.label}: %{{y:.4~g}}<extra></extra>",
     )

@@ -1,6 +1,7 @@
 """A front as text: for the terminal, CSV, JSON, Markdown."""
 
 import json
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -8,13 +9,16 @@ import pandas as pd
 
 from archsearch.objectives import Objective
 
+#: Characters per line where stdout is no terminal: enough that no row is folded.
+PIPE_WIDTH = 1000
+
 
 def shown(frame: pd.DataFrame, objectives: tuple[Objective, ...]) -> pd.DataFrame:
     """The columns that people read, under their labels and in their display units."""
     columns: dict[str, Any] = {"trial": frame["number"]}
     for objective in objectives:
         scaled = frame[objective.name] * objective.scale
-        columns[objective.label] = scaled.map(lambda value, p=objective.precision: f"{value:.{p}f}")
+        columns[objective.label] = [f"{v:.{objective.precision}f}" if pd.notna(v) else "-" for v in scaled]
     columns["architecture"] = [describe_params(row) for _, row in frame.iterrows()]
     return pd.DataFrame(columns)
 
@@ -31,7 +35,7 @@ def describe_params(row: pd.Series) -> str:
 
 
 def as_table(frame: pd.DataFrame, objectives: tuple[Objective, ...]) -> str:
-    """For the terminal, as wide as it has to be."""
+    """For the terminal, folded to its width; in a pipe, a line per row."""
     from rich.console import Console
     from rich.table import Table
 
@@ -42,10 +46,10 @@ def as_table(frame: pd.DataFrame, objectives: tuple[Objective, ...]) -> str:
         column.no_wrap = True
     for row in text.itertuples(index=False):
         table.add_row(*(str(cell).replace("[", r"\[") for cell in row))
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
     with console.capture() as capture:
         console.print(table)
-    return capture.get().rstrip("\n")
+    return "\n".join(line.rstrip() for line in capture.get().rstrip("\n").split("\n"))
 
 
 def as_markdown(frame: pd.DataFrame, objectives: tuple[Objective, ...]) -> str:

@@ -1,5 +1,6 @@
 """Opening an Optuna storage, with a clear word where that cannot be done; nothing is written on the way."""
 
+import os
 import sqlite3
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -57,26 +58,30 @@ def open_storage(url: str, *, create: bool) -> BaseStorage:
     """
     url = _as_url(url)
     check_storage(url, create=create)
+    path = sqlite_path(url)
     try:
-        path = sqlite_path(url)
+        if path is not None and create:
+            path.parent.mkdir(parents=True, exist_ok=True)
         kwargs = {"connect_args": {"timeout": SQLITE_TIMEOUT}} if path is not None else {}
         return RDBStorage(url, engine_kwargs=kwargs)
+    except OSError as error:
+        raise _unwritable(path, error.strerror) from None
     except (SQLAlchemyError, ImportError, RuntimeError) as error:
         shown = urlsplit(url)._replace(netloc=urlsplit(url).netloc.rpartition("@")[2]).geturl()
         raise StorageError(f"cannot open the storage {shown}: {str(error).splitlines()[0]}") from None
+
+
+def _unwritable(path: Path | None, reason: str | None) -> StorageError:
+    return StorageError(f"cannot write {path}: {reason}; give --storage another place")
 
 
 def _check_sqlite(path: Path, create: bool) -> None:
     if not path.exists():
         if not create:
             raise StorageError(f"there is no storage {path}; run a study first, or give --storage URL")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("ab"):
-                pass
-            path.unlink()
-        except OSError as error:
-            raise StorageError(f"cannot write {path}: {error.strerror}; give --storage another place") from None
+        nearest = next(folder for folder in path.absolute().parents if folder.exists())
+        if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+            raise _unwritable(path, f"{nearest} is no folder that you may write to")
         return
     try:
         with path.open("r+b" if create else "rb"):
@@ -84,7 +89,7 @@ def _check_sqlite(path: Path, create: bool) -> None:
         with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as connection:
             tables = {row[0] for row in connection.execute("select name from sqlite_master where type = 'table'")}
     except OSError as error:
-        raise StorageError(f"cannot write {path}: {error.strerror}; give --storage another place") from None
+        raise _unwritable(path, error.strerror) from None
     except sqlite3.Error as error:
         raise StorageError(f"{path} is no SQLite database ({error}); give --storage another file") from None
     if tables and not {"studies", "trials", "version_info"} <= tables:

@@ -6,6 +6,7 @@ Nothing here imports torch. ``archsearch.nn.build`` turns an ``Arch`` into a mod
 import dataclasses
 import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -35,11 +36,11 @@ def _is_int(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _odd(default: int) -> Param:
-    return Param(default, lambda v: _is_int(v) and v > 0 and v % 2 == 1, "a positive odd integer")
+    return Param(default, lambda v: _is_int(v) and 0 < v < 256 and v % 2 == 1, "a positive odd integer below 256")
 
 
 def _ratio(default: float) -> Param:
@@ -93,7 +94,7 @@ class Mixer:
     params: tuple[tuple[str, int | float], ...] = ()
 
     def __post_init__(self) -> None:
-        if self.token_mixer not in MIXER_PARAMS:
+        if not isinstance(self.token_mixer, str) or self.token_mixer not in MIXER_PARAMS:
             raise ArchError(unknown("token_mixer", self.token_mixer, MIXER_PARAMS))
         schema = MIXER_PARAMS[self.token_mixer]
         given = dict(self.params)
@@ -128,6 +129,8 @@ class Mixer:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Mixer":
         """The inverse of ``to_dict``; missing parameters take their defaults."""
+        if not isinstance(data, Mapping):
+            raise ArchError(f"a mixer is {data!r}, but must be a mapping: {{token_mixer: inception, ...}}")
         rest = dict(data)
         if "token_mixer" not in rest:
             raise ArchError(f"a mixer needs 'token_mixer', one of: {', '.join(MIXER_PARAMS)}")

@@ -25,7 +25,7 @@ class Objective:
         unit: of the recorded value.
         tier: what it costs to know.
         subject: ``proxy`` or ``target``, the network it speaks of.
-        label: for axes and table heads.
+        short: for axes and table heads, behind the subject.
         scale: the recorded value times this is shown under ``label``.
         precision: digits after the point when shown.
     """
@@ -35,25 +35,25 @@ class Objective:
     unit: str
     tier: Tier
     subject: str
-    label: str
+    short: str
     scale: float = 1.0
     precision: int = 1
 
     @property
-    def sign(self) -> int:
-        """1 if less is better, -1 if more is better: value * sign is to be minimised."""
-        return 1 if self.direction == "minimize" else -1
+    def label(self) -> str:
+        """For axes and table heads: which network it speaks of, what it is, its unit."""
+        return f"{self.subject} {self.short}"
 
 
 OBJECTIVES: dict[str, Objective] = {
     o.name: o
     for o in (
-        Objective("accuracy", "maximize", "fraction", Tier.DEAR, "proxy", "proxy top-1 (%)", 100),
-        Objective("macs", "minimize", "multiply-adds per image", Tier.FREE, "target", "target GMACs", 1e-9, 2),
-        Objective("params", "minimize", "parameters", Tier.FREE, "target", "target params (M)", 1e-6),
-        Objective("infer_throughput", "maximize", "images/s", Tier.CHEAP, "target", "target infer (img/s)"),
-        Objective("train_throughput", "maximize", "images/s", Tier.CHEAP, "target", "target train (img/s)"),
-        Objective("latency_ms", "minimize", "ms", Tier.CHEAP, "target", "target latency at batch 1 (ms)"),
+        Objective("accuracy", "maximize", "fraction", Tier.DEAR, "proxy", "top-1 (%)", 100),
+        Objective("macs", "minimize", "multiply-adds per image", Tier.FREE, "target", "GMACs", 1e-9, 2),
+        Objective("params", "minimize", "parameters", Tier.FREE, "target", "params (M)", 1e-6),
+        Objective("infer_throughput", "maximize", "images/s", Tier.CHEAP, "target", "infer (img/s)"),
+        Objective("train_throughput", "maximize", "images/s", Tier.CHEAP, "target", "train (img/s)"),
+        Objective("latency_ms", "minimize", "ms", Tier.CHEAP, "target", "latency at batch 1 (ms)"),
     )
 }
 

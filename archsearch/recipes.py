@@ -1,6 +1,7 @@
 """Recipes as plain data: ``Proxy`` (how a stand-in is made and trained), ``Bench`` (how speed is measured)."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -14,7 +15,7 @@ def _check(recipe: Any, allowed: str, names: tuple[str, ...], ok: Callable[[Any]
     for name in names:
         value, kind = getattr(recipe, name), kinds[name]
         fits = isinstance(value, int if kind is int else (int, float)) and not isinstance(value, bool)
-        if not fits or not ok(value):
+        if not fits or not math.isfinite(value) or not ok(value):
             raise UserError(f"{name} is {value!r}, but must be {'an integer' if kind is int else 'a number'} {allowed}")
     for name, kind in kinds.items():
         if kind is bool and not isinstance(getattr(recipe, name), bool):
@@ -50,11 +51,11 @@ class Proxy:
     img_size: int = 32
     stem_patch_size: int = 2
     layer_scale_init_value: float = 0.1
-    epochs: int = 2
+    epochs: int = 3
     train_samples: int = 4096
     val_samples: int = 2048
-    batch_size: int = 32
-    lr: float = 4e-3
+    batch_size: int = 64
+    lr: float = 6e-3
     warmup: float = 0.1
     weight_decay: float = 0.05
     label_smoothing: float = 0.1
@@ -67,6 +68,7 @@ class Proxy:
         at_least_0 = ("layer_scale_init_value", "train_samples", "val_samples", "weight_decay", "crop_padding")
         _check(self, "0 or more", at_least_0, lambda v: v >= 0)
         _check(self, "in [0, 1)", ("warmup", "label_smoothing"), lambda v: 0 <= v < 1)
+        _check(self, "below img_size", ("crop_padding",), lambda v: v < self.img_size)
 
     def shrink(self, arch: Arch, num_classes: int) -> Arch:
         """The stand-in of a target, for a data set of ``num_classes`` classes.

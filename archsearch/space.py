@@ -34,6 +34,13 @@ ARCH_AXES = (
 MIXER_AXES = ("token_mixer", *dict.fromkeys(p for params in MIXER_PARAMS.values() for p in params))
 STAGE_AXES = ("depth", "dim", *MIXER_AXES)
 
+#: Fields whose choices are lists, what these hold, and how to say so.
+LIST_AXES: dict[str, tuple[tuple[type, ...], str]] = {
+    "depths": ((int,), "positive integers"),
+    "dims": ((int,), "positive integers"),
+    "mlp_ratios": ((int, float), "positive numbers"),
+}
+
 #: Combinations that are all visited when a space is checked and counted; beyond it, a sample.
 EXHAUSTIVE = 50_000
 
@@ -193,12 +200,18 @@ def _count(axes: tuple[Axis, ...], params: dict[str, Value], asked: frozenset[st
     return sum(_count(rest, {**params, axis.name: value}, asked) for value in axis.values)
 
 
+def _in_list(part: Any, kinds: tuple[type, ...]) -> bool:
+    """Whether a list may hold a number: bounded so that its text has neither sign nor exponent."""
+    return (
+        isinstance(part, kinds) and isinstance(part, (int, float)) and part is not True and 0.001 <= part <= 1_000_000
+    )
+
+
 def _decode(name: str, value: Value) -> Any:
     """Lists are kept as text in a study, where a choice must be a plain value: 3-3-9-3."""
-    if name not in ("depths", "dims", "mlp_ratios"):
+    if name not in LIST_AXES:
         return value
-    kind = float if name == "mlp_ratios" else int
-    return tuple(kind(part) for part in str(value).split("-"))
+    return tuple(float(part) if "." in part else int(part) for part in str(value).split("-"))
 
 
 def load_space(name_or_path: str, folder: Path) -> Space:
@@ -209,9 +222,10 @@ def load_space(name_or_path: str, folder: Path) -> Space:
     """
     path = Path(name_or_path)
     if path.suffix not in (".yaml", ".yml"):
+        names = sorted(p.stem for p in folder.glob("*.yaml"))
+        if name_or_path not in names:
+            raise SpaceError(unknown("space", name_or_path, names))
         path = folder / f"{name_or_path}.yaml"
-        if not path.is_file():
-            raise SpaceError(unknown("space", name_or_path, sorted(p.stem for p in folder.glob("*.yaml"))))
     try:
         table = read_table(path)
     except YamlError as error:
@@ -255,12 +269,15 @@ class _Reader:
                 raise self.fail(None, f"the key {key!r} is missing")
         name = table.get("name", self.path.stem)
         if not isinstance(name, str) or not re.fullmatch(r"[\w.-]+", name):
-            raise self.fail(table.lines["name"], f"name is {name!r}, but must be one word of letters, digits, _ - .")
+            raise self.fail(
+                table.lines.get("name"), f"name is {name!r}, but must be one word of letters, digits, _ - ."
+            )
+        baseline = self.baseline()
         space = Space(
             name=name,
             description=str(table.get("description", "")).strip(),
-            baseline=self.baseline(),
-            axes=self.axes(),
+            baseline=baseline,
+            axes=self.axes(baseline),
             proxy=self.proxy(),
             path=self.path,
         )
@@ -272,7 +289,7 @@ class _Reader:
         try:
             if isinstance(value, str):
                 return network(value)
-            return Arch.from_dict({k: number(v) for k, v in self.sub(self.table, "baseline").items()})
+            return Arch.from_dict(number(self.sub(self.table, "baseline")))
         except ArchError as error:
             raise self.fail(line, f"baseline: {error}") from None
 
@@ -280,19 +297,22 @@ class _Reader:
         if "proxy" not in self.table:
             return {}
         table = self.sub(self.table, "proxy")
-        changes = {key: number(value) for key, value in table.items()}
-        try:
-            override(Proxy(), changes)
-        except UserError as error:
-            line = next((n for key, n in table.lines.items() if key in str(error)), self.table.lines["proxy"])
-            raise self.fail(line, f"proxy: {error}") from None
-        return changes
+        for key, value in table.items():
+            try:
+                override(Proxy(), {key: number(value)})
+            except UserError as error:
+                raise self.fail(table.lines[key], f"proxy: {error}") from None
+        return dict(number(table))
 
-    def axes(self) -> tuple[Axis, ...]:
+    def axes(self, baseline: Arch) -> tuple[Axis, ...]:
         table = self.sub(self.table, "axes")
+        stages = len(baseline.depths)
         axes: list[Axis] = []
         for name in table:
+            if (stage := re.match(r"stage(\d+)", name)) and int(stage[1]) > stages:
+                raise self.fail(table.lines[name], f"axis {name!r}: the baseline has {stages} stages")
             axes.append(self.axis(table, name, {axis.name: axis for axis in axes}))
+        self.check_parameters(baseline, axes)
         if not axes:
             raise self.fail(self.table.lines["axes"], "axes is empty; name at least one axis")
         return tuple(axes)
@@ -319,11 +339,26 @@ class _Reader:
                 raise self.fail(line, f"axis {name!r} has the choice {value!r} twice; keep one")
         return Axis(name, values, when, line)
 
+    def check_parameters(self, baseline: Arch, axes: list[Axis]) -> None:
+        """A parameter that no mixer of the space has would be an axis without effect."""
+        kinds = {mixer.token_mixer for mixer in baseline.mixers}
+        for axis in axes:
+            if axis.name.endswith("token_mixer"):
+                kinds |= {str(value) for value in axis.values}
+        idle = set(MIXER_AXES[1:]) - {param for kind in kinds & MIXER_PARAMS.keys() for param in MIXER_PARAMS[kind]}
+        for axis in axes:
+            if axis.name.rpartition(".")[2] in idle and kinds <= MIXER_PARAMS.keys():
+                message = f"axis {axis.name!r} has no effect: no token_mixer of this space has that parameter"
+                raise self.fail(axis.line, message)
+
     def value(self, name: str, line: int, item: Any) -> Value:
         item = number(item)
-        if isinstance(item, list) and item and all(isinstance(number(part), (int, float)) for part in item):
-            return "-".join(f"{number(part):g}" for part in item)
-        if isinstance(item, (bool, int, float, str)) and (name in ("depths", "dims", "mlp_ratios")) < 1:
+        if name in LIST_AXES:
+            kinds, allowed = LIST_AXES[name]
+            if isinstance(item, list) and item and all(_in_list(part, kinds) for part in item):
+                return "-".join(map(str, item))
+            raise self.fail(line, f"axis {name!r} cannot take the choice {item!r}; write lists of {allowed}")
+        if isinstance(item, (bool, int, float, str)):
             return item
         raise self.fail(line, f"axis {name!r} cannot take the choice {item!r}")
 
@@ -333,7 +368,9 @@ class _Reader:
             line = table.lines[key]
             if key not in before:
                 raise self.fail(line, f"axis {name!r} depends on {key!r}, which is no axis above it")
-            allowed = tuple(number(v) for v in (spec if isinstance(spec, list) else [spec]))
+            allowed = tuple(number(spec if isinstance(spec, list) else [spec]))
+            if not allowed:
+                raise self.fail(line, f"axis {name!r} depends on {key!r} having one of no values; name at least one")
             for value in allowed:
                 if value not in before[key].values:
                     raise self.fail(line, unknown(f"choice of {key!r}", value, map(str, before[key].values)))

@@ -1,5 +1,6 @@
 """YAML that knows its lines: every mapping and list remembers where it stands in the file."""
 
+import re
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,6 @@ import yaml
 class Table(dict[str, Any]):
     """A mapping read from a file, with the line of each key."""
 
-    line: int
     lines: dict[str, int]
 
 
@@ -28,7 +28,6 @@ class _Loader(yaml.SafeLoader):
 
 def _construct_table(loader: _Loader, node: yaml.MappingNode) -> Table:
     table = Table()
-    table.line = node.start_mark.line + 1
     table.lines = {}
     for key_node, value_node in node.value:
         key, line = loader.construct_object(key_node), key_node.start_mark.line + 1
@@ -56,22 +55,27 @@ def read_table(path: Path) -> Table:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise YamlError(f"not YAML: {error.problem or error}", mark.line + 1 if mark else None) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise YamlError(f"not YAML: {error}") from None
+    except RecursionError:
+        raise YamlError("not YAML that anyone could read: nested too deeply") from None
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: not UTF-8, or an impossible date or number
+        raise YamlError(f"not YAML: {str(error).splitlines()[0]}") from None
     if not isinstance(data, Table):
         raise YamlError("the file must hold a mapping of keys to values", 1)
     return data
 
 
 def number(value: Any) -> Any:
-    """A fraction written as ``1/8`` becomes its value; anything else stays as it is.
+    """Numbers as people write them, ``1/8`` and ``1e-3``; lists and mappings through and through.
 
-    >>> number("1/8"), number(3), number("gelu")
-    (0.125, 3, 'gelu')
+    >>> number("1/8"), number("1e-3"), number(3), number("gelu"), number(["1/4", {"a": "1/2"}])
+    (0.125, 0.001, 3, 'gelu', [0.25, {'a': 0.5}])
     """
-    if isinstance(value, str) and value.count("/") == 1:
-        try:
-            return float(Fraction(value.replace(" ", "")))
-        except (ValueError, ZeroDivisionError):
-            return value
-    return value
+    if isinstance(value, list):
+        return [number(item) for item in value]
+    if isinstance(value, dict):
+        return {key: number(item) for key, item in value.items()}
+    if not isinstance(value, str):
+        return value
+    if re.fullmatch(r"\s*\d+\s*/\s*\d*[1-9]\d*\s*", value):
+        return float(Fraction(value.replace(" ", "")))
+    return float(value) if re.fullmatch(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+", value) else value

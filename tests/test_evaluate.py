@@ -4,7 +4,7 @@ import pytest
 import tiny
 import torch
 
-from archsearch.arch import Mixer, network
+from archsearch.arch import network
 from archsearch.data import load, reduce
 from archsearch.evaluate import Task, evaluate
 from archsearch.objectives import parse_objectives
@@ -66,10 +66,12 @@ def test_out_of_memory_is_one_candidates_end(data, monkeypatch):
 
 
 def test_whatever_happens_is_recorded_with_its_traceback(data):
-    huge = ATTO.replace(mixers=(Mixer.of("depthwise", kernel_size=3),) * 4, img_size=2**20)
-    done = evaluate(huge, task(data, "macs"), 0)
-    assert done.error
+    mismatched = dataclasses.replace(data, classes=data.classes[:2])
+    done = evaluate(ATTO, task(mismatched), 0)
+    assert done.error.startswith("IndexError")
     assert "\n" not in done.error
+    assert "cross_entropy" in done.traceback
+    assert "macs" in done.scores
 
 
 def test_ctrl_c_is_not_a_candidates_fault(data):

@@ -47,7 +47,7 @@ def room_of(module: Path) -> str:
     return module.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-def imports(module: Path, *, runtime_only: bool = True) -> set[str]:
+def imports(module: Path) -> set[str]:
     tree = ast.parse(module.read_text())
     hidden = {
         id(node)
@@ -57,7 +57,7 @@ def imports(module: Path, *, runtime_only: bool = True) -> set[str]:
     }
     names: set[str] = set()
     for node in ast.walk(tree):
-        if id(node) in hidden and runtime_only:
+        if id(node) in hidden:
             continue
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}

@@ -123,6 +123,22 @@ axes:
         (HEAD + "  norm: [batch, 3]\n", 3, "unknown norm '3'"),
         (HEAD + "  depths: [[3, 3, 9, 3], [3, 3, 9]]\n", 3, "entries"),
         (HEAD + "  depths: [3]\n", 3, "cannot take the choice 3"),
+        (HEAD + "  depths: [[-3, 3, 9, 3]]\n", 3, "lists of positive integers"),
+        (HEAD + "  depths: [[3.5, 3, 9, 3]]\n", 3, "lists of positive integers"),
+        (HEAD + "  depths: [[true, 3, 9, 3]]\n", 3, "lists of positive integers"),
+        (HEAD + "  mlp_ratios: [[.inf, 3, 3, 3]]\n", 3, "lists of positive numbers"),
+        (HEAD + "  layer_scale_init_value: [.nan]\n", 3, "must be a number >= 0"),
+        (HEAD + "  stage5.depth: [2]\n", 3, "the baseline has 4 stages"),
+        (HEAD + "  kernel_size: [3, 5]\n", 3, "has no effect"),
+        (HEAD + "  head: [mlp]\n  norm:\n    values: [batch]\n    when: {head: []}\n", 6, "name at least one"),
+        (HEAD + "  norm: [2001-99-99]\n", None, "not YAML"),
+        (HEAD + "  norm: " + "[" * 3000 + "]" * 3000 + "\n", None, "nested too deeply"),
+        ("baseline: a\x01\naxes: {}\n", None, "not YAML"),
+        (
+            "baseline: {depths: [1], dims: [8], mixers: [inception], mlp_ratios: [4]}\naxes:\n  norm: [batch]\n",
+            1,
+            "must be a mapping",
+        ),
         (HEAD + "  norm: [[batch]]\n", 3, "cannot take the choice"),
         (HEAD + "  norm:\n    valuse: [batch]\n", 4, "did you mean 'values'"),
         (HEAD + "  norm:\n    when: {}\n", 3, "needs 'values'"),
@@ -131,6 +147,7 @@ axes:
         (HEAD + "  norm: [batch\n", 4, "not YAML"),
         (HEAD + "  norm: [batch]\nproxy: {epohcs: 3}\n", 4, "did you mean 'epochs'"),
         (HEAD + "  norm: [batch]\nproxy:\n  width: 1/4\n  epochs: 0\n", 6, "must be an integer greater than 0"),
+        (HEAD + "  norm: [batch]\nproxy:\n  width: 1/4\n  width_step: 0\n", 6, "width_step is 0"),
         ("name: a b\n" + HEAD + "  norm: [batch]\n", 1, "one word"),
         ("- a\n", 1, "mapping"),
         (HEAD + "  1: [batch]\n", 3, "must be a word"),
@@ -156,6 +173,30 @@ def test_candidates_must_survive_shrinking(tmp_path):
     space = read(tmp_path, HEAD + "  branch_ratio: [1/8, 1/16]\n")
     with pytest.raises(SpaceError, match=r"branch_ratio 0.0625\) cannot exist: stage 1"):
         space.check_proxy(Proxy(width=0.1, width_step=4))
+
+
+def test_numbers_are_read_as_people_write_them_everywhere(tmp_path):
+    text = """
+baseline:
+  depths: [1, 1]
+  dims: [32, 64]
+  mixers: [{token_mixer: inception, branch_ratio: 1/4}, {token_mixer: identity}]
+  mlp_ratios: [4, 8/3]
+axes:
+  layer_scale_init_value: [1e-3, 0]
+  mlp_ratios: [[8/3, 4], [2, 2]]
+"""
+    space = read(tmp_path, text)
+    assert space.baseline.mixers[0]["branch_ratio"] == 0.25
+    assert space.arch(next(space.grid())).mlp_ratios == (8 / 3, 4)
+    assert space.axes[0].values == (0.001, 0)
+
+
+def test_unnamed_files_need_plain_names(tmp_path):
+    path = tmp_path / "my space.yaml"
+    path.write_text(HEAD + "  norm: [batch]\n")
+    with pytest.raises(SpaceError, match="one word"):
+        load_space(str(path), FOLDER)
 
 
 def test_unknown_and_unreadable_spaces(tmp_path):

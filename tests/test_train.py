@@ -10,7 +10,7 @@ from archsearch.nn import build, init_fan_in
 from archsearch.recipes import Proxy
 from archsearch.train import Schedule, channel_statistics, evaluate_accuracy, fit
 
-PROXY = Proxy(width=0.4, width_step=8, depth=0.1, epochs=2, train_samples=512, val_samples=256, batch_size=32)
+PROXY = Proxy(width=0.4, width_step=8, depth=0.1, epochs=2, train_samples=512, val_samples=256, batch_size=32, lr=4e-3)
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +74,13 @@ def test_normalised_images_have_no_mean_and_unit_deviation(data):
     normal = (data.train.images.float() - mean) / std
     assert normal.mean((0, 2, 3)).abs().max() < 1e-3
     assert (normal.std((0, 2, 3)) - 1).abs().max() < 1e-3
+
+
+def test_sorted_images_are_normalised_all_the_same():
+    black, white = (torch.full((2100, 3, 2, 2), value, dtype=torch.uint8) for value in (0, 255))
+    mean, std = channel_statistics(torch.cat([black, white]))
+    assert mean.flatten().tolist() == pytest.approx([127.5] * 3, abs=1)
+    assert std.flatten().tolist() == pytest.approx([127.5] * 3, abs=1)
 
 
 def test_schedule_rises_and_falls():

@@ -54,6 +54,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of a pipe has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except Exception as error:
+        if debug:
+            raise
+        reason = (str(error).splitlines() or [""])[0]
+        print(f"archsearch: failed: {type(error).__name__}: {reason} (--debug shows where)", file=sys.stderr)
+        return 1
 
 
 def _run(argv: list[str]) -> int:

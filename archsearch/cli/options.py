@@ -34,9 +34,9 @@ def positive_int(text: str) -> int:
 
 
 def natural(text: str) -> int:
-    """An integer of at least 0."""
-    if not text.isascii() or not text.isdigit():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 0")
+    """An integer of at least 0 that fits a seed."""
+    if not text.isascii() or not text.isdigit() or int(text) >= 2**63:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 0 and below 2^63")
     return int(text)
 
 
@@ -78,7 +78,6 @@ def _value(text: str) -> Any:
     from archsearch.yamlfile import number
 
     try:
-        value = number(yaml.safe_load(text))
-        return float(value) if isinstance(value, str) and "e" in value else value  # 1e-3 is a word in YAML
+        return number(yaml.safe_load(text))
     except (yaml.YAMLError, ValueError):
         return text

@@ -92,7 +92,7 @@ class Display(Lines):
 
     def __init__(self, search: Search, n_trials: int, verbose: bool, console: Console) -> None:
         super().__init__(search, n_trials, verbose, console)
-        self.running = ""
+        self.running = self.progress = ""
         self.front = Text("")
         self.live = Live(console=console, get_renderable=self.render, refresh_per_second=4, transient=True)
         if search.trials:
@@ -112,7 +112,7 @@ class Display(Lines):
 
     def ended(self, trial: Trial) -> None:
         """Shows the new front; a failure stays on the screen as a line."""
-        self.running = ""
+        self.running = self.progress = ""
         if trial.evaluation.error:
             self.say(self.outcome(trial))
         self._update_front()
@@ -135,7 +135,7 @@ class Display(Lines):
         filled = round(width * min(1.0, done / self.n_trials))
         bar = "[green]" + "━" * filled + "[/][dim]" + "━" * (width - filled) + "[/]"
         head = Text.from_markup(f"{bar} {done}/{self.n_trials} trials{self.time_left()}")
-        running = Text.from_markup(f"[cyan]{escape(self.running)}[/]{getattr(self, 'progress', '')}")
+        running = Text.from_markup(f"[cyan]{escape(self.running)}[/]{self.progress}")
         running.no_wrap, running.overflow = True, "ellipsis"
         return Group(head, running, self.front)
 
@@ -173,4 +173,5 @@ def _closing(search: Search, n_trials: int) -> Iterator[str]:
     if search.duplicates:
         yield f"{search.duplicates} draws repeated a known architecture; its scores were reused"
     if len(search.trials) < n_trials:
-        yield f"stopped at {len(search.trials)} of {n_trials} trials"
+        why = ": the space has no other architecture" if search.exhausted else ""
+        yield f"stopped at {len(search.trials)} of {n_trials} trials{why}"

@@ -1,6 +1,7 @@
 """Search a space: draw candidates, count, time and train them, show the front."""
 
 import argparse
+import contextlib
 import shlex
 import sys
 from pathlib import Path
@@ -15,14 +16,14 @@ from archsearch.cli.options import (
     positive_int,
     seconds,
 )
-from archsearch.errors import ArchsearchError, OptionError, unknown
+from archsearch.errors import ArchsearchError, OptionError, UserError, unknown
 
 if TYPE_CHECKING:
     import torch
 
     from archsearch.data import ImageData
     from archsearch.recipes import Bench, Proxy
-    from archsearch.search.study import Study
+    from archsearch.search.study import Search, Study
     from archsearch.space import Space
 
 
@@ -59,6 +60,7 @@ def run(args: argparse.Namespace) -> int:
 
     Everything that the user may have got wrong is checked before anything is written.
     """
+    from archsearch.cli.report import page_path
     from archsearch.objectives import parse_objectives
     from archsearch.search.samplers import SAMPLERS
     from archsearch.search.storage import check_storage
@@ -70,17 +72,24 @@ def run(args: argparse.Namespace) -> int:
     if args.sampler not in SAMPLERS:
         raise OptionError(unknown("sampler", args.sampler, SAMPLERS))
     _check_data_options(args)
+    name = args.study_name
+    if name == "":
+        raise OptionError("--study-name is empty; leave it out for the default name")
+    if name is None:
+        name = "-".join((space.name, *map(str.strip, args.objective.split(",")), args.dataset))
     recipes = {kind: _recipes(args, space, kind) for kind in ("cpu", "gpu")}
     check_storage(args.storage, create=True)
+    page = page_path(name, args.storage, args.page, "--page")
 
     from archsearch.measure.device import device_name, pick_device
     from archsearch.search.study import Study
 
     device = pick_device(args.device)
     proxy, bench = recipes["cpu" if device.type == "cpu" else "gpu"]
+    space.check_proxy(proxy)
     data = _load(args, proxy, device)
     study = Study(
-        name=args.study_name or "-".join((space.name, args.objective.replace(",", "-"), data.name)),
+        name=name,
         space=space,
         objectives=objectives,
         proxy=proxy,
@@ -91,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
         seed=args.seed,
         population=max(8, min(50, args.n_trials // 4)),
     )
-    return _search(args, study, data, device)
+    return _search(args, study, data, device, page)
 
 
 def _check_data_options(args: argparse.Namespace) -> None:
@@ -114,9 +123,11 @@ def _recipes(args: argparse.Namespace, space: "Space", kind: str) -> tuple["Prox
     changes = assignments(args.set, ("proxy", "bench"))
     if args.epochs is not None:
         changes["proxy"]["epochs"] = args.epochs
-    proxy = override(PROXIES[names["proxy"]], {**(space.proxy if args.proxy is None else {}), **changes["proxy"]})
-    space.check_proxy(proxy)
-    return proxy, override(BENCHES[names["bench"]], changes["bench"])
+    proxy = override(PROXIES[names["proxy"]], space.proxy)
+    try:
+        return override(proxy, changes["proxy"]), override(BENCHES[names["bench"]], changes["bench"])
+    except UserError as error:
+        raise OptionError(f"--set: {error}") from None
 
 
 def _load(args: argparse.Namespace, proxy: "Proxy", device: "torch.device") -> "ImageData":
@@ -127,24 +138,20 @@ def _load(args: argparse.Namespace, proxy: "Proxy", device: "torch.device") -> "
     return reduce(data, proxy).to(device)
 
 
-def _search(args: argparse.Namespace, study: "Study", data: "ImageData", device: "torch.device") -> int:
-    from archsearch.cli import report
+def _search(args: argparse.Namespace, study: "Study", data: "ImageData", device: "torch.device", page: Path) -> int:
     from archsearch.cli.progress import display
     from archsearch.evaluate import Task, evaluate
     from archsearch.measure.device import environment
-    from archsearch.report.frame import front_rows, trials_frame
-    from archsearch.report.tables import FORMATS
     from archsearch.search.engine import run as run_search
     from archsearch.search.engine import sole_owner
-    from archsearch.search.storage import open_storage
+    from archsearch.search.storage import lock_path, open_storage
     from archsearch.search.study import Search, create_or_resume
 
-    page = args.page or report.page_path(study.name, args.storage)
     task = Task(study.objectives, study.proxy, study.bench, data, device)
     storage = open_storage(args.storage, create=True)
-    with sole_owner(study.name, page.parent):
+    with sole_owner(study.name, lock_path(args.storage, study.name)):
         record = create_or_resume(study, storage)
-        record.set_user_attr("command", shlex.join(["python", "cli.py", *sys.argv[1:]]))
+        record.set_user_attr("command", _command(args))
         search = Search(study, record)
         try:
             with display(search, args.n_trials, quiet=args.quiet, verbose=args.verbose) as watch:
@@ -156,14 +163,39 @@ def _search(args: argparse.Namespace, study: "Study", data: "ImageData", device:
                     watch,
                     args.timeout,
                 )
-        finally:
-            if search.trials:
-                report.write(page, record, search.trials)
-    frame = trials_frame(search.trials, study.objectives)
-    sys.stdout.write(FORMATS[args.format](front_rows(frame, study.objectives), study.objectives) + "\n")
+        except BaseException:
+            with contextlib.suppress(ArchsearchError):  # what ended the study matters more
+                _show(args, search, page)
+            raise
+        return _show(args, search, page)
+
+
+def _command(args: argparse.Namespace) -> str:
+    """The command line, without the passwords of its storage."""
+    from archsearch.search.storage import masked
+
+    words = ["python", "cli.py", *sys.argv[1:]]
+    return shlex.join(word.replace(args.storage, masked(args.storage)) for word in words)
+
+
+def _show(args: argparse.Namespace, search: "Search", page: Path) -> int:
+    """Prints the front and writes the page."""
+    from archsearch.cli import report
+    from archsearch.report.frame import front_rows, trials_frame
+    from archsearch.report.tables import FORMATS
+    from archsearch.search.storage import masked
+
+    objectives = search.study.objectives
+    frame = trials_frame(search.trials, objectives)
+    sys.stdout.write(FORMATS[args.format](front_rows(frame, objectives), objectives) + "\n")
     sys.stdout.flush()
+    if frame.empty:
+        return 0
+    report.write(page, search.record, search.trials)
     if not args.quiet:
-        print(f"study {study.name}: {len(frame)} trials in {args.storage}\npage: {page}", file=sys.stderr)
-    if len(frame) and not (frame["state"] == "complete").any():
+        print(
+            f"study {search.study.name}: {len(frame)} trials in {masked(args.storage)}\npage: {page}", file=sys.stderr
+        )
+    if not (frame["state"] == "complete").any():
         raise ArchsearchError(f"all {len(frame)} trials failed; the last one: {frame['error'].iloc[-1]}")
     return 0

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -45,20 +46,37 @@ def load_folder(root: Path, img_size: int, track: Track) -> ImageData:
     if "train" not in files or len(files) < 2:
         raise DataError(f"{root} must be a folder with train/ and val/ or test/, each with a folder per class")
     classes = tuple(sorted({path.parent.name for path in files["train"]}))
+    if len(classes) < 2:
+        raise DataError(f"{root / 'train'} holds one class, {classes[0]!r}; there must be at least two")
+    if len(files) == 2:
+        _check_enough_to_hold_out(files["train"])
     splits = _cached(root, files, classes, img_size, track)
     if len(splits) == 2:
-        other = splits.get("val") or splits["test"]
-        train, val = hold_out(splits["train"], max(len(classes), round(len(splits["train"]) * HELD_OUT)))
-        splits = {"train": train, "val": val, "test": other}
-    listing = [(str(p.relative_to(root)), p.stat().st_size) for paths in files.values() for p in paths]
+        count = max(len(classes), round(len(splits["train"]) * HELD_OUT))
+        train, val = hold_out(splits["train"], count)
+        splits = {"train": train, "val": val, "test": splits.get("val") or splits["test"]}
+    listing = [(str(p.relative_to(root)), _stat(p).st_size) for paths in files.values() for p in paths]
     return ImageData(name="folder", classes=classes, flip=True, fingerprint=_digest(listing), **splits)
 
 
+def _check_enough_to_hold_out(files: list[Path]) -> None:
+    for folder, count in Counter(path.parent for path in files).items():
+        if count < 2:
+            raise DataError(f"{folder} holds one image; give it more, or add both val/ and test/")
+
+
 def _listing(folder: Path) -> list[Path]:
-    files = sorted(p for p in folder.glob("*/*") if p.suffix.lower() in EXTENSIONS)
+    files = sorted(p for p in folder.glob("[!.]*/[!.]*") if p.suffix.lower() in EXTENSIONS)
     if not files:
         raise DataError(f"{folder} holds no images; expected {folder}/<class>/*.jpg (or {', '.join(EXTENSIONS[2:])})")
     return files
+
+
+def _stat(path: Path) -> os.stat_result:
+    try:
+        return path.stat()
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}; repair or remove it") from None
 
 
 def _digest(data: Any) -> str:
@@ -68,18 +86,25 @@ def _digest(data: Any) -> str:
 def _cached(
     root: Path, files: dict[str, list[Path]], classes: tuple[str, ...], img_size: int, track: Track
 ) -> dict[str, Split]:
-    stamps = [(str(p), p.stat().st_size, p.stat().st_mtime_ns) for paths in files.values() for p in paths]
+    stats = [(path, _stat(path)) for paths in files.values() for path in paths]
+    stamps = [(str(path), stat.st_size, stat.st_mtime_ns) for path, stat in stats]
     folder = cache_folder() / "folders" / _digest([LAYOUT, img_size, str(root.resolve()), stamps])
     try:
         return {name: _read(folder, name) for name in files}
-    except (OSError, ValueError):
-        shutil.rmtree(folder, ignore_errors=True)  # absent, or cut short
+    except Exception:  # absent, cut short or overwritten: whatever is wrong with it, it is made again
+        shutil.rmtree(folder, ignore_errors=True)
     labels = {name: [_label(path, classes) for path in paths] for name, paths in files.items()}
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(dir=folder.parent))
+    except OSError as error:
+        raise DataError(f"cannot write the cache {folder.parent}: {error.strerror}; set XDG_CACHE_HOME") from None
+    try:
         for name, paths in files.items():
-            _decode(paths, labels[name], Path(scratch), name, img_size, track)
-        shutil.copytree(scratch, folder, dirs_exist_ok=True)
+            _decode(paths, labels[name], scratch, name, img_size, track)
+        scratch.replace(folder)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
     return {name: _read(folder, name) for name in files}
 
 
@@ -109,8 +134,8 @@ def decode_image(path: Path, img_size: int) -> np.ndarray:
     try:
         with Image.open(path) as image:
             image.draft("RGB", (img_size, img_size))
-            picture = image.convert("RGB")
-    except (OSError, SyntaxError, ValueError):  # all that PIL raises, an unknown format included
+            picture = _eight_bit(image).convert("RGB")
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         raise DataError(f"{path} is broken or no image; repair or remove it") from None
     scale = img_size / min(picture.size)
     if scale != 1:
@@ -118,6 +143,13 @@ def decode_image(path: Path, img_size: int) -> np.ndarray:
         picture = picture.resize((width, height), Image.Resampling.BICUBIC)
     left, top = (picture.width - img_size) // 2, (picture.height - img_size) // 2
     return np.asarray(picture.crop((left, top, left + img_size, top + img_size))).transpose(2, 0, 1)
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    """16-bit grey scaled down, which PIL would clip."""
+    if not image.mode.startswith("I"):
+        return image
+    return Image.fromarray((np.asarray(image) // 257).clip(0, 255).astype(np.uint8))
 
 
 def _read(folder: Path, name: str) -> Split:

@@ -1,5 +1,6 @@
 """Data sets that torchvision downloads: CIFAR-10, CIFAR-100, Fashion-MNIST."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,12 @@ def load_hub(name: str, root: Path | None) -> ImageData:
     from torchvision import datasets  # slow to import, and only needed here
 
     folder = root or cache_folder() / name
+    new = not folder.exists()
     try:
         parts = [getattr(datasets, HUB[name])(folder, train=train, download=True) for train in (True, False)]
     except (OSError, RuntimeError) as error:
+        if new:
+            shutil.rmtree(folder, ignore_errors=True)  # what an unfinished download left
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(
             f"cannot get {name}: {reason}; go online once, put its files into {folder}, "

@@ -7,7 +7,7 @@ the median block counts, and its spread goes on record.
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -40,10 +40,6 @@ class Timing:
     def throughput(self) -> float:
         """Images per second."""
         return self.batch_size / self.step_s
-
-    def to_dict(self) -> dict[str, object]:
-        """As JSON-ready data."""
-        return asdict(self)
 
 
 def infer_step(model: nn.Module, bench: Bench, img_size: int, device: torch.device) -> Callable[[], object]:
@@ -79,7 +75,7 @@ def measure(step: Callable[[], object], bench: Bench, img_size: int, device: tor
     The number of steps per block is fixed by the last warm-up block, so that a block takes
     at least ``bench.min_block_s``.
     """
-    clock = _cuda_block if device.type == "cuda" else _cpu_block
+    clock = {"cuda": _cuda_block, "mps": _mps_block}.get(device.type, _cpu_block)
     steps, seconds = 1, 0.0
     for _ in range(max(1, bench.warmup_blocks)):
         seconds = clock(step, steps)
@@ -100,6 +96,15 @@ def _cpu_block(step: Callable[[], object], steps: int) -> float:
     start = time.perf_counter()
     for _ in range(steps):
         step()
+    return time.perf_counter() - start
+
+
+def _mps_block(step: Callable[[], object], steps: int) -> float:
+    torch.mps.synchronize()
+    start = time.perf_counter()
+    for _ in range(steps):
+        step()
+    torch.mps.synchronize()
     return time.perf_counter() - start
 
 

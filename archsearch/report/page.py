@@ -44,8 +44,11 @@ def write_page(
     html = html.replace("/*DATA*/", _script_safe(data))
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_name(path.name + ".part")
-    scratch.write_text(html, encoding="utf-8")
-    scratch.replace(path)
+    try:
+        scratch.write_text(html, encoding="utf-8")
+        scratch.replace(path)
+    finally:
+        scratch.unlink(missing_ok=True)
 
 
 def _script_safe(data: Any) -> str:

@@ -1,6 +1,5 @@
 """Engines: who evaluates the candidates that a ``Search`` asks for. Here: this process, one at a time."""
 
-import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -32,16 +31,18 @@ class Watch(Protocol):
 
 
 @contextmanager
-def sole_owner(study_name: str, folder: Path) -> Iterator[None]:
+def sole_owner(study_name: str, lock: Path) -> Iterator[None]:
     """Holds a study for this process; the lock ends with the process, however it ends.
+
+    Args:
+        study_name: for the message.
+        lock: of ``archsearch.search.storage.lock_path``, in a folder that exists.
 
     Raises:
         StorageError: another process runs the study.
     """
-    digest = hashlib.sha256(study_name.encode()).hexdigest()[:12]
-    folder.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(folder / f".{digest}.lock", blocking=False):
+        with FileLock(lock, blocking=False):
             yield
     except Timeout:
         raise StorageError(
@@ -70,14 +71,14 @@ def run(
         timeout: seconds after which no further candidate is asked for.
     """
     start = time.monotonic()
-    while len(search.trials) < n_trials and (timeout is None or time.monotonic() - start < timeout):
-        candidate = search.ask()
-        if candidate is None:
-            return
-        watch.started(candidate)
-        try:
+    try:
+        while len(search.trials) < n_trials and (timeout is None or time.monotonic() - start < timeout):
+            candidate = search.ask()
+            if candidate is None:
+                return
+            watch.started(candidate)
             evaluation = evaluate(candidate.arch, candidate.seed, watch.epoch)
-        except BaseException:
-            search.lose(candidate, "interrupted")
-            raise
-        watch.ended(search.tell(candidate, evaluation, environment()))
+            watch.ended(search.tell(candidate, evaluation, environment()))
+    except BaseException:
+        search.give_back("interrupted")
+        raise

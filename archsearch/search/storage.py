@@ -1,11 +1,14 @@
-"""Opening an Optuna storage, with a clear word where that cannot be done; nothing is written on the way."""
+"""Opening an Optuna storage, with a clear word where that cannot be done."""
 
+import hashlib
 import os
 import sqlite3
+import tempfile
+from contextlib import closing
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import optuna
+from optuna.exceptions import OptunaError
 from optuna.storages import BaseStorage, RDBStorage
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
@@ -19,31 +22,81 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
 def _as_url(text: str) -> str:
-    return text if "://" in text else f"sqlite:///{text}"
+    return text if "://" in text or not text else f"sqlite:///{text}"
 
 
 def sqlite_path(url: str) -> Path | None:
     """The file of an SQLite URL (or of a plain path); None for other databases.
 
     Raises:
-        StorageError: it is no URL at all.
+        StorageError: it is no URL at all, or an SQLite database in memory, which would not last.
     """
     try:
         parts = make_url(_as_url(url))
     except ArgumentError:
-        raise StorageError(f"{url} is no storage URL; for a file write sqlite:///runs/archsearch.db") from None
-    return Path(parts.database) if parts.drivername.startswith("sqlite") and parts.database else None
+        raise StorageError(f"{url!r} is no storage URL; for a file write sqlite:///runs/archsearch.db") from None
+    if not parts.drivername.startswith("sqlite"):
+        return None
+    if parts.database in (None, "", ":memory:"):
+        raise StorageError(f"{url!r} would not outlast the program; write sqlite:///runs/archsearch.db")
+    return Path(str(parts.database))
+
+
+def masked(url: str) -> str:
+    """The URL without its passwords, for people and pages.
+
+    >>> masked("postgresql://me:secret@host/db?sslpassword=x")
+    'postgresql://me:***@host/db?sslpassword=***'
+    >>> masked("runs/a.db")
+    'runs/a.db'
+    """
+    if "://" not in url:
+        return url
+    parts = make_url(url)
+    hidden = {key: "***" for key in parts.query if "pass" in key or "secret" in key or "token" in key}
+    return parts.update_query_dict(hidden).render_as_string(hide_password=True).replace("%2A", "*")
+
+
+def lock_path(url: str, study_name: str) -> Path:
+    """The file whose lock means owning a study: beside an SQLite file, else among temporary files."""
+    path = sqlite_path(url)
+    place = str(path.resolve()) if path else url
+    digest = hashlib.sha256(f"{place}\n{study_name}".encode()).hexdigest()[:16]
+    folder = path.resolve().parent if path else Path(tempfile.gettempdir())
+    return folder / f".archsearch-{digest}.lock"
 
 
 def check_storage(url: str, *, create: bool) -> None:
-    """Looks at an SQLite file without changing it.
+    """Looks at a storage's SQLite file without changing anything.
+
+    Args:
+        url: as for ``open_storage``.
+        create: whether it is going to be written to.
 
     Raises:
         StorageError: as ``open_storage``.
     """
     path = sqlite_path(url)
-    if path is not None:
-        _check_sqlite(path, create)
+    if path is None:
+        return
+    if path.exists():
+        _check_tables(path, create)
+    elif create:
+        check_place(path, "--storage")
+    else:
+        raise StorageError(f"there is no storage {path}; run a study first, or give --storage URL")
+
+
+def check_place(path: Path, option: str) -> None:
+    """Whether a file could be written, as far as looking tells.
+
+    Raises:
+        StorageError: it could not; the message names the option to change.
+    """
+    nearest = next(folder for folder in path.absolute().parents if folder.exists())
+    if path.is_dir() or not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        where = f"{path} is a folder" if path.is_dir() else f"{nearest} is no folder that you may write to"
+        raise StorageError(f"cannot write {path}: {where}; give {option} another place")
 
 
 def open_storage(url: str, *, create: bool) -> BaseStorage:
@@ -56,41 +109,33 @@ def open_storage(url: str, *, create: bool) -> BaseStorage:
     Raises:
         StorageError: it is not there, not writable, or not Optuna's.
     """
-    url = _as_url(url)
     check_storage(url, create=create)
     path = sqlite_path(url)
     try:
         if path is not None and create:
             path.parent.mkdir(parents=True, exist_ok=True)
         kwargs = {"connect_args": {"timeout": SQLITE_TIMEOUT}} if path is not None else {}
-        return RDBStorage(url, engine_kwargs=kwargs)
+        return RDBStorage(_as_url(url), engine_kwargs=kwargs)
     except OSError as error:
-        raise _unwritable(path, error.strerror) from None
-    except (SQLAlchemyError, ImportError, RuntimeError) as error:
-        shown = urlsplit(url)._replace(netloc=urlsplit(url).netloc.rpartition("@")[2]).geturl()
-        raise StorageError(f"cannot open the storage {shown}: {str(error).splitlines()[0]}") from None
+        raise StorageError(f"cannot write {path}: {error.strerror}; give --storage another place") from None
+    except (SQLAlchemyError, OptunaError, ImportError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise StorageError(f"cannot open the storage {masked(url)}: {reason}; check --storage") from None
 
 
-def _unwritable(path: Path | None, reason: str | None) -> StorageError:
-    return StorageError(f"cannot write {path}: {reason}; give --storage another place")
-
-
-def _check_sqlite(path: Path, create: bool) -> None:
-    if not path.exists():
-        if not create:
-            raise StorageError(f"there is no storage {path}; run a study first, or give --storage URL")
-        nearest = next(folder for folder in path.absolute().parents if folder.exists())
-        if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
-            raise _unwritable(path, f"{nearest} is no folder that you may write to")
-        return
+def _check_tables(path: Path, create: bool) -> None:
     try:
         with path.open("r+b" if create else "rb"):
             pass
-        with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as connection:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
             tables = {row[0] for row in connection.execute("select name from sqlite_master where type = 'table'")}
     except OSError as error:
-        raise _unwritable(path, error.strerror) from None
+        raise StorageError(f"cannot write {path}: {error.strerror}; give --storage another place") from None
+    except sqlite3.OperationalError as error:
+        raise StorageError(f"{path} is in use by another program ({error}); wait for it and repeat") from None
     except sqlite3.Error as error:
         raise StorageError(f"{path} is no SQLite database ({error}); give --storage another file") from None
     if tables and not {"studies", "trials", "version_info"} <= tables:
         raise StorageError(f"{path} is the database of another program; give --storage another file")
+    if not tables and not create:
+        raise StorageError(f"{path} holds no study yet; run one first, or give --storage URL")

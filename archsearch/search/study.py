@@ -88,7 +88,7 @@ def create_or_resume(study: Study, storage: BaseStorage) -> optuna.Study:
     Raises:
         StorageError: a study of that name was run with another recipe, or by another tool.
     """
-    record = _existing(study.name, storage)
+    record = check_same(study, storage)
     if record is None:
         directions = [objective.direction for objective in study.objectives]
         record = optuna.create_study(storage=storage, study_name=study.name, directions=directions)
@@ -96,8 +96,18 @@ def create_or_resume(study: Study, storage: BaseStorage) -> optuna.Study:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # still marked experimental
             record.set_metric_names([objective.name for objective in study.objectives])
-        return record
-    _check_same(study, recipe_of(record))
+    return record
+
+
+def check_same(study: Study, storage: BaseStorage) -> optuna.Study | None:
+    """The study's record, if there is one; writes nothing.
+
+    Raises:
+        StorageError: as ``create_or_resume``.
+    """
+    record = _existing(study.name, storage)
+    if record is not None:
+        _check_recipe(study, recipe_of(record))
     return record
 
 
@@ -138,7 +148,7 @@ def _existing(name: str, storage: BaseStorage) -> optuna.Study | None:
     return optuna.load_study(study_name=name, storage=storage)
 
 
-def _check_same(study: Study, before: dict[str, Any]) -> None:
+def _check_recipe(study: Study, before: dict[str, Any]) -> None:
     now = study.recipe()
     for field, value in now.items():
         if field == "population" or before.get(field) == value:
@@ -171,15 +181,19 @@ class Search:
         self.study, self.record = study, record
         self.population = recipe_of(record)["population"]
         self.duplicates = 0
-        self.reruns = self._requeue_lost()
+        # This process is the only one: whatever still runs on record died with its process.
+        self.reruns = self.give_back("its process ended before the trial did")
         kept = [t for t in record.get_trials(deepcopy=False) if t.state.is_finished() and "lost" not in t.user_attrs]
         self.draws = len(kept)
         self.trials: list[Trial] = [to_trial(t) for t in kept if is_candidate(t)]
         self._seen = {trial.arch.key: trial.number for trial in self.trials}
+        self._distinct = study.space.distinct()
 
     def ask(self) -> Candidate | None:
-        """A candidate that the study has not seen; None when the space has no more."""
+        """A candidate that the study has not seen; None when no more are found."""
         for redraw in range(2 * REDRAWS):
+            if self.exhausted:
+                return None
             if redraw >= REDRAWS and not self._enqueue_unseen():
                 return None
             trial = self._draw()
@@ -205,10 +219,21 @@ class Search:
         self.trials.append(to_trial(frozen))
         return self.trials[-1]
 
-    def lose(self, candidate: Candidate, reason: str) -> None:
-        """Gives a candidate up unevaluated: the study's next run evaluates it first."""
-        del self._seen[candidate.arch.key]
-        self._requeue(candidate.number, dict(self.record.trials[candidate.number].params), reason)
+    def give_back(self, reason: str) -> list[int]:
+        """Ends trials that are under way; the study's next run evaluates them first.
+
+        Returns:
+            Numbers of all trials that wait to be run again.
+        """
+        for frozen in self.record.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            self._requeue(frozen.number, dict(frozen.params), reason)
+        waiting = self.record.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+        return [t.user_attrs["rerun_of"] for t in waiting if "rerun_of" in t.user_attrs]
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether every architecture of the space is on record (never, where they are too many to visit)."""
+        return len(self._seen) == self._distinct
 
     def _draw(self) -> optuna.Trial:
         sampler = make_sampler(self.study.sampler, self.study.seed, self.draws, self.population)
@@ -238,14 +263,6 @@ class Search:
         if points:
             self.record.enqueue_trial(genome(space, rng.choice(points)))
         return bool(points)
-
-    def _requeue_lost(self) -> list[int]:
-        """Trials still marked as running died with their process: this one is the only one."""
-        lost = self.record.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        for frozen in lost:
-            self._requeue(frozen.number, dict(frozen.params), "its process ended before the trial did")
-        waiting = self.record.get_trials(deepcopy=False, states=(TrialState.WAITING,))
-        return [t.user_attrs["rerun_of"] for t in waiting if "rerun_of" in t.user_attrs]
 
     def _requeue(self, number: int, params: dict[str, Any], reason: str) -> None:
         """First the new place in the queue, then the end of the old one: killed between, nothing is lost."""

@@ -10,7 +10,9 @@ from archsearch.objectives import OBJECTIVES, parse_objectives
 
 def slow_front(frame, objectives):
     """By the definition, pair by pair."""
-    costs = frame[[o.name for o in objectives]].to_numpy(dtype=float) * [o.sign for o in objectives]
+    costs = frame[[o.name for o in objectives]].to_numpy(dtype=float) * [
+        1 if o.direction == "minimize" else -1 for o in objectives
+    ]
     return [
         not np.isnan(a).any() and not any((b <= a).all() and (b < a).any() for b in costs if not np.isnan(b).any())
         for a in costs

@@ -1,9 +1,11 @@
 import json
 import shutil
 import sqlite3
+from pathlib import Path
 
 import optuna
 import pytest
+from optuna.storages import RDBStorage
 from PIL import Image
 
 from archsearch.cli import main
@@ -22,15 +24,19 @@ def run(capsys, *words):
     return code, *capsys.readouterr()
 
 
+def contents(folder):
+    return {path: path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
+
+
 def refused(capsys, tmp_path, *words):
     """Runs a wrong command; checks the form of the complaint and that nothing was written."""
-    before = sorted(tmp_path.rglob("*"))
+    before = contents(tmp_path)
     code, out, err = run(capsys, *words)
     assert code == 2, err
     assert out == ""
     assert err.startswith("archsearch: error: ")
     assert err.count("\n") == 1, err
-    assert sorted(tmp_path.rglob("*")) == before
+    assert contents(tmp_path) == before
     return err
 
 
@@ -41,7 +47,6 @@ def refused(capsys, tmp_path, *words):
         ([], "see archsearch --help"),
         (["study"], "--space"),
         (["study", "--space", "inception_dv"], "did you mean 'inception_dw'"),
-        (["study", "--spaec", "inception_dw"], "--space"),
         (["study", "--space", "inception_dw", "--epoch", "3"], "did you mean '--epochs'"),
         (["study", "--space", "inception_dw", "--objective", "acuracy"], "did you mean 'accuracy'"),
         (["study", "--space", "inception_dw", "--dataset", "cifar"], "did you mean 'cifar10'"),
@@ -61,6 +66,15 @@ def refused(capsys, tmp_path, *words):
         (["study", "--space", "inception_dw", "-f", "xml"], "invalid choice: 'xml'"),
         (["study", "--space", "inception_dw", "--storage", "://"], "no storage URL"),
         (["study", "--space", "inception_dw", "--storage", "/dev/null/s.db"], "cannot write"),
+        (["study", "--space", "inception_dw", "--storage", ""], "no storage URL"),
+        (["study", "--space", "inception_dw", "--study-name", ""], "--study-name is empty"),
+        (["study", "--space", "inception_dw", "--page", "runs/a.db"], "must end in .html"),
+        (["study", "--space", "inception_dw", "--page", "/dev/null/a.html"], "give --page another place"),
+        (["study", "--space", "inception_dw", "--seed", "9" * 30], "below 2^63"),
+        (["study", "--space", "inception_dw", "--set", "proxy.crop_padding=40"], "below img_size"),
+        (["study", "--space", "inception_dw", "--set", "proxy.weight_decay=.inf"], "--set: weight_decay is inf"),
+        (["study", "--space", "x" * 300], "unknown space"),
+        (["report", "nothing", "-o", "runs/archsearch.db"], "must end in .html"),
         (["spaces", "nothing"], "unknown space 'nothing'"),
         (["pareto", "nothing"], "there is no storage"),
         (["report", "nothing"], "there is no storage"),
@@ -79,12 +93,14 @@ def test_wrong_spaces(capsys, tmp_path):
 def test_wrong_data(capsys, tmp_path):
     study = ("study", "--space", "inception_dw", "--dataset", "folder", "--data-root", tmp_path / "data")
     assert "must be a folder with train/" in refused(capsys, tmp_path, *study)
-    for split in ("train", "test"):
-        (tmp_path / "data" / split / "a").mkdir(parents=True)
+    folders = [tmp_path / "data" / split / name for split in ("train", "test") for name in "ab"]
+    for folder in folders:
+        folder.mkdir(parents=True)
     assert "holds no images" in refused(capsys, tmp_path, *study)
-    for split in ("train", "test"):
-        Image.new("RGB", (8, 8)).save(tmp_path / "data" / split / "a" / "1.png")
-    (tmp_path / "data" / "train" / "a" / "2.png").write_bytes(b"no picture")
+    for folder in folders:
+        for number in range(2):
+            Image.new("RGB", (8, 8)).save(folder / f"{number}.png")
+    (folders[0] / "2.png").write_bytes(b"no picture")
     assert "2.png is broken" in refused(capsys, tmp_path, *study)
 
 
@@ -131,6 +147,35 @@ def test_a_whole_study_from_nothing_to_the_page_and_on(capsys, tmp_path, small_s
     assert record.metric_names == ["accuracy", "macs", "latency_ms"]
 
 
+def test_names_of_studies_do_not_share_pages(small_space, capsys):
+    words = ("study", "--space", small_space, "--objective", "macs", "--n-trials", 1, *FAST, "--study-name")
+    names = ("a/b", "a_b", "..", "<b>", "n" * 300)
+    assert [run(capsys, *words, name)[0] for name in names] == [0] * len(names)
+    assert len(list(Path("runs").glob("*.html"))) == len(names)
+
+
+def test_passwords_stay_out_of_records(small_space, capsys, monkeypatch):
+    storage = "sqlite:///s.db?password=hunter2"
+    words = [
+        "study",
+        "--space",
+        str(small_space),
+        "--objective",
+        "macs",
+        "--n-trials",
+        "1",
+        "--storage",
+        storage,
+        *FAST,
+    ]
+    monkeypatch.setattr("sys.argv", ["cli.py", *words])
+    monkeypatch.setattr("archsearch.search.storage.RDBStorage", lambda url, **kwargs: RDBStorage("sqlite:///s.db"))
+    code, out, err = run(capsys, *words[:-1])
+    assert code == 0
+    assert "hunter2" not in out + err
+    assert not any(b"hunter2" in path.read_bytes() for path in Path().glob("*") if path.is_file())
+
+
 def test_a_folder_of_images_is_a_data_set(capsys, tmp_path, small_space):
     for split, count in (("train", 40), ("test", 4)):
         for name, colour in (("a", "white"), ("b", "black")):
@@ -146,7 +191,7 @@ def test_a_folder_of_images_is_a_data_set(capsys, tmp_path, small_space):
 
 
 def test_a_study_of_failures_fails_and_keeps_them(capsys, small_space):
-    wild = ("--set", "proxy.lr=1e30", "proxy.warmup=0.0")
+    wild = ("--set", "proxy.lr=1e38", "proxy.warmup=0.0", "proxy.batch_size=8")
     code, _, err = run(capsys, "study", "--space", small_space, "--n-trials", 2, *FAST, *wild)
     assert code == 1
     assert "all 2 trials failed; the last one: diverged" in err

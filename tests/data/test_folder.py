@@ -67,8 +67,28 @@ def test_a_changed_folder_is_decoded_again(root):
 def test_a_truncated_cache_is_made_again(root):
     before = load("folder", root, 12).test.images.clone()
     (cached,) = cache_folder().glob("folders/*/test_images.npy")
-    cached.write_bytes(cached.read_bytes()[:-100])
-    assert torch.equal(load("folder", root, 12).test.images, before)
+    for damaged in (cached.read_bytes()[:-100], b"", b"PK\x03\x04 junk"):
+        cached.unlink()
+        cached.write_bytes(damaged)
+        assert torch.equal(load("folder", root, 12).test.images, before)
+
+
+def test_a_cache_that_cannot_be_written_is_named(root, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(DataError, match="set XDG_CACHE_HOME"):
+        load("folder", root, 12)
+
+
+def test_hidden_folders_are_no_classes(root):
+    shutil.copytree(root / "train" / "cat", root / "train" / ".ipynb_checkpoints")
+    assert load("folder", root, 12).classes == ("cat", "dog")
+
+
+def test_sixteen_bit_grey_is_scaled(tmp_path):
+    ramp = np.linspace(0, 65535, 64, dtype=np.uint16).reshape(8, 8)
+    Image.fromarray(ramp).save(tmp_path / "a.png")
+    assert decode_image(tmp_path / "a.png", 8)[0].ravel() == pytest.approx(ramp.ravel() / 257, abs=1)
 
 
 @pytest.mark.parametrize("size", [(40, 20), (20, 40), (8, 8)])
@@ -104,6 +124,9 @@ def break_nothing(root):
         (lambda r: shutil.rmtree(r / "train"), "must be a folder with train/"),
         (lambda r: shutil.rmtree(r / "test"), "must be a folder with train/"),
         (break_nothing, "holds no images"),
+        (lambda r: shutil.rmtree(r / "train" / "dog"), "one class, 'cat'"),
+        (lambda r: [p.unlink() for p in sorted((r / "train" / "dog").iterdir())[1:]], "dog holds one image"),
+        (lambda r: (r / "train" / "dog" / "gone.png").symlink_to("nowhere"), "cannot read"),
         (lambda r: (r / "test" / "dog").rename(r / "test" / "cow"), "class that train/ does not have"),
         (lambda r: (r / "train" / "dog" / "003.png").write_bytes(b"no picture"), "003.png is broken"),
         (

@@ -6,6 +6,7 @@ import pytest
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import WebDriverWait
 from tiny import FAILED, OBJECTIVES, RECIPE, trial
 
 from archsearch.report.frame import trials_frame
@@ -73,10 +74,11 @@ def test_opens_offline_with_a_chart_per_pair(page):
     rows = page.find_elements(By.CSS_SELECTOR, "#front tbody tr")
     assert [row.get_attribute("data-trial") for row in rows] == ["1", "0"]
     assert selected(page) == "1"
-    widths = page.execute_script(
-        "return [...document.querySelectorAll('.chart')].map(c => [c.clientWidth, c._fullLayout.width])"
-    )
-    assert all(abs(box - plot) <= 2 for box, plot in widths)
+    script = "return [...document.querySelectorAll('.chart')].map(c => c.clientWidth - c._fullLayout.width)"
+    WebDriverWait(page, 5).until(lambda page: all(abs(gap) < 2 for gap in page.execute_script(script)))
+    page.set_window_size(800, 900)
+    WebDriverWait(page, 5).until(lambda page: all(abs(gap) < 2 for gap in page.execute_script(script)))
+    page.set_window_size(1400, 1200)
 
 
 @pytest.mark.parametrize("chart", [0, 1, 2])

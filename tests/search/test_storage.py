@@ -1,4 +1,5 @@
 import sqlite3
+from contextlib import closing
 
 import optuna
 import pytest
@@ -54,8 +55,11 @@ def test_foreign_files_are_refused_and_left_alone(tmp_path, make, words):
         ("sqlite:////proc/none/s.db", "cannot write"),
         ("sqlite:////dev/null/s.db", "cannot write"),
         ("://", "no storage URL"),
+        ("", "no storage URL"),
+        ("sqlite://", "would not outlast"),
+        ("sqlite:///:memory:", "would not outlast"),
         ("nosuchdb://host/name", "cannot open the storage"),
-        ("postgresql://user:secret@127.0.0.1:1/none", "cannot open the storage"),
+        ("postgresql://user:secret@127.0.0.1:1/none?password=secret", "cannot open the storage"),
     ],
 )
 def test_places_that_cannot_be(url, words):
@@ -65,10 +69,29 @@ def test_places_that_cannot_be(url, words):
     assert "secret" not in str(error.value)
 
 
+def test_a_name_with_url_characters_is_looked_at_too(tmp_path):
+    other_database(tmp_path / "x#y.db")
+    with pytest.raises(StorageError, match="another program"):
+        open_storage(str(tmp_path / "x#y.db"), create=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["x#y.db"]
+
+
+def test_a_locked_file_is_said_to_be_in_use(tmp_path):
+    open_storage(str(tmp_path / "s.db"), create=True)
+    with closing(sqlite3.connect(tmp_path / "s.db")) as connection:
+        connection.execute("begin exclusive")
+        with pytest.raises(StorageError, match="in use by another program"):
+            check_storage(str(tmp_path / "s.db"), create=True)
+
+
 def test_reading_makes_nothing(tmp_path):
     with pytest.raises(StorageError, match="there is no storage"):
         open_storage(str(tmp_path / "s.db"), create=False)
     assert list(tmp_path.iterdir()) == []
+    (tmp_path / "empty.db").touch()
+    with pytest.raises(StorageError, match="holds no study yet"):
+        open_storage(str(tmp_path / "empty.db"), create=False)
+    assert (tmp_path / "empty.db").stat().st_size == 0
 
 
 def test_studies_of_other_tools_are_refused(tmp_path, small_space):

@@ -9,7 +9,7 @@ from archsearch.errors import OptionError, StorageError
 from archsearch.search.engine import run, sole_owner
 from archsearch.search.records import is_candidate, trials_of
 from archsearch.search.samplers import SAMPLERS, make_sampler
-from archsearch.search.storage import open_storage
+from archsearch.search.storage import lock_path, open_storage
 from archsearch.search.study import Search, create_or_resume
 from archsearch.trial import Epoch, Evaluation
 
@@ -161,13 +161,32 @@ def test_time_runs_out_between_trials(storage, study):
 
 
 def test_one_process_owns_a_study(tmp_path):
-    with sole_owner("a", tmp_path):
-        with pytest.raises(StorageError, match="run by another process"), sole_owner("a", tmp_path):
+    a, b = (lock_path(f"sqlite:///{tmp_path}/s.db", name) for name in ("a", "b"))
+    assert a.parent == tmp_path
+    with sole_owner("a", a):
+        with pytest.raises(StorageError, match="run by another process"), sole_owner("a", a):
             pass
-        with sole_owner("b", tmp_path):
+        with sole_owner("b", b):
             pass
-    with sole_owner("a", tmp_path):
+    with sole_owner("a", a):
         pass
+
+
+def test_one_lock_per_study_however_the_storage_is_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    ways = ("s.db", "sqlite:///s.db", f"sqlite:///{tmp_path}/s.db", "./s.db")
+    assert len({lock_path(way, "a") for way in ways}) == 1
+    assert lock_path("s.db", "a") != lock_path("t.db", "a")
+    assert lock_path("postgresql://h/d", "a") != lock_path("postgresql://h/e", "a")
+
+
+def test_an_exhausted_space_is_left_alone(storage, small_space):
+    go(search_of(tiny.make_study(small_space), storage), 1000)
+    search = search_of(tiny.make_study(small_space), storage)
+    rows = len(search.record.trials)
+    assert search.exhausted
+    assert search.ask() is None
+    assert len(search.record.trials) == rows
 
 
 def test_samplers_by_name():

@@ -52,7 +52,7 @@ class Proxy:
     stem_patch_size: int = 2
     layer_scale_init_value: float = 0.1
     epochs: int = 3
-    train_samples: int = 4096
+    train_samples: int = 3584
     val_samples: int = 2048
     batch_size: int = 64
     lr: float = 6e-3
@@ -127,7 +127,7 @@ PROXIES: dict[str, Proxy] = {
 #: Benches by name; on a CPU the target keeps its resolution and the batch shrinks.
 BENCHES: dict[str, Bench] = {
     "smoke": Bench(batch_size=1, blocks=2, warmup_blocks=1, min_block_s=0.0),
-    "cpu": Bench(batch_size=2, blocks=15, warmup_blocks=3, min_block_s=0.0),
+    "cpu": Bench(batch_size=2, blocks=11, warmup_blocks=2, min_block_s=0.0),
     "gpu": Bench(),
 }
 

@@ -223,12 +223,19 @@ class Search:
         """Ends trials that are under way; the study's next run evaluates them first.
 
         Returns:
-            Numbers of all trials that wait to be run again.
+            Numbers of all trials that are going to be run again.
         """
+        undrawn = []
         for frozen in self.record.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            self._requeue(frozen.number, dict(frozen.params), reason)
+            if set(frozen.params) == {axis.name for axis in self.study.space.axes}:
+                # First the new place in the queue, then the end of the old one: killed between, nothing is lost.
+                self.record.enqueue_trial(dict(frozen.params), user_attrs={"rerun_of": frozen.number})
+            else:
+                undrawn.append(frozen.number)  # ended while it was drawn; the next draw is the same
+            self._set_attrs(frozen.number, {"lost": reason})
+            self.record.tell(frozen.number, state=TrialState.FAIL)
         waiting = self.record.get_trials(deepcopy=False, states=(TrialState.WAITING,))
-        return [t.user_attrs["rerun_of"] for t in waiting if "rerun_of" in t.user_attrs]
+        return undrawn + [t.user_attrs["rerun_of"] for t in waiting if "rerun_of" in t.user_attrs]
 
     @property
     def exhausted(self) -> bool:
@@ -263,13 +270,6 @@ class Search:
         if points:
             self.record.enqueue_trial(genome(space, rng.choice(points)))
         return bool(points)
-
-    def _requeue(self, number: int, params: dict[str, Any], reason: str) -> None:
-        """First the new place in the queue, then the end of the old one: killed between, nothing is lost."""
-        if len(params) == len(self.study.space.axes):
-            self.record.enqueue_trial(params, user_attrs={"rerun_of": number})
-        self._set_attrs(number, {"lost": reason})
-        self.record.tell(number, state=TrialState.FAIL)
 
     def _set_attrs(self, number: int, attrs: Mapping[str, Any]) -> None:
         storage, frozen = self.record._storage, self.record.get_trials(deepcopy=False)[number]

@@ -156,6 +156,16 @@ def test_a_lost_trial_runs_again_and_changes_nothing_else(tmp_path, study):
     assert sum("lost" in t.user_attrs for t in resumed.record.trials) == 3
 
 
+def test_a_trial_that_was_lost_while_drawn_is_drawn_again(tmp_path, study):
+    whole = go(search_of(study, open_storage(str(tmp_path / "a.db"), create=True)), 6)
+    search = search_of(study, open_storage(str(tmp_path / "b.db"), create=True))
+    go(search, 3)
+    number = search.record.ask().number  # killed before it had its parameters
+    resumed = search_of(study, open_storage(str(tmp_path / "b.db"), create=True))
+    assert resumed.reruns == [number]
+    assert essence(go(resumed, 6)) == essence(whole)
+
+
 def test_time_runs_out_between_trials(storage, study):
     assert go(search_of(study, storage), 10, timeout=1e-9) == []
 

@@ -3,6 +3,8 @@
 import math
 import time
 from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -89,8 +91,18 @@ def has_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type == "cpu":
-        return torch.ops.mkldnn._is_mkldnn_bf16_supported() and torch.cpu._is_avx512_bf16_supported()
+        return bool(_processor_flags() & {"avx512_bf16", "amx_bf16"})
     return False
+
+
+@cache
+def _processor_flags() -> frozenset[str]:
+    """Instruction sets by the kernel's names; empty where the kernel does not tell."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return frozenset()
+    return frozenset(word for line in lines if line.startswith("flags") for word in line.split())
 
 
 def _batches(split: Split, proxy: Proxy, flip: bool, generator: torch.Generator) -> Iterator[Split]:

@@ -76,7 +76,7 @@ class Proxy:
         Raises:
             ArchError: the shrunken network cannot exist (a branch without channels, say).
 
-        >>> from archsearch.arch import network
+        >>> from archsearch.networks import network
         >>> Proxy().shrink(network("inceptionnext_tiny"), 10).dims
         (24, 48, 96, 192)
         """

@@ -2,8 +2,9 @@ import json
 
 import pytest
 
-from archsearch.arch import MIXER_PARAMS, NETWORKS, Arch, Mixer, network
+from archsearch.arch import MIXER_PARAMS, Arch, Mixer
 from archsearch.errors import ArchError
+from archsearch.networks import NETWORKS, network
 
 TINY = network("inceptionnext_tiny")
 

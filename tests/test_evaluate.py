@@ -4,9 +4,9 @@ import pytest
 import tiny
 import torch
 
-from archsearch.arch import network
 from archsearch.data import load, reduce
 from archsearch.evaluate import Task, evaluate
+from archsearch.networks import network
 from archsearch.objectives import parse_objectives
 
 ATTO = network("inceptionnext_atto")

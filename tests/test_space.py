@@ -11,7 +11,8 @@ from archsearch.errors import SpaceError
 from archsearch.nn import build
 from archsearch.recipes import PROXIES, Proxy, override
 from archsearch.shipped import shipped
-from archsearch.space import Axis, Space, load_space
+from archsearch.space import Axis, Space
+from archsearch.spacefile import load_space
 
 FOLDER = shipped("search_spaces")
 HEAD = "baseline: inceptionnext_tiny\naxes:\n"

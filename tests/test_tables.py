@@ -2,8 +2,8 @@
 
 import pytest
 
-from archsearch.arch import network
 from archsearch.errors import ArchError, OptionError, UserError
+from archsearch.networks import network
 from archsearch.objectives import OBJECTIVE_SETS, OBJECTIVES, parse_objectives
 from archsearch.recipes import BENCHES, PROXIES, Bench, Proxy, override
 

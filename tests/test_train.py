@@ -3,9 +3,9 @@ import itertools
 import pytest
 import torch
 
-from archsearch.arch import network
 from archsearch.data import load, reduce
 from archsearch.errors import DivergedError
+from archsearch.networks import network
 from archsearch.nn import build, init_fan_in
 from archsearch.recipes import Proxy
 from archsearch.train import Schedule, channel_statistics, evaluate_accuracy, fit

@@ -2,12 +2,12 @@
 
 import dataclasses
 
-from archsearch.arch import network
+from archsearch.networks import network
 from archsearch.objectives import parse_objectives
 from archsearch.recipes import BENCHES, Bench, Proxy
 from archsearch.search.study import Study
 from archsearch.shipped import shipped
-from archsearch.space import load_space
+from archsearch.spacefile import load_space
 from archsearch.trial import Epoch, Evaluation, Trial
 
 PROXY = Proxy(width=1 / 2, width_step=8, depth=0.1, epochs=1, train_samples=256, val_samples=128)

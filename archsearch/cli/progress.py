@@ -13,7 +13,7 @@ from rich.text import Text
 
 from archsearch.report.frame import front_rows, trials_frame
 from archsearch.report.tables import shown
-from archsearch.search.study import Candidate, Search
+from archsearch.search.search import Candidate, Search
 from archsearch.trial import Epoch, Trial
 
 #: Members of the front that the display has room for.

@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Prints each space; a broken one among the shipped is an error as well."""
     from archsearch.shipped import shipped
-    from archsearch.space import load_space
+    from archsearch.spacefile import load_space
 
     folder = shipped("search_spaces")
     names = args.space or sorted(path.stem for path in folder.glob("*.yaml"))

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     from archsearch.data import ImageData
     from archsearch.recipes import Bench, Proxy
-    from archsearch.search.study import Search, Study
+    from archsearch.search.search import Search
+    from archsearch.search.study import Study
     from archsearch.space import Space
 
 
@@ -65,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     from archsearch.search.samplers import SAMPLERS
     from archsearch.search.storage import check_storage
     from archsearch.shipped import shipped
-    from archsearch.space import load_space
+    from archsearch.spacefile import load_space
 
     objectives = parse_objectives(args.objective)
     space = load_space(args.space, shipped("search_spaces"))
@@ -144,8 +145,9 @@ def _search(args: argparse.Namespace, study: "Study", data: "ImageData", device:
     from archsearch.measure.device import environment
     from archsearch.search.engine import run as run_search
     from archsearch.search.engine import sole_owner
+    from archsearch.search.search import Search
     from archsearch.search.storage import lock_path, open_storage
-    from archsearch.search.study import Search, create_or_resume
+    from archsearch.search.study import create_or_resume
 
     task = Task(study.objectives, study.proxy, study.bench, data, device)
     storage = open_storage(args.storage, create=True)

@@ -10,7 +10,7 @@ from filelock import FileLock, Timeout
 
 from archsearch.arch import Arch
 from archsearch.errors import StorageError
-from archsearch.search.study import Candidate, Search
+from archsearch.search.search import Candidate, Search
 from archsearch.trial import Epoch, Evaluation, Trial
 
 #: An architecture, its seed and a listener for its epochs, to its evaluation.

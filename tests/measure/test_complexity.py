@@ -3,8 +3,9 @@ import warnings
 import pytest
 import torch
 
-from archsearch.arch import Mixer, network
+from archsearch.arch import Mixer
 from archsearch.measure.complexity import count
+from archsearch.networks import network
 from archsearch.nn import build
 from archsearch.nn.mixers import build_mixer
 

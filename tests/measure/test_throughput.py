@@ -1,11 +1,11 @@
 import pytest
 import torch
 
-from archsearch.arch import network
 from archsearch.errors import OptionError
 from archsearch.measure import throughput
 from archsearch.measure.device import device_name, environment, git_commit, pick_device
 from archsearch.measure.throughput import infer_step, measure, train_step
+from archsearch.networks import network
 from archsearch.nn import build
 from archsearch.recipes import Bench
 

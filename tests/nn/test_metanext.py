@@ -4,7 +4,8 @@ import pytest
 import timm
 import torch
 
-from archsearch.arch import MIXER_PARAMS, NETWORKS, Arch, Mixer, network
+from archsearch.arch import MIXER_PARAMS, Arch, Mixer
+from archsearch.networks import NETWORKS, network
 from archsearch.nn import MIXERS, build, init_fan_in
 from archsearch.nn.metanext import DropPath
 

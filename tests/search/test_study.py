@@ -9,8 +9,9 @@ from archsearch.errors import OptionError, StorageError
 from archsearch.search.engine import run, sole_owner
 from archsearch.search.records import is_candidate, trials_of
 from archsearch.search.samplers import SAMPLERS, make_sampler
+from archsearch.search.search import Search
 from archsearch.search.storage import lock_path, open_storage
-from archsearch.search.study import Search, create_or_resume
+from archsearch.search.study import create_or_resume
 from archsearch.trial import Epoch, Evaluation
 
 

@@ -1,0 +1,214 @@
+"""From a YAML file to a checked ``Space``; every complaint names its line.
+
+    name: my_space
+    baseline: inceptionnext_tiny          # a named network, or its fields
+    axes:
+      token_mixer: [inception, identity]  # for all stages; stage2.token_mixer for one
+      branch_ratio:
+        values: [1/16, 1/8]
+        when: {token_mixer: inception}    # open only where the choice fits
+      depths: [[2, 2, 6, 2], [3, 3, 9, 3]]
+    proxy: {width: 1/4}                   # what the proxy of this space does differently
+
+An axis is a field of ``Arch``, ``token_mixer``, or a parameter of a mixer; the latter two
+take a ``stageN.`` prefix, as do ``depth`` and ``dim``.
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from archsearch.arch import MIXER_PARAMS, Arch
+from archsearch.errors import ArchError, SpaceError, UserError, unknown
+from archsearch.networks import network
+from archsearch.recipes import Proxy, override
+from archsearch.space import ARCH_AXES, LIST_AXES, MIXER_AXES, STAGE_AXES, Axis, Params, Space, Value
+from archsearch.yamlfile import Table, YamlError, number, read_table
+
+
+def load_space(name_or_path: str, folder: Path) -> Space:
+    """Reads a space by name from ``folder``, or from a YAML file.
+
+    Raises:
+        SpaceError: no such space, or what is wrong with it and in which line.
+    """
+    path = Path(name_or_path)
+    if path.suffix not in (".yaml", ".yml"):
+        names = sorted(p.stem for p in folder.glob("*.yaml"))
+        if name_or_path not in names:
+            raise SpaceError(unknown("space", name_or_path, names))
+        path = folder / f"{name_or_path}.yaml"
+    try:
+        table = read_table(path)
+    except YamlError as error:
+        raise _at(path, error.line, str(error)) from None
+    except OSError as error:
+        raise SpaceError(f"cannot read {path}: {error.strerror}") from None
+    return _Reader(path, table).space()
+
+
+def _at(path: Path, line: int | None, message: str) -> SpaceError:
+    return SpaceError(f"{path}{f', line {line}' if line else ''}: {message}")
+
+
+class _Reader:
+    """Turns a YAML table into a checked ``Space``; every complaint names its line."""
+
+    KEYS = ("name", "description", "baseline", "axes", "proxy")
+
+    def __init__(self, path: Path, table: Table) -> None:
+        self.path, self.table = path, table
+
+    def fail(self, line: int | None, message: str) -> SpaceError:
+        return _at(self.path, line, message)
+
+    def known(self, table: Table, keys: tuple[str, ...], what: str) -> None:
+        for key in table:
+            if key not in keys:
+                raise self.fail(table.lines[key], unknown(what, key, keys))
+
+    def sub(self, table: Table, key: str) -> Table:
+        value = table[key]
+        if not isinstance(value, Table):
+            raise self.fail(table.lines[key], f"{key!r} must be a mapping, not {value!r}")
+        return value
+
+    def space(self) -> Space:
+        table = self.table
+        self.known(table, self.KEYS, "key of a space")
+        for key in ("baseline", "axes"):
+            if key not in table:
+                raise self.fail(None, f"the key {key!r} is missing")
+        name = table.get("name", self.path.stem)
+        if not isinstance(name, str) or not re.fullmatch(r"[\w.-]+", name):
+            raise self.fail(
+                table.lines.get("name"), f"name is {name!r}, but must be one word of letters, digits, _ - ."
+            )
+        baseline = self.baseline()
+        space = Space(
+            name=name,
+            description=str(table.get("description", "")).strip(),
+            baseline=baseline,
+            axes=self.axes(baseline),
+            proxy=self.proxy(),
+            path=self.path,
+        )
+        self.check(space)
+        return space
+
+    def baseline(self) -> Arch:
+        value, line = self.table["baseline"], self.table.lines["baseline"]
+        try:
+            if isinstance(value, str):
+                return network(value)
+            return Arch.from_dict(number(self.sub(self.table, "baseline")))
+        except ArchError as error:
+            raise self.fail(line, f"baseline: {error}") from None
+
+    def proxy(self) -> dict[str, Value]:
+        if "proxy" not in self.table:
+            return {}
+        table = self.sub(self.table, "proxy")
+        for key, value in table.items():
+            try:
+                override(Proxy(), {key: number(value)})
+            except UserError as error:
+                raise self.fail(table.lines[key], f"proxy: {error}") from None
+        return dict(number(table))
+
+    def axes(self, baseline: Arch) -> tuple[Axis, ...]:
+        table = self.sub(self.table, "axes")
+        stages = len(baseline.depths)
+        axes: list[Axis] = []
+        for name in table:
+            if (stage := re.match(r"stage(\d+)", name)) and int(stage[1]) > stages:
+                raise self.fail(table.lines[name], f"axis {name!r}: the baseline has {stages} stages")
+            axes.append(self.axis(table, name, {axis.name: axis for axis in axes}))
+        self.check_parameters(baseline, axes)
+        if not axes:
+            raise self.fail(self.table.lines["axes"], "axes is empty; name at least one axis")
+        return tuple(axes)
+
+    def axis(self, table: Table, name: str, before: dict[str, Axis]) -> Axis:
+        line, spec = table.lines[name], table[name]
+        stage = re.fullmatch(r"stage[1-9]\.(.*)", name)
+        allowed = STAGE_AXES if stage else (*ARCH_AXES, *MIXER_AXES)
+        if (stage[1] if stage else name) not in allowed:
+            raise self.fail(line, unknown("axis", stage[1] if stage else name, allowed))
+        when: dict[str, tuple[Value, ...]] = {}
+        if isinstance(spec, Table):
+            self.known(spec, ("values", "when"), f"key of axis {name!r}")
+            if "values" not in spec:
+                raise self.fail(line, f"axis {name!r} needs 'values', a list of choices")
+            if "when" in spec:
+                when = self.when(name, self.sub(spec, "when"), before)
+            line, spec = spec.lines["values"], spec["values"]
+        if not isinstance(spec, list) or not spec:
+            raise self.fail(line, f"axis {name!r} must be a list of choices, not {spec!r}")
+        values = tuple(self.value(name, line, item) for item in spec)
+        for value in values:
+            if values.count(value) > 1:
+                raise self.fail(line, f"axis {name!r} has the choice {value!r} twice; keep one")
+        return Axis(name, values, when, line)
+
+    def check_parameters(self, baseline: Arch, axes: list[Axis]) -> None:
+        """A parameter that no mixer of the space has would be an axis without effect."""
+        kinds = {mixer.token_mixer for mixer in baseline.mixers}
+        for axis in axes:
+            if axis.name.endswith("token_mixer"):
+                kinds |= {str(value) for value in axis.values}
+        idle = set(MIXER_AXES[1:]) - {param for kind in kinds & MIXER_PARAMS.keys() for param in MIXER_PARAMS[kind]}
+        for axis in axes:
+            if axis.name.rpartition(".")[2] in idle and kinds <= MIXER_PARAMS.keys():
+                message = f"axis {axis.name!r} has no effect: no token_mixer of this space has that parameter"
+                raise self.fail(axis.line, message)
+
+    def value(self, name: str, line: int, item: Any) -> Value:
+        item = number(item)
+        if name in LIST_AXES:
+            kinds, allowed = LIST_AXES[name]
+            if isinstance(item, list) and item and all(_in_list(part, kinds) for part in item):
+                return "-".join(map(str, item))
+            raise self.fail(line, f"axis {name!r} cannot take the choice {item!r}; write lists of {allowed}")
+        if isinstance(item, (bool, int, float, str)):
+            return item
+        raise self.fail(line, f"axis {name!r} cannot take the choice {item!r}")
+
+    def when(self, name: str, table: Table, before: dict[str, Axis]) -> dict[str, tuple[Value, ...]]:
+        conditions = {}
+        for key, spec in table.items():
+            line = table.lines[key]
+            if key not in before:
+                raise self.fail(line, f"axis {name!r} depends on {key!r}, which is no axis above it")
+            allowed = tuple(number(spec if isinstance(spec, list) else [spec]))
+            if not allowed:
+                raise self.fail(line, f"axis {name!r} depends on {key!r} having one of no values; name at least one")
+            for value in allowed:
+                if value not in before[key].values:
+                    raise self.fail(line, unknown(f"choice of {key!r}", value, map(str, before[key].values)))
+            conditions[key] = allowed
+        return conditions
+
+    def check(self, space: Space) -> None:
+        """Builds every choice at least once, then every point (in a large space, a sample)."""
+        base = {axis.name: axis.values[0] for axis in space.axes}
+        for axis in space.axes:
+            opener = {name: values[0] for name, values in axis.when.items()}
+            for value in axis.values:
+                params = space.active({**base, **opener, axis.name: value})
+                self.build(space, params, axis.line, f"{axis.name} {value}")
+        for params in space.some():
+            self.build(space, params, self.table.lines["axes"], ", ".join(f"{k} {v}" for k, v in params.items()))
+
+    def build(self, space: Space, params: Params, line: int, what: str) -> None:
+        try:
+            space.arch(params)
+        except ArchError as error:
+            raise self.fail(line, f"{what}: {error}") from None
+
+
+def _in_list(part: Any, kinds: tuple[type, ...]) -> bool:
+    """Whether a list may hold a number: bounded so that its text has neither sign nor exponent."""
+    return (
+        isinstance(part, kinds) and isinstance(part, (int, float)) and part is not True and 0.001 <= part <= 1_000_000
+    )

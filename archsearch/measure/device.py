@@ -11,6 +11,7 @@ import torch
 
 from archsearch import __version__
 from archsearch.errors import OptionError
+from archsearch.train import has_bfloat16
 
 
 def pick_device(name: str) -> torch.device:
@@ -41,6 +42,7 @@ def environment(device: torch.device) -> dict[str, Any]:
         "host": platform.node(),
         "device": str(device),
         "device_name": device_name(device),
+        "proxy_autocast": "bfloat16" if has_bfloat16(device) else "off",
     }
     if device.type == "cuda":
         facts["cuda"] = torch.version.cuda

@@ -80,6 +80,7 @@ def test_the_environment_names_what_a_figure_depends_on():
     assert facts["threads"] == torch.get_num_threads()
     assert facts["device_name"] == device_name(CPU) != ""
     assert facts["commit"] == git_commit()
+    assert facts["proxy_autocast"] in ("bfloat16", "off")
 
 
 @pytest.mark.gpu

@@ -62,10 +62,13 @@ def unknown(what: str, name: object, known: Iterable[str]) -> str:
 
     >>> unknown("mixer", "incepton", ["identity", "inception"])
     "unknown mixer 'incepton': did you mean 'inception'? (known: identity, inception)"
+    >>> unknown("objective", "acc", ["macs", "accuracy"])
+    "unknown objective 'acc': did you mean 'accuracy'? (known: macs, accuracy)"
     >>> unknown("mixer", "zzz", ["identity"])
     "unknown mixer 'zzz' (known: identity)"
     """
     names = list(known)
-    near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
+    begun = [known_name for known_name in names if str(name) and known_name.startswith(str(name))]
+    near = begun[:1] or difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
     hint = f": did you mean {near[0]!r}?" if near else ""
     return f"unknown {what} {str(name)!r}{hint} (known: {', '.join(names)})"

@@ -4,10 +4,11 @@ import dataclasses
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from archsearch.arch import Arch
-from archsearch.errors import UserError, unknown
+from archsearch.errors import DataError, UserError, unknown
 
 
 def _check(recipe: Any, allowed: str, names: tuple[str, ...], ok: Callable[[Any], bool]) -> None:
@@ -133,6 +134,19 @@ BENCHES: dict[str, Bench] = {
 
 #: Data sets by name, as ``--dataset`` takes them.
 DATASETS = ("drawn", "folder", "cifar10", "cifar100", "fashion_mnist")
+
+
+def check_dataset(name: str, root: Path | None) -> None:
+    """What can be said about a data set before it is loaded.
+
+    Raises:
+        DataError: the name is unknown, or a folder is wanted and not named.
+    """
+    if name not in DATASETS:
+        raise DataError(unknown("dataset", name, DATASETS))
+    if name == "folder" and root is None:
+        raise DataError("--dataset folder needs --data-root DIR, a folder with train/ and val/ or test/")
+
 
 Recipe = TypeVar("Recipe", Proxy, Bench)
 

@@ -3,7 +3,6 @@
 import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from archsearch.arch import MIXER_PARAMS, Arch, Mixer
@@ -18,12 +17,8 @@ ARCH_AXES = (
 MIXER_AXES = ("token_mixer", *dict.fromkeys(p for params in MIXER_PARAMS.values() for p in params))
 STAGE_AXES = ("depth", "dim", *MIXER_AXES)
 
-#: Fields whose choices are lists, what these hold, and how to say so.
-LIST_AXES: dict[str, tuple[tuple[type, ...], str]] = {
-    "depths": ((int,), "positive integers"),
-    "dims": ((int,), "positive integers"),
-    "mlp_ratios": ((int, float), "positive numbers"),
-}
+#: Fields whose choices are lists, and what these hold: integers alone, or any numbers.
+LIST_AXES: dict[str, type[int] | type[float]] = {"depths": int, "dims": int, "mlp_ratios": float}
 
 #: Combinations that are all visited when a space is checked and counted; beyond it, a sample.
 EXHAUSTIVE = 50_000
@@ -63,7 +58,6 @@ class Space:
         baseline: the architecture where no axis says otherwise.
         axes: in the order of the file.
         proxy: fields of the proxy recipe that this space changes.
-        path: the file it was read from.
     """
 
     name: str
@@ -71,7 +65,6 @@ class Space:
     baseline: Arch
     axes: tuple[Axis, ...]
     proxy: Mapping[str, Value] = field(default_factory=dict)
-    path: Path | None = None
 
     def active(self, genes: Params) -> dict[str, Value]:
         """The values that matter: those of open axes.

@@ -91,7 +91,6 @@ class _Reader:
             baseline=baseline,
             axes=self.axes(baseline),
             proxy=self.proxy(),
-            path=self.path,
         )
         self.check(space)
         return space
@@ -166,9 +165,10 @@ class _Reader:
     def value(self, name: str, line: int, item: Any) -> Value:
         item = number(item)
         if name in LIST_AXES:
-            kinds, allowed = LIST_AXES[name]
-            if isinstance(item, list) and item and all(_in_list(part, kinds) for part in item):
+            kind = LIST_AXES[name]
+            if isinstance(item, list) and item and all(_in_list(part, kind) for part in item):
                 return "-".join(map(str, item))
+            allowed = "positive integers" if kind is int else "positive numbers"
             raise self.fail(line, f"axis {name!r} cannot take the choice {item!r}; write lists of {allowed}")
         if isinstance(item, (bool, int, float, str)):
             return item
@@ -207,8 +207,6 @@ class _Reader:
             raise self.fail(line, f"{what}: {error}") from None
 
 
-def _in_list(part: Any, kinds: tuple[type, ...]) -> bool:
+def _in_list(part: Any, kind: type[int] | type[float]) -> bool:
     """Whether a list may hold a number: bounded so that its text has neither sign nor exponent."""
-    return (
-        isinstance(part, kinds) and isinstance(part, (int, float)) and part is not True and 0.001 <= part <= 1_000_000
-    )
+    return isinstance(part, (int, kind)) and not isinstance(part, bool) and 0.001 <= part <= 1_000_000

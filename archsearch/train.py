@@ -3,8 +3,6 @@
 import math
 import time
 from collections.abc import Iterator
-from functools import cache
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +11,7 @@ from torch import Tensor, nn
 from archsearch.data.augment import random_crop, random_flip
 from archsearch.data.images import ImageData, Split
 from archsearch.errors import DivergedError
+from archsearch.processor import cpuinfo
 from archsearch.recipes import Proxy
 from archsearch.trial import Epoch
 
@@ -91,18 +90,8 @@ def has_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type == "cpu":
-        return bool(_processor_flags() & {"avx512_bf16", "amx_bf16"})
+        return any({"avx512_bf16", "amx_bf16"} & set(flags.split()) for flags in cpuinfo("flags")[:1])
     return False
-
-
-@cache
-def _processor_flags() -> frozenset[str]:
-    """Instruction sets by the kernel's names; empty where the kernel does not tell."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return frozenset()
-    return frozenset(word for line in lines if line.startswith("flags") for word in line.split())
 
 
 def _batches(split: Split, proxy: Proxy, flip: bool, generator: torch.Generator) -> Iterator[Split]:

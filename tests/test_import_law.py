@@ -15,6 +15,7 @@ ROOMS = [
     {"__init__"},
     {"errors"},
     {"shipped"},
+    {"processor"},
     {"yamlfile"},
     {"arch"},
     {"networks"},

@@ -15,9 +15,13 @@ def add_storage(parser: argparse.ArgumentParser) -> None:
     )
 
 
+#: As ``archsearch.report.tables.FORMATS``, which is slow to import.
+FORMATS = ("table", "csv", "json", "markdown")
+
+
 def add_format(parser: argparse.ArgumentParser) -> None:
     """``-f/--format``."""
-    parser.add_argument("-f", "--format", choices=("table", "csv", "json", "markdown"), default="table")
+    parser.add_argument("-f", "--format", choices=FORMATS, default="table")
 
 
 def add_verbosity(parser: argparse.ArgumentParser) -> None:

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from archsearch.report.frame import front_rows, trials_frame
 from archsearch.report.tables import shown
+from archsearch.search.engine import Watch
 from archsearch.search.search import Candidate, Search
 from archsearch.trial import Epoch, Trial
 
@@ -28,20 +29,7 @@ def track(items: Iterable[Any], length: int, what: str) -> Iterable[Any]:
     return rich_track(items, description=what, total=length, console=console, transient=True)
 
 
-class Silent:
-    """Tells nobody."""
-
-    def started(self, candidate: Candidate) -> None:
-        """A candidate is about to be evaluated."""
-
-    def epoch(self, epoch: Epoch) -> None:
-        """It has been trained for one more epoch."""
-
-    def ended(self, trial: Trial) -> None:
-        """It has been recorded."""
-
-
-class Lines(Silent):
+class Lines(Watch):
     """A line per trial (and per epoch, if asked), for logs and pipes."""
 
     def __init__(self, search: Search, n_trials: int, verbose: bool, console: Console) -> None:
@@ -141,11 +129,11 @@ class Display(Lines):
 
 
 @contextmanager
-def display(search: Search, n_trials: int, *, quiet: bool, verbose: bool) -> Iterator[Silent]:
+def display(search: Search, n_trials: int, *, quiet: bool, verbose: bool) -> Iterator[Watch]:
     """The display that fits: none, lines, or live on a terminal. Says first what is continued."""
     console = Console(stderr=True, highlight=False)
     if quiet:
-        yield Silent()
+        yield Watch()
         return
     live = console.is_terminal
     watch: Lines = (Display if live else Lines)(search, n_trials, verbose, console)

@@ -63,6 +63,7 @@ def run(args: argparse.Namespace) -> int:
     """
     from archsearch.cli.report import page_path
     from archsearch.objectives import parse_objectives
+    from archsearch.recipes import check_dataset
     from archsearch.search.samplers import SAMPLERS
     from archsearch.search.storage import check_storage
     from archsearch.shipped import shipped
@@ -72,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
     space = load_space(args.space, shipped("search_spaces"))
     if args.sampler not in SAMPLERS:
         raise OptionError(unknown("sampler", args.sampler, SAMPLERS))
-    _check_data_options(args)
+    check_dataset(args.dataset, args.data_root)
     name = args.study_name
     if name == "":
         raise OptionError("--study-name is empty; leave it out for the default name")
@@ -102,15 +103,6 @@ def run(args: argparse.Namespace) -> int:
         population=max(8, min(50, args.n_trials // 4)),
     )
     return _search(args, study, data, device, page)
-
-
-def _check_data_options(args: argparse.Namespace) -> None:
-    from archsearch.recipes import DATASETS
-
-    if args.dataset not in DATASETS:
-        raise OptionError(unknown("dataset", args.dataset, DATASETS))
-    if args.dataset == "folder" and args.data_root is None:
-        raise OptionError("--dataset folder needs --data-root DIR, a folder with train/ and val/ or test/")
 
 
 def _recipes(args: argparse.Namespace, space: "Space", kind: str) -> tuple["Proxy", "Bench"]:

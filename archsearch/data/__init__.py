@@ -7,10 +7,9 @@ from typing import Any
 
 from archsearch.data.drawn import load_drawn
 from archsearch.data.folder import Track, load_folder
-from archsearch.data.hub import HUB, load_hub
+from archsearch.data.hub import load_hub
 from archsearch.data.images import ImageData, Split, resize, stratified
-from archsearch.errors import DataError, unknown
-from archsearch.recipes import DATASETS, Proxy
+from archsearch.recipes import Proxy, check_dataset
 
 __all__ = ["ImageData", "Split", "load", "reduce"]
 
@@ -23,7 +22,7 @@ def load(name: str, root: Path | None, img_size: int, track: Track | None = None
     """A data set by name, on the CPU, at ``img_size`` pixels a side.
 
     Args:
-        name: one of ``DATASETS``.
+        name: one of ``archsearch.recipes.DATASETS``.
         root: the folder to read (``folder``), or to download into (the others; None for the cache).
         img_size: side of the images, in pixels.
         track: shows the progress of decoding a folder; None for no display.
@@ -31,15 +30,10 @@ def load(name: str, root: Path | None, img_size: int, track: Track | None = None
     Raises:
         DataError: the name is unknown, or the data cannot be had.
     """
-    if name == "folder":
-        if root is None:
-            raise DataError("--dataset folder needs --data-root DIR, a folder with train/ and val/ or test/")
+    check_dataset(name, root)
+    if name == "folder" and root is not None:
         return load_folder(root, img_size, track or _untracked)
-    if name == "drawn":
-        return resize(load_drawn(), img_size)
-    if name in HUB:
-        return resize(load_hub(name, root), img_size)
-    raise DataError(unknown("dataset", name, DATASETS))
+    return resize(load_drawn() if name == "drawn" else load_hub(name, root), img_size)
 
 
 def reduce(data: ImageData, proxy: Proxy) -> ImageData:

@@ -15,12 +15,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from archsearch.data.images import ImageData, Split, hold_out
+from archsearch.data.images import HELD_OUT, ImageData, Split, hold_out
 from archsearch.errors import DataError
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
-#: Share of train/ that is held out to choose by, where the folder brings only one other split.
-HELD_OUT = 0.1
 #: Changes whenever the cache is laid out differently.
 LAYOUT = 1
 
@@ -50,12 +48,15 @@ def load_folder(root: Path, img_size: int, track: Track) -> ImageData:
         raise DataError(f"{root / 'train'} holds one class, {classes[0]!r}; there must be at least two")
     if len(files) == 2:
         _check_enough_to_hold_out(files["train"])
-    splits = _cached(root, files, classes, img_size, track)
+    stats = {path: _stat(path) for paths in files.values() for path in paths}
+    stamps = [(str(path), stat.st_size, stat.st_mtime_ns) for path, stat in stats.items()]
+    folder = cache_folder() / "folders" / _digest([LAYOUT, img_size, str(root.resolve()), stamps])
+    splits = _cached(folder, files, classes, img_size, track)
     if len(splits) == 2:
         count = max(len(classes), round(len(splits["train"]) * HELD_OUT))
         train, val = hold_out(splits["train"], count)
         splits = {"train": train, "val": val, "test": splits.get("val") or splits["test"]}
-    listing = [(str(p.relative_to(root)), _stat(p).st_size) for paths in files.values() for p in paths]
+    listing = [(str(path.relative_to(root)), stat.st_size) for path, stat in stats.items()]
     return ImageData(name="folder", classes=classes, flip=True, fingerprint=_digest(listing), **splits)
 
 
@@ -84,11 +85,9 @@ def _digest(data: Any) -> str:
 
 
 def _cached(
-    root: Path, files: dict[str, list[Path]], classes: tuple[str, ...], img_size: int, track: Track
+    folder: Path, files: dict[str, list[Path]], classes: tuple[str, ...], img_size: int, track: Track
 ) -> dict[str, Split]:
-    stats = [(path, _stat(path)) for paths in files.values() for path in paths]
-    stamps = [(str(path), stat.st_size, stat.st_mtime_ns) for path, stat in stats]
-    folder = cache_folder() / "folders" / _digest([LAYOUT, img_size, str(root.resolve()), stamps])
+    """The splits from a cache folder, decoded into it where they are not there whole."""
     try:
         return {name: _read(folder, name) for name in files}
     except Exception:  # absent, cut short or overwritten: whatever is wrong with it, it is made again

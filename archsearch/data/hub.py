@@ -7,13 +7,11 @@ from typing import Any
 import torch
 
 from archsearch.data.folder import cache_folder
-from archsearch.data.images import ImageData, Split, hold_out
+from archsearch.data.images import HELD_OUT, ImageData, Split, hold_out
 from archsearch.errors import DataError
 
 #: Name here, class in ``torchvision.datasets``.
 HUB = {"cifar10": "CIFAR10", "cifar100": "CIFAR100", "fashion_mnist": "FashionMNIST"}
-#: Share of the training split that is held out to choose by.
-HELD_OUT = 0.1
 
 
 def load_hub(name: str, root: Path | None) -> ImageData:

@@ -7,6 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+#: Share of a training split that is held out to choose by, where a data set brings no split for it.
+HELD_OUT = 0.1
+
 
 @dataclass(frozen=True, eq=False)
 class Split:

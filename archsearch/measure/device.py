@@ -11,6 +11,7 @@ import torch
 
 from archsearch import __version__
 from archsearch.errors import OptionError
+from archsearch.processor import cpuinfo
 from archsearch.train import has_bfloat16
 
 
@@ -60,14 +61,9 @@ def device_name(device: torch.device) -> str:
     return _processor() if device.type == "cpu" else device.type
 
 
-@cache
 def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0]} ({len(names)} logical cores)" if names else platform.machine()
+    names = cpuinfo("model name")
+    return f"{names[0]} ({len(names)} logical cores)" if names else platform.processor() or platform.machine()
 
 
 @cache

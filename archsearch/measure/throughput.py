@@ -92,20 +92,22 @@ def _laid_out(model: nn.Module, bench: Bench, img_size: int, device: torch.devic
     return model.to(device).to(memory_format=layout), images.contiguous(memory_format=layout)
 
 
-def _cpu_block(step: Callable[[], object], steps: int) -> float:
+def _wall_block(step: Callable[[], object], steps: int, finish: Callable[[], None]) -> float:
+    """Seconds by the wall clock; ``finish`` waits for what the device still has to do."""
+    finish()
     start = time.perf_counter()
     for _ in range(steps):
         step()
+    finish()
     return time.perf_counter() - start
+
+
+def _cpu_block(step: Callable[[], object], steps: int) -> float:
+    return _wall_block(step, steps, lambda: None)
 
 
 def _mps_block(step: Callable[[], object], steps: int) -> float:
-    torch.mps.synchronize()
-    start = time.perf_counter()
-    for _ in range(steps):
-        step()
-    torch.mps.synchronize()
-    return time.perf_counter() - start
+    return _wall_block(step, steps, torch.mps.synchronize)
 
 
 def _cuda_block(step: Callable[[], object], steps: int) -> float:

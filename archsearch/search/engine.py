@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -17,8 +17,8 @@ from archsearch.trial import Epoch, Evaluation, Trial
 Evaluate = Callable[[Arch, int, Callable[[Epoch], None]], Evaluation]
 
 
-class Watch(Protocol):
-    """Who is told of a study's progress."""
+class Watch:
+    """Who is told of a study's progress; this one tells nobody."""
 
     def started(self, candidate: Candidate) -> None:
         """A candidate is about to be evaluated."""

@@ -69,26 +69,16 @@ def create_or_resume(study: Study, storage: BaseStorage) -> optuna.Study:
     Raises:
         StorageError: a study of that name was run with another recipe, or by another tool.
     """
-    record = check_same(study, storage)
-    if record is None:
-        directions = [objective.direction for objective in study.objectives]
-        record = optuna.create_study(storage=storage, study_name=study.name, directions=directions)
-        record.set_user_attr(RECIPE, study.recipe())
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # still marked experimental
-            record.set_metric_names([objective.name for objective in study.objectives])
-    return record
-
-
-def check_same(study: Study, storage: BaseStorage) -> optuna.Study | None:
-    """The study's record, if there is one; writes nothing.
-
-    Raises:
-        StorageError: as ``create_or_resume``.
-    """
     record = _existing(study.name, storage)
     if record is not None:
         _check_recipe(study, recipe_of(record))
+        return record
+    directions = [objective.direction for objective in study.objectives]
+    record = optuna.create_study(storage=storage, study_name=study.name, directions=directions)
+    record.set_user_attr(RECIPE, study.recipe())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # still marked experimental
+        record.set_metric_names([objective.name for objective in study.objectives])
     return record
 
 

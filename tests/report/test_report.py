@@ -6,6 +6,7 @@ import pytest
 from plotly.offline import get_plotlyjs
 from tiny import FAILED, OBJECTIVES, RECIPE, trial
 
+from archsearch.cli import options
 from archsearch.objectives import parse_objectives
 from archsearch.report.figures import pairs, pareto_figure
 from archsearch.report.frame import front_rows, trials_frame
@@ -45,6 +46,10 @@ def test_every_format_takes_every_frame(frame, name, rows):
         (f" {number} " in text.replace(",", " ").replace(":", " ").replace("\n", " ")) for number in chosen["number"]
     )
     assert "accuracy" in text or "top-1" in text or text == "[]"
+
+
+def test_the_command_line_offers_every_format():
+    assert tuple(FORMATS) == options.FORMATS
 
 
 def test_csv_and_json_keep_the_records_units(frame):

@@ -6,21 +6,13 @@ import tiny
 from optuna.trial import TrialState
 
 from archsearch.errors import OptionError, StorageError
-from archsearch.search.engine import run, sole_owner
+from archsearch.search.engine import Watch, run, sole_owner
 from archsearch.search.records import is_candidate, trials_of
 from archsearch.search.samplers import SAMPLERS, make_sampler
 from archsearch.search.search import Search
 from archsearch.search.storage import lock_path, open_storage
 from archsearch.search.study import create_or_resume
 from archsearch.trial import Epoch, Evaluation
-
-
-class Quiet:
-    def started(self, candidate): ...
-
-    def epoch(self, epoch): ...
-
-    def ended(self, trial): ...
 
 
 def made_up(arch, seed, on_epoch):
@@ -41,7 +33,7 @@ def search_of(study, storage):
 
 
 def go(search, n_trials, evaluate=made_up, **kwargs):
-    run(search, n_trials, evaluate, lambda: {"device": "test"}, Quiet(), **kwargs)
+    run(search, n_trials, evaluate, lambda: {"device": "test"}, Watch(), **kwargs)
     return search.trials
 
 

@@ -6,6 +6,7 @@
     `-- UserError                   exit 2  the input has to change; the message says how
         |-- OptionError             exit 2  a command-line option or argument
         |-- ArchError               exit 2  an architecture that cannot exist
+        |   `-- MixerError          exit 2  a mixer from a user's file
         |-- SpaceError              exit 2  a search space file
         |-- DataError               exit 2  a data set that cannot be read
         `-- StorageError            exit 2  a study storage, or a study inside it
@@ -45,6 +46,10 @@ class ArchError(UserError):
     """An architecture that cannot exist."""
 
 
+class MixerError(ArchError):
+    """A mixer from a user's file."""
+
+
 class SpaceError(UserError):
     """A search space file."""
 
@@ -57,8 +62,12 @@ class StorageError(UserError):
     """A study storage, or a study inside it."""
 
 
+#: A longer list of known names is cut down to the nearest ones.
+MOST_NAMES = 24
+
+
 def unknown(what: str, name: object, known: Iterable[str]) -> str:
-    """Message for a name that is not known, with the nearest one and the whole list.
+    """Message for a name that is not known, with the nearest one and the list, where it is short.
 
     >>> unknown("mixer", "incepton", ["identity", "inception"])
     "unknown mixer 'incepton': did you mean 'inception'? (known: identity, inception)"
@@ -68,7 +77,13 @@ def unknown(what: str, name: object, known: Iterable[str]) -> str:
     "unknown mixer 'zzz' (known: identity)"
     """
     names = list(known)
+    if len(names) > MOST_NAMES:
+        nearest = difflib.get_close_matches(str(name), names, n=5, cutoff=0.3)
+        more = f"{len(names) - len(nearest)} more" if nearest else f"{len(names)} names"
+        listed = [*nearest, more]
+    else:
+        listed = names
     begun = [known_name for known_name in names if str(name) and known_name.startswith(str(name))]
     near = begun[:1] or difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
     hint = f": did you mean {near[0]!r}?" if near else ""
-    return f"unknown {what} {str(name)!r}{hint} (known: {', '.join(names)})"
+    return f"unknown {what} {str(name)!r}{hint} (known: {', '.join(listed)})"

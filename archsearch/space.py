@@ -5,17 +5,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from archsearch.arch import MIXER_PARAMS, Arch, Mixer
+from archsearch.arch import Arch
 from archsearch.errors import ArchError, SpaceError
+from archsearch.mixer import MIXER_PARAMS, Mixer, Value
 from archsearch.recipes import Proxy
 
 #: Fields of ``Arch`` that an axis may set.
 ARCH_AXES = (
     "depths", "dims", "mlp_ratios", "norm", "act", "head", "stem_patch_size", "layer_scale_init_value",
-    "drop_path_rate", "img_size",
+    "drop_path_rate", "img_size", "block",
 )  # fmt: skip
-MIXER_AXES = ("token_mixer", *dict.fromkeys(p for params in MIXER_PARAMS.values() for p in params))
-STAGE_AXES = ("depth", "dim", *MIXER_AXES)
+#: Fields of one stage, with the prefix ``stageN.``; mixers and their parameters take it too.
+STAGE_AXES = ("depth", "dim", "mlp_ratio")
 
 #: Fields whose choices are lists, and what these hold: integers alone, or any numbers.
 LIST_AXES: dict[str, type[int] | type[float]] = {"depths": int, "dims": int, "mlp_ratios": float}
@@ -23,8 +24,12 @@ LIST_AXES: dict[str, type[int] | type[float]] = {"depths": int, "dims": int, "ml
 #: Combinations that are all visited when a space is checked and counted; beyond it, a sample.
 EXHAUSTIVE = 50_000
 
-Value = bool | int | float | str
 Params = Mapping[str, Value]
+
+
+def mixer_axes() -> tuple[str, ...]:
+    """``token_mixer`` and the parameters of all mixers, those from users' files included."""
+    return ("token_mixer", *dict.fromkeys(p for params in MIXER_PARAMS.values() for p in params))
 
 
 @dataclass(frozen=True)
@@ -89,12 +94,11 @@ class Space:
         """
         base = self.baseline
         fields = {name: _decode(name, params[name]) for name in ARCH_AXES if name in params}
-        depths, dims = list(fields.pop("depths", base.depths)), list(fields.pop("dims", base.dims))
-        for stage in range(len(depths)):
-            depths[stage] = params.get(f"stage{stage + 1}.depth", depths[stage])
-            dims[stage] = params.get(f"stage{stage + 1}.dim", dims[stage])
-        mixers = [self._mixer(stage, params) for stage in range(len(depths))]
-        return base.replace(depths=tuple(depths), dims=tuple(dims), mixers=tuple(mixers), **fields)
+        for one, name in (("depth", "depths"), ("dim", "dims"), ("mlp_ratio", "mlp_ratios")):
+            before = fields.get(name, getattr(base, name))
+            fields[name] = tuple(params.get(f"stage{i}.{one}", value) for i, value in enumerate(before, 1))
+        fields["mixers"] = tuple(self._mixer(stage, params) for stage in range(len(fields["depths"])))
+        return base.replace(**fields)
 
     def _mixer(self, stage: int, params: Params) -> Mixer:
         def chosen(name: str, default: Any) -> Any:
@@ -105,6 +109,12 @@ class Space:
         inherited = dict(before.params) if before.token_mixer == kind else {}
         values = {name: chosen(name, inherited.get(name, p.default)) for name, p in MIXER_PARAMS[kind].items()}
         return Mixer.of(kind, **values)
+
+    def token_mixers(self) -> set[str]:
+        """Every type of mixer that a candidate may have."""
+        kinds = {mixer.token_mixer for mixer in self.baseline.mixers}
+        chosen = (axis.values for axis in self.axes if axis.name.endswith("token_mixer"))
+        return kinds.union(*(map(str, values) for values in chosen))
 
     def grid(self) -> Iterator[dict[str, Value]]:
         """Every point of the space, as values of its open axes."""
@@ -143,6 +153,12 @@ class Space:
         if self.points() > EXHAUSTIVE:
             return None
         return len({self.arch(params) for params in self.grid()})
+
+    def distinct_proxies(self, proxy: Proxy) -> int | None:
+        """Number of distinct stand-ins; where it is smaller than ``distinct``, some targets share one."""
+        if self.points() > EXHAUSTIVE:
+            return None
+        return len({proxy.shrink(self.arch(params), num_classes=10) for params in self.grid()})
 
     def to_dict(self) -> dict[str, Any]:
         """What makes this space this space, as JSON-ready data (its name and path do not)."""

@@ -11,18 +11,19 @@
     proxy: {width: 1/4}                   # what the proxy of this space does differently
 
 An axis is a field of ``Arch``, ``token_mixer``, or a parameter of a mixer; the latter two
-take a ``stageN.`` prefix, as do ``depth`` and ``dim``.
+take a ``stageN.`` prefix, as do ``depth``, ``dim`` and ``mlp_ratio``.
 """
 
 import re
 from pathlib import Path
 from typing import Any
 
-from archsearch.arch import MIXER_PARAMS, Arch
+from archsearch.arch import Arch
 from archsearch.errors import ArchError, SpaceError, UserError, unknown
+from archsearch.mixer import MIXER_PARAMS, Value
 from archsearch.networks import network
 from archsearch.recipes import Proxy, override
-from archsearch.space import ARCH_AXES, LIST_AXES, MIXER_AXES, STAGE_AXES, Axis, Params, Space, Value
+from archsearch.space import ARCH_AXES, LIST_AXES, STAGE_AXES, Axis, Params, Space, mixer_axes
 from archsearch.yamlfile import Table, YamlError, number, read_table
 
 
@@ -131,7 +132,7 @@ class _Reader:
     def axis(self, table: Table, name: str, before: dict[str, Axis]) -> Axis:
         line, spec = table.lines[name], table[name]
         stage = re.fullmatch(r"stage[1-9]\.(.*)", name)
-        allowed = STAGE_AXES if stage else (*ARCH_AXES, *MIXER_AXES)
+        allowed = (*(STAGE_AXES if stage else ARCH_AXES), *mixer_axes())
         if (stage[1] if stage else name) not in allowed:
             raise self.fail(line, unknown("axis", stage[1] if stage else name, allowed))
         when: dict[str, tuple[Value, ...]] = {}
@@ -152,11 +153,8 @@ class _Reader:
 
     def check_parameters(self, baseline: Arch, axes: list[Axis]) -> None:
         """A parameter that no mixer of the space has would be an axis without effect."""
-        kinds = {mixer.token_mixer for mixer in baseline.mixers}
-        for axis in axes:
-            if axis.name.endswith("token_mixer"):
-                kinds |= {str(value) for value in axis.values}
-        idle = set(MIXER_AXES[1:]) - {param for kind in kinds & MIXER_PARAMS.keys() for param in MIXER_PARAMS[kind]}
+        kinds = Space("", "", baseline, tuple(axes)).token_mixers()
+        idle = set(mixer_axes()[1:]) - {param for kind in kinds & MIXER_PARAMS.keys() for param in MIXER_PARAMS[kind]}
         for axis in axes:
             if axis.name.rpartition(".")[2] in idle and kinds <= MIXER_PARAMS.keys():
                 message = f"axis {axis.name!r} has no effect: no token_mixer of this space has that parameter"

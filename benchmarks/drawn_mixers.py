@@ -8,10 +8,10 @@ InceptionNeXt-T with its mixer replaced, trained by the default recipe of the de
 import argparse
 import statistics
 
-from archsearch.arch import Mixer
 from archsearch.data import load, reduce
 from archsearch.evaluate import Task, evaluate
 from archsearch.measure.device import device_name, pick_device
+from archsearch.mixer import Mixer
 from archsearch.networks import network
 from archsearch.objectives import parse_objectives
 from archsearch.recipes import BENCHES, PROXIES

@@ -2,8 +2,9 @@ import json
 
 import pytest
 
-from archsearch.arch import MIXER_PARAMS, Arch, Mixer
+from archsearch.arch import Arch
 from archsearch.errors import ArchError
+from archsearch.mixer import MIXER_PARAMS, Mixer
 from archsearch.networks import NETWORKS, network
 
 TINY = network("inceptionnext_tiny")

@@ -6,80 +6,10 @@ little more than renaming.
 
 from collections.abc import Callable
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from archsearch.arch import Arch, Mixer
-from archsearch.nn.mixers import build_mixer
-
-ACTS: dict[str, Callable[[], nn.Module]] = {"gelu": nn.GELU, "relu": nn.ReLU, "silu": nn.SiLU}
-
-
-class LayerNorm2d(nn.LayerNorm):
-    """Layer norm over the channels of (N, C, H, W)."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) to the same shape."""
-        x = F.layer_norm(x.permute(0, 2, 3, 1), self.normalized_shape, self.weight, self.bias, self.eps)
-        return x.permute(0, 3, 1, 2)
-
-
-def layer_norm_2d(dim: int) -> nn.Module:
-    """Layer norm with ConvNeXt's epsilon."""
-    return LayerNorm2d(dim, eps=1e-6)
-
-
-NORMS: dict[str, Callable[[int], nn.Module]] = {"batch": nn.BatchNorm2d, "layer": layer_norm_2d}
-
-
-class DropPath(nn.Module):
-    """Stochastic depth per sample (Huang et al. 2016): drops the branch, rescales the rest."""
-
-    def __init__(self, rate: float) -> None:
-        super().__init__()
-        self.rate = rate
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, ...) to the same shape; the identity in evaluation mode."""
-        if not self.training:
-            return x
-        keep = x.new_empty((x.shape[0],) + (1,) * (x.ndim - 1)).bernoulli_(1 - self.rate)
-        return x * keep / (1 - self.rate)
-
-
-class ConvMlp(nn.Module):
-    """Two 1 x 1 convolutions with an activation between them."""
-
-    def __init__(self, dim: int, hidden: int, act: str) -> None:
-        super().__init__()
-        self.fc1 = nn.Conv2d(dim, hidden, 1)
-        self.act = ACTS[act]()
-        self.fc2 = nn.Conv2d(hidden, dim, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, dim, H, W) to the same shape."""
-        return self.fc2(self.act(self.fc1(x)))
-
-
-class MetaNeXtBlock(nn.Module):
-    """``x + layer_scale * mlp(norm(token_mixer(x)))`` (InceptionNeXt, section 3.1)."""
-
-    def __init__(self, arch: Arch, dim: int, mixer: Mixer, mlp_ratio: float, drop_path: float) -> None:
-        super().__init__()
-        self.token_mixer = build_mixer(mixer, dim)
-        self.norm = NORMS[arch.norm](dim)
-        self.mlp = ConvMlp(dim, int(mlp_ratio * dim), arch.act)
-        init = arch.layer_scale_init_value
-        self.gamma = nn.Parameter(init * torch.ones(dim)) if init else None
-        self.drop_path = DropPath(drop_path) if drop_path > 0 else nn.Identity()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, dim, H, W) to the same shape."""
-        y = self.mlp(self.norm(self.token_mixer(x)))
-        if self.gamma is not None:
-            y = y * self.gamma.view(1, -1, 1, 1)
-        return x + self.drop_path(y)
+from archsearch.arch import Arch
+from archsearch.nn.blocks import BLOCKS, NORMS
 
 
 class MetaNeXtStage(nn.Module):
@@ -92,8 +22,8 @@ class MetaNeXtStage(nn.Module):
         if index > 0:
             before = arch.dims[index - 1]
             self.downsample = nn.Sequential(NORMS[arch.norm](before), nn.Conv2d(before, dim, 2, stride=2))
-        mixer, ratio = arch.mixers[index], arch.mlp_ratios[index]
-        self.blocks = nn.Sequential(*(MetaNeXtBlock(arch, dim, mixer, ratio, rate) for rate in drop_paths))
+        block, mixer, ratio = BLOCKS[arch.block], arch.mixers[index], arch.mlp_ratios[index]
+        self.blocks = nn.Sequential(*(block(arch, dim, mixer, ratio, rate) for rate in drop_paths))
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, dim, H / 2, W / 2); the first stage keeps H and W."""

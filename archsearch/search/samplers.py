@@ -14,7 +14,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler
 
 from archsearch.errors import OptionError, unknown
-from archsearch.space import Space, Value
+from archsearch.mixer import Value
+from archsearch.space import Space
 
 
 def distributions(space: Space) -> dict[str, BaseDistribution]:

@@ -9,10 +9,11 @@ import optuna
 from optuna.trial import TrialState
 
 from archsearch.arch import Arch
+from archsearch.mixer import Value
 from archsearch.search.records import end_attrs, is_candidate, start_attrs, to_trial
 from archsearch.search.samplers import distributions, genome, join_generation, make_sampler
 from archsearch.search.study import Study, recipe_of
-from archsearch.space import EXHAUSTIVE, Value
+from archsearch.space import EXHAUSTIVE
 from archsearch.trial import Evaluation, Trial
 
 #: Draws in a row that may repeat known architectures before an unknown one is picked at random.

@@ -9,7 +9,9 @@ from typing import Any
 import optuna
 from optuna.storages import BaseStorage
 
+from archsearch.arch import Arch
 from archsearch.errors import StorageError, unknown
+from archsearch.mixer import declarations, declare
 from archsearch.objectives import OBJECTIVES, Objective
 from archsearch.recipes import Bench, Proxy
 from archsearch.space import Space
@@ -50,6 +52,7 @@ class Study:
         """As JSON-ready data."""
         return {
             "version": 1,
+            **self._own_mixers(),
             "space_name": self.space.name,
             "space": self.space.to_dict(),
             "objectives": [objective.name for objective in self.objectives],
@@ -61,6 +64,12 @@ class Study:
             "seed": self.seed,
             "population": self.population,
         }
+
+    def _own_mixers(self) -> dict[str, Any]:
+        """Mixers from users' files that a candidate may have: what is needed to read the study without the files."""
+        kinds = self.space.token_mixers()
+        own = {name: declared for name, declared in declarations().items() if name in kinds}
+        return {"mixers": own} if own else {}
 
 
 def create_or_resume(study: Study, storage: BaseStorage) -> optuna.Study:
@@ -92,7 +101,8 @@ def load(name: str, storage: BaseStorage) -> optuna.Study:
     if record is None:
         names = optuna.get_all_study_names(storage)
         raise StorageError(unknown("study", name, names) if names else "the storage holds no study yet; run one first")
-    recipe_of(record)
+    for mixer, declared in recipe_of(record).get("mixers", {}).items():
+        declare(mixer, **declared)
     return record
 
 
@@ -119,16 +129,21 @@ def _existing(name: str, storage: BaseStorage) -> optuna.Study | None:
     return optuna.load_study(study_name=name, storage=storage)
 
 
+def _completed(recipe: dict[str, Any]) -> dict[str, Any]:
+    """A recipe from before some fields came: they take the defaults, which mean what was there before."""
+    space = recipe["space"]
+    return {**recipe, "space": {**space, "baseline": Arch.from_dict(space["baseline"]).to_dict()}}
+
+
 def _check_recipe(study: Study, before: dict[str, Any]) -> None:
-    now = study.recipe()
+    now, before = study.recipe(), _completed(before)
     for field, value in now.items():
         if field == "population" or before.get(field) == value:
             continue
         if isinstance(value, dict):
-            inner = next((k for k in value if before[field].get(k) != value[k]), "")
-            detail = (
-                "" if isinstance(value.get(inner), dict) else f" ({before[field].get(inner)}, not {value.get(inner)})"
-            )
+            earlier = before.get(field, {})
+            inner = next((k for k in value if earlier.get(k) != value[k]), "")
+            detail = "" if isinstance(value.get(inner), dict) else f" ({earlier.get(inner)}, not {value.get(inner)})"
             field = f"{field}.{inner}"
         else:
             detail = f" ({before.get(field)}, not {value})"

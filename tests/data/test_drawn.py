@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import torch
 
-from archsearch.arch import Mixer
 from archsearch.data import reduce
 from archsearch.data.drawn import BENDS, CLASSES, COUNTS, SIZE, TEXTURES, load_drawn
 from archsearch.evaluate import Task, evaluate
+from archsearch.mixer import Mixer
 from archsearch.networks import network
 from archsearch.objectives import parse_objectives
 from archsearch.recipes import BENCHES, PROXIES

@@ -3,8 +3,8 @@ import warnings
 import pytest
 import torch
 
-from archsearch.arch import Mixer
 from archsearch.measure.complexity import count
+from archsearch.mixer import Mixer
 from archsearch.networks import network
 from archsearch.nn import build
 from archsearch.nn.mixers import build_mixer

@@ -1,95 +1,12 @@
-import inspect
-
 import pytest
-import timm
 import torch
+import torch.nn.functional as F
 
-from archsearch.arch import MIXER_PARAMS, Arch, Mixer
-from archsearch.networks import NETWORKS, network
-from archsearch.nn import MIXERS, build, init_fan_in
-from archsearch.nn.metanext import DropPath
-
-#: Parameters as counted from the official code, at 1000 classes.
-PARAMETERS = {
-    "inceptionnext_atto": 4_156_520,
-    "inceptionnext_tiny": 28_055_680,
-    "inceptionnext_small": 49_374_016,
-    "inceptionnext_base": 86_672_136,
-    "convnext_tiny": 28_589_128,
-}
-
-
-def timm_twin(name: str) -> torch.nn.Module:
-    return timm.create_model(name.replace("inceptionnext", "inception_next"))
-
-
-def state_from_timm(
-    name: str, state: dict[str, torch.Tensor], ours: dict[str, torch.Tensor]
-) -> dict[str, torch.Tensor]:
-    """timm's keys and shapes mapped to ours: ConvNeXt's linear layers are 1 x 1 convolutions here."""
-    renamed = {key.replace("conv_dw", "token_mixer"): value for key, value in state.items()}
-    return {key: value.reshape(ours[key].shape) if "mlp.fc" in key else value for key, value in renamed.items()}
-
-
-def randomise(model: torch.nn.Module) -> None:
-    """Weights, statistics and layer scales that make every part of the network count."""
-    generator = torch.Generator().manual_seed(1)
-    for key, value in model.state_dict().items():
-        if value.dtype.is_floating_point:
-            noise = torch.rand(value.shape, generator=generator)
-            value.copy_(noise + 0.5 if key.endswith(("running_var", "gamma")) else (noise - 0.5) * 0.1)
-
-
-@pytest.mark.parametrize("name", NETWORKS)
-def test_same_state_gives_timms_logits(name):
-    theirs, ours = timm_twin(name), build(network(name))
-    randomise(theirs)
-    ours.load_state_dict(state_from_timm(name, theirs.state_dict(), ours.state_dict()), strict=True)
-    images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    with torch.inference_mode():
-        expected, got = theirs.eval()(images), ours.eval()(images)
-    assert expected.std() > 1e-3
-    torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5)
-
-
-@pytest.mark.parametrize("name", NETWORKS)
-def test_same_number_of_parameters_as_timm(name):
-    count = sum(p.numel() for p in build(network(name)).parameters())
-    assert count == sum(p.numel() for p in timm_twin(name).parameters())
-    assert count == PARAMETERS.get(name, count)
-
-
-def test_the_two_mixer_tables_agree():
-    assert list(MIXERS) == list(MIXER_PARAMS)
-    for name, params in MIXER_PARAMS.items():
-        signature = {p.name: p.default for p in inspect.signature(MIXERS[name]).parameters.values()}
-        assert signature.pop("dim") is inspect.Parameter.empty
-        assert signature == {key: param.default for key, param in params.items()}
-
-
-@pytest.mark.parametrize("name", MIXERS)
-@pytest.mark.parametrize("size", [(8, 8), (5, 7), (1, 1)])
-def test_mixers_keep_the_shape(name, size):
-    x = torch.randn(2, 24, *size)
-    assert MIXERS[name](24)(x).shape == x.shape
-
-
-def test_inception_leaves_the_identity_channels_alone():
-    x = torch.randn(1, 32, 6, 6)
-    y = MIXERS["inception"](32, branch_ratio=0.125)(x)
-    assert torch.equal(y[:, :20], x[:, :20])
-    assert not torch.isclose(y[:, 20:], x[:, 20:]).all(dim=(0, 2, 3)).any()
-
-
-def test_bands_reach_as_far_as_they_are_long():
-    mixer = MIXERS["inception"](8, square_kernel_size=3, band_kernel_size=7, branch_ratio=0.125)
-    for conv in (mixer.dwconv_hw, mixer.dwconv_w, mixer.dwconv_h):
-        torch.nn.init.ones_(conv.weight)
-        torch.nn.init.zeros_(conv.bias)
-    x = torch.zeros(1, 8, 15, 15)
-    x[:, :, 7, 7] = 1
-    reach = [tuple(int((plane != 0).any(dim=d).sum()) for d in (1, 0)) for plane in mixer(x)[0]]
-    assert reach == [(1, 1)] * 5 + [(3, 3), (1, 7), (7, 1)]
+from archsearch.arch import Arch
+from archsearch.mixer import Mixer
+from archsearch.networks import network
+from archsearch.nn import build, init_fan_in
+from archsearch.nn.blocks import DropPath
 
 
 def test_mixers_may_differ_by_stage():
@@ -117,18 +34,6 @@ def test_drop_path_keeps_the_mean_and_rests_in_evaluation():
     assert torch.equal(drop.eval()(x), x)
 
 
-def test_stochastic_depth_matches_timm():
-    ours = build(network("inceptionnext_tiny"))
-    theirs = timm.create_model("inception_next_tiny", drop_path_rate=0.1)
-
-    def rates(model):
-        return [
-            getattr(b.drop_path, "rate", getattr(b.drop_path, "drop_prob", 0)) for s in model.stages for b in s.blocks
-        ]
-
-    assert rates(ours) == pytest.approx(rates(theirs))
-
-
 def test_fan_in_init_gives_every_layer_unit_gain():
     model = build(network("inceptionnext_atto"))
     torch.manual_seed(0)
@@ -136,3 +41,55 @@ def test_fan_in_init_gives_every_layer_unit_gain():
     for name, p in model.named_parameters():
         if p.ndim > 1 and p.numel() > 500:
             assert p.std().item() * p[0].numel() ** 0.5 == pytest.approx(0.98, abs=0.1), name
+
+
+def test_metanext_has_one_residual_and_metaformer_two():
+    arch = Arch(
+        depths=(1,),
+        dims=(24,),
+        mixers=(Mixer.of("inception"),),
+        mlp_ratios=(2,),
+        norm="layer",
+        layer_scale_init_value=0.5,
+        stem_patch_size=2,
+    )
+    x = torch.randn(2, 24, 6, 6)
+    block = build(arch).stages[0].blocks[0]
+    torch.testing.assert_close(block(x), x + 0.5 * block.mlp(block.norm(block.token_mixer(x))))
+    block = build(arch.replace(block="metaformer")).stages[0].blocks[0]
+    y = x + 0.5 * block.token_mixer(block.norm1(x))
+    torch.testing.assert_close(block(x), y + 0.5 * block.mlp(block.norm2(y)))
+
+
+def test_metaformer_drops_both_branches():
+    arch = network("inceptionnext_atto").replace(block="metaformer", drop_path_rate=0.5)
+    block = build(arch).train().stages[3].blocks[1]
+    torch.manual_seed(0)
+    x = torch.randn(64, 320, 2, 2)
+    kept = (block(x) != x).flatten(1).any(1).float().mean().item()
+    assert 0.5 < kept < 0.95  # 1 - 0.5 * 0.5
+
+
+@pytest.mark.parametrize("block", ["metanext", "metaformer"])
+def test_isotropic_networks_keep_their_map(block):
+    arch = network("inceptionnext_small_iso").replace(block=block, img_size=64, num_classes=5)
+    model = build(arch)
+    assert model.stages(model.stem(torch.randn(1, 3, 64, 64))).shape == (1, 384, 4, 4)
+    assert (arch.stride, arch.side(0)) == (16, 4)
+
+
+@pytest.mark.parametrize("act", ["gelu", "relu", "silu"])
+def test_activations_are_the_named_ones(act):
+    model = build(network("inceptionnext_atto").replace(act=act))
+    x = torch.linspace(-3, 3, 13)
+    torch.testing.assert_close(model.stages[0].blocks[0].mlp.act(x), getattr(F, act)(x))
+
+
+def test_maps_have_the_sides_that_an_arch_says():
+    arch = network("convnext_atto").replace(img_size=100)
+    sides = []
+    x = (model := build(arch)).stem(torch.randn(1, 3, 100, 100))
+    for stage in model.stages:
+        x = stage(x)
+        sides.append(x.shape[-1])
+    assert sides == [arch.side(stage) for stage in range(4)] == [25, 12, 6, 3]

@@ -1,0 +1,113 @@
+"""Blocks of MetaNeXt and MetaFormer, and the norms, activations and MLPs they are made of."""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from archsearch.arch import Arch
+from archsearch.mixer import Mixer
+from archsearch.nn.mixers import build_mixer
+
+ACTS: dict[str, Callable[[], nn.Module]] = {"gelu": nn.GELU, "relu": nn.ReLU, "silu": nn.SiLU}
+
+
+class LayerNorm2d(nn.LayerNorm):
+    """Layer norm over the channels of (N, C, H, W)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to the same shape."""
+        x = F.layer_norm(x.permute(0, 2, 3, 1), self.normalized_shape, self.weight, self.bias, self.eps)
+        return x.permute(0, 3, 1, 2)
+
+
+def layer_norm_2d(dim: int) -> nn.Module:
+    """Layer norm with ConvNeXt's epsilon."""
+    return LayerNorm2d(dim, eps=1e-6)
+
+
+NORMS: dict[str, Callable[[int], nn.Module]] = {"batch": nn.BatchNorm2d, "layer": layer_norm_2d}
+
+
+class DropPath(nn.Module):
+    """Stochastic depth per sample (Huang et al. 2016): drops the branch, rescales the rest."""
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, ...) to the same shape; the identity in evaluation mode."""
+        if not self.training:
+            return x
+        keep = x.new_empty((x.shape[0],) + (1,) * (x.ndim - 1)).bernoulli_(1 - self.rate)
+        return x * keep / (1 - self.rate)
+
+
+class ConvMlp(nn.Module):
+    """Two 1 x 1 convolutions with an activation between them."""
+
+    def __init__(self, dim: int, hidden: int, act: str) -> None:
+        super().__init__()
+        self.fc1 = nn.Conv2d(dim, hidden, 1)
+        self.act = ACTS[act]()
+        self.fc2 = nn.Conv2d(hidden, dim, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, dim, H, W) to the same shape."""
+        return self.fc2(self.act(self.fc1(x)))
+
+
+def _layer_scale(arch: Arch, dim: int) -> nn.Parameter | None:
+    init = arch.layer_scale_init_value
+    return nn.Parameter(init * torch.ones(dim)) if init else None
+
+
+def _scaled(y: Tensor, gamma: nn.Parameter | None) -> Tensor:
+    return y if gamma is None else y * gamma.view(1, -1, 1, 1)
+
+
+def _drop_path(rate: float) -> nn.Module:
+    return DropPath(rate) if rate > 0 else nn.Identity()
+
+
+class MetaNeXtBlock(nn.Module):
+    """``x + layer_scale * mlp(norm(token_mixer(x)))`` (InceptionNeXt, section 3.1)."""
+
+    def __init__(self, arch: Arch, dim: int, mixer: Mixer, mlp_ratio: float, drop_path: float) -> None:
+        super().__init__()
+        self.token_mixer = build_mixer(mixer, dim)
+        self.norm = NORMS[arch.norm](dim)
+        self.mlp = ConvMlp(dim, int(mlp_ratio * dim), arch.act)
+        self.gamma = _layer_scale(arch, dim)
+        self.drop_path = _drop_path(drop_path)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, dim, H, W) to the same shape."""
+        return x + self.drop_path(_scaled(self.mlp(self.norm(self.token_mixer(x))), self.gamma))
+
+
+class MetaFormerBlock(nn.Module):
+    """Two residuals: ``x + token_mixer(norm1(x))``, then the same with the MLP (Yu et al. 2022)."""
+
+    def __init__(self, arch: Arch, dim: int, mixer: Mixer, mlp_ratio: float, drop_path: float) -> None:
+        super().__init__()
+        self.norm1 = NORMS[arch.norm](dim)
+        self.token_mixer = build_mixer(mixer, dim)
+        self.gamma1 = _layer_scale(arch, dim)
+        self.norm2 = NORMS[arch.norm](dim)
+        self.mlp = ConvMlp(dim, int(mlp_ratio * dim), arch.act)
+        self.gamma2 = _layer_scale(arch, dim)
+        self.drop_path = _drop_path(drop_path)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, dim, H, W) to the same shape."""
+        x = x + self.drop_path(_scaled(self.token_mixer(self.norm1(x)), self.gamma1))
+        return x + self.drop_path(_scaled(self.mlp(self.norm2(x)), self.gamma2))
+
+
+BLOCKS: dict[str, type[MetaNeXtBlock] | type[MetaFormerBlock]] = {
+    "metanext": MetaNeXtBlock,
+    "metaformer": MetaFormerBlock,
+}

@@ -1,0 +1,140 @@
+"""Token mixers from a user's own Python file.
+
+The file defines ``MIXERS``, from names to classes. A class is made with the number of channels
+and keyword parameters with defaults; these become parameters of the mixer, in JSON as in a
+search space:
+
+    class Shift(nn.Module):
+        def __init__(self, dim, shift_ratio=0.25): ...
+        def forward(self, x): ...  # (N, dim, H, W) to the same shape
+
+    MIXERS = {"shift": Shift}
+"""
+
+import dataclasses
+import hashlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from archsearch.arch import Arch
+from archsearch.errors import MixerError
+from archsearch.mixer import Mixer, Value, declarations, declare
+from archsearch.nn.mixers import MIXERS, build_mixer
+from archsearch.space import STAGE_AXES
+
+#: Names that mean something else where parameters are named.
+TAKEN = {"token_mixer", *STAGE_AXES, *(field.name for field in dataclasses.fields(Arch))}
+
+POSITIONAL = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.POSITIONAL_ONLY)
+
+
+def load_mixers(path: Path) -> tuple[str, ...]:
+    """Makes the mixers of a file known, by name; returns the names.
+
+    The file is executed: it is code that its user vouches for.
+
+    Raises:
+        MixerError: the file cannot be read or run, or a mixer in it cannot be one.
+    """
+    module = _run(path)
+    table = getattr(module, "MIXERS", None)
+    if not isinstance(table, Mapping) or not table:
+        raise MixerError(f'{path}: defines no mixers; end it with MIXERS = {{"name": Class}}')
+    source = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+    for name, make in table.items():
+        if not isinstance(name, str) or not name.isidentifier():
+            raise MixerError(f"{path}: a mixer is called {name!r}, but must have a word of letters, digits and _")
+        if name in MIXERS and name not in declarations():
+            raise MixerError(f"{path}: token_mixer {name!r} is built in; give yours another name")
+        declare(name, _defaults(f"{path}, mixer {name!r}", make), source)
+        MIXERS[name] = make
+    return tuple(table)
+
+
+def check_mixers(archs: Iterable[Arch]) -> None:
+    """Runs the users' mixers once at every width and map of some architectures.
+
+    Raises:
+        MixerError: one of them fails, changes the shape of its input, or the input itself.
+    """
+    own = declarations()
+    seen: set[tuple[Mixer, int, int]] = set()
+    for arch in archs:
+        for stage, (mixer, dim) in enumerate(zip(arch.mixers, arch.dims, strict=True)):
+            case = (mixer, dim, arch.side(stage))
+            if mixer.token_mixer in own and case not in seen:
+                seen.add(case)
+                _check(*case)
+
+
+def _check(mixer: Mixer, dim: int, side: int) -> None:
+    where = f"token_mixer {mixer}, {dim} channels, {side} x {side} positions"
+    x = torch.rand(2, dim, side, side)
+    before = x.clone()
+    try:
+        with torch.no_grad():
+            y = build_mixer(mixer, dim)(x)
+    except Exception as error:  # whatever a user's code does, it is told as the user's
+        raise MixerError(f"{where}: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}") from error
+    if not isinstance(y, Tensor) or y.shape != x.shape:
+        got = f"a tensor of {tuple(y.shape)}" if isinstance(y, Tensor) else f"a {type(y).__name__}"
+        raise MixerError(f"{where}: forward returns {got}; it must keep the shape {tuple(x.shape)}")
+    if not torch.equal(x, before):
+        raise MixerError(f"{where}: forward changes its input in place; it must leave it as it is")
+
+
+def _run(path: Path) -> ModuleType:
+    if path.suffix != ".py":
+        raise MixerError(f"{path}: a file of mixers must end in .py")
+    if not path.is_file():
+        raise MixerError(f"{path}: there is no such file")
+    name = f"archsearch_mixers_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise MixerError(f"{path}: Python cannot read it")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # so that its classes can be pickled
+    try:
+        spec.loader.exec_module(module)
+    except SyntaxError as error:
+        raise MixerError(f"{path}, line {error.lineno}: {error.msg}") from None
+    except Exception as error:  # as above
+        line = _line(error, path)
+        reason = (str(error).splitlines() or [""])[0]
+        raise MixerError(f"{path}{f', line {line}' if line else ''}: {type(error).__name__}: {reason}") from error
+    return module
+
+
+def _line(error: Exception, path: Path) -> int | None:
+    """The last line of the file that an exception went through."""
+    line, trace = None, error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == str(path):
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return line
+
+
+def _defaults(where: str, make: Callable[..., Any]) -> dict[str, Value]:
+    """Parameters of a mixer and their defaults, from the signature of its class."""
+    if not (isinstance(make, type) and issubclass(make, nn.Module)):
+        raise MixerError(f"{where} is {make!r}, but must be a class derived from torch.nn.Module")
+    parameters = list(inspect.signature(make).parameters.values())
+    if not parameters or parameters[0].kind not in POSITIONAL:
+        raise MixerError(f"{where}: __init__ must take the number of channels first")
+    for parameter in parameters[1:]:
+        if parameter.name in TAKEN:
+            raise MixerError(f"{where}: the parameter {parameter.name!r} would be taken for another setting; rename it")
+        if not isinstance(parameter.default, (bool, int, float, str)):
+            raise MixerError(
+                f"{where}: the parameter {parameter.name!r} needs a default: a number, word or truth value"
+            )
+    return {parameter.name: parameter.default for parameter in parameters[1:]}

@@ -1,0 +1,57 @@
+"""Any network that a user can name: ours from their ``Arch``, timm's from timm."""
+
+import warnings
+from typing import Any
+
+from torch import nn
+
+from archsearch.arch import Arch
+from archsearch.errors import ArchError, unknown
+from archsearch.networks import TimmModel
+from archsearch.nn.metanext import build
+from archsearch.nn.user_mixers import check_mixers
+
+
+def build_network(network: Arch | TimmModel) -> tuple[nn.Module, int]:
+    """The module of a named network, in evaluation mode, and the side of its images in pixels.
+
+    Raises:
+        ArchError: timm has no such network, or a user's mixer does not work.
+    """
+    if isinstance(network, TimmModel):
+        return build_timm(network)
+    check_mixers([network])
+    return build(network).eval(), network.img_size
+
+
+def build_timm(wanted: TimmModel) -> tuple[nn.Module, int]:
+    """A freshly initialised network of timm's, and the side of its images in pixels.
+
+    Nothing is downloaded.
+
+    Raises:
+        ArchError: timm has no such network, or not for this size of image.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # timm speaks of its own deprecations
+        import timm
+
+    if not timm.is_model(wanted.name):
+        raise ArchError(unknown("network of timm's", wanted.name, timm.list_models()))
+    own = timm.get_pretrained_cfg(wanted.name)
+    size = wanted.img_size or (own.input_size[-1] if own else 224)
+    try:
+        return _create(timm.create_model, wanted, size).eval(), size
+    except (AssertionError, ValueError, RuntimeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ArchError(f"timm:{wanted.name} cannot be built for images of {size} px: {reason}") from None
+
+
+def _create(create: Any, wanted: TimmModel, size: int) -> nn.Module:
+    """Transformers have to know the size of the image; other networks take no such argument."""
+    if wanted.img_size is None:
+        return create(wanted.name)
+    try:
+        return create(wanted.name, img_size=size)
+    except TypeError:
+        return create(wanted.name)

@@ -1,0 +1,95 @@
+"""Our networks against timm's: parameters to the unit, MACs to 0.1 %, the same logits from the same state."""
+
+import pytest
+import timm
+import torch
+
+from archsearch.measure.complexity import count
+from archsearch.networks import NETWORKS, network
+from archsearch.nn import build
+
+#: Parameters as counted from the official code, at 1000 classes.
+PARAMETERS = {
+    "inceptionnext_atto": 4_156_520,
+    "inceptionnext_tiny": 28_055_680,
+    "inceptionnext_small": 49_374_016,
+    "inceptionnext_base": 86_672_136,
+    "convnext_tiny": 28_589_128,
+}
+
+
+def timms_name(name: str) -> str:
+    return name.replace("inceptionnext", "inception_next")
+
+
+SHARED = [name for name in NETWORKS if timm.is_model(timms_name(name))]
+
+
+def pair(name: str, drop_path_rate: float = 0.0) -> tuple[torch.nn.Module, torch.nn.Module]:
+    """timm's network and ours in the same state, in which every part of the network counts."""
+    with torch.device("meta"):  # nothing is drawn twice
+        theirs = timm.create_model(timms_name(name), drop_path_rate=drop_path_rate)
+        ours = build(network(name).replace(drop_path_rate=drop_path_rate))
+    theirs, ours = theirs.to_empty(device="cpu"), ours.to_empty(device="cpu")
+    generator = torch.Generator().manual_seed(1)
+    for key, value in theirs.state_dict().items():
+        if value.dtype.is_floating_point:
+            value.uniform_(-0.05, 0.05, generator=generator)
+            value += key.endswith(("running_var", "gamma"))
+        else:
+            value.zero_()
+    ours.load_state_dict(mapped(theirs.state_dict(), ours.state_dict()), strict=True)
+    return theirs, ours
+
+
+def mapped(state: dict[str, torch.Tensor], ours: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """timm's keys and shapes mapped to ours: ConvNeXt's linear layers are 1 x 1 convolutions here."""
+    renamed = {key.replace("conv_dw", "token_mixer"): value for key, value in state.items()}
+    return {key: value.reshape(ours[key].shape) if "mlp.fc" in key else value for key, value in renamed.items()}
+
+
+def test_timm_has_the_networks_that_it_should():
+    assert {f"inceptionnext_{size}" for size in ("atto", "tiny", "small", "base")} <= set(SHARED)
+    assert len([name for name in SHARED if name.startswith("convnext_")]) == 9
+
+
+@pytest.mark.parametrize("name", SHARED)
+def test_same_parameters_macs_and_logits(name):
+    theirs, ours = pair(name)
+    counts, expected = count(ours, 224), count(theirs, 224)
+    assert counts.params == expected.params == PARAMETERS.get(name, counts.params)
+    assert counts.macs == pytest.approx(expected.macs, rel=1e-3)
+    images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    for training in (False, True):
+        theirs.train(training)
+        ours.train(training)
+        with torch.no_grad():
+            want, got = theirs(images), ours(images)
+        assert want.std() > 1e-3
+        torch.testing.assert_close(got, want, atol=2e-5, rtol=2e-5)
+
+
+@pytest.mark.parametrize("name", ["inceptionnext_tiny", "convnext_atto"])
+def test_same_stochastic_depth_and_statistics_in_training(name):
+    theirs, ours = pair(name, drop_path_rate=0.5)
+    images = torch.randn(4, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    outputs = []
+    for model in (theirs.train(), ours.train()):
+        torch.manual_seed(5)
+        with torch.no_grad():
+            outputs.append(model(images))
+    torch.testing.assert_close(outputs[1], outputs[0], atol=2e-5, rtol=2e-5)
+    statistics = [[value for key, value in model.state_dict().items() if "running" in key] for model in (theirs, ours)]
+    torch.testing.assert_close(statistics[1], statistics[0])
+
+
+@pytest.mark.parametrize("name", ["inceptionnext_atto", "convnext_atto"])
+def test_same_gradients(name):
+    theirs, ours = pair(name)
+    images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    labels = torch.tensor([3, 700])
+    for model in (theirs.train(), ours.train()):
+        torch.nn.functional.cross_entropy(model(images), labels).backward()
+    want = mapped({key: p.grad for key, p in theirs.named_parameters()}, ours.state_dict())
+    got = {key: p.grad for key, p in ours.named_parameters()}
+    torch.testing.assert_close(got, want, atol=1e-5, rtol=1e-3)

@@ -1,6 +1,7 @@
 """Options that several verbs share, and types that complain in one line."""
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from archsearch.errors import OptionError
@@ -22,6 +23,27 @@ FORMATS = ("table", "csv", "json", "markdown")
 def add_format(parser: argparse.ArgumentParser) -> None:
     """``-f/--format``."""
     parser.add_argument("-f", "--format", choices=FORMATS, default="table")
+
+
+def add_mixers(parser: argparse.ArgumentParser) -> None:
+    """``--mixers``, once per file."""
+    parser.add_argument(
+        "--mixers",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE.py",
+        help="token mixers of your own (repeatable); the file is executed",
+    )
+
+
+def load_own_mixers(paths: list[Path]) -> None:
+    """Makes the mixers of the user's files known; nothing is loaded where there are none."""
+    if paths:
+        from archsearch.nn import load_mixers
+
+        for path in paths:
+            load_mixers(path)
 
 
 def add_verbosity(parser: argparse.ArgumentParser) -> None:

@@ -4,6 +4,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
+from archsearch.cli.options import add_mixers, load_own_mixers
 from archsearch.errors import SpaceError
 
 if TYPE_CHECKING:
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the verb."""
     parser.add_argument("space", nargs="*", metavar="SPACE", help="names or YAML files (default: all that are shipped)")
+    add_mixers(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -20,6 +22,7 @@ def run(args: argparse.Namespace) -> int:
     from archsearch.shipped import shipped
     from archsearch.spacefile import load_space
 
+    load_own_mixers(args.mixers)
     folder = shipped("search_spaces")
     names = args.space or sorted(path.stem for path in folder.glob("*.yaml"))
     if not names:
@@ -29,8 +32,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _describe(space: "Space") -> str:
+    from archsearch.recipes import PROXIES, override
+
     distinct = space.distinct()
     size = f"{distinct:,} distinct architectures" if distinct is not None else f"{space.points():,} points"
+    proxies = space.distinct_proxies(override(PROXIES["cpu"], space.proxy))
+    if proxies != distinct:
+        size += f", but only {proxies:,} distinct proxies"
     lines = [f"{space.name}: {size}"]
     if space.description:
         lines.append(f"  {space.description}")

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 from archsearch.cli.options import (
     add_format,
+    add_mixers,
     add_storage,
     add_verbosity,
     assignments,
+    load_own_mixers,
     natural,
     positive_int,
     seconds,
@@ -51,6 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--set", nargs="+", action="extend", default=[], metavar="RECIPE.FIELD=VALUE", help="change a recipe's field")
     add("--study-name", metavar="NAME", help="default: space, objectives and data set")
     add("--page", type=Path, metavar="FILE", help="the HTML page (default: beside the storage)")
+    add_mixers(parser)
     add_storage(parser)
     add_format(parser)
     add_verbosity(parser)
@@ -70,6 +73,7 @@ def run(args: argparse.Namespace) -> int:
     from archsearch.spacefile import load_space
 
     objectives = parse_objectives(args.objective)
+    load_own_mixers(args.mixers)
     space = load_space(args.space, shipped("search_spaces"))
     if args.sampler not in SAMPLERS:
         raise OptionError(unknown("sampler", args.sampler, SAMPLERS))
@@ -89,6 +93,8 @@ def run(args: argparse.Namespace) -> int:
     device = pick_device(args.device)
     proxy, bench = recipes["cpu" if device.type == "cpu" else "gpu"]
     space.check_proxy(proxy)
+    if args.mixers:
+        _try_mixers(space, proxy)
     data = _load(args, proxy, device)
     study = Study(
         name=name,
@@ -103,6 +109,14 @@ def run(args: argparse.Namespace) -> int:
         population=max(8, min(50, args.n_trials // 4)),
     )
     return _search(args, study, data, device, page)
+
+
+def _try_mixers(space: "Space", proxy: "Proxy") -> None:
+    """Runs the user's mixers as targets and proxies will have them, before anything is trained."""
+    from archsearch.nn import check_mixers
+
+    targets = (space.arch(params) for params in space.some())
+    check_mixers(arch for target in targets for arch in (target, proxy.shrink(target, num_classes=10)))
 
 
 def _recipes(args: argparse.Namespace, space: "Space", kind: str) -> tuple["Proxy", "Bench"]:

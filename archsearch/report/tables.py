@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pandas as pd
@@ -36,15 +36,32 @@ def describe_params(row: pd.Series) -> str:
 
 def as_table(frame: pd.DataFrame, objectives: tuple[Objective, ...]) -> str:
     """For the terminal, folded to its width; in a pipe, a line per row."""
+    text = shown(frame, objectives)
+    return terminal_table(list(text.columns), text.to_numpy().tolist(), left=(len(text.columns) - 1,))
+
+
+def as_markdown(frame: pd.DataFrame, objectives: tuple[Objective, ...]) -> str:
+    """A Markdown table in display units."""
+    text = shown(frame, objectives)
+    return markdown_table(list(text.columns), text.to_numpy().tolist(), left=(len(text.columns) - 1,))
+
+
+def terminal_table(header: Sequence[str], rows: Sequence[Sequence[object]], left: Sequence[int]) -> str:
+    """Columns for the terminal, folded to its width in the last one; in a pipe, a line per row.
+
+    Args:
+        header: names of the columns.
+        rows: their cells.
+        left: indices of columns of words; the others are numbers, set to the right.
+    """
     from rich.console import Console
     from rich.table import Table
 
-    text = shown(frame, objectives)
-    table = Table(*(f"[bold]{name}" for name in text.columns), box=None, pad_edge=False)
-    for column in table.columns[:-1]:
-        column.justify = "right"
-        column.no_wrap = True
-    for row in text.itertuples(index=False):
+    table = Table(*(f"[bold]{name}" for name in header), box=None, pad_edge=False)
+    for index, column in enumerate(table.columns):
+        column.justify = "left" if index in left else "right"
+        column.no_wrap = index < len(header) - 1
+    for row in rows:
         table.add_row(*(str(cell).replace("[", r"\[") for cell in row))
     console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
     with console.capture() as capture:
@@ -52,11 +69,12 @@ def as_table(frame: pd.DataFrame, objectives: tuple[Objective, ...]) -> str:
     return "\n".join(line.rstrip() for line in capture.get().rstrip("\n").split("\n"))
 
 
-def as_markdown(frame: pd.DataFrame, objectives: tuple[Objective, ...]) -> str:
-    """A Markdown table in display units."""
-    text = shown(frame, objectives)
-    cells = [list(text.columns), ["---:"] * (len(text.columns) - 1) + ["---"], *text.to_numpy().tolist()]
-    return "\n".join("| " + " | ".join(str(cell).replace("|", r"\|") for cell in row) + " |" for row in cells)
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[object]], left: Sequence[int]) -> str:
+    """The same as a Markdown table."""
+    rule = ["---" if index in left else "---:" for index in range(len(header))]
+    return "\n".join(
+        "| " + " | ".join(str(cell).replace("|", r"\|") for cell in row) + " |" for row in (header, rule, *rows)
+    )
 
 
 def as_csv(frame: pd.DataFrame, objectives: tuple[Objective, ...]) -> str:

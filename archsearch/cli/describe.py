@@ -1,0 +1,122 @@
+"""Take a network apart: parameters, MACs, bytes, output shapes, receptive fields; draw its block."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from archsearch.cli.options import add_format, add_mixers, load_own_mixers, positive_int
+from archsearch.errors import OptionError
+
+if TYPE_CHECKING:
+    from archsearch.arch import Arch
+    from archsearch.measure.anatomy import Anatomy
+    from archsearch.networks import TimmModel
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the verb."""
+    parser.add_argument(
+        "network",
+        nargs="?",
+        metavar="NETWORK",
+        help="a name, timm:NAME, or an architecture's .json (default: list names)",
+    )
+    parser.add_argument(
+        "--img-size", type=positive_int, metavar="PX", help="side of the image (default: the network's)"
+    )
+    parser.add_argument("--audit", action="store_true", help="every operator: two counters, and the bytes it moves")
+    parser.add_argument(
+        "--operators", action="store_true", help="instead: what operators cost by kernel size (Table 2)"
+    )
+    parser.add_argument(
+        "--drawing",
+        type=Path,
+        metavar="FILE",
+        help="the network's blocks as .svg (Figure 2); with --operators, their costs as .html (Figure 3)",
+    )
+    add_mixers(parser)
+    add_format(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints the network to stdout."""
+    if args.operators:
+        return _operators(args)
+    from archsearch.networks import NETWORKS, find
+    from archsearch.paper import published
+
+    if args.network is None:
+        from archsearch.report.anatomy import names_table
+
+        sys.stdout.write(names_table(NETWORKS, published) + "\n")
+        return 0
+    load_own_mixers(args.mixers)
+    network = find(args.network, args.img_size)
+    if args.drawing:
+        _draw(network, args.drawing)
+
+    from archsearch.report.anatomy import FORMATS, Description, operators_as
+
+    told = Description(args.network, _arch(network), _anatomy(network), published(args.network))
+    text = operators_as(args.format, told) if args.audit else FORMATS[args.format](told)
+    sys.stdout.write(text + "\n")
+    return 0
+
+
+def _arch(network: "Arch | TimmModel") -> "Arch | None":
+    from archsearch.arch import Arch
+
+    return network if isinstance(network, Arch) else None
+
+
+def _anatomy(network: "Arch | TimmModel") -> "Anatomy":
+    from archsearch.measure.anatomy import anatomy
+    from archsearch.nn import build_network
+
+    model, img_size = build_network(network)
+    try:
+        return anatomy(model, img_size)
+    except (AssertionError, RuntimeError, ValueError) as error:
+        if _arch(network):
+            raise
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise OptionError(f"{network} takes no images of {img_size} px: {reason}; try another --img-size") from error
+
+
+def _draw(network: "Arch | TimmModel", path: Path) -> None:
+    from archsearch.report.drawing import block_svg
+
+    arch = _arch(network)
+    if arch is None:
+        raise OptionError("--drawing shows the blocks of our own networks; those of timm's are not known")
+    _write(path, ".svg", block_svg(arch))
+
+
+def _operators(args: argparse.Namespace) -> int:
+    """Table 2 on stdout and Figure 3 in a file, on the first map of InceptionNeXt-T."""
+    from archsearch.networks import network
+
+    if args.network or args.audit:
+        raise OptionError("--operators stands alone; leave out the network and --audit")
+    from archsearch.measure.operators import kernel_costs
+    from archsearch.report.kernels import figure_html, kernel_figure, kernels_as
+
+    tiny = network("inceptionnext_tiny")
+    if args.img_size:
+        tiny = tiny.replace(img_size=args.img_size)
+    costs = kernel_costs(tiny.dims[0], tiny.side(0))
+    if args.drawing:
+        _write(args.drawing, ".html", figure_html(kernel_figure(costs)))
+    sys.stdout.write(kernels_as(args.format, costs) + "\n")
+    return 0
+
+
+def _write(path: Path, suffix: str, text: str) -> None:
+    if path.suffix.lower() != suffix:
+        raise OptionError(f"--drawing {path}: the file's name must end in {suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise OptionError(f"--drawing {path}: cannot write it: {error.strerror}") from None

@@ -1,0 +1,208 @@
+"""A second look at the counts: another counter, what fvcore skips, and the bytes that operators move."""
+
+import warnings
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
+
+from archsearch.measure.complexity import analyse
+
+#: What an operator's name contains, and the name that all of its kind share, first match first.
+FAMILIES = (
+    ("scaled_dot_product", "attention"),
+    ("conv", "convolution"),
+    ("batch_norm", "batch_norm"),
+    ("layer_norm", "layer_norm"),
+    ("group_norm", "group_norm"),
+    ("addmm", "matmul"),
+    ("bmm", "matmul"),
+    ("mm", "matmul"),
+    ("linear", "matmul"),
+    ("matmul", "matmul"),
+    ("einsum", "matmul"),
+    ("softmax", "softmax"),
+    ("avg_pool2d", "avg_pool2d"),
+    ("max_pool2d", "max_pool2d"),
+    ("split", "split"),
+    ("gelu", "gelu"),
+)
+
+
+@dataclass(frozen=True)
+class Operator:
+    """What one kind of operator does in a forward pass of one image.
+
+    Attributes:
+        name: as ``FAMILIES`` has it, else torch's.
+        calls: how often it runs.
+        fvcore_macs: multiply-adds as fvcore counts them (norms and pooling by their elements);
+            None where it skips the operator.
+        flop_counter_macs: half the FLOPs of ``torch.utils.flop_counter``; None where it skips.
+        bytes_moved: activations read and written, each once, in bytes; views move none.
+    """
+
+    name: str
+    calls: int
+    fvcore_macs: int | None
+    flop_counter_macs: int | None
+    bytes_moved: int
+
+
+@dataclass(frozen=True)
+class Audit:
+    """One forward pass of one image, counted by everybody.
+
+    Attributes:
+        operators: the dearest first.
+        macs: multiply-adds by module path, as fvcore counts; ``""`` is the whole network.
+        bytes_moved: by module path.
+        outputs: shape of a module's last output without the batch, by module path.
+    """
+
+    operators: tuple[Operator, ...]
+    macs: Mapping[str, int]
+    bytes_moved: Mapping[str, int]
+    outputs: Mapping[str, tuple[int, ...]]
+
+    @property
+    def flop_counter_macs(self) -> int:
+        """Multiply-adds of the whole network by ``torch.utils.flop_counter``."""
+        return sum(operator.flop_counter_macs or 0 for operator in self.operators)
+
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        """Operators that compute or move something and that fvcore counts as nothing."""
+        return tuple(o.name for o in self.operators if o.fvcore_macs is None and (o.bytes_moved or o.name == "split"))
+
+
+def family(operator: str) -> str:
+    """The name that operators of one kind share.
+
+    >>> family("aten::native_layer_norm"), family("_convolution"), family("aten::add_"), family("rsub")
+    ('layer_norm', 'convolution', 'add', 'rsub')
+    """
+    name = operator.rpartition("::")[2].strip("_")
+    return next((shared for part, shared in FAMILIES if part in name), name)
+
+
+def audit(model: nn.Module, x: Tensor) -> Audit:
+    """Counts one forward pass of a batch of one, in evaluation mode, without a word to the terminal."""
+    analysis = analyse(model, x)
+    trace = _Trace({tensor.untyped_storage().data_ptr() for tensor in (*model.parameters(), *model.buffers())})
+    flops = FlopCounterMode(display=False, custom_mapping=_CPU_ATTENTION)
+    training = model.training
+    model.eval()
+    try:
+        with warnings.catch_warnings(), torch.no_grad(), trace.follow(model), flops, trace:
+            warnings.simplefilter("ignore")
+            model(x)
+    finally:
+        model.train(training)
+    return Audit(
+        operators=_operators(analysis.by_operator(), flops.get_flop_counts().get("Global", {}), trace),
+        macs={name: int(macs) for name, macs in analysis.by_module().items()},
+        bytes_moved=trace.bytes_by_module,
+        outputs=trace.outputs,
+    )
+
+
+def _operators(fvcore: Mapping[str, float], flops: Mapping[Any, int], trace: "_Trace") -> tuple[Operator, ...]:
+    macs: Counter[str] = Counter()
+    for name, value in fvcore.items():
+        macs[family(name)] += int(value)
+    others: Counter[str] = Counter()
+    for packet, value in flops.items():
+        others[family(str(packet).removeprefix("aten."))] += value // 2
+    rows = [
+        Operator(name, calls, macs.get(name), others.get(name), trace.bytes_by_operator[name])
+        for name, calls in trace.calls.items()
+    ]
+    return tuple(sorted(rows, key=lambda row: (-(row.fvcore_macs or 0), -row.bytes_moved, row.name)))
+
+
+def _attention_flops(query: Any, key: Any, value: Any, *args: Any, out_val: Any = None, **kwargs: Any) -> int:
+    return 2 * prod(query.shape[:-1]) * key.shape[-2] * (query.shape[-1] + value.shape[-1])
+
+
+_attention_flops._get_raw = True  # type: ignore[attr-defined]  # FlopCounterMode then passes tensors
+#: Fused attention on a CPU, which torch's counter has no formula for.
+_CPU_ATTENTION: dict[Any, Callable[..., int]] = {
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops
+}
+
+
+class _Trace(TorchDispatchMode):
+    """Follows a forward pass: operators, the bytes that they move, and who called them.
+
+    Args:
+        constants: storages whose reading is not counted: parameters and buffers, which every
+            image of a batch shares.
+    """
+
+    def __init__(self, constants: set[int]) -> None:
+        super().__init__()
+        self.constants = constants
+        self.calls: Counter[str] = Counter()
+        self.bytes_by_operator: Counter[str] = Counter()
+        self.bytes_by_module: defaultdict[str, int] = defaultdict(int)
+        self.outputs: dict[str, tuple[int, ...]] = {}
+        self._stack: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        name = family(func._schema.name)
+        moved = 0 if _is_view(func, args, out) else self._bytes((args, kwargs)) + self._bytes(out)
+        self.calls[name] += 1
+        self.bytes_by_operator[name] += moved
+        for path in {"", *self._stack}:
+            self.bytes_by_module[path] += moved
+        return out
+
+    def _bytes(self, tree: Any) -> int:
+        tensors = {id(leaf): leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)}.values()
+        return sum(
+            t.numel() * t.element_size() for t in tensors if t.untyped_storage().data_ptr() not in self.constants
+        )
+
+    @contextmanager
+    def follow(self, model: nn.Module) -> Iterator[None]:
+        """Knows, inside the context, which modules of the model are running."""
+        hooks = []
+        for path, module in model.named_modules():
+
+            def enter(module: nn.Module, inputs: Any, path: str = path) -> None:
+                self._stack.append(path)
+
+            def leave(module: nn.Module, inputs: Any, output: Any, path: str = path) -> None:
+                self._stack.pop()
+                if isinstance(output, Tensor):
+                    self.outputs[path] = tuple(output.shape[1:])
+
+            hooks += [module.register_forward_pre_hook(enter), module.register_forward_hook(leave)]
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+
+def _is_view(func: Any, args: Any, out: Any) -> bool:
+    """Whether an operator only looks at the memory of its input in another way."""
+    if func._schema.is_mutable:
+        return False
+    return bool(_storages(args) & _storages(out))
+
+
+def _storages(tree: Any) -> set[int]:
+    return {
+        leaf.untyped_storage().data_ptr() for leaf in tree_leaves(tree) if isinstance(leaf, Tensor) and leaf.numel()
+    }

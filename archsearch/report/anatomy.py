@@ -1,0 +1,217 @@
+"""A network's parts and the audit of its counts, as text."""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, astuple, dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+from archsearch.arch import Arch
+from archsearch.paper import Published
+from archsearch.report.tables import markdown_table, terminal_table
+
+if TYPE_CHECKING:
+    from archsearch.measure.anatomy import Anatomy, Part
+    from archsearch.measure.audit import Operator
+
+#: Names that the parts which mix tokens end with, in our own networks.
+MIXING = "token mixer"
+
+
+@dataclass(frozen=True)
+class Description:
+    """Everything that ``describe`` tells of one network.
+
+    Attributes:
+        name: as the user gave it.
+        arch: its architecture; None for one of timm's.
+        anatomy: its parts and the audit.
+        published: rows of the paper about it.
+    """
+
+    name: str
+    arch: Arch | None
+    anatomy: "Anatomy"
+    published: Sequence[Published]
+
+
+def as_table(told: Description) -> str:
+    """For the terminal: the tree, then what the audit found."""
+    header, rows = _tree(told, indent="  ")
+    return "\n".join([*_title(told), "", terminal_table(header, rows, left=(0, 1, 5, 6)), "", *_audit(told)])
+
+
+def as_markdown(told: Description) -> str:
+    """The tree as a Markdown table."""
+    header, rows = _tree(told, indent="&nbsp;&nbsp;")
+    return markdown_table(header, rows, left=(0, 1, 5, 6))
+
+
+def as_csv(told: Description) -> str:
+    """A line per part, in plain units: parameters, multiply-adds, bytes."""
+    header = ["network", "level", "part", "made_of", "params", "macs", "bytes_moved", "output", "receptive_field"]
+    rows = []
+    for part in told.anatomy.parts:
+        field = part.receptive_field if isinstance(part.receptive_field, str) else _times(part.receptive_field or ())
+        counts = (part.params, part.macs, part.bytes_moved)
+        rows.append((told.name, part.level, part.name, part.what, *counts, _times(part.output), field))
+    return _csv(header, rows)
+
+
+def _times(sizes: Sequence[int]) -> str:
+    return "x".join(map(str, sizes))
+
+
+def _csv(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows([header, *rows])
+    return out.getvalue().rstrip("\n")
+
+
+def as_json(told: Description) -> str:
+    """Everything, in plain units."""
+    anatomy, arch = told.anatomy, told.arch
+    audit = anatomy.audit
+    data = {
+        "network": told.name,
+        "img_size": anatomy.img_size,
+        "params": anatomy.params,
+        "macs": audit.macs[""],
+        "parts": [asdict(part) for part in anatomy.parts],
+        "audit": {
+            "fvcore_macs": audit.macs[""],
+            "flop_counter_macs": audit.flop_counter_macs,
+            "skipped_by_fvcore": audit.skipped,
+            "bytes_moved": audit.bytes_moved[""],
+            "operators": [asdict(operator) for operator in audit.operators],
+        },
+        "published": [asdict(row) for row in told.published],
+        "arch": arch and arch.to_dict(),
+        "key": arch and arch.key,
+    }
+    return json.dumps(data, indent=1)
+
+
+#: Output formats by name.
+FORMATS: dict[str, Callable[[Description], str]] = {
+    "table": as_table,
+    "csv": as_csv,
+    "json": as_json,
+    "markdown": as_markdown,
+}
+
+
+def operators_as(format: str, told: Description) -> str:
+    """The audit in full, an operator a line; as JSON, everything."""
+    if format == "json":
+        return as_json(told)
+    rows = [row for row in told.anatomy.audit.operators if _matters(row)]
+    if format == "csv":
+        return _csv([field.name for field in fields(rows[0])], [astuple(row) for row in rows])
+    write = terminal_table if format == "table" else markdown_table
+    cells = [
+        (row.name, row.calls, _seen(row.fvcore_macs), _seen(row.flop_counter_macs), _bytes(row.bytes_moved))
+        for row in rows
+    ]
+    return write(["operator", "calls", "MACs (fvcore)", "MACs (torch)", "moves"], cells, left=(0,))
+
+
+def _seen(macs: int | None) -> str:
+    return "skipped" if macs is None else _count(macs)
+
+
+def _matters(row: "Operator") -> bool:
+    return bool(row.bytes_moved or row.fvcore_macs or row.name == "split")
+
+
+def _title(told: Description) -> list[str]:
+    side = told.anatomy.img_size
+    key = f", key {told.arch.key}" if told.arch else ""
+    lines = [
+        f"{told.name}: {told.anatomy.params:,} parameters, "
+        f"{told.anatomy.audit.macs[''] / 1e9:.3f} GMACs at {side} x {side} px{key}"
+    ]
+    for row in told.published:
+        figures = f"{row.figures['params_m']} M parameters, {row.figures['macs_g']} GMACs"
+        top1 = f", {row.figures['top1']} % top-1" if "top1" in row.figures else ""
+        size = f" at {row.figures['image_size']} px" if row.figures.get("image_size", str(side)) != str(side) else ""
+        lines.append(f"paper, Table {row.table}, {row.row}: {figures}{size}{top1}")
+    return lines
+
+
+def _tree(told: Description, indent: str) -> tuple[list[str], list[list[str]]]:
+    header = ["part", "made of", "params", "MACs", "moves", "output", "receptive field"]
+    rows = [
+        [
+            indent * part.level + part.name,
+            part.what,
+            f"{part.params:,}",
+            _count(part.macs),
+            _bytes(part.bytes_moved),
+            " x ".join(map(str, part.output)) or "-",
+            _field(part),
+        ]
+        for part in told.anatomy.parts
+    ]
+    audit = told.anatomy.audit
+    total = [f"{told.anatomy.params:,}", _count(audit.macs[""]), _bytes(audit.bytes_moved[""])]
+    return header, [*rows, ["total", "", *total, "", ""]]
+
+
+def _field(part: "Part") -> str:
+    if part.receptive_field is None:
+        return ""
+    if part.receptive_field == "image":
+        return "whole map" if part.name == MIXING else "whole image"
+    rows, columns = part.receptive_field
+    return f"{rows} x {columns} {'of the map' if part.name == MIXING else 'px'}"
+
+
+def _audit(told: Description) -> list[str]:
+    audit = told.anatomy.audit
+    fvcore, torch_ = audit.macs[""], audit.flop_counter_macs
+    extra = [row for row in audit.operators if row.fvcore_macs is not None and row.flop_counter_macs is None]
+    norms = ", ".join(f"{row.name} {_count(row.fvcore_macs)}" for row in extra if row.fvcore_macs)
+    lines = [
+        f"MACs: {fvcore / 1e9:.3f} G by fvcore, {torch_ / 1e9:.3f} G by torch.utils.flop_counter"
+        + (f"; only fvcore counts {norms}" if norms else ""),
+        f"skipped by fvcore: {', '.join(audit.skipped) or 'nothing'}",
+    ]
+    mixing = [part for part in told.anatomy.parts if part.name == MIXING]
+    if mixing:
+        moved, macs = sum(part.bytes_moved for part in mixing), sum(part.macs for part in mixing)
+        everything = audit.bytes_moved[""]
+        lines.append(
+            f"token mixers: {macs / fvcore:.1%} of the MACs, {moved / everything:.1%} of the bytes that an image moves "
+            f"({_bytes(moved)} of {_bytes(everything)} in float32, if operators read and write their activations once)"
+        )
+    return lines
+
+
+def _count(value: int | None) -> str:
+    """Multiply-adds with a unit.
+
+    >>> _count(4_194_591_648), _count(3_499_776), _count(0)
+    ('4.19 G', '3.50 M', '0')
+    """
+    return _scaled(value or 0, (("G", 1e9), ("M", 1e6), ("k", 1e3)))
+
+
+def _bytes(value: int) -> str:
+    return _scaled(value, (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)))
+
+
+def _scaled(value: int, units: tuple[tuple[str, float], ...]) -> str:
+    for unit, size in units:
+        if value >= size:
+            return f"{value / size:.2f} {unit}"
+    return str(value)
+
+
+def names_table(networks: Mapping[str, Arch], published: Callable[[str], Sequence[Published]]) -> str:
+    """Every named network, with its rows of the paper."""
+    rows: list[Sequence[Any]] = [
+        (name, "; ".join(f"Table {row.table}: {row.row}" for row in published(name))) for name in networks
+    ]
+    return terminal_table(["network", "in the paper"], rows, left=(0, 1))

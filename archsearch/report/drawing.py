@@ -1,0 +1,287 @@
+"""Blocks drawn as in Figure 2 of the paper: from the bottom up, branches side by side, residuals at the left.
+
+A drawing is a tree of shapes that know their size; SVG is written from it, with nothing but text.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from html import escape
+from itertools import groupby
+
+from archsearch.arch import Arch
+from archsearch.mixer import Mixer, inception_groups
+
+BOX_HEIGHT, GAP, SPREAD, MARGIN = 30, 18, 14, 28
+LETTER = 7.0
+#: Fill by what a box does; borders and words carry the meaning as well.
+FILLS = {
+    "mixer": "#cfe3f5",
+    "conv": "#cfe3f5",
+    "norm": "#fbe6b8",
+    "mlp": "#d8ecd0",
+    "scale": "#eeeeee",
+    "move": "#f4f4f4",
+}
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle with words in it."""
+
+    words: str
+    kind: str
+
+    @property
+    def width(self) -> float:
+        """In pixels."""
+        return max(64.0, len(self.words) * LETTER + 18)
+
+    @property
+    def height(self) -> float:
+        """In pixels."""
+        return BOX_HEIGHT
+
+    def svg(self, x: float, bottom: float) -> Iterator[str]:
+        """Centred at ``x``, standing on ``bottom``."""
+        left, top = x - self.width / 2, bottom - self.height
+        yield (
+            f'<rect class="{self.kind}" x="{left:g}" y="{top:g}" width="{self.width:g}" '
+            f'height="{self.height:g}" rx="5" fill="{FILLS[self.kind]}" stroke="#333"/>'
+        )
+        yield _text(x, top + self.height / 2, self.words)
+
+
+@dataclass(frozen=True)
+class Wire:
+    """Channels that pass through untouched."""
+
+    words: str = "identity"
+    width: float = 64.0
+    height: float = BOX_HEIGHT
+
+    def svg(self, x: float, bottom: float) -> Iterator[str]:
+        """A line upwards with its name beside it."""
+        yield _line(x, bottom, x, bottom - self.height)
+        yield _text(x - 4, bottom - self.height / 2, self.words, "small before")
+
+
+@dataclass(frozen=True)
+class Column:
+    """Shapes one above the other; where there is a residual, their input is added to their output."""
+
+    shapes: tuple["Shape", ...]
+    residual: bool = False
+
+    @property
+    def width(self) -> float:
+        """In pixels."""
+        widest = max((shape.width for shape in self.shapes), default=0.0)
+        return widest + 2 * MARGIN if self.residual else widest
+
+    @property
+    def height(self) -> float:
+        """In pixels."""
+        inner = sum(shape.height for shape in self.shapes) + GAP * (len(self.shapes) - 1)
+        return inner + (3 * GAP + 16 if self.residual else 0)
+
+    def svg(self, x: float, bottom: float) -> Iterator[str]:
+        """Centred at ``x``, standing on ``bottom``."""
+        y = bottom - (GAP if self.residual else 0)
+        if self.residual:
+            yield _line(x, bottom, x, y)
+        for index, shape in enumerate(self.shapes):
+            if index:
+                yield _line(x, y, x, y - GAP, arrow=True)
+                y -= GAP
+            yield from shape.svg(x, y)
+            y -= shape.height
+        if self.residual:
+            yield from self._sum(x, bottom, y)
+
+    def _sum(self, x: float, bottom: float, y: float) -> Iterator[str]:
+        left, centre = x - self.width / 2 + 8, y - GAP - 8
+        start = bottom - GAP / 2
+        yield _line(x, y, x, y - GAP, arrow=True)
+        yield f'<circle cx="{x:g}" cy="{centre:g}" r="8" fill="white" stroke="#333"/>'
+        yield _text(x, centre, "+")
+        yield f'<path d="M{x:g},{start:g} H{left:g} V{centre:g} H{x - 8:g}" class="line" marker-end="url(#arrow)"/>'
+        yield _line(x, centre - 8, x, bottom - self.height)
+
+
+@dataclass(frozen=True)
+class Branches:
+    """Shapes side by side on parts of the channels (or each on all of them), joined above."""
+
+    shapes: tuple["Shape", ...]
+    split: str
+    join: str
+    ends: tuple[Box, Box] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ends", (Box(self.split, "move"), Box(self.join, "move")))
+
+    @property
+    def width(self) -> float:
+        """In pixels."""
+        inner = sum(shape.width for shape in self.shapes) + SPREAD * (len(self.shapes) - 1)
+        return max(inner, *(end.width for end in self.ends))
+
+    @property
+    def height(self) -> float:
+        """In pixels."""
+        return 2 * BOX_HEIGHT + 2 * GAP + max(shape.height for shape in self.shapes)
+
+    def svg(self, x: float, bottom: float) -> Iterator[str]:
+        """Centred at ``x``, standing on ``bottom``."""
+        inner = sum(shape.width for shape in self.shapes) + SPREAD * (len(self.shapes) - 1)
+        low, high = bottom - BOX_HEIGHT, bottom - self.height + BOX_HEIGHT
+        left = x - inner / 2
+        for shape in self.shapes:
+            at = left + shape.width / 2
+            yield _line(x, low, at, low - GAP, arrow=not isinstance(shape, Wire))
+            yield from shape.svg(at, low - GAP)
+            top = low - GAP - shape.height
+            yield _line(at, top, at, high + GAP)
+            yield _line(at, high + GAP, x, high, arrow=True)
+            left += shape.width + SPREAD
+        yield from self.ends[0].svg(x, bottom)
+        yield from self.ends[1].svg(x, high)
+
+
+Shape = Box | Wire | Column | Branches
+
+
+def block_svg(arch: Arch) -> str:
+    """The blocks of a network, one drawing for stages that differ only in their width, as an SVG document."""
+    groups = [(stages, _block(arch, stages[0])) for stages in _alike(arch)]
+    titles = [_title(arch, stages) for stages, _ in groups]
+    widths = [
+        max(shape.width, max(map(len, title)) * LETTER) + 2 * MARGIN
+        for (_, shape), title in zip(groups, titles, strict=True)
+    ]
+    height = max(shape.height for _, shape in groups) + 3 * MARGIN + 40
+    body: list[str] = []
+    left = 0.0
+    for (_, shape), title, width in zip(groups, titles, widths, strict=True):
+        x, floor = left + width / 2, height - MARGIN
+        body += [_text(x, 16 + 18 * i, words, "title" if i == 0 else "small middle") for i, words in enumerate(title)]
+        body.append(_line(x, floor + 14, x, floor))
+        body += shape.svg(x, floor)
+        top = floor - shape.height
+        body.append(_line(x, top, x, top - 16, arrow=True))
+        left += width
+    return _document(left, height, body)
+
+
+def _alike(arch: Arch) -> list[list[int]]:
+    """Stages whose blocks look the same, neighbours together."""
+    kinds = [(mixer, ratio) for mixer, ratio in zip(arch.mixers, arch.mlp_ratios, strict=True)]
+    return [list(group) for _, group in groupby(range(len(kinds)), key=lambda stage: kinds[stage])]
+
+
+def _title(arch: Arch, stages: list[int]) -> list[str]:
+    first, last = stages[0] + 1, stages[-1] + 1
+    where = f"stage {first}" if first == last else f"stages {first} to {last}"
+    dims = ", ".join(str(arch.dims[stage]) for stage in stages)
+    depths = ", ".join(str(arch.depths[stage]) for stage in stages)
+    return [where, f"C = {dims}", f"blocks: {depths}"]
+
+
+def _block(arch: Arch, stage: int) -> Column:
+    norm = Box(f"{arch.norm} norm", "norm")
+    mixer, ratio = mixer_shape(arch.mixers[stage]), arch.mlp_ratios[stage]
+    mlp = Box(f"MLP: C, {ratio:g}C, C, {arch.act}", "mlp")
+    scale = (Box("layer scale", "scale"),) if arch.layer_scale_init_value else ()
+    if arch.block == "metaformer":
+        return Column((Column((norm, mixer, *scale), residual=True), Column((norm, mlp, *scale), residual=True)))
+    return Column((mixer, norm, mlp, *scale), residual=True)
+
+
+def mixer_shape(mixer: Mixer) -> Shape:
+    """A mixer with its branches; one from a user's file is a box with its name."""
+    drawers: dict[str, Callable[[Mixer], Shape]] = {
+        "inception": _inception,
+        "partial_depthwise": _partial,
+        "large_band": _large_band,
+        "mixed_depthwise": _mixed,
+        "depthwise": lambda m: _conv(m["kernel_size"], m["kernel_size"]),
+        "pooling": lambda m: Box(f"average {m['pool_size']} x {m['pool_size']} - input", "mixer"),
+        "attention": lambda m: Box(f"self-attention, {m['num_heads']} heads", "mixer"),
+        "identity": lambda m: Wire(),
+    }
+    draw = drawers.get(mixer.token_mixer)
+    return draw(mixer) if draw else Box(str(mixer), "mixer")
+
+
+def _conv(rows: object, columns: object, more: str = "") -> Box:
+    return Box(f"DW {rows} x {columns}{more}", "conv")
+
+
+def _share(ratio: object) -> str:
+    """A share of the channels as people write it.
+
+    >>> _share(0.125), _share(0.375), _share(0.3)
+    ('C/8', '3C/8', '3C/10')
+    """
+    exact = float(str(ratio))
+    share = Fraction(exact).limit_denominator(64)
+    if abs(float(share) - exact) > 1e-9:
+        return f"{exact:g}C"
+    return f"{share.numerator if share.numerator > 1 else ''}C" + (f"/{share.denominator}" if share != 1 else "")
+
+
+def _inception(mixer: Mixer) -> Branches:
+    square, band, dilation = mixer["square_kernel_size"], mixer["band_kernel_size"], mixer["dilation"]
+    more = f", /{dilation}" if dilation != 1 else ""
+    boxes = {
+        "square": _conv(square, square, more),
+        "horizontal": _conv(1, band, more),
+        "vertical": _conv(band, 1, more),
+    }
+    groups = inception_groups(str(mixer["branches"]), str(mixer["bands"]))
+    shapes = [boxes[group[0]] if len(group) == 1 else Column(tuple(boxes[name] for name in group)) for group in groups]
+    return Branches((Wire(), *shapes), f"split: {_share(mixer['branch_ratio'])} for each", "concatenate")
+
+
+def _partial(mixer: Mixer) -> Branches:
+    conv = _conv(mixer["kernel_size"], mixer["kernel_size"])
+    return Branches((Wire(), conv), f"split: {_share(mixer['conv_ratio'])} convolved", "concatenate")
+
+
+def _large_band(mixer: Mixer) -> Branches:
+    long, short = mixer["long_kernel_size"], mixer["short_kernel_size"]
+    return Branches((_conv(long, short), _conv(short, long)), "all channels to both", "sum")
+
+
+def _mixed(mixer: Mixer) -> Branches:
+    count = int(mixer["num_kernels"])
+    convs = tuple(_conv(size, size) for size in range(3, 2 * count + 2, 2))
+    return Branches(convs, f"split: C/{count} for each", "concatenate")
+
+
+def _text(x: float, y: float, words: str, style: str = "middle") -> str:
+    return f'<text x="{x:g}" y="{y + 4:g}" class="{style}">{escape(words)}</text>'
+
+
+def _line(x1: float, y1: float, x2: float, y2: float, arrow: bool = False) -> str:
+    end = ' marker-end="url(#arrow)"' if arrow else ""
+    return f'<line x1="{x1:g}" y1="{y1:g}" x2="{x2:g}" y2="{y2:g}" class="line"{end}/>'
+
+
+def _document(width: float, height: float, body: list[str]) -> str:
+    style = (
+        "text{font:12px sans-serif;fill:#111}.middle,.title{text-anchor:middle}.title{font-weight:bold;font-size:14px}"
+        ".small{font-size:11px}.before{text-anchor:end}.line{stroke:#333;fill:none}"
+    )
+    arrow = (
+        '<marker id="arrow" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
+        '<path d="M0,0 L8,4 L0,8 z" fill="#333"/></marker>'
+    )
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:g}" height="{height:g}" '
+        f'viewBox="0 0 {width:g} {height:g}">'
+        f'<style>{style}</style><defs>{arrow}</defs><rect width="100%" height="100%" fill="white"/>'
+        + "".join(body)
+        + "</svg>\n"
+    )

@@ -145,14 +145,13 @@ class Arch:
         """Hash of the canonical form: 12 hexadecimal digits.
 
         Fields and mixer parameters at their defaults are left out, so a key outlives
-        the fields that later versions add.
+        the fields that later versions add. How a number is written does not matter.
         """
-        canonical = {
-            f.name: value
-            for f in dataclasses.fields(self)
-            if f.default is dataclasses.MISSING or getattr(self, f.name) != f.default
-            for value in [getattr(self, f.name)]
-        }
+        canonical: dict[str, Any] = {}
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.default is dataclasses.MISSING or value != field.default:
+                canonical[field.name] = float(value) if isinstance(field.default, float) else value
         canonical["mixers"] = [mixer.canonical() for mixer in self.mixers]
         canonical["mlp_ratios"] = [float(r) for r in self.mlp_ratios]
         text = json.dumps(canonical, sort_keys=True, separators=(",", ":"))

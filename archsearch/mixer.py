@@ -244,9 +244,10 @@ class Mixer:
     def canonical(self) -> dict[str, Any]:
         """What tells this mixer from all others: built-in defaults are left out."""
         schema, source = MIXER_PARAMS[self.token_mixer], _SOURCES.get(self.token_mixer)
+        values = {k: float(v) if isinstance(schema[k].default, float) else v for k, v in self.params}
         if source is not None:
-            return self.to_dict() | {"source": source}
-        return {"token_mixer": self.token_mixer} | {k: v for k, v in self.params if v != schema[k].default}
+            return {"token_mixer": self.token_mixer, "source": source, **values}
+        return {"token_mixer": self.token_mixer} | {k: v for k, v in values.items() if v != schema[k].default}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Mixer":

@@ -106,9 +106,8 @@ class Space:
 
         before = self.baseline.mixers[min(stage, len(self.baseline.mixers) - 1)]
         kind = chosen("token_mixer", before.token_mixer)
-        inherited = dict(before.params) if before.token_mixer == kind else {}
-        values = {name: chosen(name, inherited.get(name, p.default)) for name, p in MIXER_PARAMS[kind].items()}
-        return Mixer.of(kind, **values)
+        plain = before if before.token_mixer == kind else Mixer.of(kind)
+        return Mixer.of(kind, **{name: chosen(name, value) for name, value in plain.params})
 
     def token_mixers(self) -> set[str]:
         """Every type of mixer that a candidate may have."""

@@ -7,10 +7,24 @@ import pytest
 import tiny
 import torch
 
+from archsearch import mixer
+from archsearch.nn.mixers import MIXERS
+
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture(autouse=True)
+def _forget_own_mixers():
+    """What a file of mixers declares lasts as long as its process; here, as long as a test."""
+    tables = (mixer.MIXER_PARAMS, mixer._SOURCES, MIXERS)
+    before = [dict(table) for table in tables]
+    yield
+    for table, content in zip(tables, before, strict=True):
+        table.clear()
+        table.update(content)
 
 
 @pytest.fixture

@@ -41,6 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints the network to stdout."""
+    suffix = ".html" if args.operators else ".svg"
+    if args.drawing and args.drawing.suffix.lower() != suffix:
+        raise OptionError(f"--drawing {args.drawing}: the file's name must end in {suffix}")
     if args.operators:
         return _operators(args)
     from archsearch.networks import NETWORKS, find
@@ -90,7 +93,7 @@ def _draw(network: "Arch | TimmModel", path: Path) -> None:
     arch = _arch(network)
     if arch is None:
         raise OptionError("--drawing shows the blocks of our own networks; those of timm's are not known")
-    _write(path, ".svg", block_svg(arch))
+    _write(path, block_svg(arch))
 
 
 def _operators(args: argparse.Namespace) -> int:
@@ -107,14 +110,12 @@ def _operators(args: argparse.Namespace) -> int:
         tiny = tiny.replace(img_size=args.img_size)
     costs = kernel_costs(tiny.dims[0], tiny.side(0))
     if args.drawing:
-        _write(args.drawing, ".html", figure_html(kernel_figure(costs)))
+        _write(args.drawing, figure_html(kernel_figure(costs)))
     sys.stdout.write(kernels_as(args.format, costs) + "\n")
     return 0
 
 
-def _write(path: Path, suffix: str, text: str) -> None:
-    if path.suffix.lower() != suffix:
-        raise OptionError(f"--drawing {path}: the file's name must end in {suffix}")
+def _write(path: Path, text: str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")

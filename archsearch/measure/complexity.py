@@ -2,6 +2,8 @@
 
 import logging
 import warnings
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -12,7 +14,7 @@ from torch import Tensor, nn
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # fvcore imports what torch has deprecated
     from fvcore.nn import FlopCountAnalysis
-    from fvcore.nn.jit_handles import get_shape
+    from fvcore.nn.jit_handles import bmm_flop_jit, conv_flop_count, get_shape
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,8 @@ def one_image(model: nn.Module, img_size: int) -> Tensor:
 def analyse(model: nn.Module, x: Tensor) -> FlopCountAnalysis:
     """Fvcore's analysis of one forward pass in evaluation mode, finished and silent.
 
-    fvcore knows no fused attention; the two products in it are counted here as it counts others.
+    Products inside fused attention, convolutions padded by a word and baddbmm, which fvcore leaves
+    out, are counted as it counts others.
     """
     logging.getLogger("fvcore").setLevel(logging.ERROR)
     training = model.training
@@ -57,7 +60,7 @@ def analyse(model: nn.Module, x: Tensor) -> FlopCountAnalysis:
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
-            analysis = FlopCountAnalysis(model, x).set_op_handle(_FUSED_ATTENTION, _attention_macs)
+            analysis = FlopCountAnalysis(model, x).set_op_handle(**_UNKNOWN_TO_FVCORE)
             analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
             analysis.total()
     finally:
@@ -65,10 +68,25 @@ def analyse(model: nn.Module, x: Tensor) -> FlopCountAnalysis:
     return analysis
 
 
-_FUSED_ATTENTION = "aten::scaled_dot_product_attention"
-
-
 def _attention_macs(inputs: list[Any], outputs: list[Any]) -> int:
     """Queries times keys, and their product times values; softmax counts nothing, as in fvcore."""
     query, key, value = (get_shape(x) for x in inputs[:3])
     return prod(query[:-1]) * key[-2] * (query[-1] + value[-1])
+
+
+def _same_conv_macs(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
+    """A convolution whose padding is a word: ``same`` or ``valid``."""
+    x, weight, out = get_shape(inputs[0]), get_shape(inputs[1]), get_shape(outputs[0])
+    return Counter({"conv": conv_flop_count(x, weight, out)})
+
+
+def _baddbmm_macs(inputs: list[Any], outputs: list[Any]) -> int:
+    return int(bmm_flop_jit(inputs[1:3], outputs))
+
+
+#: Operators that multiply and that fvcore leaves out, counted as it counts their kin.
+_UNKNOWN_TO_FVCORE: dict[str, Callable[[list[Any], list[Any]], Any]] = {
+    "aten::scaled_dot_product_attention": _attention_macs,
+    "aten::_convolution_mode": _same_conv_macs,
+    "aten::baddbmm": _baddbmm_macs,
+}

@@ -83,7 +83,8 @@ def followed_fields(model: nn.Module, paths: Sequence[str], img_size: int) -> di
     fields: dict[str, Reach] = {}
     whole = False
     for path, output in outputs.items():
-        if (centre := _centre(output)) is None:
+        centre = _centre(output)
+        if centre is None or not centre.requires_grad:  # no map, or a part that never sees the image
             continue
         if not whole:  # what runs later sees no less
             seen = _seen(centre, image)
@@ -123,7 +124,7 @@ def _centre(output: Tensor) -> Tensor | None:
 def _seen(output: Tensor, x: Tensor) -> Tensor:
     """Which positions of (1, C, H, W) some of the outputs depend on, as (H, W) of truth values."""
     weights = torch.rand(output.shape, generator=torch.Generator().manual_seed(1), dtype=output.dtype)
-    (gradient,) = torch.autograd.grad(output, x, weights, retain_graph=True)
+    (gradient,) = torch.autograd.grad(output, x, weights, retain_graph=True, materialize_grads=True)
     return (gradient[0] != 0).any(0)
 
 

@@ -178,6 +178,11 @@ def _audit(told: Description) -> list[str]:
         + (f"; only fvcore counts {norms}" if norms else ""),
         f"skipped by fvcore: {', '.join(audit.skipped) or 'nothing'}",
     ]
+    lines += [
+        f"the counters disagree on {row.name}: fvcore {_seen(row.fvcore_macs)}, torch {_count(row.flop_counter_macs)}"
+        for row in audit.operators
+        if row.flop_counter_macs and row.flop_counter_macs != row.fvcore_macs
+    ]
     mixing = [part for part in told.anatomy.parts if part.name == MIXING]
     if mixing:
         moved, macs = sum(part.bytes_moved for part in mixing), sum(part.macs for part in mixing)

@@ -195,3 +195,17 @@ def test_an_exhausted_space_is_left_alone(storage, small_space):
 def test_samplers_by_name():
     with pytest.raises(OptionError, match="did you mean 'nsga2'"):
         make_sampler("nsga", 0, 0, 8)
+
+
+def test_a_study_from_before_a_field_came_goes_on(storage, study):
+    """Its recipe lacks what is now at the default that means what was there before."""
+    record = create_or_resume(study, storage)
+    recipe = record.user_attrs["archsearch"]
+    del recipe["space"]["baseline"]["block"]
+    for mixer in recipe["space"]["baseline"]["mixers"]:
+        del mixer["bands"]
+    record.set_user_attr("archsearch", recipe)
+    create_or_resume(study, storage)
+    wider = dataclasses.replace(study.space, baseline=study.space.baseline.replace(block="metaformer"))
+    with pytest.raises(StorageError, match=r"exists with another space\.baseline"):
+        create_or_resume(dataclasses.replace(study, space=wider), storage)

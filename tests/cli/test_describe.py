@@ -1,0 +1,177 @@
+import csv
+import io
+import json
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+
+from archsearch.cli import main
+from archsearch.networks import NETWORKS, network
+from archsearch.paper import rows
+
+#: Every row of the four tables that the project reproduces to the digit.
+ROWS = [row for table in ("1", "3", "5", "8") for row in rows(table)]
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def run(capsys, *words) -> tuple[int, str, str]:
+    code = main([str(word) for word in words])
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"table{row.table}-{row.network}")
+def test_every_row_of_the_papers_tables_is_described(capsys, row):
+    code, out, err = run(capsys, "describe", row.network)
+    assert (code, err) == (0, "")
+    assert f"paper, Table {row.table}, {row.row}: {row.figures['params_m']} M parameters" in out
+    assert "skipped by fvcore: " in out
+    assert out.count("whole image") + out.count(" px\n") > 1
+
+
+def test_the_formats_agree(capsys):
+    code, out, _ = run(capsys, "describe", "inceptionnext_atto", "-f", "json", "--img-size", 96)
+    assert code == 0
+    told = json.loads(out)
+    assert (told["network"], told["img_size"], told["params"]) == ("inceptionnext_atto", 96, 4_156_520)
+    assert told["arch"]["img_size"] == 96
+    assert told["audit"]["fvcore_macs"] == told["macs"] > told["audit"]["flop_counter_macs"]
+    assert [row["table"] for row in told["published"]] == ["3", "4"]
+
+    lines = list(
+        csv.DictReader(io.StringIO(run(capsys, "describe", "inceptionnext_atto", "-f", "csv", "--img-size", 96)[1]))
+    )
+    assert [int(line["macs"]) for line in lines] == [part["macs"] for part in told["parts"]]
+    assert lines[1]["receptive_field"] == "x".join(map(str, told["parts"][1]["receptive_field"]))
+    assert sum(int(line["params"]) for line in lines if line["level"] == "0") == told["params"]
+
+    markdown = run(capsys, "describe", "inceptionnext_atto", "-f", "markdown")[1].splitlines()
+    assert len(markdown) == len(told["parts"]) + 3
+    assert {line.count(" | ") for line in markdown} == {6}
+
+
+@pytest.mark.parametrize("form", ["table", "markdown", "csv"])
+def test_the_audit_lists_operators(capsys, form):
+    code, out, _ = run(capsys, "describe", "inceptionnext_atto", "--audit", "-f", form)
+    assert code == 0
+    (cat,) = (line for line in out.splitlines() if line.strip("| ").startswith("cat"))
+    assert "12" in cat
+    assert "split" in out
+
+
+def test_an_architecture_from_a_file(capsys):
+    arch = network("convnext_atto").replace(dims=(32, 64, 128, 256))
+    Path("mine.json").write_text(json.dumps(arch.to_dict()))
+    code, out, _ = run(capsys, "describe", "mine.json")
+    assert code == 0
+    assert arch.key in out
+
+
+def test_any_network_of_timms(capsys):
+    code, out, _ = run(capsys, "describe", "timm:resnet50")
+    assert code == 0
+    assert "25,557,032 parameters, 4.112 GMACs" in out
+    assert "paper, Table 4, ResNet-50: 26 M parameters, 4.1 GMACs, 78.4 % top-1" in out
+    code, out, _ = run(capsys, "describe", "timm:vit_tiny_patch16_224", "--img-size", 96, "-f", "json")
+    assert code == 0
+    assert json.loads(out)["parts"][0]["output"] == [36, 192]
+
+
+def test_networks_are_listed_with_their_rows(capsys):
+    code, out, _ = run(capsys, "describe")
+    assert code == 0
+    assert len(out.splitlines()) == len(NETWORKS) + 1
+    assert "Table 8: remove small square kernel" in out
+
+
+def test_the_block_is_drawn(capsys):
+    assert run(capsys, "describe", "convnext_tiny_k3_ratio1_4", "--drawing", "new/block.svg")[0] == 0
+    assert ET.parse("new/block.svg").getroot().tag.endswith("svg")
+
+
+def test_operators_are_table_2_and_figure_3(capsys):
+    code, out, _ = run(capsys, "describe", "--operators", "-f", "json", "--drawing", "f.html", "--img-size", 64)
+    assert code == 0
+    by = {(cost["operator"], cost["kernel_size"]): cost for cost in json.loads(out)}
+    assert by["inception", 11]["macs"] == (2 * 11 + 9) * 96 // 8 * 16 * 16
+    page = Path("f.html").read_text()
+    assert "Inception depthwise convolution" in page
+    assert 'src="http' not in page
+    assert run(capsys, "describe", "--operators")[1].splitlines()[0].split() == [
+        "operator", "kernel", "weights", "MACs", "bytes", "moved",
+    ]  # fmt: skip
+
+
+SHIFTED = """
+from torch import nn
+
+class Own(nn.Module):
+    def __init__(self, dim, step=1):
+        super().__init__()
+        self.step = step
+
+    def forward(self, x):
+        return x.roll(self.step, 3)
+
+MIXERS = {"rolled": Own}
+"""
+
+
+def test_mixers_of_ones_own_are_described_and_drawn(capsys):
+    Path("own.py").write_text(SHIFTED)
+    arch = network("inceptionnext_atto").to_dict()
+    arch["mixers"][2] = {"token_mixer": "rolled", "step": 2}
+    Path("mine.json").write_text(json.dumps(arch))
+    code, out, err = run(capsys, "describe", "mine.json", "--mixers", "own.py", "--drawing", "b.svg")
+    assert (code, err) == (0, "")
+    assert "rolled(step=2)" in out
+    assert "rolled(step=2)" in Path("b.svg").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["inceptionnext_tinny"], "did you mean 'inceptionnext_tiny'"),
+        (["nothing.json"], "cannot read nothing.json: No such file"),
+        (["bad.json"], "bad.json, line 2: not JSON"),
+        (["list.json"], "list.json: must hold an architecture"),
+        (["wrong.json"], "wrong.json: unknown token_mixer 'incepton': did you mean 'inception'?"),
+        (["heads.json"], "heads.json: stage 1: num_heads 7 does not divide dim 40; use one of 1, 2, 4, 5, 8"),
+        (["timm:resnet5O"], "did you mean 'resnet50'"),
+        (["timm:deit_tiny_patch16_224", "--img-size", 8], "takes no images of 8 px: "),
+        (["timm:coatnet_nano_rw_224", "--img-size", 100], "takes no images of 100 px: "),
+        (["timm:"], "unknown network of timm's ''"),
+        (["inceptionnext_tiny", "--img-size", 31], "img_size 31 is smaller than the network's stride 32"),
+        (["inceptionnext_tiny", "--img-size", "big"], "'big' is not a whole number"),
+        (["inceptionnext_tiny", "--drawing", "b.png"], "must end in .svg"),
+        (["inceptionnext_tiny", "--drawing", "/dev/null/b.svg"], "cannot write it"),
+        (["timm:resnet18", "--drawing", "b.svg"], "those of timm's are not known"),
+        (["inceptionnext_tiny", "--operators"], "--operators stands alone"),
+        (["--operators", "--drawing", "b.svg"], "must end in .html"),
+        (["inceptionnext_tiny", "--mixers", "none.py"], "none.py: there is no such file"),
+        (["own.json"], "comes with --mixers FILE"),
+        (["own.json", "--mixers", "own.py"], "forward returns a tensor of (2, 80, 28, 27)"),
+    ],
+)
+def test_wrong_words_get_one_line_and_exit_code_2(capsys, words, says):
+    arch = network("inceptionnext_atto").to_dict()
+    files = {"wrong": {"token_mixer": "incepton"}, "heads": {"token_mixer": "attention", "num_heads": 7}}
+    for name, mixer in files.items():
+        Path(f"{name}.json").write_text(json.dumps({**arch, "mixers": [mixer] * 4}))
+    own = [*arch["mixers"][:1], {"token_mixer": "cut"}, *arch["mixers"][2:]]
+    Path("own.json").write_text(json.dumps({**arch, "mixers": own}))
+    Path("own.py").write_text(SHIFTED.replace('"rolled"', '"cut"').replace("x.roll(self.step, 3)", "x[..., 1:]"))
+    Path("bad.json").write_text("{\n depths: 3}")
+    Path("list.json").write_text("[1, 2]")
+    before = {path.name: path.read_bytes() for path in Path().iterdir() if path.is_file()}
+    code, out, err = run(capsys, "describe", *words)
+    assert code == 2, err
+    assert out == ""
+    assert says in err
+    assert err.count("\n") == 1
+    assert {path.name: path.read_bytes() for path in Path().iterdir() if path.is_file()} == before

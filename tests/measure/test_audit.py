@@ -1,0 +1,113 @@
+import warnings
+
+import pytest
+import torch
+from torch import nn
+
+from archsearch.measure.audit import audit
+from archsearch.measure.complexity import one_image
+from archsearch.mixer import Mixer
+from archsearch.networks import network
+from archsearch.nn import build
+from archsearch.nn.mixers import build_mixer
+
+
+def audited(mixer: Mixer, dim: int = 32, side: int = 8):
+    return audit(build_mixer(mixer, dim), torch.zeros(1, dim, side, side))
+
+
+def by_name(checked):
+    return {row.name: row for row in checked.operators}
+
+
+def test_bytes_are_those_of_every_input_and_output():
+    """Inception at ratio 1/8: three convolutions of 4 channels, then all 32 are read and written by cat."""
+    plane = 8 * 8 * 4  # bytes of one channel
+    rows = by_name(audited(Mixer.of("inception")))
+    assert rows["convolution"].bytes_moved == 3 * (4 + 4) * plane
+    assert rows["cat"].bytes_moved == (32 + 32) * plane
+    assert rows["split"].bytes_moved == 0
+    assert audited(Mixer.of("depthwise")).bytes_moved[""] == (32 + 32) * plane
+    assert audited(Mixer.of("identity")).bytes_moved.get("", 0) == 0
+
+
+def test_what_fvcore_hides_is_named():
+    checked = audited(Mixer.of("inception"))
+    assert checked.skipped == ("cat", "split")
+    assert audited(Mixer.of("pooling")).skipped == ("sub", "avg_pool2d")
+
+
+def test_fused_attention_is_counted_by_both():
+    """Keys, queries, values and output: 4 C^2 L; the two products of attention: 2 C L^2."""
+    tokens, dim = 64, 32
+    checked = audited(Mixer.of("attention", num_heads=4))
+    rows = by_name(checked)
+    assert rows["attention"].fvcore_macs == rows["attention"].flop_counter_macs == 2 * dim * tokens**2
+    assert rows["matmul"].fvcore_macs == 4 * dim**2 * tokens
+    assert checked.macs[""] == checked.flop_counter_macs == 4 * dim**2 * tokens + 2 * dim * tokens**2
+
+
+@pytest.mark.parametrize("name", ["inceptionnext_atto", "convnext_atto", "metanext_attn_small_iso"])
+def test_counters_differ_by_the_norms_alone(name):
+    model = build(network(name))
+    checked = audit(model, one_image(model, 64))
+    norms = sum(row.fvcore_macs for row in checked.operators if row.name.endswith("_norm"))
+    assert norms > 0
+    assert checked.macs[""] == checked.flop_counter_macs + norms
+
+
+def test_in_place_operators_and_copies_move_bytes_and_views_do_not():
+    class Busy(nn.Module):
+        def forward(self, x):
+            y = x.permute(0, 2, 3, 1).reshape(-1)  # a copy: the order of memory changes
+            return y.view(2, -1).add_(1)
+
+    checked = audit(Busy(), torch.zeros(1, 3, 4, 4))
+    rows = by_name(checked)
+    assert rows["clone"].bytes_moved == 2 * 3 * 16 * 4
+    assert rows["add"].bytes_moved == 2 * 3 * 16 * 4
+    assert checked.bytes_moved[""] == 4 * 3 * 16 * 4
+
+
+def test_parameters_are_not_counted_as_traffic():
+    conv = nn.Conv2d(3, 5, 3, padding=1)
+    assert audit(conv, torch.zeros(1, 3, 4, 4)).bytes_moved[""] == (3 + 5) * 16 * 4
+
+
+def test_modules_know_their_shapes_and_shares():
+    model = build(network("inceptionnext_atto"))
+    checked = audit(model, one_image(model, 64))
+    assert checked.outputs["stages.1"] == (80, 8, 8)
+    stages = [checked.bytes_moved[f"stages.{i}"] for i in range(4)]
+    assert checked.bytes_moved["stages"] == sum(stages)
+    assert checked.bytes_moved[""] == sum(checked.bytes_moved[name] for name in ("stem", "stages", "head"))
+    assert sum(row.bytes_moved for row in checked.operators) == checked.bytes_moved[""]
+
+
+def test_auditing_leaves_the_model_as_it_was_and_says_nothing(capfd):
+    model = build(network("inceptionnext_atto")).train()
+    state = {key: value.clone() for key, value in model.state_dict().items()}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        audit(model, one_image(model, 64))
+    assert model.training
+    assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+    assert capfd.readouterr() == ("", "")
+
+
+class Products(nn.Module):
+    """Operators that fvcore alone would count as nothing."""
+
+    def __init__(self):
+        super().__init__()
+        self.same = nn.Conv2d(3, 4, 3, padding="same", groups=1, dilation=2)
+
+    def forward(self, x):
+        y = self.same(x).flatten(2)  # (1, 4, 64)
+        return torch.baddbmm(torch.zeros(1, 4, 4), y, y.transpose(1, 2))
+
+
+def test_no_product_is_lost():
+    checked = audit(Products(), torch.zeros(1, 3, 8, 8))
+    assert checked.macs[""] == checked.flop_counter_macs == 3 * 4 * 9 * 64 + 4 * 64 * 4

@@ -1,0 +1,93 @@
+import pytest
+import timm
+import torch
+
+from archsearch.arch import Arch
+from archsearch.measure.receptive import followed_fields, mixer_reach, stage_fields
+from archsearch.mixer import Mixer
+from archsearch.networks import network
+from archsearch.nn import build
+
+
+@pytest.mark.parametrize(
+    ("mixer", "reach"),
+    [
+        (Mixer.of("identity"), (1, 1)),
+        (Mixer.of("pooling", pool_size=5), (5, 5)),
+        (Mixer.of("depthwise", kernel_size=9), (9, 9)),
+        (Mixer.of("partial_depthwise", kernel_size=5), (5, 5)),
+        (Mixer.of("inception"), (11, 11)),
+        (Mixer.of("inception", branches="square+vertical"), (11, 3)),
+        (Mixer.of("inception", branches="horizontal"), (1, 11)),
+        (Mixer.of("inception", bands="sequential", band_kernel_size=7, dilation=2), (13, 13)),
+        (Mixer.of("mixed_depthwise", num_kernels=3), (7, 7)),
+        (Mixer.of("large_band", long_kernel_size=13, short_kernel_size=3), (13, 13)),
+        (Mixer.of("attention"), "image"),
+        (Mixer.of("large_band"), "image"),
+    ],
+    ids=str,
+)
+def test_mixers_reach_as_far_as_their_kernels(mixer, reach):
+    assert mixer_reach(mixer, dim=24, side=16) == reach
+
+
+def test_a_kernel_that_covers_the_map_from_every_position_sees_all_of_it():
+    assert mixer_reach(Mixer.of("depthwise", kernel_size=11), dim=4, side=7) == (11, 11)
+    assert mixer_reach(Mixer.of("depthwise", kernel_size=13), dim=4, side=7) == "image"
+
+
+def test_the_field_of_a_plain_stack_is_the_textbooks():
+    """Stem 4; 3 blocks of 7 at stride 4; downsampling; 3 at 8; ..."""
+    assert stage_fields(network("convnext_tiny").replace(depths=(3, 3, 1, 1))) == (
+        (4, 4),
+        (4 + 3 * 6 * 4,) * 2,
+        (76 + 4 + 3 * 6 * 8,) * 2,
+        (224 + 8 + 6 * 16,) * 2,
+        (328 + 16 + 6 * 32,) * 2,
+    )
+
+
+@pytest.mark.parametrize("block", ["metanext", "metaformer"])
+@pytest.mark.parametrize("norm", ["batch", "layer"])
+def test_adding_up_agrees_with_following_the_whole_network(block, norm):
+    mixers = (
+        Mixer.of("inception", band_kernel_size=5, branches="square+horizontal", branch_ratio=0.25),
+        Mixer.of("pooling"),
+        Mixer.of("partial_depthwise", kernel_size=5),
+    )
+    arch = Arch((2, 1, 2), (8, 12, 16), mixers, (2, 2, 2), norm, stem_patch_size=2, img_size=120, block=block)
+    followed = followed_fields(build(arch), ["stem", *(f"stages.{i}" for i in range(3))], 120)
+    assert tuple(followed.values()) == stage_fields(arch)
+    assert stage_fields(arch)[1] == (2 + 2 * 2 * 2, 2 + 2 * 4 * 2)
+
+
+def test_from_attention_on_everything_is_seen():
+    arch = network("inceptionnext_tiny").replace(
+        mixers=(Mixer.of("identity"), Mixer.of("depthwise"), Mixer.of("attention"), Mixer.of("identity"))
+    )
+    assert stage_fields(arch)[:3] == ((4, 4), (4, 4), (8 + 3 * 6 * 8,) * 2)
+    assert stage_fields(arch)[3:] == ("image", "image")
+
+
+def test_a_residual_network_of_timms_is_followed():
+    model = timm.create_model("resnet18")
+    state = {key: value.clone() for key, value in model.state_dict().items()}
+    fields = followed_fields(model, ["conv1", "maxpool", "layer1", "layer2", "layer3", "fc"], 256)
+    # Araujo et al. 2019: conv1 7, pooling 11, then two blocks of two 3 x 3 convolutions per stage.
+    assert fields == {
+        "conv1": (7, 7),
+        "maxpool": (11, 11),
+        "layer1": (43, 43),
+        "layer2": (99, 99),
+        "layer3": (211, 211),
+    }
+    assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
+
+
+def test_tokens_and_maps_with_channels_last_are_followed():
+    vit = timm.create_model("vit_tiny_patch16_224")
+    assert followed_fields(vit, ["patch_embed", "blocks.0"], 224) == {"patch_embed": (16, 16), "blocks.0": "image"}
+    swin = timm.create_model("swin_tiny_patch4_window7_224")
+    fields = followed_fields(swin, ["patch_embed", "layers.0"], 224)
+    assert fields["patch_embed"] == (4, 4)
+    assert fields["layers.0"] == (56, 56)  # two windows of 7, shifted by half of one, at stride 4

@@ -20,7 +20,7 @@ from typing import Any
 
 from archsearch.arch import Arch
 from archsearch.errors import ArchError, SpaceError, UserError, unknown
-from archsearch.mixer import MIXER_PARAMS, Value
+from archsearch.mixer import MIXER_PARAMS, Mixer, Value
 from archsearch.networks import network
 from archsearch.recipes import Proxy, override
 from archsearch.space import ARCH_AXES, LIST_AXES, STAGE_AXES, Axis, Params, Space, mixer_axes
@@ -149,14 +149,23 @@ class _Reader:
         for value in values:
             if values.count(value) > 1:
                 raise self.fail(line, f"axis {name!r} has the choice {value!r} twice; keep one")
+            if name.endswith("token_mixer"):
+                self.token_mixer(line, value)
         return Axis(name, values, when, line)
+
+    def token_mixer(self, line: int, kind: Value) -> None:
+        """A mixer that is not known takes its parameters with it: said before they are missed."""
+        try:
+            Mixer.of(str(kind))
+        except ArchError as error:
+            raise self.fail(line, str(error)) from None
 
     def check_parameters(self, baseline: Arch, axes: list[Axis]) -> None:
         """A parameter that no mixer of the space has would be an axis without effect."""
         kinds = Space("", "", baseline, tuple(axes)).token_mixers()
-        idle = set(mixer_axes()[1:]) - {param for kind in kinds & MIXER_PARAMS.keys() for param in MIXER_PARAMS[kind]}
+        idle = set(mixer_axes()[1:]) - {param for kind in kinds for param in MIXER_PARAMS[kind]}
         for axis in axes:
-            if axis.name.rpartition(".")[2] in idle and kinds <= MIXER_PARAMS.keys():
+            if axis.name.rpartition(".")[2] in idle:
                 message = f"axis {axis.name!r} has no effect: no token_mixer of this space has that parameter"
                 raise self.fail(axis.line, message)
 

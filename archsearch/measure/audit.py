@@ -99,20 +99,28 @@ def audit(model: nn.Module, x: Tensor) -> Audit:
     analysis = analyse(model, x)
     trace = _Trace({tensor.untyped_storage().data_ptr() for tensor in (*model.parameters(), *model.buffers())})
     flops = FlopCounterMode(display=False, custom_mapping=_CPU_ATTENTION)
-    training = model.training
-    model.eval()
-    try:
-        with warnings.catch_warnings(), torch.no_grad(), trace.follow(model), flops, trace:
-            warnings.simplefilter("ignore")
-            model(x)
-    finally:
-        model.train(training)
+    with warnings.catch_warnings(), torch.no_grad(), _at_rest(model), trace.follow(model), flops, trace:
+        warnings.simplefilter("ignore")
+        model(x)
     return Audit(
         operators=_operators(analysis.by_operator(), flops.get_flop_counts().get("Global", {}), trace),
         macs={name: int(macs) for name, macs in analysis.by_module().items()},
         bytes_moved=trace.bytes_by_module,
         outputs=trace.outputs,
     )
+
+
+@contextmanager
+def _at_rest(model: nn.Module) -> Iterator[None]:
+    """In evaluation mode and without gradients: torch's counter trips over parameters that are passed to modules."""
+    training, learning = model.training, [p for p in model.parameters() if p.requires_grad]
+    model.eval().requires_grad_(False)
+    try:
+        yield
+    finally:
+        model.train(training)
+        for parameter in learning:
+            parameter.requires_grad_(True)
 
 
 def _operators(fvcore: Mapping[str, float], flops: Mapping[Any, int], trace: "_Trace") -> tuple[Operator, ...]:

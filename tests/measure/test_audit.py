@@ -86,12 +86,15 @@ def test_modules_know_their_shapes_and_shares():
 
 def test_auditing_leaves_the_model_as_it_was_and_says_nothing(capfd):
     model = build(network("inceptionnext_atto")).train()
+    model.stem.requires_grad_(False)
+    learning = [p.requires_grad for p in model.parameters()]
     state = {key: value.clone() for key, value in model.state_dict().items()}
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         audit(model, one_image(model, 64))
     assert model.training
     assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
+    assert [p.requires_grad for p in model.parameters()] == learning
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
     assert capfd.readouterr() == ("", "")
 
@@ -111,3 +114,19 @@ class Products(nn.Module):
 def test_no_product_is_lost():
     checked = audit(Products(), torch.zeros(1, 3, 8, 8))
     assert checked.macs[""] == checked.flop_counter_macs == 3 * 4 * 9 * 64 + 4 * 64 * 4
+
+
+class Tokens(nn.Module):
+    """Passes a parameter to a module, as class attention does."""
+
+    def __init__(self):
+        super().__init__()
+        self.token = nn.Parameter(torch.ones(1, 3, 1, 1))
+        self.conv = nn.Conv2d(3, 4, 1)
+
+    def forward(self, x):
+        return self.conv(self.token) + self.conv(x)
+
+
+def test_parameters_that_modules_are_given_do_no_harm():
+    assert audit(Tokens(), torch.zeros(1, 3, 8, 8)).flop_counter_macs == 3 * 4 * 65

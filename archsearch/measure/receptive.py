@@ -6,10 +6,12 @@ exactly. A network from elsewhere is followed as a whole.
 
 import copy
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from archsearch.arch import Arch
 from archsearch.mixer import Mixer
@@ -106,11 +108,34 @@ def _outputs(model: nn.Module, paths: Sequence[str], image: Tensor) -> dict[str,
 
         hooks.append(model.get_submodule(path).register_forward_hook(keep))
     try:
-        model(image)
+        with _EvenPooling():
+            model(image)
     finally:
         for hook in hooks:
             hook.remove()
     return outputs
+
+
+class _EvenPooling(TorchFunctionMode):
+    """Maximum pooling as average pooling: its gradient follows one position and forgets that it looked at all."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func not in (F.max_pool2d, torch.max_pool2d):
+            return func(*args, **(kwargs or {}))
+        return _average(*args, **(kwargs or {}))
+
+
+def _average(
+    x: Tensor,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Tensor:
+    """``avg_pool2d`` called as ``max_pool2d`` is; the border may be padded with minus infinity."""
+    return F.avg_pool2d(x.clamp(min=-1e3), kernel_size, stride, padding, ceil_mode)
 
 
 def _centre(output: Tensor) -> Tensor | None:
@@ -136,16 +161,10 @@ def _last(flags: Tensor) -> int:
 def _made_visible(module: nn.Module) -> nn.Module:
     """Double precision, and positive weights so small that no gradient dies, cancels or saturates on its way.
 
-    Layer scales and position embeddings become values of order 1, biases zero. Maximum pooling
-    becomes average pooling: its gradient follows one position and forgets that it looked at all.
+    Layer scales and position embeddings become values of order 1, biases zero.
     """
     generator = torch.Generator().manual_seed(0)
     module = module.double().eval()
-    for parent in list(module.modules()):
-        for name, child in parent.named_children():
-            if isinstance(child, nn.MaxPool2d):
-                pool = nn.AvgPool2d(child.kernel_size, child.stride, child.padding, child.ceil_mode)
-                setattr(parent, name, pool)
     for name, parameter in module.named_parameters():
         value = torch.rand(parameter.shape, generator=generator, dtype=torch.float64) + 0.5
         if parameter.ndim > 1:

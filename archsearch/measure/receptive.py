@@ -24,8 +24,9 @@ Reach = tuple[int, int] | Literal["image"]
 def mixer_reach(mixer: Mixer, dim: int, side: int) -> Reach:
     """Rows and columns of the map that one output of a mixer depends on.
 
-    Two opposite corners are followed back, so a kernel wider than the map, of which no output
-    sees less than all of it, is told from one that just fits.
+    The central output is followed back. Where it sees as far as the border, two opposite corners
+    are: a kernel wider than the map, of which no output sees less than all of it, is told from
+    one that just fits.
 
     Args:
         mixer: any mixer, also a user's.
@@ -34,16 +35,20 @@ def mixer_reach(mixer: Mixer, dim: int, side: int) -> Reach:
     """
     module = _made_visible(build_mixer(mixer, dim))
     x = torch.rand(1, dim, side, side, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    (down, right), (up, left) = (_extent(module, x, corner) for corner in (0, side - 1))
+    x.requires_grad_()
+    y = module(x)
+    seen = _seen(y[0, :, side // 2, side // 2], x)
+    if not (seen[0].any() or seen[-1].any() or seen[:, 0].any() or seen[:, -1].any()):
+        return _span(seen.any(1)), _span(seen.any(0))
+    (down, right), (up, left) = (_extent(y, x, corner) for corner in (0, side - 1))
     if side > 1 and min(down, right, up, left) == side:
         return "image"
     return down + up - 1, right + left - 1
 
 
-def _extent(module: nn.Module, x: Tensor, corner: int) -> tuple[int, int]:
+def _extent(y: Tensor, x: Tensor, corner: int) -> tuple[int, int]:
     """Rows and columns, counted from a corner, that the output in this corner depends on."""
-    x = x.clone().requires_grad_()
-    seen = _seen(module(x)[0, :, corner, corner], x)
+    seen = _seen(y[0, :, corner, corner], x)
     if corner:
         seen = seen.flip(0, 1)
     return _last(seen.any(1)), _last(seen.any(0))
@@ -155,7 +160,13 @@ def _seen(output: Tensor, x: Tensor) -> Tensor:
 
 def _last(flags: Tensor) -> int:
     """Index of the last true flag, counted from 1; at least 1."""
-    return max(1, int(flags.nonzero().max()) + 1 if flags.any() else 1)
+    return int(flags.nonzero().max()) + 1 if flags.any() else 1
+
+
+def _span(flags: Tensor) -> int:
+    """How many flags lie between the first and the last true one, both included; at least 1."""
+    places = flags.nonzero()
+    return int(places.max() - places.min()) + 1 if len(places) else 1
 
 
 def _made_visible(module: nn.Module) -> nn.Module:

@@ -1,7 +1,5 @@
 """A network's parts and the audit of its counts, as text."""
 
-import csv
-import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, fields
@@ -9,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from archsearch.arch import Arch
 from archsearch.paper import Published
-from archsearch.report.tables import markdown_table, terminal_table
+from archsearch.report.tables import csv_text, markdown_table, terminal_table
 
 if TYPE_CHECKING:
     from archsearch.measure.anatomy import Anatomy, Part
@@ -56,17 +54,11 @@ def as_csv(told: Description) -> str:
         field = part.receptive_field if isinstance(part.receptive_field, str) else _times(part.receptive_field or ())
         counts = (part.params, part.macs, part.bytes_moved)
         rows.append((told.name, part.level, part.name, part.what, *counts, _times(part.output), field))
-    return _csv(header, rows)
+    return csv_text(header, rows)
 
 
 def _times(sizes: Sequence[int]) -> str:
     return "x".join(map(str, sizes))
-
-
-def _csv(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows([header, *rows])
-    return out.getvalue().rstrip("\n")
 
 
 def as_json(told: Description) -> str:
@@ -108,7 +100,7 @@ def operators_as(format: str, told: Description) -> str:
         return as_json(told)
     rows = [row for row in told.anatomy.audit.operators if _matters(row)]
     if format == "csv":
-        return _csv([field.name for field in fields(rows[0])], [astuple(row) for row in rows])
+        return csv_text([field.name for field in fields(rows[0])], [astuple(row) for row in rows])
     write = terminal_table if format == "table" else markdown_table
     cells = [
         (row.name, row.calls, _seen(row.fvcore_macs), _seen(row.flop_counter_macs), _bytes(row.bytes_moved))

@@ -1,7 +1,5 @@
 """Table 2 and Figure 3 of the paper, from counted costs: what operators cost by kernel size."""
 
-import csv
-import io
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, astuple, fields
@@ -10,7 +8,7 @@ from typing import TYPE_CHECKING
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from archsearch.report.tables import markdown_table, terminal_table
+from archsearch.report.tables import csv_text, markdown_table, terminal_table
 
 if TYPE_CHECKING:
     from archsearch.measure.operators import KernelCost
@@ -25,9 +23,7 @@ def kernels_as(format: str, costs: Sequence["KernelCost"]) -> str:
     if format == "json":
         return json.dumps([asdict(cost) for cost in costs], indent=1)
     if format == "csv":
-        out = io.StringIO()
-        csv.writer(out, lineterminator="\n").writerows([header, *map(astuple, costs)])
-        return out.getvalue().rstrip("\n")
+        return csv_text(header, map(astuple, costs))
     write = terminal_table if format == "table" else markdown_table
     cells = [(c.operator, c.kernel_size, f"{c.weights:,}", f"{c.macs:,}", f"{c.bytes_moved:,}") for c in costs]
     return write(["operator", "kernel", "weights", "MACs", "bytes moved"], cells, left=(0,))

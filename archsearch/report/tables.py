@@ -1,8 +1,10 @@
 """A front as text: for the terminal, CSV, JSON, Markdown."""
 
+import csv
+import io
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import pandas as pd
@@ -94,3 +96,10 @@ FORMATS: dict[str, Callable[[pd.DataFrame, tuple[Objective, ...]], str]] = {
     "json": as_json,
     "markdown": as_markdown,
 }
+
+
+def csv_text(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Lines of comma-separated values; None is empty."""
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows([header, *rows])
+    return out.getvalue().rstrip("\n")

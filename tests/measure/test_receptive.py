@@ -6,7 +6,7 @@ from archsearch.arch import Arch
 from archsearch.measure.receptive import followed_fields, mixer_reach, stage_fields
 from archsearch.mixer import Mixer
 from archsearch.networks import network
-from archsearch.nn import build
+from archsearch.nn import build, load_mixers
 
 
 @pytest.mark.parametrize(
@@ -45,6 +45,14 @@ def test_the_field_of_a_plain_stack_is_the_textbooks():
         (224 + 8 + 6 * 16,) * 2,
         (328 + 16 + 6 * 32,) * 2,
     )
+
+
+def test_what_wraps_around_the_border_is_judged_by_the_middle(tmp_path):
+    text = "from torch import nn\nclass R(nn.Module):\n    def __init__(self, dim): super().__init__()\n"
+    text += "    def forward(self, x): return x.roll(2, 2) + x.roll(-1, 3)\nMIXERS = {'rolled': R}\n"
+    (tmp_path / "own.py").write_text(text)
+    load_mixers(tmp_path / "own.py")
+    assert mixer_reach(Mixer.of("rolled"), dim=4, side=14) == (3, 2)
 
 
 @pytest.mark.parametrize("block", ["metanext", "metaformer"])

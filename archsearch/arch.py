@@ -14,6 +14,16 @@ from typing import Any
 from archsearch.errors import ArchError, unknown
 from archsearch.mixer import Mixer, is_int, is_number
 
+#: Largest values that are taken: beyond them nothing can be built, and a slip of the key is likely.
+MOST = {
+    "depths": 1000,
+    "dims": 65_536,
+    "mlp_ratios": 64,
+    "stem_patch_size": 4096,
+    "img_size": 4096,
+    "num_classes": 1_000_000,
+}
+
 BLOCKS = ("metanext", "metaformer")
 
 NORMS = ("batch", "layer")
@@ -68,9 +78,11 @@ class Arch:
             object.__setattr__(self, name, _as_tuple(name, getattr(self, name)))
         self._check_stages()
         self._check_scalars()
-        for number, (mixer, dim) in enumerate(zip(self.mixers, self.dims, strict=True), 1):
+        for number, (mixer, dim, ratio) in enumerate(zip(self.mixers, self.dims, self.mlp_ratios, strict=True), 1):
             if wrong := mixer.misfit(dim):
                 raise ArchError(f"stage {number}: {wrong}")
+            if int(ratio * dim) < 1:
+                raise ArchError(f"stage {number}: mlp_ratio {ratio:g} leaves no channel: int({ratio:g} * {dim}) = 0")
         if self.img_size < self.stride:
             raise ArchError(
                 f"img_size {self.img_size} is smaller than the network's stride {self.stride}; use at least that"
@@ -94,10 +106,11 @@ class Arch:
             if len(getattr(self, name)) != stages:
                 raise ArchError(f"{name} has {len(getattr(self, name))} entries, but depths has {stages} stages")
         for name in ("depths", "dims"):
-            if not all(is_int(v) and v > 0 for v in getattr(self, name)) or not stages:
-                raise ArchError(f"{name} is {list(getattr(self, name))}, but must be positive integers")
-        if not all(is_number(v) and v > 0 for v in self.mlp_ratios):
-            raise ArchError(f"mlp_ratios is {list(self.mlp_ratios)}, but must be positive numbers")
+            if not all(is_int(v) and 0 < v <= MOST[name] for v in getattr(self, name)) or not stages:
+                raise ArchError(f"{name} is {_short(getattr(self, name))}, but must be {_whole(name, 's')}")
+        if not all(is_number(v) and 0 < v <= MOST["mlp_ratios"] for v in self.mlp_ratios):
+            allowed = f"positive numbers of at most {MOST['mlp_ratios']}"
+            raise ArchError(f"mlp_ratios is {_short(self.mlp_ratios)}, but must be {allowed}")
         if not all(isinstance(m, Mixer) for m in self.mixers):
             raise ArchError("mixers must be Mixer objects")
 
@@ -106,8 +119,8 @@ class Arch:
             if getattr(self, name) not in known:
                 raise ArchError(unknown(name, getattr(self, name), known))
         for name in ("stem_patch_size", "img_size", "num_classes"):
-            if not is_int(getattr(self, name)) or getattr(self, name) < 1:
-                raise ArchError(f"{name} is {getattr(self, name)!r}, but must be a positive integer")
+            if not is_int(getattr(self, name)) or not 0 < getattr(self, name) <= MOST[name]:
+                raise ArchError(f"{name} is {_short(getattr(self, name))}, but must be {_whole(name)}")
         if not is_number(self.layer_scale_init_value) or self.layer_scale_init_value < 0:
             raise ArchError(f"layer_scale_init_value is {self.layer_scale_init_value!r}, but must be a number >= 0")
         if not is_number(self.drop_path_rate) or not 0 <= self.drop_path_rate < 1:
@@ -156,6 +169,19 @@ class Arch:
         canonical["mlp_ratios"] = [float(r) for r in self.mlp_ratios]
         text = json.dumps(canonical, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _whole(name: str, plural: str = "") -> str:
+    return f"{'' if plural else 'a '}positive integer{plural} of at most {MOST[name]:,}"
+
+
+def _short(value: Any) -> str:
+    """A value as an error shows it: an absurd one is cut."""
+    try:
+        text = str(list(value) if isinstance(value, tuple) else value)
+    except ValueError:  # more digits than Python writes
+        text = "a number of thousands of digits"
+    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _as_tuple(name: str, value: Any) -> tuple[Any, ...]:

@@ -3,7 +3,7 @@
 Nothing here imports torch. ``archsearch.nn.mixers`` turns a ``Mixer`` into a module.
 """
 
-import math
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
@@ -37,8 +37,10 @@ def is_int(value: Any) -> bool:
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value is a finite number (a truth value is none)."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    """Whether a value is a finite number (a truth value is none, nor is an integer beyond all floats)."""
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return False
+    return abs(value) <= sys.float_info.max
 
 
 def _odd(default: int) -> Param:
@@ -163,11 +165,15 @@ def declare(name: str, defaults: Mapping[str, Value], source: str) -> None:
         source: hash of its source, part of ``Arch.key``: an edited mixer is another one.
 
     Raises:
-        ArchError: the name is that of a built-in mixer.
+        ArchError: the name is that of a built-in mixer, or a default is not a finite value.
     """
     if name in MIXER_PARAMS and name not in _SOURCES:
         raise ArchError(f"token_mixer {name!r} is built in; give yours another name")
-    MIXER_PARAMS[name] = {param: _like(default) for param, default in defaults.items()}
+    params = {param: _like(default) for param, default in defaults.items()}
+    for param, schema in params.items():
+        if not schema.ok(schema.default):
+            raise ArchError(f"the default of {param} is {schema.default!r}, but must be {schema.allowed}")
+    MIXER_PARAMS[name] = params
     _SOURCES[name] = source
 
 
@@ -183,9 +189,9 @@ def _like(default: Value) -> Param:
     if isinstance(default, bool):
         return Param(default, lambda v: isinstance(v, bool), "true or false")
     if isinstance(default, int):
-        return Param(default, is_int, "an integer")
+        return Param(default, lambda v: is_int(v) and is_number(v), "an integer")
     if isinstance(default, float):
-        return Param(default, is_number, "a number")
+        return Param(default, is_number, "a finite number")
     return Param(default, lambda v: isinstance(v, str), "a word")
 
 

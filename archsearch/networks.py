@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from archsearch.arch import Arch
+from archsearch.arch import MOST, Arch
 from archsearch.errors import ArchError, unknown
 from archsearch.mixer import Mixer, Value
 
@@ -119,6 +119,10 @@ class TimmModel:
     name: str
     img_size: int | None = None
 
+    def __post_init__(self) -> None:
+        if self.img_size is not None and not 0 < self.img_size <= MOST["img_size"]:
+            raise ArchError(f"img_size {self.img_size} is out of range; use at most {MOST['img_size']}")
+
     def __str__(self) -> str:
         return TIMM + self.name
 
@@ -154,7 +158,7 @@ def find(reference: str, img_size: int | None = None) -> Arch | TimmModel:
 
 
 def read_arch(path: Path) -> Arch:
-    """An architecture from a JSON file that holds its fields, as ``Arch.to_dict`` gives them.
+    """An architecture from a JSON file: its fields as ``Arch.to_dict`` gives them, or under ``arch``.
 
     Raises:
         ArchError: the file cannot be read, or its architecture cannot exist.
@@ -165,8 +169,10 @@ def read_arch(path: Path) -> Arch:
         raise ArchError(f"cannot read {path}: {error.strerror}") from None
     except json.JSONDecodeError as error:
         raise ArchError(f"{path}, line {error.lineno}: not JSON: {error.msg}") from None
-    except (UnicodeDecodeError, RecursionError):
-        raise ArchError(f"{path}: not JSON") from None
+    except (ValueError, RecursionError):  # no text, or nested or long beyond all measure
+        raise ArchError(f"{path}: not JSON that could be read") from None
+    if isinstance(data, dict) and isinstance(data.get("arch"), dict):
+        data = data["arch"]
     if not isinstance(data, dict):
         raise ArchError(f"{path}: must hold an architecture, an object with depths, dims, mixers, mlp_ratios")
     try:

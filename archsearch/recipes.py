@@ -117,6 +117,14 @@ class Bench:
         _check(self, "greater than 0", ("batch_size", "blocks"), lambda v: v > 0)
         _check(self, "0 or more", ("img_size", "min_block_s", "warmup_blocks"), lambda v: v >= 0)
 
+    def resized(self, arch: Arch) -> Arch:
+        """The architecture at the resolution it is timed with.
+
+        Raises:
+            ArchError: the images are too small or too large for it.
+        """
+        return arch.replace(img_size=self.img_size or arch.img_size)
+
 
 #: Proxies by name; a space names what it changes about them.
 PROXIES: dict[str, Proxy] = {

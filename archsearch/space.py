@@ -8,7 +8,7 @@ from typing import Any
 from archsearch.arch import Arch
 from archsearch.errors import ArchError, SpaceError
 from archsearch.mixer import MIXER_PARAMS, Mixer, Value
-from archsearch.recipes import Proxy
+from archsearch.recipes import Bench, Proxy
 
 #: Fields of ``Arch`` that an axis may set.
 ARCH_AXES = (
@@ -109,11 +109,14 @@ class Space:
         plain = before if before.token_mixer == kind else Mixer.of(kind)
         return Mixer.of(kind, **{name: chosen(name, value) for name, value in plain.params})
 
-    def token_mixers(self) -> set[str]:
-        """Every type of mixer that a candidate may have."""
-        kinds = {mixer.token_mixer for mixer in self.baseline.mixers}
-        chosen = (axis.values for axis in self.axes if axis.name.endswith("token_mixer"))
-        return kinds.union(*(map(str, values) for values in chosen))
+    def token_mixers(self, stage: int) -> set[str]:
+        """Every type of mixer that a candidate may have in a stage; stages count from 0."""
+        kinds = {self.baseline.mixers[min(stage, len(self.baseline.mixers) - 1)].token_mixer}
+        for name in ("token_mixer", f"stage{stage + 1}.token_mixer"):
+            for axis in self.axes:
+                if axis.name == name:  # an axis that is always open leaves nothing of what was chosen before
+                    kinds = {*map(str, axis.values)} | (kinds if axis.when else set())
+        return kinds
 
     def grid(self) -> Iterator[dict[str, Value]]:
         """Every point of the space, as values of its open axes."""
@@ -146,6 +149,19 @@ class Space:
             except ArchError as error:
                 what = ", ".join(f"{k} {v}" for k, v in params.items())
                 raise SpaceError(f"space {self.name}: the proxy of ({what}) cannot exist: {error}") from None
+
+    def check_bench(self, bench: Bench) -> None:
+        """Makes sure that the candidates take images of the size they are timed with.
+
+        Raises:
+            SpaceError: one does not; the message names it.
+        """
+        for params in self.some():
+            try:
+                bench.resized(self.arch(params))
+            except ArchError as error:
+                what = ", ".join(f"{k} {v}" for k, v in params.items())
+                raise SpaceError(f"space {self.name}: ({what}) cannot be timed: bench.{error}") from None
 
     def distinct(self) -> int | None:
         """Number of distinct architectures; None where there are too many to visit."""

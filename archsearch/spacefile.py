@@ -161,12 +161,18 @@ class _Reader:
             raise self.fail(line, str(error)) from None
 
     def check_parameters(self, baseline: Arch, axes: list[Axis]) -> None:
-        """A parameter that no mixer of the space has would be an axis without effect."""
-        kinds = Space("", "", baseline, tuple(axes)).token_mixers()
-        idle = set(mixer_axes()[1:]) - {param for kind in kinds for param in MIXER_PARAMS[kind]}
+        """A parameter that no mixer has where it is set would be an axis without effect."""
+        space = Space("", "", baseline, tuple(axes))
+        kinds = [space.token_mixers(stage) for stage in range(len(baseline.depths))]
+        always = {axis.name for axis in axes if not axis.when}
         for axis in axes:
-            if axis.name.rpartition(".")[2] in idle:
-                message = f"axis {axis.name!r} has no effect: no token_mixer of this space has that parameter"
+            stage, _, name = axis.name.rpartition(".")
+            if name not in mixer_axes()[1:]:
+                continue
+            others = [i for i in range(len(kinds)) if f"stage{i + 1}.{name}" not in always]
+            where = [int(stage.removeprefix("stage")) - 1] if stage else others
+            if not any(name in MIXER_PARAMS[kind] for i in where for kind in kinds[i]):
+                message = f"axis {axis.name!r} has no effect: no token_mixer that it could speak of has that parameter"
                 raise self.fail(axis.line, message)
 
     def value(self, name: str, line: int, item: Any) -> Value:

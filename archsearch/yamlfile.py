@@ -76,6 +76,6 @@ def number(value: Any) -> Any:
         return {key: number(item) for key, item in value.items()}
     if not isinstance(value, str):
         return value
-    if re.fullmatch(r"\s*\d+\s*/\s*\d*[1-9]\d*\s*", value):
+    if re.fullmatch(r"\s*\d{1,300}\s*/\s*\d{0,299}[1-9]\d*\s*", value):
         return float(Fraction(value.replace(" ", "")))
     return float(value) if re.fullmatch(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+", value) else value

@@ -1,3 +1,4 @@
+import itertools
 import json
 import random
 from pathlib import Path
@@ -11,7 +12,7 @@ from archsearch.arch import Arch
 from archsearch.errors import SpaceError
 from archsearch.mixer import Mixer
 from archsearch.nn import build
-from archsearch.recipes import PROXIES, Proxy, override
+from archsearch.recipes import PROXIES, Bench, Proxy, override
 from archsearch.shipped import shipped
 from archsearch.space import Axis, Space
 from archsearch.spacefile import load_space
@@ -55,13 +56,16 @@ def test_every_draw_builds_learns_and_round_trips(name, seed):
 def test_targets_do_not_share_proxies(name):
     """Two architectures that the proxy cannot tell apart would be ranked by their cost alone."""
     space = load_space(name, FOLDER)
-    assert space.distinct_proxies(override(PROXIES["cpu"], space.proxy)) == space.distinct()
+    proxy = override(PROXIES["cpu"], space.proxy)
+    assert space.distinct_proxies(proxy) == space.distinct()
+    some = {space.arch(params) for params in itertools.islice(space.some(), 2000)}
+    assert len({proxy.shrink(arch, 10) for arch in some}) == len(some) > 30
     first = {axis.name: axis.values[0] for axis in space.axes}
     for axis in space.axes:
         opened = {**first, **{name: values[0] for name, values in axis.when.items()}}
         points = [space.active({**opened, axis.name: value}) for value in axis.values]
         assert all(axis.name in params for params in points)
-        stand_ins = {override(PROXIES["cpu"], space.proxy).shrink(space.arch(params), 10) for params in points}
+        stand_ins = {proxy.shrink(space.arch(params), 10) for params in points}
         assert len(stand_ins) == len(axis.values), axis.name
 
 
@@ -100,6 +104,13 @@ def test_points_that_give_one_architecture_count_once(tmp_path):
     space = read(tmp_path, text)
     assert space.points() == 4
     assert space.distinct() == 2
+
+
+def test_a_parameter_of_a_conditional_stage_mixer_has_an_effect(tmp_path):
+    text = "  norm: [batch, layer]\n  stage1.token_mixer:\n    values: [pooling]\n    when: {norm: batch}\n"
+    space = read(tmp_path, HEAD + text + "  stage1.band_kernel_size: [7, 9]\n  stage1.pool_size: [3]\n")
+    assert space.token_mixers(0) == {"inception", "pooling"}
+    assert space.token_mixers(1) == {"inception"}
 
 
 def test_mlp_ratios_of_single_stages(tmp_path):
@@ -153,6 +164,18 @@ axes:
         (HEAD + "  branches: [square, squarer]\n", 3, "branches is 'squarer', but must be one of"),
         (HEAD + "  bands: [sequential]\n  branches: [square]\n", 3, "need the horizontal and the vertical branch"),
         (HEAD + "  token_mixer: [attention]\n  num_heads: [4, 7]\n", 4, "num_heads 7 does not divide dim 96"),
+        (
+            HEAD + "  stage1.token_mixer: [depthwise, inception]\n  stage2.kernel_size: [3, 5]\n",
+            4,
+            "axis 'stage2.kernel_size' has no effect",
+        ),
+        (
+            HEAD + "  pool_size: [3, 5]\n  stage1.token_mixer: [pooling]\n  stage1.pool_size: [7]\n",
+            3,
+            "axis 'pool_size' has no effect",
+        ),
+        (HEAD + "  drop_path_rate: [" + "9" * 400 + "/3]\n", 3, "drop_path_rate is '999"),
+        (HEAD + "  layer_scale_init_value: [1" + "0" * 400 + "]\n", 3, "must be a number >= 0"),
         (HEAD + "  token_mixer: [shift]\n", 3, "comes with --mixers FILE"),
         (HEAD + "  stage2.norm: [batch]\n", 3, "unknown axis 'norm'"),
         ("baseline: timm:resnet50\naxes:\n  norm: [batch]\n", 1, "comes ready made from timm"),
@@ -209,6 +232,13 @@ def test_candidates_must_survive_shrinking(tmp_path):
     space = read(tmp_path, HEAD + "  branch_ratio: [1/8, 1/16]\n")
     with pytest.raises(SpaceError, match=r"branch_ratio 0.0625\) cannot exist: stage 1"):
         space.check_proxy(Proxy(width=0.1, width_step=4))
+
+
+def test_candidates_must_take_the_images_that_they_are_timed_with(tmp_path):
+    space = read(tmp_path, HEAD + "  norm: [batch, layer]\n")
+    space.check_bench(Bench(img_size=64))
+    with pytest.raises(SpaceError, match=r"norm batch\) cannot be timed: bench.img_size 16 is smaller than"):
+        space.check_bench(Bench(img_size=16))
 
 
 def test_numbers_are_read_as_people_write_them_everywhere(tmp_path):

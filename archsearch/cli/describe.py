@@ -46,24 +46,37 @@ def run(args: argparse.Namespace) -> int:
         raise OptionError(f"--drawing {args.drawing}: the file's name must end in {suffix}")
     if args.operators:
         return _operators(args)
-    from archsearch.networks import NETWORKS, find
+    if args.network is None:
+        return _names(args)
+    from archsearch.networks import find
     from archsearch.paper import published
 
-    if args.network is None:
-        from archsearch.report.anatomy import names_table
-
-        sys.stdout.write(names_table(NETWORKS, published) + "\n")
-        return 0
     load_own_mixers(args.mixers)
     network = find(args.network, args.img_size)
-    if args.drawing:
-        _draw(network, args.drawing)
+    if args.drawing and _arch(network) is None:
+        raise OptionError("--drawing shows the blocks of our own networks; those of timm's are not known")
 
     from archsearch.report.anatomy import FORMATS, Description, operators_as
 
     told = Description(args.network, _arch(network), _anatomy(network), published(args.network))
     text = operators_as(args.format, told) if args.audit else FORMATS[args.format](told)
+    if args.drawing and told.arch:
+        from archsearch.report.drawing import block_svg
+
+        _write(args.drawing, block_svg(told.arch))
     sys.stdout.write(text + "\n")
+    return 0
+
+
+def _names(args: argparse.Namespace) -> int:
+    """Every named network."""
+    from archsearch.networks import NETWORKS
+    from archsearch.paper import published
+    from archsearch.report.anatomy import names_as
+
+    if args.img_size or args.audit or args.drawing or args.mixers:
+        raise OptionError("name a network, or leave these options out to see all names")
+    sys.stdout.write(names_as(args.format, NETWORKS, published) + "\n")
     return 0
 
 
@@ -77,31 +90,24 @@ def _anatomy(network: "Arch | TimmModel") -> "Anatomy":
     from archsearch.measure.anatomy import anatomy
     from archsearch.nn import build_network
 
-    model, img_size = build_network(network)
     try:
+        model, img_size = build_network(network)
         return anatomy(model, img_size)
-    except (AssertionError, RuntimeError, ValueError) as error:
+    except (AssertionError, MemoryError, RuntimeError, ValueError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        if isinstance(error, MemoryError) or "alloc" in reason:
+            raise OptionError("the network or its image needs more memory than there is; make one smaller") from error
         if _arch(network):
             raise
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise OptionError(f"{network} takes no images of {img_size} px: {reason}; try another --img-size") from error
-
-
-def _draw(network: "Arch | TimmModel", path: Path) -> None:
-    from archsearch.report.drawing import block_svg
-
-    arch = _arch(network)
-    if arch is None:
-        raise OptionError("--drawing shows the blocks of our own networks; those of timm's are not known")
-    _write(path, block_svg(arch))
+        raise OptionError(f"{network} takes no such images: {reason}; try another --img-size") from error
 
 
 def _operators(args: argparse.Namespace) -> int:
     """Table 2 on stdout and Figure 3 in a file, on the first map of InceptionNeXt-T."""
     from archsearch.networks import network
 
-    if args.network or args.audit:
-        raise OptionError("--operators stands alone; leave out the network and --audit")
+    if args.network or args.audit or args.mixers:
+        raise OptionError("--operators stands alone; leave out the network, --audit and --mixers")
     from archsearch.measure.operators import kernel_costs
     from archsearch.report.kernels import figure_html, kernel_figure, kernels_as
 
@@ -120,4 +126,4 @@ def _write(path: Path, text: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise OptionError(f"--drawing {path}: cannot write it: {error.strerror}") from None
+        raise OptionError(f"--drawing {path}: cannot write it: {error.strerror}; name another file") from None

@@ -93,8 +93,9 @@ def run(args: argparse.Namespace) -> int:
     device = pick_device(args.device)
     proxy, bench = recipes["cpu" if device.type == "cpu" else "gpu"]
     space.check_proxy(proxy)
+    space.check_bench(bench)
     if args.mixers:
-        _try_mixers(space, proxy)
+        _try_mixers(space, proxy, bench)
     data = _load(args, proxy, device)
     study = Study(
         name=name,
@@ -111,12 +112,14 @@ def run(args: argparse.Namespace) -> int:
     return _search(args, study, data, device, page)
 
 
-def _try_mixers(space: "Space", proxy: "Proxy") -> None:
+def _try_mixers(space: "Space", proxy: "Proxy", bench: "Bench") -> None:
     """Runs the user's mixers as targets and proxies will have them, before anything is trained."""
     from archsearch.nn import check_mixers
 
     targets = (space.arch(params) for params in space.some())
-    check_mixers(arch for target in targets for arch in (target, proxy.shrink(target, num_classes=10)))
+    check_mixers(
+        arch for target in targets for arch in (target, bench.resized(target), proxy.shrink(target, num_classes=10))
+    )
 
 
 def _recipes(args: argparse.Namespace, space: "Space", kind: str) -> tuple["Proxy", "Bench"]:

@@ -90,7 +90,7 @@ class _Tree:
         heads = {"linear": "average, layer norm, linear", "mlp": "average, linear, GELU, layer norm, linear"}
         yield self.part(0, "head", heads[arch.head], ["head"])
 
-    def stage(self, arch: Arch, stage: int, field: Reach) -> Iterator[Part]:
+    def stage(self, arch: Arch, stage: int, field: Reach | None) -> Iterator[Part]:
         path, depth, dim = f"stages.{stage}", arch.depths[stage], arch.dims[stage]
         blocks = [f"{path}.blocks.{i}" for i in range(depth)]
         times = f"{depth} blocks" if depth > 1 else "1 block"

@@ -1,11 +1,11 @@
-"""Receptive fields: how far a mixer reaches, how far a stage sees, found by following gradients.
+"""Receptive fields: how far a mixer reaches, and how far a stage sees.
 
-A mixer is asked by itself, at the size of its map, and the reaches of a network's parts add up
-exactly. A network from elsewhere is followed as a whole.
+Our mixers' reaches follow from their kernels and add up over a network; the tests hold gradients
+against them. A user's mixer and a network from elsewhere are found out by following gradients.
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
@@ -21,56 +21,86 @@ from archsearch.nn.mixers import build_mixer
 Reach = tuple[int, int] | Literal["image"]
 
 
-def mixer_reach(mixer: Mixer, dim: int, side: int) -> Reach:
+def _square(size: Any) -> Reach:
+    return int(size), int(size)
+
+
+def _inception(mixer: Mixer) -> Reach:
+    kernels = [int(mixer[f"{name}_kernel_size"]) for name in ("square", "band")]
+    square, band = (int(mixer["dilation"]) * (kernel - 1) + 1 for kernel in kernels)
+    spans = {"square": (square, square), "horizontal": (1, band), "vertical": (band, 1)}
+    present = [spans[name] for name in str(mixer["branches"]).split("+")]
+    return max(rows for rows, _ in present), max(columns for _, columns in present)
+
+
+#: How far each mixer of ours reaches, in positions of its map.
+REACHES: dict[str, Callable[[Mixer], Reach]] = {
+    "identity": lambda mixer: (1, 1),
+    "pooling": lambda mixer: _square(mixer["pool_size"]),
+    "depthwise": lambda mixer: _square(mixer["kernel_size"]),
+    "inception": _inception,
+    "partial_depthwise": lambda mixer: _square(mixer["kernel_size"]),
+    "attention": lambda mixer: "image",
+    "large_band": lambda mixer: _square(mixer["long_kernel_size"]),
+    "mixed_depthwise": lambda mixer: _square(2 * int(mixer["num_kernels"]) + 1),
+}
+
+
+def mixer_reach(mixer: Mixer, dim: int, side: int) -> Reach | None:
     """Rows and columns of the map that one output of a mixer depends on.
 
-    The central output is followed back. Where it sees as far as the border, two opposite corners
-    are: a kernel wider than the map, of which no output sees less than all of it, is told from
-    one that just fits.
-
     Args:
-        mixer: any mixer, also a user's.
+        mixer: any mixer; one from a user's file is followed at this width and map.
         dim: channels.
         side: of the map, in positions.
+
+    Returns:
+        The reach, on a map without borders; for a user's mixer at most the map, its own position
+        included. None where no gradient tells.
     """
-    module = _made_visible(build_mixer(mixer, dim))
-    x = torch.rand(1, dim, side, side, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    x.requires_grad_()
-    y = module(x)
-    seen = _seen(y[0, :, side // 2, side // 2], x)
-    if not (seen[0].any() or seen[-1].any() or seen[:, 0].any() or seen[:, -1].any()):
-        return _span(seen.any(1)), _span(seen.any(0))
-    (down, right), (up, left) = (_extent(y, x, corner) for corner in (0, side - 1))
-    if side > 1 and min(down, right, up, left) == side:
+    known = REACHES.get(mixer.token_mixer)
+    return known(mixer) if known else followed_reach(build_mixer(mixer, dim), dim, side)
+
+
+def followed_reach(module: nn.Module, dim: int, side: int) -> Reach | None:
+    """The same for any module, from gradients: of the central output, at borders of those in two corners."""
+    x = torch.rand(1, dim, side, side, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    try:
+        y = _made_visible(module, torch.float32)(x)
+        middle, first, last = (_seen(y[0, :, at, at], x) for at in (side // 2, 0, side - 1))
+    except RuntimeError:  # it does not hand gradients on
+        return None
+    if side > 1 and middle.all() and first.all() and last.all():
         return "image"
-    return down + up - 1, right + left - 1
+    middle[side // 2, side // 2] = True  # the residual sees it in any case
+    spans = []
+    for axis in (1, 0):
+        flags = middle.any(axis)
+        reach = int(flags.nonzero().max() - flags.nonzero().min()) + 1
+        if flags[0] or flags[-1]:  # perhaps cut off there: the corners see as far, each to its side
+            reach = max(reach, _last(first.any(axis)) + _last(last.any(axis).flip(0)) - 1)
+        spans.append(reach)
+    return spans[0], spans[1]
 
 
-def _extent(y: Tensor, x: Tensor, corner: int) -> tuple[int, int]:
-    """Rows and columns, counted from a corner, that the output in this corner depends on."""
-    seen = _seen(y[0, :, corner, corner], x)
-    if corner:
-        seen = seen.flip(0, 1)
-    return _last(seen.any(1)), _last(seen.any(0))
-
-
-def stage_fields(arch: Arch) -> tuple[Reach, ...]:
+def stage_fields(arch: Arch) -> tuple[Reach | None, ...]:
     """Rows and columns of the image that an output of the stem and of each stage depends on.
 
-    The theoretical field: it goes on beyond the border of a small image.
+    The theoretical field: it goes on beyond the border of a small image. None from the first
+    mixer on whose reach is not known.
     """
     step = arch.stem_patch_size
     rows = columns = step
-    whole = False
-    fields: list[Reach] = [(rows, columns)]
+    fields: list[Reach | None] = [(rows, columns)]
     for stage, (mixer, dim, depth) in enumerate(zip(arch.mixers, arch.dims, arch.depths, strict=True)):
         if stage:
             rows, columns, step = rows + step, columns + step, step * 2
         reach = mixer_reach(mixer, dim, arch.side(stage))
-        whole = whole or reach == "image"
-        if reach != "image":
-            rows, columns = rows + depth * (reach[0] - 1) * step, columns + depth * (reach[1] - 1) * step
-        fields.append("image" if whole else (rows, columns))
+        if not isinstance(reach, tuple):
+            rest = len(arch.depths) - stage
+            return (*fields, *[reach] * rest)
+        rows, columns = rows + depth * (reach[0] - 1) * step, columns + depth * (reach[1] - 1) * step
+        fields.append((rows, columns))
     return tuple(fields)
 
 
@@ -83,10 +113,13 @@ def followed_fields(model: nn.Module, paths: Sequence[str], img_size: int) -> di
             Modules with other outputs are left out.
         img_size: in pixels.
     """
-    model = _made_visible(copy.deepcopy(model))
+    model = _made_visible(copy.deepcopy(model), torch.float64)
     image = torch.rand(1, 3, img_size, img_size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     image.requires_grad_()
-    outputs = _outputs(model, paths, image)
+    try:
+        outputs = _outputs(model, paths, image)
+    except (RuntimeError, ValueError):  # constants of single precision, say
+        return {}
     fields: dict[str, Reach] = {}
     whole = False
     for path, output in outputs.items():
@@ -163,21 +196,17 @@ def _last(flags: Tensor) -> int:
     return int(flags.nonzero().max()) + 1 if flags.any() else 1
 
 
-def _span(flags: Tensor) -> int:
-    """How many flags lie between the first and the last true one, both included; at least 1."""
-    places = flags.nonzero()
-    return int(places.max() - places.min()) + 1 if len(places) else 1
+def _made_visible(module: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """Positive weights so small that no gradient dies, cancels or saturates on its way.
 
-
-def _made_visible(module: nn.Module) -> nn.Module:
-    """Double precision, and positive weights so small that no gradient dies, cancels or saturates on its way.
+    Over many layers it takes double precision.
 
     Layer scales and position embeddings become values of order 1, biases zero.
     """
     generator = torch.Generator().manual_seed(0)
-    module = module.double().eval()
+    module = module.to(dtype).eval()
     for name, parameter in module.named_parameters():
-        value = torch.rand(parameter.shape, generator=generator, dtype=torch.float64) + 0.5
+        value = torch.rand(parameter.shape, generator=generator, dtype=dtype) + 0.5
         if parameter.ndim > 1:
             value *= 0.3 / value[0].numel()
         parameter.data = torch.zeros_like(value) if name.endswith("bias") else value

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from archsearch.arch import Arch
-from archsearch.errors import MixerError
+from archsearch.errors import ArchError, MixerError
 from archsearch.mixer import Mixer, Value, declarations, declare
 from archsearch.nn.mixers import MIXERS, build_mixer
 from archsearch.space import STAGE_AXES
@@ -54,16 +54,23 @@ def load_mixers(path: Path) -> tuple[str, ...]:
             raise MixerError(f"{path}: a mixer is called {name!r}, but must have a word of letters, digits and _")
         if name in MIXERS and name not in declarations():
             raise MixerError(f"{path}: token_mixer {name!r} is built in; give yours another name")
-        declare(name, _defaults(f"{path}, mixer {name!r}", make), source)
+        where = f"{path}, mixer {name!r}"
+        defaults = _defaults(where, make)
+        if name in MIXERS and MIXERS[name].__module__ != make.__module__:
+            raise MixerError(f"{where}: another file has a mixer of this name; rename one of them")
+        try:
+            declare(name, defaults, source)
+        except ArchError as error:
+            raise MixerError(f"{where}: {error}") from None
         MIXERS[name] = make
     return tuple(table)
 
 
 def check_mixers(archs: Iterable[Arch]) -> None:
-    """Runs the users' mixers once at every width and map of some architectures.
+    """Runs the users' mixers forwards and backwards at every width and map of some architectures.
 
     Raises:
-        MixerError: one of them fails, changes the shape of its input, or the input itself.
+        MixerError: one of them fails, or changes the shape or type of its input, or the input itself.
     """
     own = declarations()
     seen: set[tuple[Mixer, int, int]] = set()
@@ -80,40 +87,60 @@ def _check(mixer: Mixer, dim: int, side: int) -> None:
     x = torch.rand(2, dim, side, side)
     before = x.clone()
     try:
+        module = build_mixer(mixer, dim)
         with torch.no_grad():
-            y = build_mixer(mixer, dim)(x)
-    except Exception as error:  # whatever a user's code does, it is told as the user's
-        raise MixerError(f"{where}: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}") from error
+            y = module.eval()(x)
+    except (Exception, SystemExit) as error:  # whatever a user's code does, it is told as the user's
+        raise MixerError(f"{where}: {_told(error)}") from error
     if not isinstance(y, Tensor) or y.shape != x.shape:
         got = f"a tensor of {tuple(y.shape)}" if isinstance(y, Tensor) else f"a {type(y).__name__}"
         raise MixerError(f"{where}: forward returns {got}; it must keep the shape {tuple(x.shape)}")
     if not torch.equal(x, before):
         raise MixerError(f"{where}: forward changes its input in place; it must leave it as it is")
+    if y.dtype != x.dtype:
+        raise MixerError(f"{where}: forward returns {y.dtype}; it must keep {x.dtype}")
+    if not y.isfinite().all():
+        raise MixerError(f"{where}: forward returns values that are not finite")
+    try:
+        y = module.train()(x.requires_grad_())
+        if y.requires_grad:
+            y.sum().backward()
+    except (Exception, SystemExit) as error:
+        raise MixerError(f"{where}, in training: {_told(error)}") from error
+
+
+def _told(error: BaseException) -> str:
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
 
 
 def _run(path: Path) -> ModuleType:
     if path.suffix != ".py":
         raise MixerError(f"{path}: a file of mixers must end in .py")
     if not path.is_file():
-        raise MixerError(f"{path}: there is no such file")
+        raise MixerError(f"{path}: {'is a folder; name a file' if path.is_dir() else 'there is no such file'}")
     name = f"archsearch_mixers_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise MixerError(f"{path}: Python cannot read it")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # so that its classes can be pickled
+    sys.path.insert(0, str(path.resolve().parent))  # so that it finds the modules beside it
     try:
         spec.loader.exec_module(module)
     except SyntaxError as error:
-        raise MixerError(f"{path}, line {error.lineno}: {error.msg}") from None
-    except Exception as error:  # as above
-        line = _line(error, path)
-        reason = (str(error).splitlines() or [""])[0]
-        raise MixerError(f"{path}{f', line {line}' if line else ''}: {type(error).__name__}: {reason}") from error
+        raise MixerError(f"{path}{_at(error.lineno)}: {error.msg}") from None
+    except (Exception, SystemExit) as error:
+        raise MixerError(f"{path}{_at(_line(error, path))}: {_told(error)}") from error
+    finally:
+        sys.path.remove(str(path.resolve().parent))
     return module
 
 
-def _line(error: Exception, path: Path) -> int | None:
+def _at(line: int | None) -> str:
+    return f", line {line}" if line else ""
+
+
+def _line(error: BaseException, path: Path) -> int | None:
     """The last line of the file that an exception went through."""
     line, trace = None, error.__traceback__
     while trace is not None:

@@ -34,7 +34,11 @@ def build_timm(wanted: TimmModel) -> tuple[nn.Module, int]:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # timm speaks of its own deprecations
-        import timm
+        return _build_timm(wanted)
+
+
+def _build_timm(wanted: TimmModel) -> tuple[nn.Module, int]:
+    import timm
 
     if not timm.is_model(wanted.name):
         raise ArchError(unknown("network of timm's", wanted.name, timm.list_models()))

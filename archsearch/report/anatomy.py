@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from archsearch.arch import Arch
 from archsearch.paper import Published
@@ -201,14 +201,19 @@ def _bytes(value: int) -> str:
 
 def _scaled(value: int, units: tuple[tuple[str, float], ...]) -> str:
     for unit, size in units:
-        if value >= size:
+        if value >= 0.999995 * size:  # what rounds to a whole unit is one
             return f"{value / size:.2f} {unit}"
     return str(value)
 
 
-def names_table(networks: Mapping[str, Arch], published: Callable[[str], Sequence[Published]]) -> str:
+def names_as(format: str, networks: Mapping[str, Arch], published: Callable[[str], Sequence[Published]]) -> str:
     """Every named network, with its rows of the paper."""
-    rows: list[Sequence[Any]] = [
-        (name, "; ".join(f"Table {row.table}: {row.row}" for row in published(name))) for name in networks
-    ]
-    return terminal_table(["network", "in the paper"], rows, left=(0, 1))
+    header = ["network", "in the paper"]
+    rows = [(name, "; ".join(f"Table {row.table}: {row.row}" for row in published(name))) for name in networks]
+    if format == "json":
+        return json.dumps(
+            [{"network": name, "published": [asdict(row) for row in published(name)]} for name in networks]
+        )
+    if format == "csv":
+        return csv_text(header, rows)
+    return (terminal_table if format == "table" else markdown_table)(header, rows, left=(0, 1))

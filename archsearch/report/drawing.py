@@ -3,7 +3,7 @@
 A drawing is a tree of shapes that know their size; SVG is written from it, with nothing but text.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from html import escape
@@ -218,22 +218,21 @@ def _conv(rows: object, columns: object, more: str = "") -> Box:
     return Box(f"DW {rows} x {columns}{more}", "conv")
 
 
-def _share(ratio: object) -> str:
+def _share(ratio: float) -> str:
     """A share of the channels as people write it.
 
     >>> _share(0.125), _share(0.375), _share(0.3)
     ('C/8', '3C/8', '3C/10')
     """
-    exact = float(str(ratio))
-    share = Fraction(exact).limit_denominator(64)
-    if abs(float(share) - exact) > 1e-9:
-        return f"{exact:g}C"
+    share = Fraction(ratio).limit_denominator(64)
+    if abs(float(share) - ratio) > 1e-9:
+        return f"{ratio:.3g}C"
     return f"{share.numerator if share.numerator > 1 else ''}C" + (f"/{share.denominator}" if share != 1 else "")
 
 
 def _inception(mixer: Mixer) -> Branches:
     square, band, dilation = mixer["square_kernel_size"], mixer["band_kernel_size"], mixer["dilation"]
-    more = f", /{dilation}" if dilation != 1 else ""
+    more = f", dilation {dilation}" if dilation != 1 else ""
     boxes = {
         "square": _conv(square, square, more),
         "horizontal": _conv(1, band, more),
@@ -241,12 +240,12 @@ def _inception(mixer: Mixer) -> Branches:
     }
     groups = inception_groups(str(mixer["branches"]), str(mixer["bands"]))
     shapes = [boxes[group[0]] if len(group) == 1 else Column(tuple(boxes[name] for name in group)) for group in groups]
-    return Branches((Wire(), *shapes), f"split: {_share(mixer['branch_ratio'])} for each", "concatenate")
+    return _split([float(mixer["branch_ratio"])] * len(groups), shapes)
 
 
 def _partial(mixer: Mixer) -> Branches:
     conv = _conv(mixer["kernel_size"], mixer["kernel_size"])
-    return Branches((Wire(), conv), f"split: {_share(mixer['conv_ratio'])} convolved", "concatenate")
+    return _split([float(mixer["conv_ratio"])], [conv])
 
 
 def _large_band(mixer: Mixer) -> Branches:
@@ -257,7 +256,15 @@ def _large_band(mixer: Mixer) -> Branches:
 def _mixed(mixer: Mixer) -> Branches:
     count = int(mixer["num_kernels"])
     convs = tuple(_conv(size, size) for size in range(3, 2 * count + 2, 2))
-    return Branches(convs, f"split: C/{count} for each", "concatenate")
+    return _split([1 / count] * count, convs)
+
+
+def _split(shares: Sequence[float], shapes: Sequence[Shape]) -> Branches:
+    """Shapes on their shares of the channels; what is left passes at their left."""
+    left = 1 - sum(shares)
+    untouched = left > 1e-9
+    named = [_share(share) for share in ([left] if untouched else []) + list(shares)]
+    return Branches(((Wire(),) if untouched else ()) + tuple(shapes), f"split: {', '.join(named)}", "concatenate")
 
 
 def _text(x: float, y: float, words: str, style: str = "middle") -> str:

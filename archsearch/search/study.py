@@ -10,7 +10,7 @@ import optuna
 from optuna.storages import BaseStorage
 
 from archsearch.arch import Arch
-from archsearch.errors import StorageError, unknown
+from archsearch.errors import ArchError, StorageError, unknown
 from archsearch.mixer import declarations, declare
 from archsearch.objectives import OBJECTIVES, Objective
 from archsearch.recipes import Bench, Proxy
@@ -67,7 +67,8 @@ class Study:
 
     def _own_mixers(self) -> dict[str, Any]:
         """Mixers from users' files that a candidate may have: what is needed to read the study without the files."""
-        kinds = self.space.token_mixers()
+        stages = range(len(self.space.baseline.depths))
+        kinds = set().union(*(self.space.token_mixers(stage) for stage in stages))
         own = {name: declared for name, declared in declarations().items() if name in kinds}
         return {"mixers": own} if own else {}
 
@@ -132,7 +133,10 @@ def _existing(name: str, storage: BaseStorage) -> optuna.Study | None:
 def _completed(recipe: dict[str, Any]) -> dict[str, Any]:
     """A recipe from before some fields came: they take the defaults, which mean what was there before."""
     space = recipe["space"]
-    return {**recipe, "space": {**space, "baseline": Arch.from_dict(space["baseline"]).to_dict()}}
+    try:
+        return {**recipe, "space": {**space, "baseline": Arch.from_dict(space["baseline"]).to_dict()}}
+    except ArchError:  # a mixer that is not known here: another space in any case
+        return recipe
 
 
 def _check_recipe(study: Study, before: dict[str, Any]) -> None:

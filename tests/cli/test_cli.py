@@ -64,6 +64,7 @@ def refused(capsys, tmp_path, *words):
         (["study", "--space", "inception_dw", "--set", "proxy.lr=high"], "must be a number"),
         (["study", "--space", "inception_dw", "--set", "proxy.width=0.05"], "leaves no channel"),
         (["study", "--space", "inception_dw", "--set", "proxy.img_size=8"], "smaller than the network's stride"),
+        (["study", "--space", "inception_dw", "--set", "bench.img_size=16"], "cannot be timed: bench.img_size 16 is"),
         (["study", "--space", "inception_dw", "-f", "xml"], "invalid choice: 'xml'"),
         (["study", "--space", "inception_dw", "--storage", "://"], "no storage URL"),
         (["study", "--space", "inception_dw", "--storage", "/dev/null/s.db"], "cannot write"),

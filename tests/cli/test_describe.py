@@ -1,6 +1,7 @@
 import csv
 import io
 import json
+import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -60,7 +61,7 @@ def test_the_audit_lists_operators(capsys, form):
     code, out, _ = run(capsys, "describe", "inceptionnext_atto", "--audit", "-f", form)
     assert code == 0
     (cat,) = (line for line in out.splitlines() if line.strip("| ").startswith("cat"))
-    assert "12" in cat
+    assert re.split(r"[ |,]+", cat.strip("| "))[:2] == ["cat", "12"]  # one for each block
     assert "split" in out
 
 
@@ -70,6 +71,8 @@ def test_an_architecture_from_a_file(capsys):
     code, out, _ = run(capsys, "describe", "mine.json")
     assert code == 0
     assert arch.key in out
+    Path("told.json").write_text(run(capsys, "describe", "mine.json", "-f", "json")[1])
+    assert arch.key in run(capsys, "describe", "told.json")[1]
 
 
 def test_any_network_of_timms(capsys):
@@ -86,6 +89,7 @@ def test_networks_are_listed_with_their_rows(capsys):
     code, out, _ = run(capsys, "describe")
     assert code == 0
     assert len(out.splitlines()) == len(NETWORKS) + 1
+    assert [row["network"] for row in json.loads(run(capsys, "describe", "-f", "json")[1])] == list(NETWORKS)
     assert "Table 8: remove small square kernel" in out
 
 
@@ -129,7 +133,7 @@ def test_mixers_of_ones_own_are_described_and_drawn(capsys):
     Path("mine.json").write_text(json.dumps(arch))
     code, out, err = run(capsys, "describe", "mine.json", "--mixers", "own.py", "--drawing", "b.svg")
     assert (code, err) == (0, "")
-    assert "rolled(step=2)" in out
+    assert re.search(r"rolled\(step=2\).* 1 x 3 of the map", out)
     assert "rolled(step=2)" in Path("b.svg").read_text()
 
 
@@ -143,8 +147,8 @@ def test_mixers_of_ones_own_are_described_and_drawn(capsys):
         (["wrong.json"], "wrong.json: unknown token_mixer 'incepton': did you mean 'inception'?"),
         (["heads.json"], "heads.json: stage 1: num_heads 7 does not divide dim 40; use one of 1, 2, 4, 5, 8"),
         (["timm:resnet5O"], "did you mean 'resnet50'"),
-        (["timm:deit_tiny_patch16_224", "--img-size", 8], "takes no images of 8 px: "),
-        (["timm:coatnet_nano_rw_224", "--img-size", 100], "takes no images of 100 px: "),
+        (["timm:deit_tiny_patch16_224", "--img-size", 8], "takes no such images: "),
+        (["timm:coatnet_nano_rw_224", "--img-size", 100], "takes no such images: "),
         (["timm:"], "unknown network of timm's ''"),
         (["inceptionnext_tiny", "--img-size", 31], "img_size 31 is smaller than the network's stride 32"),
         (["inceptionnext_tiny", "--img-size", "big"], "'big' is not a whole number"),
@@ -154,6 +158,17 @@ def test_mixers_of_ones_own_are_described_and_drawn(capsys):
         (["inceptionnext_tiny", "--operators"], "--operators stands alone"),
         (["--operators", "--drawing", "b.svg"], "must end in .html"),
         (["inceptionnext_tiny", "--mixers", "none.py"], "none.py: there is no such file"),
+        (["own.json", "--mixers", "own.py", "--drawing", "own.svg"], "forward returns a tensor of"),
+        (["inceptionnext_atto", "--img-size", 10**6, "--drawing", "a.svg"], "of at most 4,096"),
+        (["inceptionnext_atto", "--img-size", 10**25], "of at most 4,096"),
+        (["timm:resnet18", "--img-size", 10**7], "use at most 4096"),
+        (["huge.json"], "dims is [1000000000000"),
+        (["digits.json"], "digits.json: not JSON that could be read"),
+        (["thin.json"], "stage 1: mlp_ratio 0.001 leaves no channel: int(0.001 * 40) = 0"),
+        (["infinite.json"], "layer_scale_init_value is 1000000"),
+        (["--audit"], "name a network"),
+        (["--operators", "--mixers", "own.py"], "--operators stands alone"),
+        (["inceptionnext_tiny", "--mixers", "."], "must end in .py"),
         (["own.json"], "comes with --mixers FILE"),
         (["own.json", "--mixers", "own.py"], "forward returns a tensor of (2, 80, 28, 27)"),
     ],
@@ -168,6 +183,10 @@ def test_wrong_words_get_one_line_and_exit_code_2(capsys, words, says):
     Path("own.py").write_text(SHIFTED.replace('"rolled"', '"cut"').replace("x.roll(self.step, 3)", "x[..., 1:]"))
     Path("bad.json").write_text("{\n depths: 3}")
     Path("list.json").write_text("[1, 2]")
+    Path("huge.json").write_text(json.dumps({**arch, "dims": [10**12] * 4}))
+    Path("digits.json").write_text('{"depths": ' + "9" * 5000 + "}")
+    Path("thin.json").write_text(json.dumps({**arch, "mlp_ratios": [0.001] * 4}))
+    Path("infinite.json").write_text(json.dumps({**arch, "layer_scale_init_value": 10**400}))
     before = {path.name: path.read_bytes() for path in Path().iterdir() if path.is_file()}
     code, out, err = run(capsys, "describe", *words)
     assert code == 2, err

@@ -9,14 +9,6 @@ from archsearch.networks import network
 from archsearch.nn import build
 from archsearch.nn.mixers import build_mixer
 
-#: GMACs at 224 x 224 of the paper's Tables 1 and 3.
-PAPER = {"inceptionnext_atto": 0.5, "inceptionnext_tiny": 4.2, "inceptionnext_small": 8.4, "convnext_tiny": 4.5}
-
-
-@pytest.mark.parametrize("name", PAPER)
-def test_macs_are_the_papers(name):
-    assert round(count(build(network(name)), 224).macs / 1e9, 1) == PAPER[name]
-
 
 class Wrapped(torch.nn.Module):
     """A mixer that takes an image of three channels, so that it can be counted like a network."""

@@ -3,10 +3,11 @@ import timm
 import torch
 
 from archsearch.arch import Arch
-from archsearch.measure.receptive import followed_fields, mixer_reach, stage_fields
+from archsearch.measure.receptive import REACHES, followed_fields, followed_reach, mixer_reach, stage_fields
 from archsearch.mixer import Mixer
 from archsearch.networks import network
 from archsearch.nn import build, load_mixers
+from archsearch.nn.mixers import MIXERS, build_mixer
 
 
 @pytest.mark.parametrize(
@@ -19,21 +20,71 @@ from archsearch.nn import build, load_mixers
         (Mixer.of("inception"), (11, 11)),
         (Mixer.of("inception", branches="square+vertical"), (11, 3)),
         (Mixer.of("inception", branches="horizontal"), (1, 11)),
+        (Mixer.of("inception", branches="square", dilation=6), (13, 13)),
         (Mixer.of("inception", bands="sequential", band_kernel_size=7, dilation=2), (13, 13)),
         (Mixer.of("mixed_depthwise", num_kernels=3), (7, 7)),
         (Mixer.of("large_band", long_kernel_size=13, short_kernel_size=3), (13, 13)),
         (Mixer.of("attention"), "image"),
-        (Mixer.of("large_band"), "image"),
     ],
     ids=str,
 )
-def test_mixers_reach_as_far_as_their_kernels(mixer, reach):
+def test_gradients_reach_as_far_as_the_kernels_say(mixer, reach):
     assert mixer_reach(mixer, dim=24, side=16) == reach
+    assert followed_reach(build_mixer(mixer, 24), dim=24, side=16) == reach
 
 
-def test_a_kernel_that_covers_the_map_from_every_position_sees_all_of_it():
-    assert mixer_reach(Mixer.of("depthwise", kernel_size=11), dim=4, side=7) == (11, 11)
-    assert mixer_reach(Mixer.of("depthwise", kernel_size=13), dim=4, side=7) == "image"
+def test_every_mixer_of_ours_has_a_reach():
+    assert REACHES.keys() == MIXERS.keys()
+
+
+def test_a_reach_does_not_depend_on_the_map():
+    """A band of 13 on a map of 7 still sees a cross and not the whole map."""
+    arch = network("inceptionnext_tiny_band13")
+    assert stage_fields(arch) == stage_fields(arch.replace(img_size=448))
+    assert stage_fields(arch)[-1] == (3344, 3344)
+
+
+OWN = """
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+class Own(nn.Module):
+    def __init__(self, dim):
+        super().__init__()
+
+    def forward(self, x):
+        return BODY
+
+MIXERS = {"own": Own}
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "side", "reach"),
+    [
+        ("x.roll(2, 2) + x.roll(-1, 3)", 14, (3, 2)),  # what wraps around the border is judged in the middle
+        ("F.avg_pool2d(x, 9, 1, 4)", 14, (9, 9)),
+        ("F.avg_pool2d(x, 9, 1, 4)", 8, (9, 9)),  # cut off in the middle, not at the corners
+        ("F.avg_pool2d(x, (1, 9), 1, (0, 4))", 7, (1, 9)),
+        ("x + x.mean((2, 3), keepdim=True)", 14, "image"),
+        ("x.softmax(1)", 14, (1, 1)),
+        ("F.conv2d(x, torch.ones(4, 1, 3, 3), padding=1, groups=4)", 14, (3, 3)),  # constants of single precision
+        ("x.detach()", 14, None),
+    ],
+)
+def test_a_users_mixer_is_followed(tmp_path, body, side, reach):
+    (tmp_path / "own.py").write_text(OWN.replace("BODY", body))
+    load_mixers(tmp_path / "own.py")
+    assert mixer_reach(Mixer.of("own"), dim=4, side=side) == reach
+
+
+def test_nothing_is_said_from_an_unknown_reach_on(tmp_path):
+    (tmp_path / "own.py").write_text(OWN.replace("BODY", "x.detach()"))
+    load_mixers(tmp_path / "own.py")
+    kinds = ("depthwise", "own", "identity", "attention")
+    arch = network("convnext_tiny").replace(mixers=tuple(Mixer.of(kind) for kind in kinds))
+    assert stage_fields(arch) == ((4, 4), (76, 76), None, None, None)
 
 
 def test_the_field_of_a_plain_stack_is_the_textbooks():
@@ -45,14 +96,6 @@ def test_the_field_of_a_plain_stack_is_the_textbooks():
         (224 + 8 + 6 * 16,) * 2,
         (328 + 16 + 6 * 32,) * 2,
     )
-
-
-def test_what_wraps_around_the_border_is_judged_by_the_middle(tmp_path):
-    text = "from torch import nn\nclass R(nn.Module):\n    def __init__(self, dim): super().__init__()\n"
-    text += "    def forward(self, x): return x.roll(2, 2) + x.roll(-1, 3)\nMIXERS = {'rolled': R}\n"
-    (tmp_path / "own.py").write_text(text)
-    load_mixers(tmp_path / "own.py")
-    assert mixer_reach(Mixer.of("rolled"), dim=4, side=14) == (3, 2)
 
 
 @pytest.mark.parametrize("block", ["metanext", "metaformer"])
@@ -90,6 +133,23 @@ def test_a_residual_network_of_timms_is_followed():
         "layer3": (211, 211),
     }
     assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
+
+
+def test_pooling_with_padding_of_its_own_is_followed():
+    model = timm.create_model("vit_tiny_r_s16_p8_224")  # timm's MaxPool2dSame
+    assert followed_fields(model, ["patch_embed"], 224)["patch_embed"] != (1, 1)
+
+
+def test_what_cannot_be_followed_is_left_out():
+    class Single(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = torch.nn.Conv2d(3, 4, 3)
+
+        def forward(self, x):
+            return torch.nn.functional.conv2d(self.conv(x), torch.ones(1, 4, 1, 1))
+
+    assert followed_fields(Single(), ["conv"], 16) == {}
 
 
 def test_tokens_and_maps_with_channels_last_are_followed():

@@ -52,7 +52,7 @@ def test_a_mixer_of_ones_own_is_a_mixer(tmp_path):
 @pytest.mark.parametrize(
     ("value", "words"),
     [
-        ({"share": "much"}, "share is 'much', but must be a number"),
+        ({"share": "much"}, "share is 'much', but must be a finite number"),
         ({"rows": 1}, "rows is 1, but must be true or false"),
         ({"times": 1.5}, "times is 1.5, but must be an integer"),
         ({"way": 3}, "way is 3, but must be a word"),
@@ -97,6 +97,8 @@ def test_a_mixer_known_from_a_record_alone_cannot_be_built(tmp_path):
         ("MIXERS = []\n", "defines no mixers"),
         ("MIXERS = {'a b': 1}\n", "must have a word of letters"),
         ("MIXERS = {'own': 1}\n", "must be a class derived from torch.nn.Module"),
+        ("import sys\nsys.exit(0)\n", "own.py, line 2: SystemExit: 0"),
+        ("x = 1\0", "own.py: source code string cannot contain null bytes"),
         (HEAD + "MIXERS = {'pooling': nn.Identity}\n", "'pooling' is built in; give yours another name"),
         (
             HEAD + "class M(nn.Module):\n    def __init__(self): ...\nMIXERS = {'own': M}\n",
@@ -124,6 +126,29 @@ def test_files_that_are_none_say_why(tmp_path, text, words):
     assert "own" not in MIXER_PARAMS
 
 
+def test_defaults_that_are_no_values(tmp_path):
+    for default, words in (("float('inf')", "the default of share is inf"), ("10**400", "an integer")):
+        with pytest.raises(MixerError) as error:
+            load_mixers(write(tmp_path, GOOD.replace("share=0.5", f"share={default}")))
+        assert words in str(error.value)
+        assert "own.py, mixer 'global_mean'" in str(error.value)
+
+
+def test_two_files_cannot_share_a_name_and_one_may_change(tmp_path):
+    load_mixers(write(tmp_path, GOOD))
+    load_mixers(write(tmp_path, GOOD + "# changed\n"))
+    (tmp_path / "other.py").write_text(GOOD)
+    with pytest.raises(MixerError, match="another file has a mixer of this name"):
+        load_mixers(tmp_path / "other.py")
+
+
+def test_modules_beside_the_file_are_found(tmp_path):
+    (tmp_path / "helper_beside.py").write_text("SHARE = 0.25\n")
+    text = "from helper_beside import SHARE\n" + GOOD.replace("share=0.5", "share=SHARE")
+    load_mixers(write(tmp_path, text))
+    assert Mixer.of("global_mean")["share"] == 0.25
+
+
 def test_files_that_are_not_there(tmp_path):
     with pytest.raises(MixerError, match="there is no such file"):
         load_mixers(tmp_path / "none.py")
@@ -138,6 +163,10 @@ def test_files_that_are_not_there(tmp_path):
         ("return x.flatten(2)", "it must keep the shape (2, 40, 16, 16)"),
         ("return (x, x)", "forward returns a tuple"),
         ("return x.mul_(2)", "changes its input in place"),
+        ("return x.double()", "forward returns torch.float64; it must keep torch.float32"),
+        ("return x / 0", "forward returns values that are not finite"),
+        ("y = x.exp(); y += 1; return y", "in training: RuntimeError: one of the variables needed for gradient"),
+        ("raise SystemExit(3)", "SystemExit: 3"),
         ("return self.conv(x)", "AttributeError: 'Own' object has no attribute 'conv'"),
         ("return x if x.shape[1] < 100 else x[:, 1:]", "160 channels, 4 x 4 positions: forward returns"),
     ],

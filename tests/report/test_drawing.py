@@ -27,7 +27,9 @@ def test_figure_2s_four_blocks_are_one_setting_apart():
     _, words, _ = drawn(inception)
     assert [w for w in words if w.startswith("DW")] == ["DW 3 x 3", "DW 1 x 11", "DW 11 x 1"] * 2
     assert words.count("+") == 2
-    assert {"stages 1 to 3", "C = 96, 192, 384", "stage 4", "split: C/8 for each", "MLP: C, 3C, C, gelu"} <= set(words)
+    assert {"stages 1 to 3", "C = 96, 192, 384", "stage 4", "split: 5C/8, C/8, C/8, C/8", "MLP: C, 3C, C, gelu"} <= set(
+        words
+    )
     _, words, _ = drawn(inception.replace(block="metaformer"))
     assert words.count("+") == 4
     assert words.count("batch norm") == 4
@@ -42,10 +44,10 @@ def test_figure_2s_four_blocks_are_one_setting_apart():
         (Mixer.of("identity"), ["identity"]),
         (Mixer.of("pooling"), ["average 3 x 3 - input"]),
         (Mixer.of("attention", num_heads=6), ["self-attention, 6 heads"]),
-        (Mixer.of("partial_depthwise", conv_ratio=3 / 8), ["split: 3C/8 convolved", "identity", "DW 3 x 3"]),
+        (Mixer.of("partial_depthwise", conv_ratio=3 / 8), ["split: 5C/8, 3C/8", "identity", "DW 3 x 3"]),
         (Mixer.of("large_band"), ["DW 51 x 5", "DW 5 x 51", "sum"]),
         (Mixer.of("mixed_depthwise", num_kernels=2), ["DW 3 x 3", "DW 5 x 5", "concatenate"]),
-        (Mixer.of("inception", branches="vertical", dilation=2), ["identity", "DW 11 x 1, /2"]),
+        (Mixer.of("inception", branches="vertical", dilation=2), ["identity", "DW 11 x 1, dilation 2"]),
     ],
     ids=str,
 )
@@ -53,6 +55,14 @@ def test_every_mixer_is_drawn(mixer, expected):
     _, words, _ = drawn(network("convnext_tiny").replace(mixers=(mixer,) * 4))
     assert set(expected) <= set(words)
     assert not any(w.startswith("DW") for w in words if w not in expected)
+
+
+@pytest.mark.parametrize(
+    "mixer", [Mixer.of("partial_depthwise", conv_ratio=1), Mixer.of("inception", branch_ratio=1 / 3)], ids=str
+)
+def test_no_wire_is_drawn_where_no_channel_is_left(mixer):
+    _, words, _ = drawn(network("convnext_tiny").replace(mixers=(mixer,) * 4))
+    assert "identity" not in words
 
 
 def test_bands_in_sequence_stand_one_above_the_other():

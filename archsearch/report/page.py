@@ -1,12 +1,14 @@
 """The page: one HTML file with everything in it, for mail and for machines without a network."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from plotly.offline import get_plotlyjs
 
+from archsearch.arch import Arch
 from archsearch.objectives import OBJECTIVES, Objective
 from archsearch.report.figures import pairs, pareto_figure
 from archsearch.report.frame import front_rows
@@ -78,9 +80,17 @@ def _trial(trial: Trial, row: pd.Series) -> dict[str, Any]:
         "seed": trial.seed,
         "seconds": {phase: round(value, 2) for phase, value in evaluation.seconds.items()},
         "environment": trial.environment,
+        "stages": list(_stages(trial.arch)),
         "arch": trial.arch.to_dict(),
         "key": trial.arch.key,
     }
+
+
+def _stages(arch: Arch) -> Iterator[str]:
+    """A line per stage: how many of which blocks."""
+    for number, mixer in enumerate(arch.mixers, 1):
+        depth, dim, ratio = arch.depths[number - 1], arch.dims[number - 1], arch.mlp_ratios[number - 1]
+        yield f"stage {number}: {depth} {arch.block} blocks, {mixer}, dim {dim}, MLP ratio {ratio:g}"
 
 
 def _score(name: str, value: float, detail: dict[str, Any] | None) -> list[str]:

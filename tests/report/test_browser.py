@@ -87,7 +87,7 @@ def test_a_click_shows_the_architecture_and_rings_it_everywhere(page, chart):
     assert selected(page) == "2"
     text = page.find_element(By.ID, "detail").text
     assert "Trial 2: inception, band_kernel_size 11" in text
-    assert "stage 1: 2 x [inception, square_kernel_size 3" in text
+    assert "stage 1: 2 metanext blocks, inception(square_kernel_size=3, " in text
     rings = page.execute_script(
         "return [...document.querySelectorAll('.chart')].map(c => c.data.at(-1)).map(t => [t.x[0], t.y[0]])"
     )

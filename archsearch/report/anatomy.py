@@ -37,13 +37,13 @@ class Description:
 def as_table(told: Description) -> str:
     """For the terminal: the tree, then what the audit found."""
     header, rows = _tree(told, indent="  ")
-    return "\n".join([*_title(told), "", terminal_table(header, rows, left=(0, 1, 5, 6)), "", *_audit(told)])
+    return "\n".join([*_title(told), "", terminal_table(header, rows, left=(0, 4, 5, 6)), "", *_audit(told)])
 
 
 def as_markdown(told: Description) -> str:
     """The tree as a Markdown table."""
     header, rows = _tree(told, indent="&nbsp;&nbsp;")
-    return markdown_table(header, rows, left=(0, 1, 5, 6))
+    return markdown_table(header, rows, left=(0, 4, 5, 6))
 
 
 def as_csv(told: Description) -> str:
@@ -133,22 +133,22 @@ def _title(told: Description) -> list[str]:
 
 
 def _tree(told: Description, indent: str) -> tuple[list[str], list[list[str]]]:
-    header = ["part", "made of", "params", "MACs", "moves", "output", "receptive field"]
+    header = ["part", "params", "MACs", "moves", "output", "receptive field", "made of"]
     rows = [
         [
             indent * part.level + part.name,
-            part.what,
             f"{part.params:,}",
             _count(part.macs),
             _bytes(part.bytes_moved),
             " x ".join(map(str, part.output)) or "-",
             _field(part),
+            part.what,
         ]
         for part in told.anatomy.parts
     ]
     audit = told.anatomy.audit
     total = [f"{told.anatomy.params:,}", _count(audit.macs[""]), _bytes(audit.bytes_moved[""])]
-    return header, [*rows, ["total", "", *total, "", ""]]
+    return header, [*rows, ["total", *total, "", "", ""]]
 
 
 def _field(part: "Part") -> str:

@@ -1,155 +1,12 @@
-"""Blocks drawn as in Figure 2 of the paper: from the bottom up, branches side by side, residuals at the left.
+"""Blocks drawn as in Figure 2 of the paper: from the bottom up, branches side by side, residuals at the left."""
 
-A drawing is a tree of shapes that know their size; SVG is written from it, with nothing but text.
-"""
-
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from fractions import Fraction
-from html import escape
 from itertools import groupby
 
 from archsearch.arch import Arch
 from archsearch.mixer import Mixer, inception_groups
-
-BOX_HEIGHT, GAP, SPREAD, MARGIN = 30, 18, 14, 28
-LETTER = 7.0
-#: Fill by what a box does; borders and words carry the meaning as well.
-FILLS = {
-    "mixer": "#cfe3f5",
-    "conv": "#cfe3f5",
-    "norm": "#fbe6b8",
-    "mlp": "#d8ecd0",
-    "scale": "#eeeeee",
-    "move": "#f4f4f4",
-}
-
-
-@dataclass(frozen=True)
-class Box:
-    """A rectangle with words in it."""
-
-    words: str
-    kind: str
-
-    @property
-    def width(self) -> float:
-        """In pixels."""
-        return max(64.0, len(self.words) * LETTER + 18)
-
-    @property
-    def height(self) -> float:
-        """In pixels."""
-        return BOX_HEIGHT
-
-    def svg(self, x: float, bottom: float) -> Iterator[str]:
-        """Centred at ``x``, standing on ``bottom``."""
-        left, top = x - self.width / 2, bottom - self.height
-        yield (
-            f'<rect class="{self.kind}" x="{left:g}" y="{top:g}" width="{self.width:g}" '
-            f'height="{self.height:g}" rx="5" fill="{FILLS[self.kind]}" stroke="#333"/>'
-        )
-        yield _text(x, top + self.height / 2, self.words)
-
-
-@dataclass(frozen=True)
-class Wire:
-    """Channels that pass through untouched."""
-
-    words: str = "identity"
-    width: float = 64.0
-    height: float = BOX_HEIGHT
-
-    def svg(self, x: float, bottom: float) -> Iterator[str]:
-        """A line upwards with its name beside it."""
-        yield _line(x, bottom, x, bottom - self.height)
-        yield _text(x - 4, bottom - self.height / 2, self.words, "small before")
-
-
-@dataclass(frozen=True)
-class Column:
-    """Shapes one above the other; where there is a residual, their input is added to their output."""
-
-    shapes: tuple["Shape", ...]
-    residual: bool = False
-
-    @property
-    def width(self) -> float:
-        """In pixels."""
-        widest = max((shape.width for shape in self.shapes), default=0.0)
-        return widest + 2 * MARGIN if self.residual else widest
-
-    @property
-    def height(self) -> float:
-        """In pixels."""
-        inner = sum(shape.height for shape in self.shapes) + GAP * (len(self.shapes) - 1)
-        return inner + (3 * GAP + 16 if self.residual else 0)
-
-    def svg(self, x: float, bottom: float) -> Iterator[str]:
-        """Centred at ``x``, standing on ``bottom``."""
-        y = bottom - (GAP if self.residual else 0)
-        if self.residual:
-            yield _line(x, bottom, x, y)
-        for index, shape in enumerate(self.shapes):
-            if index:
-                yield _line(x, y, x, y - GAP, arrow=True)
-                y -= GAP
-            yield from shape.svg(x, y)
-            y -= shape.height
-        if self.residual:
-            yield from self._sum(x, bottom, y)
-
-    def _sum(self, x: float, bottom: float, y: float) -> Iterator[str]:
-        left, centre = x - self.width / 2 + 8, y - GAP - 8
-        start = bottom - GAP / 2
-        yield _line(x, y, x, y - GAP, arrow=True)
-        yield f'<circle cx="{x:g}" cy="{centre:g}" r="8" fill="white" stroke="#333"/>'
-        yield _text(x, centre, "+")
-        yield f'<path d="M{x:g},{start:g} H{left:g} V{centre:g} H{x - 8:g}" class="line" marker-end="url(#arrow)"/>'
-        yield _line(x, centre - 8, x, bottom - self.height)
-
-
-@dataclass(frozen=True)
-class Branches:
-    """Shapes side by side on parts of the channels (or each on all of them), joined above."""
-
-    shapes: tuple["Shape", ...]
-    split: str
-    join: str
-    ends: tuple[Box, Box] = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "ends", (Box(self.split, "move"), Box(self.join, "move")))
-
-    @property
-    def width(self) -> float:
-        """In pixels."""
-        inner = sum(shape.width for shape in self.shapes) + SPREAD * (len(self.shapes) - 1)
-        return max(inner, *(end.width for end in self.ends))
-
-    @property
-    def height(self) -> float:
-        """In pixels."""
-        return 2 * BOX_HEIGHT + 2 * GAP + max(shape.height for shape in self.shapes)
-
-    def svg(self, x: float, bottom: float) -> Iterator[str]:
-        """Centred at ``x``, standing on ``bottom``."""
-        inner = sum(shape.width for shape in self.shapes) + SPREAD * (len(self.shapes) - 1)
-        low, high = bottom - BOX_HEIGHT, bottom - self.height + BOX_HEIGHT
-        left = x - inner / 2
-        for shape in self.shapes:
-            at = left + shape.width / 2
-            yield _line(x, low, at, low - GAP, arrow=not isinstance(shape, Wire))
-            yield from shape.svg(at, low - GAP)
-            top = low - GAP - shape.height
-            yield _line(at, top, at, high + GAP)
-            yield _line(at, high + GAP, x, high, arrow=True)
-            left += shape.width + SPREAD
-        yield from self.ends[0].svg(x, bottom)
-        yield from self.ends[1].svg(x, high)
-
-
-Shape = Box | Wire | Column | Branches
+from archsearch.report.shapes import LETTER, MARGIN, Box, Branches, Column, Shape, Wire, line, text
 
 
 def block_svg(arch: Arch) -> str:
@@ -165,11 +22,11 @@ def block_svg(arch: Arch) -> str:
     left = 0.0
     for (_, shape), title, width in zip(groups, titles, widths, strict=True):
         x, floor = left + width / 2, height - MARGIN
-        body += [_text(x, 16 + 18 * i, words, "title" if i == 0 else "small middle") for i, words in enumerate(title)]
-        body.append(_line(x, floor + 14, x, floor))
+        body += [text(x, 16 + 18 * i, words, "title" if i == 0 else "small middle") for i, words in enumerate(title)]
+        body.append(line(x, floor + 14, x, floor))
         body += shape.svg(x, floor)
         top = floor - shape.height
-        body.append(_line(x, top, x, top - 16, arrow=True))
+        body.append(line(x, top, x, top - 16, arrow=True))
         left += width
     return _document(left, height, body)
 
@@ -265,15 +122,6 @@ def _split(shares: Sequence[float], shapes: Sequence[Shape]) -> Branches:
     untouched = left > 1e-9
     named = [_share(share) for share in ([left] if untouched else []) + list(shares)]
     return Branches(((Wire(),) if untouched else ()) + tuple(shapes), f"split: {', '.join(named)}", "concatenate")
-
-
-def _text(x: float, y: float, words: str, style: str = "middle") -> str:
-    return f'<text x="{x:g}" y="{y + 4:g}" class="{style}">{escape(words)}</text>'
-
-
-def _line(x1: float, y1: float, x2: float, y2: float, arrow: bool = False) -> str:
-    end = ' marker-end="url(#arrow)"' if arrow else ""
-    return f'<line x1="{x1:g}" y1="{y1:g}" x2="{x2:g}" y2="{y2:g}" class="line"{end}/>'
 
 
 def _document(width: float, height: float, body: list[str]) -> str:

@@ -13,6 +13,8 @@ from archsearch.objectives import Objective
 
 #: Characters per line where stdout is no terminal: enough that no row is folded.
 PIPE_WIDTH = 1000
+#: Characters that the last column, of words, has at least.
+LEAST_WORDS = 32
 
 
 def shown(frame: pd.DataFrame, objectives: tuple[Objective, ...]) -> pd.DataFrame:
@@ -51,6 +53,8 @@ def as_markdown(frame: pd.DataFrame, objectives: tuple[Objective, ...]) -> str:
 def terminal_table(header: Sequence[str], rows: Sequence[Sequence[object]], left: Sequence[int]) -> str:
     """Columns for the terminal, folded to its width in the last one; in a pipe, a line per row.
 
+    No other column is ever cut: in a window too narrow for them, lines run over its edge.
+
     Args:
         header: names of the columns.
         rows: their cells.
@@ -63,9 +67,13 @@ def terminal_table(header: Sequence[str], rows: Sequence[Sequence[object]], left
     for index, column in enumerate(table.columns):
         column.justify = "left" if index in left else "right"
         column.no_wrap = index < len(header) - 1
+        column.overflow = "fold"
     for row in rows:
         table.add_row(*(str(cell).replace("[", r"\[") for cell in row))
-    console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
+    console = Console()
+    columns = list(zip(header, *rows, strict=True))[:-1]
+    needed = sum(2 + max(len(str(cell)) for cell in column) for column in columns) + LEAST_WORDS
+    console.width = max(console.width, needed) if sys.stdout.isatty() else PIPE_WIDTH
     with console.capture() as capture:
         console.print(table)
     return "\n".join(line.rstrip() for line in capture.get().rstrip("\n").split("\n"))

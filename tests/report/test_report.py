@@ -11,7 +11,7 @@ from archsearch.objectives import parse_objectives
 from archsearch.report.figures import pairs, pareto_figure
 from archsearch.report.frame import front_rows, trials_frame
 from archsearch.report.page import write_page
-from archsearch.report.tables import FORMATS
+from archsearch.report.tables import FORMATS, terminal_table
 
 TRIALS = [trial(0, 0.5, 1e9, 100), trial(1, 0.6, 2e9, 50), trial(2, 0.4, 2e9, 50), FAILED]
 
@@ -101,3 +101,17 @@ def test_the_page_holds_everything_and_escapes_names(tmp_path):
     assert ["target GMACs", "1.00"] in data["trials"]["0"]["scores"]
     assert not re.search(r"https?:", html.replace(get_plotlyjs(), ""))
     assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("columns", [20, 60, 200])
+def test_a_narrow_terminal_folds_words_and_cuts_nothing(monkeypatch, columns):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    words = "inception(square_kernel_size=3, band_kernel_size=11) and more"
+    text = terminal_table(["network", "MACs", "made of"], [("a" * 30, "4,194,591,648", words)], left=(0, 2))
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
+    assert "a" * 30 in plain
+    assert "4,194,591,648" in plain
+    assert "".join(plain.split()).endswith("".join(words.split()))
+    assert "…" not in plain
+    assert max(map(len, plain.splitlines())) <= max(columns, 30 + 13 + 4 + 32)

@@ -1,5 +1,6 @@
 """A second look at the counts: another counter, what fvcore skips, and the bytes that operators move."""
 
+import re
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
@@ -14,26 +15,20 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from archsearch.measure.complexity import analyse
+from archsearch.measure.complexity import analyse, at_rest
 
-#: What an operator's name contains, and the name that all of its kind share, first match first.
+#: Names of operators, in a trace as in a kernel, and the name that all of a kind share; first match first.
 FAMILIES = (
-    ("scaled_dot_product", "attention"),
-    ("conv", "convolution"),
-    ("batch_norm", "batch_norm"),
-    ("layer_norm", "layer_norm"),
-    ("group_norm", "group_norm"),
-    ("addmm", "matmul"),
-    ("bmm", "matmul"),
-    ("mm", "matmul"),
-    ("linear", "matmul"),
-    ("matmul", "matmul"),
-    ("einsum", "matmul"),
-    ("softmax", "softmax"),
-    ("avg_pool2d", "avg_pool2d"),
-    ("max_pool2d", "max_pool2d"),
-    ("split", "split"),
-    ("gelu", "gelu"),
+    (r".*scaled_dot_product.*", "attention"),
+    (r"conv|conv\dd|.*convolution.*", "convolution"),
+    (r".*batch_norm.*", "batch_norm"),
+    (r".*layer_norm", "layer_norm"),
+    (r".*group_norm", "group_norm"),
+    (r".*mm|linear|matmul|einsum", "matmul"),
+    (r".*softmax", "softmax"),
+    (r".*avg_pool2d", "avg_pool2d"),
+    (r".*max_pool2d.*", "max_pool2d"),
+    (r"split.*", "split"),
 )
 
 
@@ -87,11 +82,13 @@ class Audit:
 def family(operator: str) -> str:
     """The name that operators of one kind share.
 
-    >>> family("aten::native_layer_norm"), family("_convolution"), family("aten::add_"), family("rsub")
-    ('layer_norm', 'convolution', 'add', 'rsub')
+    >>> family("aten::native_layer_norm"), family("_convolution"), family("aten::add_"), family("addmm")
+    ('layer_norm', 'convolution', 'add', 'matmul')
+    >>> family("upsample_bilinear2d"), family("lgamma")
+    ('upsample_bilinear2d', 'lgamma')
     """
     name = operator.rpartition("::")[2].strip("_")
-    return next((shared for part, shared in FAMILIES if part in name), name)
+    return next((shared for pattern, shared in FAMILIES if re.fullmatch(pattern, name)), name)
 
 
 def audit(model: nn.Module, x: Tensor) -> Audit:
@@ -99,7 +96,7 @@ def audit(model: nn.Module, x: Tensor) -> Audit:
     analysis = analyse(model, x)
     trace = _Trace({tensor.untyped_storage().data_ptr() for tensor in (*model.parameters(), *model.buffers())})
     flops = FlopCounterMode(display=False, custom_mapping=_CPU_ATTENTION)
-    with warnings.catch_warnings(), torch.no_grad(), _at_rest(model), trace.follow(model), flops, trace:
+    with warnings.catch_warnings(), at_rest(model), trace.follow(model), flops, trace:
         warnings.simplefilter("ignore")
         model(x)
     return Audit(
@@ -108,19 +105,6 @@ def audit(model: nn.Module, x: Tensor) -> Audit:
         bytes_moved=trace.bytes_by_module,
         outputs=trace.outputs,
     )
-
-
-@contextmanager
-def _at_rest(model: nn.Module) -> Iterator[None]:
-    """In evaluation mode and without gradients: torch's counter trips over parameters that are passed to modules."""
-    training, learning = model.training, [p for p in model.parameters() if p.requires_grad]
-    model.eval().requires_grad_(False)
-    try:
-        yield
-    finally:
-        model.train(training)
-        for parameter in learning:
-            parameter.requires_grad_(True)
 
 
 def _operators(fvcore: Mapping[str, float], flops: Mapping[Any, int], trace: "_Trace") -> tuple[Operator, ...]:

@@ -3,7 +3,8 @@
 import logging
 import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -48,23 +49,37 @@ def one_image(model: nn.Module, img_size: int) -> Tensor:
     return torch.zeros(1, 3, img_size, img_size, device=next(model.parameters()).device)
 
 
+@contextmanager
+def at_rest(model: nn.Module) -> Iterator[None]:
+    """A model in evaluation mode and without gradients; afterwards every module is as it was.
+
+    Parameters ask for no gradient either: torch's counter trips over those that modules are given.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    model.eval().requires_grad_(False)
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module, training in modes:
+            module.training = training
+        for parameter in learning:
+            parameter.requires_grad_(True)
+
+
 def analyse(model: nn.Module, x: Tensor) -> FlopCountAnalysis:
-    """Fvcore's analysis of one forward pass in evaluation mode, finished and silent.
+    """What fvcore counts of one forward pass in evaluation mode, finished and silent.
 
     Products inside fused attention, convolutions padded by a word and baddbmm, which fvcore leaves
     out, are counted as it counts others.
     """
     logging.getLogger("fvcore").setLevel(logging.ERROR)
-    training = model.training
-    model.eval()
-    try:
-        with warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")
-            analysis = FlopCountAnalysis(model, x).set_op_handle(**_UNKNOWN_TO_FVCORE)
-            analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
-            analysis.total()
-    finally:
-        model.train(training)
+    with warnings.catch_warnings(), at_rest(model):
+        warnings.simplefilter("ignore")
+        analysis = FlopCountAnalysis(model, x).set_op_handle(**_UNKNOWN_TO_FVCORE)
+        analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
+        analysis.total()
     return analysis
 
 

@@ -101,12 +101,16 @@ def operators_as(format: str, told: Description) -> str:
     rows = [row for row in told.anatomy.audit.operators if _matters(row)]
     if format == "csv":
         return csv_text([field.name for field in fields(rows[0])], [astuple(row) for row in rows])
-    write = terminal_table if format == "table" else markdown_table
+    audit = told.anatomy.audit
     cells = [
         (row.name, row.calls, _seen(row.fvcore_macs), _seen(row.flop_counter_macs), _bytes(row.bytes_moved))
         for row in rows
     ]
-    return write(["operator", "calls", "MACs (fvcore)", "MACs (torch)", "moves"], cells, left=(0,))
+    cells.append(("total", "", _count(audit.macs[""]), _count(audit.flop_counter_macs), _bytes(audit.bytes_moved[""])))
+    header = ["operator", "calls", "MACs (fvcore)", "MACs (torch)", "moves"]
+    if format == "markdown":
+        return markdown_table(header, cells, left=(0,))
+    return "\n".join([*_title(told), "", terminal_table(header, cells, left=(0,))])
 
 
 def _seen(macs: int | None) -> str:

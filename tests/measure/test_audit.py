@@ -86,13 +86,14 @@ def test_modules_know_their_shapes_and_shares():
 
 def test_auditing_leaves_the_model_as_it_was_and_says_nothing(capfd):
     model = build(network("inceptionnext_atto")).train()
-    model.stem.requires_grad_(False)
+    model.stem.eval().requires_grad_(False)  # frozen, as in fine-tuning
+    modes = [module.training for module in model.modules()]
     learning = [p.requires_grad for p in model.parameters()]
     state = {key: value.clone() for key, value in model.state_dict().items()}
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         audit(model, one_image(model, 64))
-    assert model.training
+    assert [module.training for module in model.modules()] == modes
     assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
     assert [p.requires_grad for p in model.parameters()] == learning
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())

@@ -103,7 +103,7 @@ def operators_as(format: str, told: Description) -> str:
         return csv_text([field.name for field in fields(rows[0])], [astuple(row) for row in rows])
     audit = told.anatomy.audit
     cells = [
-        (row.name, row.calls, _seen(row.fvcore_macs), _seen(row.flop_counter_macs), _bytes(row.bytes_moved))
+        (row.name, str(row.calls), _seen(row.fvcore_macs), _seen(row.flop_counter_macs), _bytes(row.bytes_moved))
         for row in rows
     ]
     cells.append(("total", "", _count(audit.macs[""]), _count(audit.flop_counter_macs), _bytes(audit.bytes_moved[""])))

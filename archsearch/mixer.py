@@ -130,8 +130,8 @@ def _attention_misfit(mixer: "Mixer", dim: int) -> str | None:
 
 
 def _large_band_misfit(mixer: "Mixer", dim: int) -> str | None:
-    long, short = mixer["long_kernel_size"], mixer["short_kernel_size"]
-    return f"short_kernel_size {short} exceeds long_kernel_size {long}; exchange them" if short > long else None  # type: ignore[operator]
+    long, short = int(mixer["long_kernel_size"]), int(mixer["short_kernel_size"])
+    return f"short_kernel_size {short} exceeds long_kernel_size {long}; exchange them" if short > long else None
 
 
 def _mixed_misfit(mixer: "Mixer", dim: int) -> str | None:
@@ -252,7 +252,7 @@ class Mixer:
         schema, source = MIXER_PARAMS[self.token_mixer], _SOURCES.get(self.token_mixer)
         values = {k: float(v) if isinstance(schema[k].default, float) else v for k, v in self.params}
         if source is not None:
-            return {"token_mixer": self.token_mixer, "source": source, **values}
+            return {**values, "token_mixer": self.token_mixer, "source": source}
         return {"token_mixer": self.token_mixer} | {k: v for k, v in values.items() if v != schema[k].default}
 
     @classmethod

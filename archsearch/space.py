@@ -1,7 +1,7 @@
 """Search spaces: a baseline ``Arch`` and axes over it, counted, enumerated, sampled."""
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -104,14 +104,18 @@ class Space:
         def chosen(name: str, default: Any) -> Any:
             return params.get(f"stage{stage + 1}.{name}", params.get(name, default))
 
-        before = self.baseline.mixers[min(stage, len(self.baseline.mixers) - 1)]
+        before = self._baseline_mixer(stage)
         kind = chosen("token_mixer", before.token_mixer)
         plain = before if before.token_mixer == kind else Mixer.of(kind)
         return Mixer.of(kind, **{name: chosen(name, value) for name, value in plain.params})
 
+    def _baseline_mixer(self, stage: int) -> Mixer:
+        """Stages that a candidate has beyond the baseline's are like its last."""
+        return self.baseline.mixers[min(stage, len(self.baseline.mixers) - 1)]
+
     def token_mixers(self, stage: int) -> set[str]:
         """Every type of mixer that a candidate may have in a stage; stages count from 0."""
-        kinds = {self.baseline.mixers[min(stage, len(self.baseline.mixers) - 1)].token_mixer}
+        kinds = {self._baseline_mixer(stage).token_mixer}
         for name in ("token_mixer", f"stage{stage + 1}.token_mixer"):
             for axis in self.axes:
                 if axis.name == name:  # an axis that is always open leaves nothing of what was chosen before
@@ -143,12 +147,7 @@ class Space:
         Raises:
             SpaceError: one does not; the message names it.
         """
-        for params in self.some():
-            try:
-                proxy.shrink(self.arch(params), num_classes=10)
-            except ArchError as error:
-                what = ", ".join(f"{k} {v}" for k, v in params.items())
-                raise SpaceError(f"space {self.name}: the proxy of ({what}) cannot exist: {error}") from None
+        self._check(lambda arch: proxy.shrink(arch, num_classes=10), "the proxy of ({}) cannot exist: {}")
 
     def check_bench(self, bench: Bench) -> None:
         """Makes sure that the candidates take images of the size they are timed with.
@@ -156,14 +155,16 @@ class Space:
         Raises:
             SpaceError: one does not; the message names it.
         """
-        if not bench.img_size:  # they are timed at their own
-            return
+        if bench.img_size:  # else they are timed at their own
+            self._check(bench.resized, "({}) cannot be timed: bench.{}")
+
+    def _check(self, change: Callable[[Arch], Arch], says: str) -> None:
         for params in self.some():
             try:
-                bench.resized(self.arch(params))
+                change(self.arch(params))
             except ArchError as error:
                 what = ", ".join(f"{k} {v}" for k, v in params.items())
-                raise SpaceError(f"space {self.name}: ({what}) cannot be timed: bench.{error}") from None
+                raise SpaceError(f"space {self.name}: {says.format(what, error)}") from None
 
     def distinct(self) -> int | None:
         """Number of distinct architectures; None where there are too many to visit."""

@@ -171,7 +171,9 @@ class _Reader:
                 continue
             others = [i for i in range(len(kinds)) if f"stage{i + 1}.{name}" not in always]
             where = [int(stage.removeprefix("stage")) - 1] if stage else others
-            if not any(name in MIXER_PARAMS[kind] for i in where for kind in kinds[i]):
+            if not any(
+                name in MIXER_PARAMS[kind] for i in where for kind in kinds[i] & _asked(axis, i, axes, kinds[i])
+            ):
                 message = f"axis {axis.name!r} has no effect: no token_mixer that it could speak of has that parameter"
                 raise self.fail(axis.line, message)
 
@@ -218,6 +220,13 @@ class _Reader:
             space.arch(params)
         except ArchError as error:
             raise self.fail(line, f"{what}: {error}") from None
+
+
+def _asked(axis: Axis, stage: int, axes: list[Axis], kinds: set[str]) -> set[str]:
+    """The mixers of a stage that an axis is open for, by its condition."""
+    own = f"stage{stage + 1}.token_mixer"
+    wanted = axis.when.get(own if any(other.name == own for other in axes) else "token_mixer")
+    return kinds if wanted is None else {*map(str, wanted)}
 
 
 def _in_list(part: Any, kind: type[int] | type[float]) -> bool:

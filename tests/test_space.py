@@ -166,6 +166,12 @@ axes:
         (HEAD + "  bands: [sequential]\n  branches: [square]\n", 3, "need the horizontal and the vertical branch"),
         (HEAD + "  token_mixer: [attention]\n  num_heads: [4, 7]\n", 4, "num_heads 7 does not divide dim 96"),
         (
+            HEAD + "  token_mixer: [inception, depthwise]\n"
+            "  kernel_size:\n    values: [3, 5]\n    when: {token_mixer: inception}\n",
+            5,
+            "axis 'kernel_size' has no effect",
+        ),
+        (
             HEAD + "  stage1.token_mixer: [depthwise, inception]\n  stage2.kernel_size: [3, 5]\n",
             4,
             "axis 'stage2.kernel_size' has no effect",

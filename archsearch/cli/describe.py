@@ -53,17 +53,18 @@ def run(args: argparse.Namespace) -> int:
 
     load_own_mixers(args.mixers)
     network = find(args.network, args.img_size)
-    if args.drawing and _arch(network) is None:
+    arch = _arch(network)
+    if args.drawing and arch is None:
         raise OptionError("--drawing shows the blocks of our own networks; those of timm's are not known")
 
     from archsearch.report.anatomy import FORMATS, Description, operators_as
 
-    told = Description(args.network, _arch(network), _anatomy(network), published(args.network))
+    told = Description(args.network, arch, _anatomy(network), published(args.network))
     text = operators_as(args.format, told) if args.audit else FORMATS[args.format](told)
-    if args.drawing and told.arch:
+    if args.drawing and arch:
         from archsearch.report.drawing import block_svg
 
-        _write(args.drawing, block_svg(told.arch))
+        _write(args.drawing, block_svg(arch))
     sys.stdout.write(text + "\n")
     return 0
 

@@ -5,7 +5,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from archsearch.cli.options import add_mixers, load_own_mixers
-from archsearch.errors import SpaceError
+from archsearch.errors import ArchError, SpaceError
 
 if TYPE_CHECKING:
     from archsearch.space import Space
@@ -36,9 +36,13 @@ def _describe(space: "Space") -> str:
 
     distinct = space.distinct()
     size = f"{distinct:,} distinct architectures" if distinct is not None else f"{space.points():,} points"
-    proxies = space.distinct_proxies(override(PROXIES["cpu"], space.proxy))
-    if proxies != distinct:
-        size += f", but only {proxies:,} distinct proxies"
+    proxy = override(PROXIES["cpu"], space.proxy)
+    try:
+        proxies = space.distinct_proxies(proxy)
+    except ArchError as error:
+        size += f", but not every proxy can exist: {error}"
+    else:
+        size += "" if proxies == distinct else f", but only {proxies:,} distinct proxies"
     lines = [f"{space.name}: {size}"]
     if space.description:
         lines.append(f"  {space.description}")

@@ -55,7 +55,7 @@ def anatomy(model: nn.Module, img_size: int) -> Anatomy:
     """Takes a network apart, for one image of ``img_size`` pixels a side."""
     checked = audit(model, one_image(model, img_size))
     if isinstance(model, MetaNeXt):
-        parts = tuple(_Tree(model, checked).metanext(model, model.arch.replace(img_size=img_size)))
+        parts = tuple(_Tree(model, checked).metanext(model.arch.replace(img_size=img_size)))
     else:
         parts = tuple(_Tree(model, checked).modules(img_size))
     return Anatomy(parts, checked, count_params(model), img_size)
@@ -81,7 +81,7 @@ class _Tree:
             receptive_field=field,
         )
 
-    def metanext(self, model: MetaNeXt, arch: Arch) -> Iterator[Part]:
+    def metanext(self, arch: Arch) -> Iterator[Part]:
         fields = stage_fields(arch)
         patch = arch.stem_patch_size
         yield self.part(0, "stem", f"{patch} x {patch} convolution, {arch.norm} norm", ["stem"], fields[0])

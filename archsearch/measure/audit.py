@@ -24,7 +24,7 @@ FAMILIES = (
     (r".*batch_norm.*", "batch_norm"),
     (r".*layer_norm", "layer_norm"),
     (r".*group_norm", "group_norm"),
-    (r".*mm|linear|matmul|einsum", "matmul"),
+    (r".*mm|mv|linear|matmul|einsum", "matmul"),
     (r".*softmax", "softmax"),
     (r".*avg_pool2d", "avg_pool2d"),
     (r".*max_pool2d.*", "max_pool2d"),
@@ -38,11 +38,12 @@ class Operator:
 
     Attributes:
         name: as ``FAMILIES`` has it, else torch's.
-        calls: how often it runs.
+        calls: how often it runs; 0 where it only shows in fvcore's trace, under another name.
         fvcore_macs: multiply-adds as fvcore counts them (norms and pooling by their elements);
             None where it skips the operator.
         flop_counter_macs: half the FLOPs of ``torch.utils.flop_counter``; None where it skips.
-        bytes_moved: activations read and written, each once, in bytes; views move none.
+        bytes_moved: activations read and written, each once, in bytes (also what is computed from
+            weights on the way); views move none.
     """
 
     name: str
@@ -75,7 +76,7 @@ class Audit:
 
     @property
     def skipped(self) -> tuple[str, ...]:
-        """Operators that compute or move something and that fvcore counts as nothing."""
+        """Operators that compute or move something and that fvcore's trace counts as nothing."""
         return tuple(o.name for o in self.operators if o.fvcore_macs is None and (o.bytes_moved or o.name == "split"))
 
 
@@ -116,7 +117,7 @@ def _operators(fvcore: Mapping[str, float], flops: Mapping[Any, int], trace: "_T
         others[family(str(packet).removeprefix("aten."))] += value // 2
     rows = [
         Operator(name, calls, macs.get(name), others.get(name), trace.bytes_by_operator[name])
-        for name, calls in trace.calls.items()
+        for name, calls in {**dict.fromkeys((*macs, *others), 0), **trace.calls}.items()
     ]
     return tuple(sorted(rows, key=lambda row: (-(row.fvcore_macs or 0), -row.bytes_moved, row.name)))
 
@@ -152,7 +153,9 @@ class _Trace(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
         name = family(func._schema.name)
-        moved = 0 if _is_view(func, args, out) else self._bytes((args, kwargs)) + self._bytes(out)
+        moved = 0
+        if not _is_view(func, args, out):
+            moved = self._bytes(_read(func, args, kwargs or {})) + self._bytes(_written(func, out))
         self.calls[name] += 1
         self.bytes_by_operator[name] += moved
         for path in {"", *self._stack}:
@@ -161,9 +164,7 @@ class _Trace(TorchDispatchMode):
 
     def _bytes(self, tree: Any) -> int:
         tensors = {id(leaf): leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)}.values()
-        return sum(
-            t.numel() * t.element_size() for t in tensors if t.untyped_storage().data_ptr() not in self.constants
-        )
+        return sum(_held(t) * t.element_size() for t in tensors if t.untyped_storage().data_ptr() not in self.constants)
 
     @contextmanager
     def follow(self, model: nn.Module) -> Iterator[None]:
@@ -189,9 +190,27 @@ class _Trace(TorchDispatchMode):
 
 def _is_view(func: Any, args: Any, out: Any) -> bool:
     """Whether an operator only looks at the memory of its input in another way."""
+    if torch.Tag.inplace_view in func.tags:  # unsqueeze_ and its kin
+        return True
     if func._schema.is_mutable:
         return False
     return bool(_storages(args) & _storages(out))
+
+
+def _read(func: Any, args: Any, kwargs: Any) -> Any:
+    """What is read: not what is filled or replaced, nor what is only asked for its shape."""
+    name = func._schema.name.removeprefix("aten::")
+    unread = name in ("copy_", "fill_", "zero_") or name.endswith("_like") or name.startswith("new_")
+    return args[unread:], {key: value for key, value in kwargs.items() if key != "out"}
+
+
+def _written(func: Any, out: Any) -> Any:
+    return () if func._schema.name.startswith(("aten::empty", "aten::new_empty")) else out
+
+
+def _held(t: Tensor) -> int:
+    """Elements in memory: along an expanded axis there is one."""
+    return prod(size for size, stride in zip(t.shape, t.stride(), strict=True) if stride)
 
 
 def _storages(tree: Any) -> set[int]:

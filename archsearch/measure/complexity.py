@@ -54,7 +54,10 @@ def at_rest(model: nn.Module) -> Iterator[None]:
     """A model in evaluation mode and without gradients; afterwards every module is as it was.
 
     Parameters ask for no gradient either: torch's counter trips over those that modules are given.
+    ``nn.MultiheadAttention`` runs as single operators: no counter sees into its fast path.
     """
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
     modes = [(module, module.training) for module in model.modules()]
     learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
     model.eval().requires_grad_(False)
@@ -62,6 +65,7 @@ def at_rest(model: nn.Module) -> Iterator[None]:
         with torch.no_grad():
             yield
     finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
         for module, training in modes:
             module.training = training
         for parameter in learning:
@@ -71,16 +75,21 @@ def at_rest(model: nn.Module) -> Iterator[None]:
 def analyse(model: nn.Module, x: Tensor) -> FlopCountAnalysis:
     """What fvcore counts of one forward pass in evaluation mode, finished and silent.
 
-    Products inside fused attention, convolutions padded by a word and baddbmm, which fvcore leaves
-    out, are counted as it counts others.
+    Products inside fused attention, convolutions padded by a word, baddbmm and some forms of matmul,
+    which fvcore leaves out or miscounts, are counted as it counts others.
     """
     logging.getLogger("fvcore").setLevel(logging.ERROR)
     with warnings.catch_warnings(), at_rest(model):
         warnings.simplefilter("ignore")
-        analysis = FlopCountAnalysis(model, x).set_op_handle(**_UNKNOWN_TO_FVCORE)
+        analysis = FlopCountAnalysis(model, x).set_op_handle(**_AMENDED)
         analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
         analysis.total()
     return analysis
+
+
+def _matmul_macs(inputs: list[Any], outputs: list[Any]) -> int:
+    """Also of vectors, which fvcore trips over, and of batches on the right alone, which it counts once."""
+    return prod(get_shape(outputs[0])) * int(get_shape(inputs[0])[-1])
 
 
 def _attention_macs(inputs: list[Any], outputs: list[Any]) -> int:
@@ -99,9 +108,10 @@ def _baddbmm_macs(inputs: list[Any], outputs: list[Any]) -> int:
     return int(bmm_flop_jit(inputs[1:3], outputs))
 
 
-#: Operators that multiply and that fvcore leaves out, counted as it counts their kin.
-_UNKNOWN_TO_FVCORE: dict[str, Callable[[list[Any], list[Any]], Any]] = {
+#: Operators that multiply and that fvcore leaves out or miscounts, counted as it counts their kin.
+_AMENDED: dict[str, Callable[[list[Any], list[Any]], Any]] = {
     "aten::scaled_dot_product_attention": _attention_macs,
     "aten::_convolution_mode": _same_conv_macs,
     "aten::baddbmm": _baddbmm_macs,
+    "aten::matmul": _matmul_macs,
 }

@@ -55,32 +55,39 @@ def mixer_reach(mixer: Mixer, dim: int, side: int) -> Reach | None:
         side: of the map, in positions.
 
     Returns:
-        The reach, on a map without borders; for a user's mixer at most the map, its own position
-        included. None where no gradient tells.
+        The reach, on a map without borders, its own position included. None where no gradient
+        tells.
     """
     known = REACHES.get(mixer.token_mixer)
     return known(mixer) if known else followed_reach(build_mixer(mixer, dim), dim, side)
 
 
 def followed_reach(module: nn.Module, dim: int, side: int) -> Reach | None:
-    """The same for any module, from gradients: of the central output, at borders of those in two corners."""
+    """The reach of any module, whose weights are overwritten, from gradients.
+
+    Those of the central output tell; where the border cuts them off, those of two corners as well.
+    """
     x = torch.rand(1, dim, side, side, generator=torch.Generator().manual_seed(0)).requires_grad_()
     try:
-        y = _made_visible(module, torch.float32)(x)
+        with _EvenPooling():
+            y = _made_visible(module, torch.float32)(x)
         middle, first, last = (_seen(y[0, :, at, at], x) for at in (side // 2, 0, side - 1))
     except RuntimeError:  # it does not hand gradients on
         return None
     if side > 1 and middle.all() and first.all() and last.all():
         return "image"
-    middle[side // 2, side // 2] = True  # the residual sees it in any case
-    spans = []
-    for axis in (1, 0):
-        flags = middle.any(axis)
-        reach = int(flags.nonzero().max() - flags.nonzero().min()) + 1
-        if flags[0] or flags[-1]:  # perhaps cut off there: the corners see as far, each to its side
-            reach = max(reach, _last(first.any(axis)) + _last(last.any(axis).flip(0)) - 1)
-        spans.append(reach)
-    return spans[0], spans[1]
+    for seen, at in ((middle, side // 2), (first, 0), (last, side - 1)):
+        seen[at, at] = True  # the residual sees it in any case
+    rows, columns = (_reach(*(seen.any(axis) for seen in (middle, first, last))) for axis in (1, 0))
+    return rows, columns
+
+
+def _reach(middle: Tensor, first: Tensor, last: Tensor) -> int:
+    """Along one axis; where the border cuts the middle's, what the corners see, each to its side."""
+    side, centre = len(middle), len(middle) // 2
+    before, after = _span(last) - 1, _span(first) - 1
+    moved = min(before, centre) + 1 + min(after, side - 1 - centre)  # as far, if it is the same everywhere
+    return before + 1 + after if max(before, after) < side - 1 and _span(middle) == moved else _span(middle)
 
 
 def stage_fields(arch: Arch) -> tuple[Reach | None, ...]:
@@ -123,12 +130,12 @@ def followed_fields(model: nn.Module, paths: Sequence[str], img_size: int) -> di
     fields: dict[str, Reach] = {}
     whole = False
     for path, output in outputs.items():
-        centre = _centre(output)
-        if centre is None or not centre.requires_grad:  # no map, or a part that never sees the image
+        centres = _centres(output)
+        if not centres or not output.requires_grad:  # no map, or a part that never sees the image
             continue
         if not whole:  # what runs later sees no less
-            seen = _seen(centre, image)
-            fields[path] = (int(seen.any(1).sum()), int(seen.any(0).sum()))
+            seen = min((_seen(centre, image) for centre in centres), key=torch.sum)
+            fields[path] = (_span(seen.any(1)), _span(seen.any(0)))
             whole = fields[path] == (img_size, img_size)
         if whole:
             fields[path] = "image"
@@ -176,12 +183,15 @@ def _average(
     return F.avg_pool2d(x.clamp(min=-1e3), kernel_size, stride, padding, ceil_mode)
 
 
-def _centre(output: Tensor) -> Tensor | None:
-    """The channels in the middle of a map or of a row of tokens."""
-    if output.ndim == 4:
-        maps = output.permute(0, 3, 1, 2) if output.shape[1] == output.shape[2] != output.shape[3] else output
-        return maps[0, :, maps.shape[2] // 2, maps.shape[3] // 2]
-    return output[0, output.shape[1] // 2] if output.ndim == 3 else None
+def _centres(output: Tensor) -> list[Tensor]:
+    """The channels in the middle of a map or of a row of tokens; both readings, where the shape fits either order."""
+    if output.ndim == 3:
+        return [output[0, output.shape[1] // 2]]
+    if output.ndim != 4:
+        return []
+    _, a, b, c = output.shape
+    first, last = output[0, :, b // 2, c // 2], output[0, a // 2, b // 2]
+    return [first, last] if a == b == c else [last if a == b else first]
 
 
 def _seen(output: Tensor, x: Tensor) -> Tensor:
@@ -191,17 +201,16 @@ def _seen(output: Tensor, x: Tensor) -> Tensor:
     return (gradient[0] != 0).any(0)
 
 
-def _last(flags: Tensor) -> int:
-    """Index of the last true flag, counted from 1; at least 1."""
-    return int(flags.nonzero().max()) + 1 if flags.any() else 1
+def _span(flags: Tensor) -> int:
+    """From the first true flag to the last."""
+    return int(flags.nonzero().max() - flags.nonzero().min()) + 1
 
 
 def _made_visible(module: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """Positive weights so small that no gradient dies, cancels or saturates on its way.
+    """Overwrites weights with small positive values, so that gradients neither cancel nor vanish.
 
-    Over many layers it takes double precision.
-
-    Layer scales and position embeddings become values of order 1, biases zero.
+    Deep networks need double precision. Layer scales and position embeddings become values of
+    order 1, biases zero.
     """
     generator = torch.Generator().manual_seed(0)
     module = module.to(dtype).eval()

@@ -31,7 +31,7 @@ from archsearch.nn.mixers import MIXERS, build_mixer
 from archsearch.space import STAGE_AXES
 
 #: Names that mean something else where parameters are named.
-TAKEN = {"token_mixer", *STAGE_AXES, *(field.name for field in dataclasses.fields(Arch))}
+TAKEN = {"token_mixer", "source", *STAGE_AXES, *(field.name for field in dataclasses.fields(Arch))}
 
 POSITIONAL = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.POSITIONAL_ONLY)
 
@@ -130,7 +130,7 @@ def _run(path: Path) -> ModuleType:
     except SyntaxError as error:
         raise MixerError(f"{path}{_at(error.lineno)}: {error.msg}") from None
     except (Exception, SystemExit) as error:
-        raise MixerError(f"{path}{_at(_line(error, path))}: {_told(error)}") from error
+        raise MixerError(f"{path}{_at(_line(error, spec.origin))}: {_told(error)}") from error
     finally:
         sys.path.remove(str(path.resolve().parent))
     return module
@@ -140,11 +140,11 @@ def _at(line: int | None) -> str:
     return f", line {line}" if line else ""
 
 
-def _line(error: BaseException, path: Path) -> int | None:
+def _line(error: BaseException, path: str | None) -> int | None:
     """The last line of the file that an exception went through."""
     line, trace = None, error.__traceback__
     while trace is not None:
-        if trace.tb_frame.f_code.co_filename == str(path):
+        if trace.tb_frame.f_code.co_filename == path:
             line = trace.tb_lineno
         trace = trace.tb_next
     return line

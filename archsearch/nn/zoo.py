@@ -34,21 +34,17 @@ def build_timm(wanted: TimmModel) -> tuple[nn.Module, int]:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # timm speaks of its own deprecations
-        return _build_timm(wanted)
+        import timm
 
-
-def _build_timm(wanted: TimmModel) -> tuple[nn.Module, int]:
-    import timm
-
-    if not timm.is_model(wanted.name):
-        raise ArchError(unknown("network of timm's", wanted.name, timm.list_models()))
-    own = timm.get_pretrained_cfg(wanted.name)
-    size = wanted.img_size or (own.input_size[-1] if own else 224)
-    try:
-        return _create(timm.create_model, wanted, size).eval(), size
-    except (AssertionError, ValueError, RuntimeError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ArchError(f"timm:{wanted.name} cannot be built for images of {size} px: {reason}") from None
+        if not timm.is_model(wanted.name):
+            raise ArchError(unknown("network of timm's", wanted.name, timm.list_models()))
+        own = timm.get_pretrained_cfg(wanted.name)
+        size = wanted.img_size or (own.input_size[-1] if own else 224)
+        try:
+            return _create(timm.create_model, wanted, size).eval(), size
+        except (AssertionError, ValueError, RuntimeError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise ArchError(f"timm:{wanted.name} cannot be built for images of {size} px: {reason}") from None
 
 
 def _create(create: Any, wanted: TimmModel, size: int) -> nn.Module:

@@ -4,7 +4,7 @@ Everything stands on its bottom and is centred at ``x``; the signal runs upwards
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from html import escape
 
 BOX_HEIGHT, GAP, SPREAD, MARGIN = 30, 18, 14, 28
@@ -111,16 +111,21 @@ class Branches:
     shapes: tuple["Shape", ...]
     split: str
     join: str
-    ends: tuple[Box, Box] = field(init=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "ends", (Box(self.split, "move"), Box(self.join, "move")))
+    @property
+    def ends(self) -> tuple[Box, Box]:
+        """The boxes below and above."""
+        return Box(self.split, "move"), Box(self.join, "move")
+
+    @property
+    def spread(self) -> float:
+        """Of the shapes and the gaps between them, in pixels."""
+        return sum(shape.width for shape in self.shapes) + SPREAD * (len(self.shapes) - 1)
 
     @property
     def width(self) -> float:
         """In pixels."""
-        inner = sum(shape.width for shape in self.shapes) + SPREAD * (len(self.shapes) - 1)
-        return max(inner, *(end.width for end in self.ends))
+        return max(self.spread, *(end.width for end in self.ends))
 
     @property
     def height(self) -> float:
@@ -129,9 +134,8 @@ class Branches:
 
     def svg(self, x: float, bottom: float) -> Iterator[str]:
         """Centred at ``x``, standing on ``bottom``."""
-        inner = sum(shape.width for shape in self.shapes) + SPREAD * (len(self.shapes) - 1)
         low, high = bottom - BOX_HEIGHT, bottom - self.height + BOX_HEIGHT
-        left = x - inner / 2
+        left = x - self.spread / 2
         for shape in self.shapes:
             at = left + shape.width / 2
             yield line(x, low, at, low - GAP, arrow=not isinstance(shape, Wire))

@@ -52,7 +52,6 @@ class Study:
         """As JSON-ready data."""
         return {
             "version": 1,
-            **self._own_mixers(),
             "space_name": self.space.name,
             "space": self.space.to_dict(),
             "objectives": [objective.name for objective in self.objectives],
@@ -63,6 +62,7 @@ class Study:
             "sampler": self.sampler,
             "seed": self.seed,
             "population": self.population,
+            **self._own_mixers(),
         }
 
     def _own_mixers(self) -> dict[str, Any]:
@@ -146,7 +146,7 @@ def _check_recipe(study: Study, before: dict[str, Any]) -> None:
             continue
         if isinstance(value, dict):
             earlier = before.get(field, {})
-            inner = next((k for k in value if earlier.get(k) != value[k]), "")
+            inner = next(k for k in {**value, **earlier} if earlier.get(k) != value.get(k))
             detail = "" if isinstance(value.get(inner), dict) else f" ({earlier.get(inner)}, not {value.get(inner)})"
             field = f"{field}.{inner}"
         else:

@@ -203,6 +203,16 @@ def test_a_study_of_failures_fails_and_keeps_them(capsys, small_space):
     assert all(row["macs"] > 0 and row["accuracy"] is None for row in rows)
 
 
+def test_spaces_says_what_is_wrong_with_proxies(capsys):
+    text = "baseline: inceptionnext_tiny\naxes:\n"
+    Path("few.yaml").write_text(text + "  depths: [[3, 3, 9, 3], [3, 3, 8, 3]]\n")
+    Path("none.yaml").write_text(text + "  branch_ratio: [1/64, 1/8]\n")
+    code, out, _ = run(capsys, "spaces", "few.yaml", "none.yaml")
+    assert code == 0
+    assert "few: 2 distinct architectures, but only 1 distinct proxies" in out
+    assert "none: 2 distinct architectures, but not every proxy can exist: stage 1: branch_ratio 0.015625" in out
+
+
 def test_spaces_prints_every_size(capsys):
     code, out, _ = run(capsys, "spaces")
     assert code == 0

@@ -1,6 +1,7 @@
 import warnings
 
 import pytest
+import timm
 import torch
 from torch import nn
 
@@ -131,3 +132,77 @@ class Tokens(nn.Module):
 
 def test_parameters_that_modules_are_given_do_no_harm():
     assert audit(Tokens(), torch.zeros(1, 3, 8, 8)).flop_counter_macs == 3 * 4 * 65
+
+
+def moved(forward) -> float:
+    """Bytes that a function of a map moves, in maps."""
+
+    class Own(nn.Module):
+        def forward(self, x):
+            return forward(x)
+
+    x = torch.zeros(1, 4, 6, 6)
+    return audit(Own(), x).bytes_moved[""] / (x.numel() * 4)
+
+
+def halves(x):
+    y = torch.empty_like(x)
+    y[:, :2] = x[:, 2:]
+    y[:, 2:] = x[:, :2]
+    return y
+
+
+@pytest.mark.parametrize(
+    ("forward", "maps"),
+    [
+        (lambda x: x * x, 2),
+        (lambda x: x.clone(), 2),
+        (halves, 2),  # reads a half, writes a half, twice
+        (lambda x: torch.add(x, 1, out=torch.empty_like(x)), 2),
+        (lambda x: x.clone().fill_(0), 3),
+        (lambda x: x.clone().unsqueeze_(0), 2),
+        (lambda x: x + x.mean((2, 3), keepdim=True).expand_as(x), 1 + 2 + 2 / 36),
+        (lambda x: torch.cat((x[:, :1], x[:, 1:]), 1), 2),
+    ],
+)
+def test_what_is_read_and_written_moves_and_nothing_else(forward, maps):
+    assert moved(forward) == pytest.approx(maps)
+
+
+class Attended(nn.Module):
+    """torch's own attention, whose fast path no counter sees into."""
+
+    def __init__(self):
+        super().__init__()
+        self.attention = nn.MultiheadAttention(16, 4, batch_first=True)
+
+    def forward(self, x):
+        return self.attention(x, x, x, need_weights=False)[0]
+
+
+def test_torchs_own_attention_is_counted():
+    checked = audit(Attended(), torch.zeros(1, 10, 16))
+    assert checked.macs[""] == checked.flop_counter_macs == 4 * 16 * 16 * 10 + 2 * 16 * 10 * 10
+    assert torch.backends.mha.get_fastpath_enabled()
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "macs"),
+    [((5, 16), (16,), 80), ((16, 16), (2, 16, 8), 2 * 16 * 16 * 8), ((2, 4, 16), (16, 8), 2 * 4 * 16 * 8)],
+)
+def test_products_of_vectors_and_of_batches_on_either_side(left, right, macs):
+    class Product(nn.Module):
+        def forward(self, x):
+            return x @ torch.ones(right)
+
+    checked = audit(Product(), torch.zeros(left))
+    assert checked.macs[""] == macs
+    assert checked.flop_counter_macs == (macs if len(right) > 1 else 0)  # torch's counter knows no mv
+    assert by_name(checked)["matmul"].calls == 1
+
+
+@pytest.mark.parametrize("name", ["resnet18", "deit_tiny_patch16_224", "convnext_atto"])
+def test_the_operators_add_up_to_the_total(name):
+    model = timm.create_model(name)
+    checked = audit(model, one_image(model, 224))
+    assert sum(row.fvcore_macs or 0 for row in checked.operators) == checked.macs[""]

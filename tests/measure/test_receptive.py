@@ -66,6 +66,10 @@ MIXERS = {"own": Own}
         ("x.roll(2, 2) + x.roll(-1, 3)", 14, (3, 2)),  # what wraps around the border is judged in the middle
         ("F.avg_pool2d(x, 9, 1, 4)", 14, (9, 9)),
         ("F.avg_pool2d(x, 9, 1, 4)", 8, (9, 9)),  # cut off in the middle, not at the corners
+        ("F.max_pool2d(x, 7, 1, 3)", 14, (7, 7)),
+        ("x + x.mean(3, keepdim=True)", 14, (1, 14)),
+        ("x.roll(3, 3)", 7, (1, 4)),
+        ("F.conv2d(x, torch.ones(4, 1, 3, 3), padding=4, dilation=4, groups=4)", 14, (9, 9)),
         ("F.avg_pool2d(x, (1, 9), 1, (0, 4))", 7, (1, 9)),
         ("x + x.mean((2, 3), keepdim=True)", 14, "image"),
         ("x.softmax(1)", 14, (1, 1)),
@@ -150,6 +154,20 @@ def test_what_cannot_be_followed_is_left_out():
             return torch.nn.functional.conv2d(self.conv(x), torch.ones(1, 4, 1, 1))
 
     assert followed_fields(Single(), ["conv"], 16) == {}
+
+
+def test_maps_as_wide_as_they_have_channels_are_followed():
+    class Last(torch.nn.Module):
+        def __init__(self, last):
+            super().__init__()
+            self.conv, self.out, self.last = torch.nn.Conv2d(3, 8, 3, padding=1), torch.nn.Identity(), last
+
+        def forward(self, x):
+            y = self.conv(x)
+            return self.out(y.permute(0, 2, 3, 1) if self.last else y)
+
+    for last in (False, True):
+        assert followed_fields(Last(last), ["out"], 8) == {"out": (3, 3)}
 
 
 def test_tokens_and_maps_with_channels_last_are_followed():

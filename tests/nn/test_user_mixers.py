@@ -113,6 +113,10 @@ def test_a_mixer_known_from_a_record_alone_cannot_be_built(tmp_path):
             "the parameter 'kwargs' needs a default",
         ),
         (
+            HEAD + "class M(nn.Module):\n    def __init__(self, dim, source='a'): ...\nMIXERS = {'own': M}\n",
+            "'source' would be taken for another setting",
+        ),
+        (
             HEAD + "class M(nn.Module):\n    def __init__(self, dim, norm=1): ...\nMIXERS = {'own': M}\n",
             "'norm' would be taken for another setting",
         ),
@@ -147,6 +151,13 @@ def test_modules_beside_the_file_are_found(tmp_path):
     text = "from helper_beside import SHARE\n" + GOOD.replace("share=0.5", "share=SHARE")
     load_mixers(write(tmp_path, text))
     assert Mixer.of("global_mean")["share"] == 0.25
+
+
+def test_the_line_is_told_for_relative_paths_too(tmp_path, monkeypatch):
+    write(tmp_path, "x = 1\nraise ValueError('no')\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(MixerError, match=r"^own\.py, line 2: ValueError: no"):
+        load_mixers(Path("own.py"))
 
 
 def test_files_that_are_not_there(tmp_path):

@@ -137,7 +137,7 @@ def network(name: str) -> Arch:
     if name.startswith(TIMM):
         raise ArchError(f"{name} comes ready made from timm and cannot be changed; use one of our own (see `describe`)")
     if name not in NETWORKS:
-        raise ArchError(unknown("network", name, NETWORKS))
+        raise ArchError(unknown("network", name, NETWORKS) + "; `describe` without a name lists them all")
     return NETWORKS[name]
 
 
@@ -171,7 +171,9 @@ def read_arch(path: Path) -> Arch:
         raise ArchError(f"{path}, line {error.lineno}: not JSON: {error.msg}") from None
     except (ValueError, RecursionError):  # no text, or nested or long beyond all measure
         raise ArchError(f"{path}: not JSON that could be read") from None
-    if isinstance(data, dict) and isinstance(data.get("arch"), dict):
+    if isinstance(data, dict) and "arch" in data:
+        if data["arch"] is None:
+            raise ArchError(f"{path} describes {data.get('network')}, which is none of our own; use that name instead")
         data = data["arch"]
     if not isinstance(data, dict):
         raise ArchError(f"{path}: must hold an architecture, an object with depths, dims, mixers, mlp_ratios")

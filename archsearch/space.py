@@ -147,7 +147,10 @@ class Space:
         Raises:
             SpaceError: one does not; the message names it.
         """
-        self._check(lambda arch: proxy.shrink(arch, num_classes=10), "the proxy of ({}) cannot exist: {}")
+        self._check(
+            lambda arch: proxy.shrink(arch, num_classes=10),
+            "the proxy of ({}) cannot exist: {}; or change the proxy (--proxy, --set proxy.width=...)",
+        )
 
     def check_bench(self, bench: Bench) -> None:
         """Makes sure that the candidates take images of the size they are timed with.

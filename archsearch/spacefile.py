@@ -1,7 +1,7 @@
 """From a YAML file to a checked ``Space``; every complaint names its line.
 
     name: my_space
-    baseline: inceptionnext_tiny          # a named network, or its fields
+    baseline: inceptionnext_tiny          # a named network, a JSON file beside this one, or fields
     axes:
       token_mixer: [inception, identity]  # for all stages; stage2.token_mixer for one
       branch_ratio:
@@ -21,7 +21,7 @@ from typing import Any
 from archsearch.arch import Arch
 from archsearch.errors import ArchError, SpaceError, UserError, unknown
 from archsearch.mixer import MIXER_PARAMS, Mixer, Value
-from archsearch.networks import network
+from archsearch.networks import network, read_arch
 from archsearch.recipes import Proxy, override
 from archsearch.space import ARCH_AXES, LIST_AXES, STAGE_AXES, Axis, Params, Space, mixer_axes
 from archsearch.yamlfile import Table, YamlError, number, read_table
@@ -100,7 +100,7 @@ class _Reader:
         value, line = self.table["baseline"], self.table.lines["baseline"]
         try:
             if isinstance(value, str):
-                return network(value)
+                return read_arch(self.path.parent / value) if value.endswith(".json") else network(value)
             return Arch.from_dict(number(self.sub(self.table, "baseline")))
         except ArchError as error:
             raise self.fail(line, f"baseline: {error}") from None

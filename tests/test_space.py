@@ -1,6 +1,7 @@
 import itertools
 import json
 import random
+import re
 from pathlib import Path
 
 import pytest
@@ -263,6 +264,23 @@ axes:
     assert space.baseline.mixers[0]["branch_ratio"] == 0.25
     assert space.arch(next(space.grid())).mlp_ratios == (8 / 3, 4)
     assert space.axes[0].values == (0.001, 0)
+
+
+def test_a_baseline_may_stand_in_a_file_beside_the_space(tmp_path):
+    arch = network("convnext_small_iso")
+    (tmp_path / "mine.json").write_text(json.dumps(arch.to_dict()))
+    assert read(tmp_path, "baseline: mine.json\naxes:\n  norm: [batch, layer]\n").baseline == arch
+    with pytest.raises(SpaceError, match="line 1: baseline: cannot read"):
+        read(tmp_path, "baseline: none.json\naxes:\n  norm: [batch, layer]\n")
+
+
+@pytest.mark.parametrize("name", ["my_space", "isotropic"])
+def test_the_readmes_spaces_are_spaces(tmp_path, name):
+    readme = Path(__file__).parents[1] / "README.md"
+    (text,) = (t for t in re.findall(r"```yaml\n(.*?)```", readme.read_text(), re.S) if f"name: {name}\n" in t)
+    space = read(tmp_path, text)
+    space.check_proxy(override(PROXIES["cpu"], space.proxy))
+    assert space.distinct() == space.distinct_proxies(override(PROXIES["cpu"], space.proxy)) > 1
 
 
 def test_unnamed_files_need_plain_names(tmp_path):

@@ -110,15 +110,15 @@ def _operators(args: argparse.Namespace) -> int:
     if args.network or args.audit or args.mixers:
         raise OptionError("--operators stands alone; leave out the network, --audit and --mixers")
     from archsearch.measure.operators import kernel_costs
-    from archsearch.report.kernels import figure_html, kernel_figure, kernels_as
+    from archsearch.report.kernels import figure_html, kernel_figure, kernels_as, kernels_title
 
     tiny = network("inceptionnext_tiny")
     if args.img_size:
         tiny = tiny.replace(img_size=args.img_size)
-    costs = kernel_costs(tiny.dims[0], tiny.side(0))
+    costs, title = kernel_costs(tiny.dims[0], tiny.side(0)), kernels_title(tiny.dims[0], tiny.side(0))
     if args.drawing:
-        _write(args.drawing, figure_html(kernel_figure(costs)))
-    sys.stdout.write(kernels_as(args.format, costs) + "\n")
+        _write(args.drawing, figure_html(kernel_figure(costs, title)))
+    sys.stdout.write(kernels_as(args.format, costs, title) + "\n")
     return 0
 
 

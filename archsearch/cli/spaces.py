@@ -42,7 +42,7 @@ def _describe(space: "Space") -> str:
     except ArchError as error:
         size += f", but not every proxy can exist: {error}"
     else:
-        size += "" if proxies == distinct else f", but only {proxies:,} distinct proxies"
+        size += "" if proxies == distinct else f", but only {proxies:,} distinct prox{'y' if proxies == 1 else 'ies'}"
     lines = [f"{space.name}: {size}"]
     if space.description:
         lines.append(f"  {space.description}")

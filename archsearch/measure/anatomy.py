@@ -132,11 +132,18 @@ class _Tree:
             if isinstance(child, CONTAINERS) and name not in ("head", "stem"):
                 lines += [(1, f"{name}.{inner}") for inner, _ in child.named_children()]
         fields = followed_fields(self.model, [path for _, path in lines], img_size)
-        for level, path in lines:
-            part = self.part(level, path, type(self.model.get_submodule(path)).__name__, [path], fields.get(path))
-            if part.params or part.macs or part.bytes_moved:
-                yield part
-        own = sum(p.numel() for p in self.model.parameters(recurse=False))
-        if own:
-            names = ", ".join(name for name, _ in self.model.named_parameters(recurse=False))
-            yield Part(0, "of its own", names, own, 0, 0, ())
+        parts = [
+            self.part(level, path, type(self.model.get_submodule(path)).__name__, [path], fields.get(path))
+            for level, path in lines
+        ]
+        yield from (part for part in parts if part.params or part.macs or part.bytes_moved)
+        yield from self.elsewhere([part for part in parts if part.level == 0])
+
+    def elsewhere(self, top: list[Part]) -> Iterator[Part]:
+        """What belongs to no module: parameters of the network itself, operators between or inside called piecewise."""
+        own = [name for name, _ in self.model.named_parameters(recurse=False)]
+        params = sum(p.numel() for p in self.model.parameters(recurse=False))
+        macs = self.audit.macs[""] - sum(part.macs for part in top)
+        moved = self.audit.bytes_moved[""] - sum(part.bytes_moved for part in top)
+        if params or macs or moved:
+            yield Part(0, "elsewhere", ", ".join(["operators between modules", *own]), params, macs, moved, ())

@@ -26,6 +26,7 @@ FAMILIES = (
     (r".*group_norm", "group_norm"),
     (r".*mm|mv|linear|matmul|einsum", "matmul"),
     (r".*softmax", "softmax"),
+    (r".*adaptive_avg_pool2d", "adaptive_avg_pool2d"),
     (r".*avg_pool2d", "avg_pool2d"),
     (r".*max_pool2d.*", "max_pool2d"),
     (r"split.*", "split"),

@@ -91,7 +91,7 @@ def _check(mixer: Mixer, dim: int, side: int) -> None:
         with torch.no_grad():
             y = module.eval()(x)
     except (Exception, SystemExit) as error:  # whatever a user's code does, it is told as the user's
-        raise MixerError(f"{where}: {_told(error)}") from error
+        raise MixerError(f"{where}: {_told(error)}{_place(mixer, error)}") from error
     if not isinstance(y, Tensor) or y.shape != x.shape:
         got = f"a tensor of {tuple(y.shape)}" if isinstance(y, Tensor) else f"a {type(y).__name__}"
         raise MixerError(f"{where}: forward returns {got}; it must keep the shape {tuple(x.shape)}")
@@ -106,7 +106,14 @@ def _check(mixer: Mixer, dim: int, side: int) -> None:
         if y.requires_grad:
             y.sum().backward()
     except (Exception, SystemExit) as error:
-        raise MixerError(f"{where}, in training: {_told(error)}") from error
+        raise MixerError(f"{where}, in training: {_told(error)}{_place(mixer, error)}") from error
+
+
+def _place(mixer: Mixer, error: BaseException) -> str:
+    """Where in the user's file an error came from, in brackets."""
+    file = inspect.getsourcefile(MIXERS[mixer.token_mixer])
+    line = _line(error, file)
+    return f" ({Path(file).name}, line {line})" if file and line else ""
 
 
 def _told(error: BaseException) -> str:
@@ -162,6 +169,6 @@ def _defaults(where: str, make: Callable[..., Any]) -> dict[str, Value]:
             raise MixerError(f"{where}: the parameter {parameter.name!r} would be taken for another setting; rename it")
         if not isinstance(parameter.default, (bool, int, float, str)):
             raise MixerError(
-                f"{where}: the parameter {parameter.name!r} needs a default: a number, word or truth value"
+                f"{where}: the parameter {parameter.name!r} needs a default that is a number, a word or a truth value"
             )
     return {parameter.name: parameter.default for parameter in parameters[1:]}

@@ -131,7 +131,8 @@ def _title(told: Description) -> list[str]:
     for row in told.published:
         figures = f"{row.figures['params_m']} M parameters, {row.figures['macs_g']} GMACs"
         top1 = f", {row.figures['top1']} % top-1" if "top1" in row.figures else ""
-        size = f" at {row.figures['image_size']} px" if row.figures.get("image_size", str(side)) != str(side) else ""
+        printed = row.figures.get("image_size", "224")
+        size = f" at {printed} px" if printed != str(side) else ""
         lines.append(f"paper, Table {row.table}, {row.row}: {figures}{size}{top1}")
     return lines
 

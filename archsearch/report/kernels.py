@@ -17,19 +17,26 @@ if TYPE_CHECKING:
 DRAWN = {"depthwise": ("#0072b2", "circle"), "inception": ("#d55e00", "diamond")}
 
 
-def kernels_as(format: str, costs: Sequence["KernelCost"]) -> str:
-    """The costs as ``table``, ``csv``, ``json`` or ``markdown``."""
+def kernels_title(dim: int, side: int) -> str:
+    """What the figures are about."""
+    return f"operators of {dim} channels on a map of {side} x {side}, one image, without biases; bytes in float32"
+
+
+def kernels_as(format: str, costs: Sequence["KernelCost"], title: str) -> str:
+    """The costs as ``table``, ``csv``, ``json`` or ``markdown``; the title stands over the table."""
     header = [field.name for field in fields(costs[0])]
     if format == "json":
         return json.dumps([asdict(cost) for cost in costs], indent=1)
     if format == "csv":
         return csv_text(header, map(astuple, costs))
-    write = terminal_table if format == "table" else markdown_table
     cells = [(c.operator, c.kernel_size, f"{c.weights:,}", f"{c.macs:,}", f"{c.bytes_moved:,}") for c in costs]
-    return write(["operator", "kernel", "weights", "MACs", "bytes moved"], cells, left=(0,))
+    names = ["operator", "kernel", "weights", "MACs", "bytes moved"]
+    if format == "markdown":
+        return markdown_table(names, cells, left=(0,))
+    return "\n".join([title, "", terminal_table(names, cells, left=(0,))])
 
 
-def kernel_figure(costs: Sequence["KernelCost"]) -> go.Figure:
+def kernel_figure(costs: Sequence["KernelCost"], title: str) -> go.Figure:
     """Weights and MACs against the kernel size: quadratic for depthwise, linear for Inception depthwise."""
     figure = make_subplots(cols=2, subplot_titles=("weights", "MACs"), horizontal_spacing=0.12)
     for column, quantity in enumerate(("weights", "macs"), 1):
@@ -50,7 +57,9 @@ def kernel_figure(costs: Sequence["KernelCost"]) -> go.Figure:
             )
         figure.update_yaxes(rangemode="tozero", exponentformat="SI", row=1, col=column)
     figure.update_xaxes(title_text="kernel size", dtick=4, tick0=3)
-    figure.update_layout(template="plotly_white", legend={"orientation": "h", "y": -0.2})
+    figure.update_layout(
+        template="plotly_white", legend={"orientation": "h", "y": -0.2}, title={"text": title, "font": {"size": 14}}
+    )
     return figure
 
 

@@ -147,6 +147,11 @@ def _check_recipe(study: Study, before: dict[str, Any]) -> None:
         if isinstance(value, dict):
             earlier = before.get(field, {})
             inner = next(k for k in {**value, **earlier} if earlier.get(k) != value.get(k))
+            if field == "mixers":
+                raise StorageError(
+                    f"study {study.name!r} knows another version of token_mixer {inner!r}: its file has changed; "
+                    "bring the old one back, or choose another --study-name"
+                )
             detail = "" if isinstance(value.get(inner), dict) else f" ({earlier.get(inner)}, not {value.get(inner)})"
             field = f"{field}.{inner}"
         else:

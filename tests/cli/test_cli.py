@@ -209,7 +209,7 @@ def test_spaces_says_what_is_wrong_with_proxies(capsys):
     Path("none.yaml").write_text(text + "  branch_ratio: [1/64, 1/8]\n")
     code, out, _ = run(capsys, "spaces", "few.yaml", "none.yaml")
     assert code == 0
-    assert "few: 2 distinct architectures, but only 1 distinct proxies" in out
+    assert "few: 2 distinct architectures, but only 1 distinct proxy" in out
     assert "none: 2 distinct architectures, but not every proxy can exist: stage 1: branch_ratio 0.015625" in out
 
 

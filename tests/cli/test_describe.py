@@ -32,6 +32,7 @@ def test_every_row_of_the_papers_tables_is_described(capsys, row):
     assert (code, err) == (0, "")
     assert f"paper, Table {row.table}, {row.row}: {row.figures['params_m']} M parameters" in out
     assert "skipped by fvcore: " in out
+    assert f"{row.figures['macs_g']} GMACs at 224 px" not in out
     assert out.count("whole image") + out.count(" px ") > 1
 
 
@@ -106,7 +107,7 @@ def test_operators_are_table_2_and_figure_3(capsys):
     page = Path("f.html").read_text()
     assert "Inception depthwise convolution" in page
     assert 'src="http' not in page
-    assert run(capsys, "describe", "--operators")[1].splitlines()[0].split() == [
+    assert run(capsys, "describe", "--operators")[1].splitlines()[2].split() == [
         "operator", "kernel", "weights", "MACs", "bytes", "moved",
     ]  # fmt: skip
 
@@ -143,6 +144,7 @@ def test_mixers_of_ones_own_are_described_and_drawn(capsys):
         (["inceptionnext_tinny"], "did you mean 'inceptionnext_tiny'"),
         (["nothing.json"], "cannot read nothing.json: No such file"),
         (["bad.json"], "bad.json, line 2: not JSON"),
+        (["timm.json"], "timm.json describes timm:resnet18, which is none of our own; use that name"),
         (["list.json"], "list.json: must hold an architecture"),
         (["wrong.json"], "wrong.json: unknown token_mixer 'incepton': did you mean 'inception'?"),
         (["heads.json"], "heads.json: stage 1: num_heads 7 does not divide dim 40; use one of 1, 2, 4, 5, 8"),
@@ -183,6 +185,7 @@ def test_wrong_words_get_one_line_and_exit_code_2(capsys, words, says):
     Path("own.py").write_text(SHIFTED.replace('"rolled"', '"cut"').replace("x.roll(self.step, 3)", "x[..., 1:]"))
     Path("bad.json").write_text("{\n depths: 3}")
     Path("list.json").write_text("[1, 2]")
+    Path("timm.json").write_text('{"network": "timm:resnet18", "arch": null}')
     Path("huge.json").write_text(json.dumps({**arch, "dims": [10**12] * 4}))
     Path("digits.json").write_text('{"depths": ' + "9" * 5000 + "}")
     Path("thin.json").write_text(json.dumps({**arch, "mlp_ratios": [0.001] * 4}))

@@ -63,7 +63,7 @@ def test_the_readmes_mixer_is_searched_and_its_study_read_without_the_file(capsy
     Path("my_mixers.py").write_text(edited)
     done = program(*map(str, study), "--mixers", "my_mixers.py")
     assert done.returncode == 2
-    assert "exists with another mixers.shift" in done.stderr
+    assert "another version of token_mixer 'shift': its file has changed" in done.stderr
 
 
 def test_spaces_speak_of_them(capsys):

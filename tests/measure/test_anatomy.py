@@ -47,12 +47,15 @@ def test_the_layer_scale_is_what_is_left_of_a_block():
     assert [part.params for part in parts if part.name == "block"] == [40 * 2, 80 * 2, 160 * 6, 320 * 2]
 
 
-@pytest.mark.parametrize("name", ["resnet18", "deit_tiny_patch16_224", "mobilenetv2_050", "convnext_atto"])
+@pytest.mark.parametrize(
+    "name", ["resnet18", "deit_tiny_patch16_224", "mobilenetv2_050", "convnext_atto", "poolformerv2_s12"]
+)
 def test_networks_of_timms_add_up_too(name):
     taken = anatomy(timm.create_model(name), 224)
     top = [part for part in taken.parts if part.level == 0]
     assert sum(part.params for part in top) == taken.params
     assert sum(part.macs for part in top) == taken.audit.macs[""]
+    assert sum(part.bytes_moved for part in top) == taken.audit.bytes_moved[""]
     assert any(part.level == 1 for part in taken.parts) or name == "resnet18"
 
 

@@ -106,7 +106,7 @@ def test_a_mixer_known_from_a_record_alone_cannot_be_built(tmp_path):
         ),
         (
             HEAD + "class M(nn.Module):\n    def __init__(self, dim, size): ...\nMIXERS = {'own': M}\n",
-            "the parameter 'size' needs a default",
+            "the parameter 'size' needs a default that is a number",
         ),
         (
             HEAD + "class M(nn.Module):\n    def __init__(self, dim, **kwargs): ...\nMIXERS = {'own': M}\n",
@@ -178,7 +178,7 @@ def test_files_that_are_not_there(tmp_path):
         ("return x / 0", "forward returns values that are not finite"),
         ("y = x.exp(); y += 1; return y", "in training: RuntimeError: one of the variables needed for gradient"),
         ("raise SystemExit(3)", "SystemExit: 3"),
-        ("return self.conv(x)", "AttributeError: 'Own' object has no attribute 'conv'"),
+        ("return self.conv(x)", "AttributeError: 'Own' object has no attribute 'conv' (own.py, line 7)"),
         ("return x if x.shape[1] < 100 else x[:, 1:]", "160 channels, 4 x 4 positions: forward returns"),
     ],
 )

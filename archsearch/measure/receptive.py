@@ -135,6 +135,8 @@ def followed_fields(model: nn.Module, paths: Sequence[str], img_size: int) -> di
             continue
         if not whole:  # what runs later sees no less
             seen = min((_seen(centre, image) for centre in centres), key=torch.sum)
+            if not seen.any():  # made of parameters alone: a table of positions, say
+                continue
             fields[path] = (_span(seen.any(1)), _span(seen.any(0)))
             whole = fields[path] == (img_size, img_size)
         if whole:

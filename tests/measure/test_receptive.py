@@ -170,6 +170,26 @@ def test_maps_as_wide_as_they_have_channels_are_followed():
         assert followed_fields(Last(last), ["out"], 8) == {"out": (3, 3)}
 
 
+def test_modules_that_give_out_parameters_alone_have_no_field():
+    class Table(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.table = torch.nn.Parameter(torch.ones(1, 9, 4))
+
+        def forward(self):
+            return self.table * 2
+
+    class Positions(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.positions, self.end = torch.nn.Conv2d(3, 4, 3, 2, 1), Table(), torch.nn.Identity()
+
+        def forward(self, x):
+            return self.end(self.conv(x).flatten(2).transpose(1, 2) + self.positions())
+
+    assert followed_fields(Positions(), ["conv", "positions", "end"], 6) == {"conv": (3, 3), "end": (3, 3)}
+
+
 def test_tokens_and_maps_with_channels_last_are_followed():
     vit = timm.create_model("vit_tiny_patch16_224")
     assert followed_fields(vit, ["patch_embed", "blocks.0"], 224) == {"patch_embed": (16, 16), "blocks.0": "image"}

@@ -156,6 +156,16 @@ _SELDOM = ("branches", "bands", "dilation")
 _SOURCES: dict[str, str] = {}
 
 
+def check_own_name(name: str) -> None:
+    """Makes sure that a mixer from outside the package does not take the name of a built-in one.
+
+    Raises:
+        ArchError: it does.
+    """
+    if name in MIXER_PARAMS and name not in _SOURCES:
+        raise ArchError(f"token_mixer {name!r} is built in; give yours another name")
+
+
 def declare(name: str, defaults: Mapping[str, Value], source: str) -> None:
     """Makes a mixer from outside the package known; declaring it again replaces it.
 
@@ -167,8 +177,7 @@ def declare(name: str, defaults: Mapping[str, Value], source: str) -> None:
     Raises:
         ArchError: the name is that of a built-in mixer, or a default is not a finite value.
     """
-    if name in MIXER_PARAMS and name not in _SOURCES:
-        raise ArchError(f"token_mixer {name!r} is built in; give yours another name")
+    check_own_name(name)
     params = {param: _like(default) for param, default in defaults.items()}
     for param, schema in params.items():
         if not schema.ok(schema.default):

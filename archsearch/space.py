@@ -171,15 +171,16 @@ class Space:
 
     def distinct(self) -> int | None:
         """Number of distinct architectures; None where there are too many to visit."""
-        if self.points() > EXHAUSTIVE:
-            return None
-        return len({self.arch(params) for params in self.grid()})
+        return self._distinct(lambda arch: arch)
 
     def distinct_proxies(self, proxy: Proxy) -> int | None:
         """Number of distinct stand-ins; where it is smaller than ``distinct``, some targets share one."""
+        return self._distinct(lambda arch: proxy.shrink(arch, num_classes=10))
+
+    def _distinct(self, change: Callable[[Arch], Arch]) -> int | None:
         if self.points() > EXHAUSTIVE:
             return None
-        return len({proxy.shrink(self.arch(params), num_classes=10) for params in self.grid()})
+        return len({change(self.arch(params)) for params in self.grid()})
 
     def to_dict(self) -> dict[str, Any]:
         """What makes this space this space, as JSON-ready data (its name and path do not)."""

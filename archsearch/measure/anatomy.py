@@ -8,7 +8,7 @@ from torch import nn
 from archsearch.arch import Arch
 from archsearch.measure.audit import Audit, audit
 from archsearch.measure.complexity import count_params, one_image
-from archsearch.measure.receptive import Reach, followed_fields, mixer_reach, stage_fields
+from archsearch.measure.receptive import Reach, followed_fields, mixer_reaches, stage_fields
 from archsearch.nn import MetaNeXt
 
 #: Containers whose children are parts of their own.
@@ -82,20 +82,21 @@ class _Tree:
         )
 
     def metanext(self, arch: Arch) -> Iterator[Part]:
-        fields = stage_fields(arch)
+        reaches = mixer_reaches(arch)
+        fields = stage_fields(arch, reaches)
         patch = arch.stem_patch_size
         yield self.part(0, "stem", f"{patch} x {patch} convolution, {arch.norm} norm", ["stem"], fields[0])
         for stage in range(len(arch.depths)):
-            yield from self.stage(arch, stage, fields[stage + 1])
+            yield from self.stage(arch, stage, fields[stage + 1], reaches[stage])
         heads = {"linear": "average, layer norm, linear", "mlp": "average, linear, GELU, layer norm, linear"}
         yield self.part(0, "head", heads[arch.head], ["head"])
 
-    def stage(self, arch: Arch, stage: int, field: Reach | None) -> Iterator[Part]:
+    def stage(self, arch: Arch, stage: int, field: Reach | None, reach: Reach | None) -> Iterator[Part]:
         path, depth, dim = f"stages.{stage}", arch.depths[stage], arch.dims[stage]
         blocks = [f"{path}.blocks.{i}" for i in range(depth)]
         times = f"{depth} blocks" if depth > 1 else "1 block"
         whole = self.part(0, f"stage {stage + 1}", f"{times}, {dim} channels", [path], field)
-        children = list(self.children(arch, stage, blocks))
+        children = list(self.children(arch, stage, blocks, reach))
         if stage:
             words = f"{arch.norm} norm, 2 x 2 convolution"
             children.insert(0, self.part(1, "downsampling", words, [f"{path}.downsample"]))
@@ -112,7 +113,7 @@ class _Tree:
             output=whole.output,
         )
 
-    def children(self, arch: Arch, stage: int, blocks: list[str]) -> Iterator[Part]:
+    def children(self, arch: Arch, stage: int, blocks: list[str], reach: Reach | None) -> Iterator[Part]:
         """The parts of the stage's blocks, each summed over the blocks."""
         mixer, dim = arch.mixers[stage], arch.dims[stage]
         hidden = int(arch.mlp_ratios[stage] * dim)
@@ -121,8 +122,8 @@ class _Tree:
             if child == "drop_path":
                 continue
             name, words = what.get(child, ("norm", arch.norm))
-            reach = mixer_reach(mixer, dim, arch.side(stage)) if child == "token_mixer" else None
-            yield self.part(1, name, words, [f"{block}.{child}" for block in blocks], reach)
+            paths = [f"{block}.{child}" for block in blocks]
+            yield self.part(1, name, words, paths, reach if child == "token_mixer" else None)
 
     def modules(self, img_size: int) -> Iterator[Part]:
         """The modules of a network from elsewhere, containers opened one level deep."""

@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from archsearch.measure.complexity import analyse, at_rest
+from archsearch.measure.complexity import analyse, at_rest, attention_macs
 
 #: Names of operators, in a trace as in a kernel, and the name that all of a kind share; first match first.
 FAMILIES = (
@@ -123,11 +123,10 @@ def _operators(fvcore: Mapping[str, float], flops: Mapping[Any, int], trace: "_T
     return tuple(sorted(rows, key=lambda row: (-(row.fvcore_macs or 0), -row.bytes_moved, row.name)))
 
 
-def _attention_flops(query: Any, key: Any, value: Any, *args: Any, out_val: Any = None, **kwargs: Any) -> int:
-    return 2 * prod(query.shape[:-1]) * key.shape[-2] * (query.shape[-1] + value.shape[-1])
+def _attention_flops(query: Any, key: Any, value: Any, *args: Any, **kwargs: Any) -> int:
+    return 2 * attention_macs(query, key, value)
 
 
-_attention_flops._get_raw = True  # type: ignore[attr-defined]  # FlopCounterMode then passes tensors
 #: Fused attention on a CPU, which torch's counter has no formula for.
 _CPU_ATTENTION: dict[Any, Callable[..., int]] = {
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops

@@ -90,19 +90,28 @@ def _reach(middle: Tensor, first: Tensor, last: Tensor) -> int:
     return before + 1 + after if max(before, after) < side - 1 and _span(middle) == moved else _span(middle)
 
 
-def stage_fields(arch: Arch) -> tuple[Reach | None, ...]:
+def mixer_reaches(arch: Arch) -> tuple[Reach | None, ...]:
+    """The reach of each stage's mixer, at its width and map."""
+    stages = enumerate(zip(arch.mixers, arch.dims, strict=True))
+    return tuple(mixer_reach(mixer, dim, arch.side(stage)) for stage, (mixer, dim) in stages)
+
+
+def stage_fields(arch: Arch, reaches: Sequence[Reach | None] | None = None) -> tuple[Reach | None, ...]:
     """Rows and columns of the image that an output of the stem and of each stage depends on.
 
     The theoretical field: it goes on beyond the border of a small image. None from the first
     mixer on whose reach is not known.
+
+    Args:
+        arch: the network.
+        reaches: of ``mixer_reaches``, where they are known already.
     """
     step = arch.stem_patch_size
     rows = columns = step
     fields: list[Reach | None] = [(rows, columns)]
-    for stage, (mixer, dim, depth) in enumerate(zip(arch.mixers, arch.dims, arch.depths, strict=True)):
+    for stage, (reach, depth) in enumerate(zip(reaches or mixer_reaches(arch), arch.depths, strict=True)):
         if stage:
             rows, columns, step = rows + step, columns + step, step * 2
-        reach = mixer_reach(mixer, dim, arch.side(stage))
         if not isinstance(reach, tuple):
             rest = len(arch.depths) - stage
             return (*fields, *[reach] * rest)

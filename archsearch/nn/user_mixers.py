@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from archsearch.arch import Arch
 from archsearch.errors import ArchError, MixerError
-from archsearch.mixer import Mixer, Value, declarations, declare
+from archsearch.mixer import Mixer, Value, check_own_name, declarations, declare
 from archsearch.nn.mixers import MIXERS, build_mixer
 from archsearch.space import STAGE_AXES
 
@@ -52,16 +52,14 @@ def load_mixers(path: Path) -> tuple[str, ...]:
     for name, make in table.items():
         if not isinstance(name, str) or not name.isidentifier():
             raise MixerError(f"{path}: a mixer is called {name!r}, but must have a word of letters, digits and _")
-        if name in MIXERS and name not in declarations():
-            raise MixerError(f"{path}: token_mixer {name!r} is built in; give yours another name")
-        where = f"{path}, mixer {name!r}"
-        defaults = _defaults(where, make)
-        if name in MIXERS and MIXERS[name].__module__ != make.__module__:
-            raise MixerError(f"{where}: another file has a mixer of this name; rename one of them")
         try:
+            check_own_name(name)
+            defaults = _defaults(make)
+            if name in MIXERS and MIXERS[name].__module__ != make.__module__:
+                raise ArchError("another file has a mixer of this name; rename one of them")
             declare(name, defaults, source)
         except ArchError as error:
-            raise MixerError(f"{where}: {error}") from None
+            raise MixerError(f"{path}, mixer {name!r}: {error}") from None
         MIXERS[name] = make
     return tuple(table)
 
@@ -157,18 +155,18 @@ def _line(error: BaseException, path: str | None) -> int | None:
     return line
 
 
-def _defaults(where: str, make: Callable[..., Any]) -> dict[str, Value]:
+def _defaults(make: Callable[..., Any]) -> dict[str, Value]:
     """Parameters of a mixer and their defaults, from the signature of its class."""
     if not (isinstance(make, type) and issubclass(make, nn.Module)):
-        raise MixerError(f"{where} is {make!r}, but must be a class derived from torch.nn.Module")
+        raise ArchError(f"it is {make!r}, but must be a class derived from torch.nn.Module")
     parameters = list(inspect.signature(make).parameters.values())
     if not parameters or parameters[0].kind not in POSITIONAL:
-        raise MixerError(f"{where}: __init__ must take the number of channels first")
+        raise ArchError("__init__ must take the number of channels first")
     for parameter in parameters[1:]:
         if parameter.name in TAKEN:
-            raise MixerError(f"{where}: the parameter {parameter.name!r} would be taken for another setting; rename it")
+            raise ArchError(f"the parameter {parameter.name!r} would be taken for another setting; rename it")
         if not isinstance(parameter.default, (bool, int, float, str)):
-            raise MixerError(
-                f"{where}: the parameter {parameter.name!r} needs a default that is a number, a word or a truth value"
+            raise ArchError(
+                f"the parameter {parameter.name!r} needs a default that is a number, a word or a truth value"
             )
     return {parameter.name: parameter.default for parameter in parameters[1:]}

@@ -2,12 +2,12 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from archsearch.arch import Arch
 from archsearch.paper import Published
-from archsearch.report.tables import csv_text, markdown_table, terminal_table
+from archsearch.report.tables import csv_text, markdown_table, records_as, terminal_table
 
 if TYPE_CHECKING:
     from archsearch.measure.anatomy import Anatomy, Part
@@ -99,8 +99,6 @@ def operators_as(format: str, told: Description) -> str:
     if format == "json":
         return as_json(told)
     rows = [row for row in told.anatomy.audit.operators if _matters(row)]
-    if format == "csv":
-        return csv_text([field.name for field in fields(rows[0])], [astuple(row) for row in rows])
     audit = told.anatomy.audit
     cells = [
         (row.name, str(row.calls), _seen(row.fvcore_macs), _seen(row.flop_counter_macs), _bytes(row.bytes_moved))
@@ -108,9 +106,7 @@ def operators_as(format: str, told: Description) -> str:
     ]
     cells.append(("total", "", _count(audit.macs[""]), _count(audit.flop_counter_macs), _bytes(audit.bytes_moved[""])))
     header = ["operator", "calls", "MACs (fvcore)", "MACs (torch)", "moves"]
-    if format == "markdown":
-        return markdown_table(header, cells, left=(0,))
-    return "\n".join([*_title(told), "", terminal_table(header, cells, left=(0,))])
+    return records_as(format, rows, "\n".join(_title(told)), header, cells)
 
 
 def _seen(macs: int | None) -> str:

@@ -33,7 +33,7 @@ def block_svg(arch: Arch) -> str:
 
 def _alike(arch: Arch) -> list[list[int]]:
     """Stages whose blocks look the same, neighbours together."""
-    kinds = [(mixer, ratio) for mixer, ratio in zip(arch.mixers, arch.mlp_ratios, strict=True)]
+    kinds = list(zip(arch.mixers, arch.mlp_ratios, strict=True))
     return [list(group) for _, group in groupby(range(len(kinds)), key=lambda stage: kinds[stage])]
 
 

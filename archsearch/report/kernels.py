@@ -1,14 +1,12 @@
 """Table 2 and Figure 3 of the paper, from counted costs: what operators cost by kernel size."""
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, astuple, fields
 from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from archsearch.report.tables import csv_text, markdown_table, terminal_table
+from archsearch.report.tables import records_as
 
 if TYPE_CHECKING:
     from archsearch.measure.operators import KernelCost
@@ -24,16 +22,8 @@ def kernels_title(dim: int, side: int) -> str:
 
 def kernels_as(format: str, costs: Sequence["KernelCost"], title: str) -> str:
     """The costs as ``table``, ``csv``, ``json`` or ``markdown``; the title stands over the table."""
-    header = [field.name for field in fields(costs[0])]
-    if format == "json":
-        return json.dumps([asdict(cost) for cost in costs], indent=1)
-    if format == "csv":
-        return csv_text(header, map(astuple, costs))
     cells = [(c.operator, c.kernel_size, f"{c.weights:,}", f"{c.macs:,}", f"{c.bytes_moved:,}") for c in costs]
-    names = ["operator", "kernel", "weights", "MACs", "bytes moved"]
-    if format == "markdown":
-        return markdown_table(names, cells, left=(0,))
-    return "\n".join([title, "", terminal_table(names, cells, left=(0,))])
+    return records_as(format, costs, title, ["operator", "kernel", "weights", "MACs", "bytes moved"], cells)
 
 
 def kernel_figure(costs: Sequence["KernelCost"], title: str) -> go.Figure:

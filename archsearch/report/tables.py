@@ -5,6 +5,7 @@ import io
 import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, astuple, fields
 from typing import Any
 
 import pandas as pd
@@ -104,6 +105,27 @@ FORMATS: dict[str, Callable[[pd.DataFrame, tuple[Objective, ...]], str]] = {
     "json": as_json,
     "markdown": as_markdown,
 }
+
+
+def records_as(
+    format: str, records: Sequence[Any], title: str, header: Sequence[str], cells: Sequence[Sequence[object]]
+) -> str:
+    """Dataclasses of one kind: their fields as ``json`` or ``csv``, what people read as ``table`` or ``markdown``.
+
+    Args:
+        format: one of the four.
+        records: at least one.
+        title: over the table.
+        header: names of the columns that people read.
+        cells: their rows; the first column holds words.
+    """
+    if format == "json":
+        return json.dumps([asdict(record) for record in records], indent=1)
+    if format == "csv":
+        return csv_text([field.name for field in fields(records[0])], map(astuple, records))
+    if format == "markdown":
+        return markdown_table(header, cells, left=(0,))
+    return "\n".join([title, "", terminal_table(header, cells, left=(0,))])
 
 
 def csv_text(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

@@ -36,9 +36,8 @@ def run(capsys, *words):
 
 def program(*words: str) -> subprocess.CompletedProcess:
     """A process of its own, which knows nothing of the mixers that this one has loaded."""
-    command = [sys.executable, "-m", "archsearch.cli", *words]
     code = "import sys; from archsearch.cli import main; sys.exit(main(sys.argv[1:]))"
-    return subprocess.run([command[0], "-c", code, *words], capture_output=True, text=True, check=False)
+    return subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
 
 
 def test_the_readmes_mixer_is_searched_and_its_study_read_without_the_file(capsys):

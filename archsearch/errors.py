@@ -8,6 +8,7 @@
         |-- ArchError               exit 2  an architecture that cannot exist
         |   `-- MixerError          exit 2  a mixer from a user's file
         |-- SpaceError              exit 2  a search space file
+        |-- StudyFileError          exit 2  a study file
         |-- DataError               exit 2  a data set that cannot be read
         `-- StorageError            exit 2  a study storage, or a study inside it
 
@@ -52,6 +53,10 @@ class MixerError(ArchError):
 
 class SpaceError(UserError):
     """A search space file."""
+
+
+class StudyFileError(UserError):
+    """A study file."""
 
 
 class DataError(UserError):

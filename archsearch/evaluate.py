@@ -1,9 +1,8 @@
 """From an ``Arch`` to its scores, cheapest first; nothing that happens to one candidate escapes."""
 
-import dataclasses
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,13 +12,26 @@ import torch
 from archsearch.arch import Arch
 from archsearch.data.images import ImageData
 from archsearch.errors import TrialError
-from archsearch.measure.complexity import count
-from archsearch.measure.throughput import infer_step, measure, train_step
+from archsearch.measure.complexity import count, count_activations
+from archsearch.measure.device import identity
 from archsearch.nn import build, init_fan_in
 from archsearch.objectives import Objective, Tier
-from archsearch.recipes import Bench, Proxy
+from archsearch.recipes import Proxy
+from archsearch.speed.exclusive import OnWait, nobody, shared
+from archsearch.speed.timing import Timing
 from archsearch.train import fit
 from archsearch.trial import Epoch, Evaluation
+
+#: What is timed for an objective.
+KINDS = {"infer_throughput": "infer", "train_throughput": "train", "latency_ms": "latency"}
+
+#: An architecture and the kinds of step that are wanted, to their timings.
+TimeIt = Callable[[Arch, tuple[str, ...]], Mapping[str, Timing]]
+
+
+def never(arch: Arch, kinds: tuple[str, ...]) -> Mapping[str, Timing]:
+    """For tasks without a speed among their objectives."""
+    raise TrialError("a speed is wanted, and there is nothing to time it with")
 
 
 @dataclass(frozen=True)
@@ -29,16 +41,18 @@ class Task:
     Attributes:
         objectives: the scores that are wanted; parameters and MACs come in any case.
         proxy: how the stand-in is made and trained.
-        bench: how the target is timed.
         data: on the device, already reduced to the proxy's samples.
-        device: that trains and is timed.
+        device: that trains.
+        time: times the target.
+        on_wait: told when training waits for somebody who times on the device.
     """
 
     objectives: tuple[Objective, ...]
     proxy: Proxy
-    bench: Bench
     data: ImageData
     device: torch.device
+    time: TimeIt = never
+    on_wait: OnWait = nobody
 
 
 @dataclass
@@ -96,24 +110,31 @@ def _cost(arch: Arch, task: Task, progress: _Progress) -> None:
         model = build(arch)
         complexity = count(model, arch.img_size)
         progress.scores.update(params=complexity.params, macs=complexity.macs)
+        if any(o.name == "activations" for o in task.objectives):
+            progress.scores["activations"] = count_activations(model, arch.img_size)
     speeds = [o.name for o in task.objectives if o.tier is Tier.CHEAP]
     if not speeds:
         return
     with progress.clock("measure"):
+        timings = task.time(arch, tuple(KINDS[name] for name in speeds))
         for name in speeds:
-            bench = dataclasses.replace(task.bench, batch_size=1) if name == "latency_ms" else task.bench
-            make_step = train_step if name == "train_throughput" else infer_step
-            img_size = bench.img_size or arch.img_size
-            timing = measure(make_step(model, bench, img_size, task.device), bench, img_size, task.device)
+            timing = timings[KINDS[name]]
             progress.scores[name] = timing.step_s * 1e3 if name == "latency_ms" else timing.throughput
-            progress.details[name] = dataclasses.asdict(timing)
+            progress.details[name] = timing.details()
 
 
 def _train(arch: Arch, task: Task, seed: int, progress: _Progress, on_epoch: Callable[[Epoch], None]) -> None:
     torch.manual_seed(seed)
     model = build(task.proxy.shrink(arch, len(task.data.classes)))
     init_fan_in(model)
-    for epoch in fit(model.to(task.device), task.data, task.proxy, seed):
+    epochs = fit(model.to(task.device), task.data, task.proxy, seed)
+    while epoch := _next(epochs, task):
         progress.curve.append(epoch)
         on_epoch(epoch)
     progress.scores["accuracy"] = progress.curve[-1].accuracy
+
+
+def _next(epochs: Iterator[Epoch], task: Task) -> Epoch | None:
+    """The next epoch; between two of them, others may time on the device."""
+    with shared(identity(task.device), task.on_wait):
+        return next(epochs, None)

@@ -51,6 +51,7 @@ OBJECTIVES: dict[str, Objective] = {
         Objective("accuracy", "maximize", "fraction", Tier.DEAR, "proxy", "top-1 (%)", 100),
         Objective("macs", "minimize", "multiply-adds per image", Tier.FREE, "target", "GMACs", 1e-9, 2),
         Objective("params", "minimize", "parameters", Tier.FREE, "target", "params (M)", 1e-6),
+        Objective("activations", "minimize", "elements per image", Tier.FREE, "target", "activations (M)", 1e-6),
         Objective("infer_throughput", "maximize", "images/s", Tier.CHEAP, "target", "infer (img/s)"),
         Objective("train_throughput", "maximize", "images/s", Tier.CHEAP, "target", "train (img/s)"),
         Objective("latency_ms", "minimize", "ms", Tier.CHEAP, "target", "latency at batch 1 (ms)"),

@@ -93,29 +93,64 @@ class Proxy:
         )
 
 
+#: Arithmetic by name: ``bf16`` and ``fp16`` are whole networks in that type, ``amp_*`` is autocast over float32.
+PRECISIONS = ("tf32", "fp32", "bf16", "fp16", "amp_bf16", "amp_fp16")
+#: How a step is run: operator by operator, compiled by ``torch.compile``, or captured and replayed as a CUDA graph.
+MODES = ("eager", "compile", "cudagraph")
+#: Memory layouts of images and weights.
+LAYOUTS = ("channels_first", "channels_last")
+
+
 @dataclass(frozen=True)
 class Bench:
-    """How the speed of the target is measured.
+    """How the speed of the target is measured; ``archsearch.speed`` says what is done with it.
 
     Attributes:
         batch_size: images per step.
         img_size: side of the images in pixels; 0 for the target's own.
-        channels_last: memory layout of images and weights.
-        min_block_s: steps are timed in blocks of at least this many seconds.
-        blocks: timed blocks; their median counts.
-        warmup_blocks: run before, not counted.
+        precision: one of ``PRECISIONS``.
+        mode: one of ``MODES``.
+        layout: one of ``LAYOUTS``, or ``both``: the better one counts.
+        reference: the network that ratios are to, timed in every round: a named one, or ``timm:NAME``.
+        rounds: in each, every network's step is timed for one block, beside one of the reference.
+        max_rounds: rounds go on until then, as long as some ratio is not known within ``tolerance``.
+        tolerance: half the width of a ratio's 95 % interval, as a share of the ratio.
+        min_block_s: seconds that a block takes at least.
+        warmup_s: seconds of warm-up at least, for each step.
+        warmup_limit_s: seconds after which a step that has not settled is timed all the same.
     """
 
     batch_size: int = 128
     img_size: int = 0
-    channels_last: bool = True
+    precision: str = "tf32"
+    mode: str = "eager"
+    layout: str = "channels_last"
+    reference: str = "inceptionnext_tiny"
+    rounds: int = 10
+    max_rounds: int = 30
+    tolerance: float = 0.01
     min_block_s: float = 0.05
-    blocks: int = 10
-    warmup_blocks: int = 3
+    warmup_s: float = 1.0
+    warmup_limit_s: float = 20.0
 
     def __post_init__(self) -> None:
-        _check(self, "greater than 0", ("batch_size", "blocks"), lambda v: v > 0)
-        _check(self, "0 or more", ("img_size", "min_block_s", "warmup_blocks"), lambda v: v >= 0)
+        _check(self, "greater than 0", ("batch_size", "rounds"), lambda v: v > 0)
+        _check(
+            self,
+            "0 or more",
+            ("img_size", "max_rounds", "tolerance", "min_block_s", "warmup_s", "warmup_limit_s"),
+            lambda v: v >= 0,
+        )
+        for name, known in (("precision", PRECISIONS), ("mode", MODES), ("layout", (*LAYOUTS, "both"))):
+            if getattr(self, name) not in known:
+                raise UserError(unknown(name, getattr(self, name), known))
+        if not isinstance(self.reference, str) or not self.reference:
+            raise UserError(f"reference is {self.reference!r}, but must be the name of a network")
+
+    @property
+    def layouts(self) -> tuple[str, ...]:
+        """The layouts to be timed."""
+        return LAYOUTS if self.layout == "both" else (self.layout,)
 
     def resized(self, arch: Arch) -> Arch:
         """The architecture at the resolution it is timed with.
@@ -135,8 +170,8 @@ PROXIES: dict[str, Proxy] = {
 
 #: Benches by name; on a CPU the target keeps its resolution and the batch shrinks.
 BENCHES: dict[str, Bench] = {
-    "smoke": Bench(batch_size=1, blocks=2, warmup_blocks=1, min_block_s=0.0),
-    "cpu": Bench(batch_size=2, blocks=11, warmup_blocks=2, min_block_s=0.0),
+    "smoke": Bench(1, precision="fp32", rounds=2, max_rounds=0, min_block_s=0, warmup_s=0, warmup_limit_s=0),
+    "cpu": Bench(2, precision="fp32", max_rounds=0, warmup_s=0.0, warmup_limit_s=3.0),
     "gpu": Bench(),
 }
 

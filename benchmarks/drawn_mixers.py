@@ -14,7 +14,7 @@ from archsearch.measure.device import device_name, pick_device
 from archsearch.mixer import Mixer
 from archsearch.networks import network
 from archsearch.objectives import parse_objectives
-from archsearch.recipes import BENCHES, PROXIES
+from archsearch.recipes import PROXIES
 
 MIXERS = (
     Mixer.of("identity"),
@@ -34,7 +34,7 @@ def main() -> None:
     kind = "cpu" if device.type == "cpu" else "gpu"
     proxy = PROXIES[kind]
     data = reduce(load("drawn", None, proxy.img_size), proxy).to(device)
-    task = Task(parse_objectives("accuracy"), proxy, BENCHES[kind], data, device)
+    task = Task(parse_objectives("accuracy"), proxy, data, device)
     print(f"{device_name(device)}, {len(data.train)} images, {proxy.epochs} epochs, seeds 0 to {args.seeds - 1}")
     print("| mixer | proxy top-1 (%) | deviation | seconds per training |\n| --- | ---: | ---: | ---: |")
     for mixer in MIXERS:

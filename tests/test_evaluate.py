@@ -1,4 +1,7 @@
 import dataclasses
+import os
+import threading
+import time
 
 import pytest
 import tiny
@@ -8,6 +11,8 @@ from archsearch.data import load, reduce
 from archsearch.evaluate import Task, evaluate
 from archsearch.networks import network
 from archsearch.objectives import parse_objectives
+from archsearch.speed.exclusive import alone
+from archsearch.speed.timing import Setting, Timing
 
 ATTO = network("inceptionnext_atto")
 
@@ -17,22 +22,31 @@ def data():
     return reduce(load("drawn", None, 32), tiny.PROXY)
 
 
+def timed(arch, kinds):
+    """Instead of a process that times; ``tests/speed`` has the real one."""
+    settings = [Setting(kind, "eager", "channels_last", "fp32", 1 + (kind != "latency"), 64) for kind in kinds]
+    return {s.kind: Timing(s, (0.2, 0.1, 0.3), (0.1, 0.1, 0.1), settled=True) for s in settings}
+
+
 def task(data, objectives="pareto", **changes):
-    plain = Task(parse_objectives(objectives), tiny.PROXY, tiny.BENCH, data, torch.device("cpu"))
+    plain = Task(parse_objectives(objectives), tiny.PROXY, data, torch.device("cpu"), timed)
     return dataclasses.replace(plain, **changes)
 
 
 def test_scores_come_cheapest_first(data):
     epochs = []
-    done = evaluate(ATTO, task(data, "accuracy,latency_ms,macs,train_throughput"), 0, epochs.append)
+    done = evaluate(ATTO, task(data, "accuracy,latency_ms,macs,train_throughput,activations"), 0, epochs.append)
     assert done.error is None
-    assert list(done.scores) == ["params", "macs", "latency_ms", "train_throughput", "accuracy"]
+    assert list(done.scores) == ["params", "macs", "activations", "latency_ms", "train_throughput", "accuracy"]
     assert list(done.seconds) == ["count", "measure", "train"]
     assert done.scores["params"] == 4_156_520
     assert done.curve == tuple(epochs)
     assert done.scores["accuracy"] == done.curve[-1].accuracy
     assert done.details["latency_ms"]["batch_size"] == 1
-    assert done.scores["latency_ms"] == 1e3 * done.details["latency_ms"]["step_s"]
+    assert done.scores["latency_ms"] == 1e3 * done.details["latency_ms"]["step_s"] == 200.0
+    assert done.scores["train_throughput"] == done.details["train_throughput"]["throughput"] == 10.0
+    assert done.details["train_throughput"]["ratio"] == 1.0
+    assert len(done.details["train_throughput"]["blocks_s"]) == 3
 
 
 def test_only_what_is_asked_for_is_paid_for(data):
@@ -55,14 +69,36 @@ def test_divergence_keeps_what_was_known(data):
     assert "accuracy" not in done.scores
 
 
-def test_out_of_memory_is_one_candidates_end(data, monkeypatch):
-    def exhausted(*args):
+def test_out_of_memory_is_one_candidates_end(data):
+    def exhausted(arch, kinds):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB.\nmore")
 
-    monkeypatch.setattr("archsearch.evaluate.measure", exhausted)
-    done = evaluate(ATTO, task(data), 0)
+    done = evaluate(ATTO, task(data, time=exhausted), 0)
     assert done.error == "out of memory: CUDA out of memory. Tried to allocate 20 GiB."
     assert "macs" in done.scores
+
+
+def test_training_waits_while_somebody_times_on_the_device(data):
+    words, seen = [], []
+    holding = threading.Event()
+
+    def hold():
+        with alone("cpu"):
+            holding.set()
+            while not words:
+                time.sleep(0.05)
+            seen.append(done_epochs())
+
+    epochs = []
+    done_epochs = lambda: len(epochs)  # noqa: E731
+    holder = threading.Thread(target=hold)
+    holder.start()
+    holding.wait()
+    done = evaluate(ATTO, task(data, "accuracy", on_wait=words.append), 0, epochs.append)
+    holder.join()
+    assert done.error is None
+    assert seen == [0]
+    assert f"process {os.getpid()} is timing" in words[0]
 
 
 def test_whatever_happens_is_recorded_with_its_traceback(data):

@@ -26,18 +26,20 @@ ROOMS = [
     {"trial"},
     {"space"},
     {"spacefile"},
+    {"studyfile"},
+    {"analysis"},
     {"nn"},
     {"data"},
     {"train"},
     {"measure"},
+    {"speed"},
     {"evaluate"},
     {"search"},
-    {"analysis"},
     {"report"},
     {"cli"},
 ]
 HEAVY = {
-    "torch": {"nn", "data", "train", "measure", "evaluate"},
+    "torch": {"nn", "data", "train", "measure", "speed", "evaluate"},
     "torchvision": {"data"},
     "timm": {"nn"},
     "fvcore": {"measure"},
@@ -45,6 +47,7 @@ HEAVY = {
     "ray": set(),
     "plotly": {"report"},
     "moocore": {"analysis"},
+    "pynvml": {"speed"},
 }
 
 

@@ -56,7 +56,11 @@ def test_bands_have_room_in_every_named_proxy():
         (Proxy(), {"label_smoothing": 1}, r"in \[0, 1\)"),
         (Proxy(), {"flip": 3}, "true or false"),
         (Bench(), {"batch_size": 0}, "integer greater than 0"),
-        (Bench(), {"channels_last": "no"}, "true or false"),
+        (Proxy(), {"flip": "no"}, "true or false"),
+        (Bench(), {"layout": "channel_last"}, "unknown layout 'channel_last': did you mean 'channels_last'"),
+        (Bench(), {"precision": "fp64"}, "unknown precision 'fp64'"),
+        (Bench(), {"mode": "jit"}, "unknown mode 'jit'.*eager, compile, cudagraph"),
+        (Bench(), {"reference": 7}, "must be the name of a network"),
     ],
 )
 def test_recipes_check_their_fields(recipe, changes, words):

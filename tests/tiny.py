@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from archsearch.mixer import Mixer
 from archsearch.networks import network
 from archsearch.objectives import parse_objectives
 from archsearch.recipes import BENCHES, Bench, Proxy
@@ -11,7 +12,17 @@ from archsearch.spacefile import load_space
 from archsearch.trial import Epoch, Evaluation, Trial
 
 PROXY = Proxy(width=1 / 2, width_step=8, depth=0.1, epochs=1, train_samples=256, val_samples=128)
-BENCH = Bench(batch_size=1, img_size=64, blocks=3, warmup_blocks=1, min_block_s=0.0)
+BENCH = Bench(
+    batch_size=1,
+    img_size=64,
+    precision="fp32",
+    reference="inceptionnext_atto",
+    rounds=3,
+    max_rounds=3,
+    min_block_s=0.0,
+    warmup_s=0.0,
+    warmup_limit_s=0.0,
+)
 
 SPACE = """
 name: small
@@ -53,7 +64,8 @@ RECIPE = {
 
 
 def trial(number, accuracy, macs, speed, **more):
-    timing = {"batch_size": 2, "img_size": 224, "step_s": 2 / speed, "quartiles_s": (1.9 / speed, 2.1 / speed)}
+    timing = {"batch_size": 2, "img_size": 224, "step_s": 2 / speed, "interval_s": [1.9 / speed, 2.1 / speed]}
+    timing |= {"ratio": speed / 30, "ratio_interval": [speed / 31, speed / 29], "precision": "fp32"}
     evaluation = Evaluation(
         {"params": 4e6, "macs": macs, "infer_throughput": speed, "accuracy": accuracy},
         {"infer_throughput": timing},
@@ -73,3 +85,7 @@ FAILED = Trial(
     Evaluation({"macs": 1.0}, error="diverged"),
     {},
 )
+
+#: Networks whose steps take a few milliseconds at 64 px.
+SMALL = network("inceptionnext_atto").replace(depths=(1, 1, 1, 1), dims=(16, 24, 32, 40), img_size=64, num_classes=10)
+PLAIN = SMALL.replace(mixers=(Mixer.of("depthwise", kernel_size=3),) * 4)

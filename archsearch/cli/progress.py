@@ -1,7 +1,7 @@
-"""What a study shows while it runs, on stderr: a live display on a terminal, lines elsewhere."""
+"""What is shown while something runs, on stderr: a live display on a terminal, lines elsewhere."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -29,6 +29,12 @@ def track(items: Iterable[Any], length: int, what: str) -> Iterable[Any]:
     return rich_track(items, description=what, total=length, console=console, transient=True)
 
 
+def timing_warnings(trial: Trial) -> Iterator[str]:
+    """What disturbed the timing of a trial, each once."""
+    details = trial.evaluation.details.values()
+    yield from dict.fromkeys(word for d in details for word in d.get("conditions", {}).get("warnings", ()))
+
+
 class Lines(Watch):
     """A line per trial (and per epoch, if asked), for logs and pipes."""
 
@@ -44,6 +50,10 @@ class Lines(Watch):
         """Says when a lost trial is run again."""
         if candidate.rerun_of is not None:
             self.say(f"trial {candidate.number} runs trial {candidate.rerun_of} again, whose process had ended")
+
+    def waiting(self, holder: str) -> None:
+        """Says who has the device."""
+        self.say(f"waiting for the device: {holder}")
 
     def epoch(self, epoch: Epoch) -> None:
         """A line per epoch, where asked for."""
@@ -63,7 +73,9 @@ class Lines(Watch):
             f"{o.label} {trial.evaluation.scores[o.name] * o.scale:.{o.precision}f}"
             for o in self.search.study.objectives
         )
-        return f"trial {trial.number}: {', '.join(scores)} ({what})"
+        return f"trial {trial.number}: {', '.join(scores)} ({what})" + "".join(
+            f"; timed while {warning}" for warning in timing_warnings(trial)
+        )
 
     def time_left(self) -> str:
         """From the mean of this run's trials."""
@@ -163,3 +175,41 @@ def _closing(search: Search, n_trials: int) -> Iterator[str]:
     if len(search.trials) < n_trials:
         why = ": the space has no other architecture" if search.exhausted else ""
         yield f"stopped at {len(search.trials)} of {n_trials} trials{why}"
+
+
+class Meter:
+    """What a benchmark shows: a line that changes, on a terminal; elsewhere only what one has to know."""
+
+    def __init__(self, quiet: bool) -> None:
+        self.console = Console(stderr=True, highlight=False)
+        self.names: list[str] = []
+        self.quiet = quiet
+        self.status = self.console.status("starting a process that times")
+
+    def __enter__(self) -> "Meter":
+        if not self.quiet and self.console.is_terminal:
+            self.status.start()
+        return self
+
+    def __exit__(self, *args: object) -> None:
+        self.status.stop()
+
+    def event(self, event: Mapping[str, Any]) -> None:
+        """Shows what the process that times reports."""
+        index = event.get("index", -1)
+        name = self.names[index] if 0 <= index < len(self.names) else "the reference"
+        lasting = {
+            "waiting": "waiting for the device: {holder}",
+            "refitted": "not every network fits; all again at batch {batch_size}",
+            "deferred": "{count} networks do not fit beside the others and take their turn after them",
+        }
+        passing = {
+            "loading": "loading {name}",
+            "warming": "warming up {name} ({number}/{of})",
+            "round": "round {number}/{of}",
+            "roofline": "timing the parts of {name}",
+        }
+        if event["event"] in lasting and not self.quiet:
+            self.console.print(Text(lasting[event["event"]].format(**event)), soft_wrap=True)
+        elif event["event"] in passing:
+            self.status.update(escape(passing[event["event"]].format(**{**event, "name": name})))

@@ -51,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--bench", metavar="NAME", help="recipe of the timing: smoke, cpu, gpu (default: by device)")
     add("--epochs", type=positive_int, metavar="N", help="short for --set proxy.epochs=N")
     add("--set", nargs="+", action="extend", default=[], metavar="RECIPE.FIELD=VALUE", help="change a recipe's field")
+    add("--remeasure", action="store_true", help="time again what earlier studies timed on this device")
     add("--study-name", metavar="NAME", help="default: space, objectives and data set")
     add("--page", type=Path, metavar="FILE", help="the HTML page (default: beside the storage)")
     add_mixers(parser)
@@ -88,12 +89,15 @@ def run(args: argparse.Namespace) -> int:
     page = page_path(name, args.storage, args.page, "--page")
 
     from archsearch.measure.device import device_name, pick_device
+    from archsearch.networks import find
     from archsearch.search.study import Study
 
     device = pick_device(args.device)
     proxy, bench = recipes["cpu" if device.type == "cpu" else "gpu"]
+    bench = _suited(args, bench, device)
     space.check_proxy(proxy)
     space.check_bench(bench)
+    find(bench.reference, bench.img_size or None)
     if args.mixers:
         _try_mixers(space, proxy, bench)
     data = _load(args, proxy, device)
@@ -110,6 +114,19 @@ def run(args: argparse.Namespace) -> int:
         population=max(8, min(50, args.n_trials // 4)),
     )
     return _search(args, study, data, device, page)
+
+
+def _suited(args: argparse.Namespace, bench: "Bench", device: "torch.device") -> "Bench":
+    """The recipe, with float32 where TF32 was nobody's wish and the device has none; checked."""
+    import dataclasses
+
+    from archsearch.speed.steps import check_device, has_tf32
+
+    asked = any(word.startswith("bench.precision=") for word in args.set)
+    if bench.precision == "tf32" and not asked and not has_tf32(device):
+        bench = dataclasses.replace(bench, precision="fp32")
+    check_device(bench, device)
+    return bench
 
 
 def _try_mixers(space: "Space", proxy: "Proxy", bench: "Bench") -> None:
@@ -150,6 +167,7 @@ def _load(args: argparse.Namespace, proxy: "Proxy", device: "torch.device") -> "
 
 def _search(args: argparse.Namespace, study: "Study", data: "ImageData", device: "torch.device", page: Path) -> int:
     from archsearch.cli.progress import display
+    from archsearch.data.folder import cache_folder
     from archsearch.evaluate import Task, evaluate
     from archsearch.measure.device import environment
     from archsearch.search.engine import run as run_search
@@ -157,15 +175,26 @@ def _search(args: argparse.Namespace, study: "Study", data: "ImageData", device:
     from archsearch.search.search import Search
     from archsearch.search.storage import lock_path, open_storage
     from archsearch.search.study import create_or_resume
+    from archsearch.speed.timer import Store, Timer
 
-    task = Task(study.objectives, study.proxy, study.bench, data, device)
     storage = open_storage(args.storage, create=True)
     with sole_owner(study.name, lock_path(args.storage, study.name)):
         record = create_or_resume(study, storage)
         record.set_user_attr("command", _command(args))
         search = Search(study, record)
         try:
-            with display(search, args.n_trials, quiet=args.quiet, verbose=args.verbose) as watch:
+            with (
+                display(search, args.n_trials, quiet=args.quiet, verbose=args.verbose) as watch,
+                Timer(
+                    study.bench,
+                    str(device),
+                    Store(cache_folder() / "timings", environment(device)),
+                    args.mixers,
+                    on_wait=watch.waiting,
+                    remeasure=args.remeasure,
+                ) as timer,
+            ):
+                task = Task(study.objectives, study.proxy, data, device, timer, watch.waiting)
                 run_search(
                     search,
                     args.n_trials,

@@ -29,6 +29,7 @@ class Part:
         output: shape without the batch; empty where there is none.
         receptive_field: rows and columns of the image (of the map, for a token mixer) that one
             output depends on, or ``image`` for all of it; None where it is not stated.
+        modules: paths of the modules that make it up; none for what is left over between modules.
     """
 
     level: int
@@ -39,6 +40,7 @@ class Part:
     bytes_moved: int
     output: tuple[int, ...]
     receptive_field: Reach | None = None
+    modules: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,7 @@ class _Tree:
             bytes_moved=sum(self.audit.bytes_moved.get(path, 0) for path in paths),
             output=self.audit.outputs.get(paths[-1], ()),
             receptive_field=field,
+            modules=tuple(paths),
         )
 
     def metanext(self, arch: Arch) -> Iterator[Part]:

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # fvcore imports what torch has deprecated
-    from fvcore.nn import FlopCountAnalysis
-    from fvcore.nn.jit_handles import bmm_flop_jit, conv_flop_count, get_shape
+    from fvcore.nn import ActivationCountAnalysis, FlopCountAnalysis
+    from fvcore.nn.jit_handles import bmm_flop_jit, conv_flop_count, generic_activation_jit, get_shape
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,18 @@ def count(model: nn.Module, img_size: int) -> Complexity:
     The model stays on its device; its mode (training or evaluation) is put back.
     """
     return Complexity(count_params(model), int(analyse(model, one_image(model, img_size)).total()))
+
+
+def count_activations(model: nn.Module, img_size: int) -> int:
+    """Elements that convolutions and matrix products give out for one image (``macts`` in timm, in millions)."""
+    logging.getLogger("fvcore").setLevel(logging.ERROR)
+    with warnings.catch_warnings(), at_rest(model):
+        warnings.simplefilter("ignore")
+        analysis = ActivationCountAnalysis(model, one_image(model, img_size))
+        analysis.set_op_handle(**{name: generic_activation_jit() for name in _AMENDED})
+        analysis.set_op_handle("aten::scaled_dot_product_attention", _attention_activations)
+        analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
+        return int(analysis.total())
 
 
 def count_params(model: nn.Module) -> int:
@@ -99,6 +111,11 @@ def attention_macs(query: Sequence[int], key: Sequence[int], value: Sequence[int
     True
     """
     return prod(query[:-1]) * key[-2] * (query[-1] + value[-1])
+
+
+def _attention_activations(inputs: list[Any], outputs: list[Any]) -> int:
+    """Of both products, whether or not a fused kernel keeps the first to itself."""
+    return prod(get_shape(inputs[0])[:-1]) * int(get_shape(inputs[1])[-2]) + prod(get_shape(outputs[0]))
 
 
 def _same_conv_macs(inputs: list[Any], outputs: list[Any]) -> Counter[str]:

@@ -54,6 +54,13 @@ def environment(device: torch.device) -> dict[str, Any]:
     return facts
 
 
+def identity(device: torch.device) -> str:
+    """What tells a device from all others of the machine: a GPU's UUID, else its kind."""
+    if device.type == "cuda":
+        return str(torch.cuda.get_device_properties(device).uuid)
+    return device.type
+
+
 def device_name(device: torch.device) -> str:
     """The maker's name of a device."""
     if device.type == "cuda":

@@ -12,8 +12,9 @@ from archsearch.trial import Trial
 def trials_frame(trials: Sequence[Trial], objectives: tuple[Objective, ...]) -> pd.DataFrame:
     """A frame with the trial's number, state, scores, parameters and place on the front.
 
-    Scores are in the objectives' units. Parameters carry the prefix ``params.``; those that an
-    architecture does not have are missing.
+    Scores are in the objectives' units; a measured one has its 95 % interval and its ratio to the
+    reference beside it (``infer_throughput.low``, ``.high``, ``.ratio``). Parameters carry the prefix
+    ``params.``; those that an architecture does not have are missing.
     """
     rows = [
         {
@@ -21,6 +22,7 @@ def trials_frame(trials: Sequence[Trial], objectives: tuple[Objective, ...]) -> 
             "state": trial.state,
             "key": trial.arch.key,
             **trial.evaluation.scores,
+            **_intervals(trial),
             "seconds": sum(trial.evaluation.seconds.values()),
             "error": trial.evaluation.error,
             **{f"params.{name}": value for name, value in trial.params.items()},
@@ -32,6 +34,18 @@ def trials_frame(trials: Sequence[Trial], objectives: tuple[Objective, ...]) -> 
     frame = frame.reindex(columns=[*columns, *(c for c in frame.columns if c not in columns)])
     frame["front"] = on_front(frame[frame["state"] == "complete"], objectives).reindex(frame.index, fill_value=False)
     return frame
+
+
+def _intervals(trial: Trial) -> dict[str, float]:
+    columns: dict[str, float] = {}
+    for name, detail in trial.evaluation.details.items():
+        if "interval_s" not in detail:  # timed before there were intervals
+            continue
+        fast, slow = detail["interval_s"]
+        batch = detail["batch_size"]
+        low, high = (fast * 1e3, slow * 1e3) if name == "latency_ms" else (batch / slow, batch / fast)
+        columns |= {f"{name}.low": low, f"{name}.high": high, f"{name}.ratio": detail["ratio"]}
+    return columns
 
 
 def front_rows(frame: pd.DataFrame, objectives: tuple[Objective, ...]) -> pd.DataFrame:

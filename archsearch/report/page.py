@@ -96,12 +96,20 @@ def _stages(arch: Arch) -> Iterator[str]:
 def _score(name: str, value: float, detail: dict[str, Any] | None) -> list[str]:
     objective: Objective = OBJECTIVES[name]
     text = f"{value * objective.scale:.{objective.precision}f}"
-    if detail:
-        low, high = (detail["batch_size"] / s for s in reversed(detail["quartiles_s"]))
-        if name == "latency_ms":
-            low, high = (s * 1e3 for s in detail["quartiles_s"])
-        text += (
-            f" (quartiles {low:.{objective.precision}f} to {high:.{objective.precision}f}; "
-            f"batch {detail['batch_size']}, {detail['img_size']} px)"
-        )
-    return [objective.label, text]
+    return [objective.label, text + _behind(objective, detail) if detail else text]
+
+
+def _behind(objective: Objective, detail: dict[str, Any]) -> str:
+    """How sure a timing is, and what exactly was timed."""
+    what = "95 % interval" if "interval_s" in detail else "quartiles"  # before there were intervals
+    fast, slow = detail.get("interval_s") or detail["quartiles_s"]
+    batch = detail["batch_size"]
+    low, high = (fast * 1e3, slow * 1e3) if objective.name == "latency_ms" else (batch / slow, batch / fast)
+    words = [f"{what} {low:.{objective.precision}f} to {high:.{objective.precision}f}"]
+    if detail.get("ratio"):
+        (below, above), ratio = detail["ratio_interval"], detail["ratio"]
+        words.append(f"{ratio:.3f} times as fast as the reference ({below:.3f} to {above:.3f})")
+    setting = [f"batch {batch}", f"{detail['img_size']} px"]
+    words.append(", ".join([*setting, *(detail[k] for k in ("precision", "layout", "mode") if k in detail)]))
+    words += detail.get("conditions", {}).get("warnings", ())
+    return f" ({'; '.join(words)})"

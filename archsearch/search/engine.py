@@ -26,6 +26,9 @@ class Watch:
     def epoch(self, epoch: Epoch) -> None:
         """It has been trained for one more epoch."""
 
+    def waiting(self, holder: str) -> None:
+        """The device is in somebody else's hands."""
+
     def ended(self, trial: Trial) -> None:
         """It has been recorded."""
 

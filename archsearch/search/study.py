@@ -12,7 +12,7 @@ from optuna.storages import BaseStorage
 from archsearch.arch import Arch
 from archsearch.errors import ArchError, StorageError, unknown
 from archsearch.mixer import declarations, declare
-from archsearch.objectives import OBJECTIVES, Objective
+from archsearch.objectives import OBJECTIVES, Objective, Tier
 from archsearch.recipes import Bench, Proxy
 from archsearch.space import Space
 
@@ -141,8 +141,9 @@ def _completed(recipe: dict[str, Any]) -> dict[str, Any]:
 
 def _check_recipe(study: Study, before: dict[str, Any]) -> None:
     now, before = study.recipe(), _completed(before)
+    timed = any(objective.tier is Tier.CHEAP for objective in study.objectives)
     for field, value in now.items():
-        if field == "population" or before.get(field) == value:
+        if field == "population" or before.get(field) == value or (field == "bench" and not timed):
             continue
         if isinstance(value, dict):
             earlier = before.get(field, {})

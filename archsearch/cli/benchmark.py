@@ -1,0 +1,230 @@
+"""Measure speed: images per second, latency, memory; interleaved with a reference, with intervals."""
+
+import argparse
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from archsearch.cli.models import HELP, Model, find_models, paper_models
+from archsearch.cli.options import FORMATS, add_format, add_mixers, add_storage, assignments, positive_int
+from archsearch.errors import ArchsearchError, OptionError, UserError, unknown
+
+if TYPE_CHECKING:
+    from archsearch.recipes import Bench
+    from archsearch.report.speed import Entry
+    from archsearch.speed.plan import Job, Measured
+    from archsearch.studyfile import PaperStudy
+
+#: Precisions under timm's names and ours.
+PRECISIONS = {
+    "float32": "fp32",
+    "fp32": "fp32",
+    "tf32": "tf32",
+    "bfloat16": "bf16",
+    "bf16": "bf16",
+    "float16": "fp16",
+    "fp16": "fp16",
+}
+#: Rounds until every ratio is known well enough; a quiet GPU takes the least.
+MAX_ROUNDS = 100
+BENCHES = {"infer": ("infer", "latency"), "train": ("train",), "both": ("train", "infer", "latency")}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the verb."""
+    add = parser.add_argument
+    add("models", nargs="*", metavar="MODEL", help=HELP)
+    add("--study", metavar="NAME|FILE", help="instead of models: rows of one of the paper's tables (see studies/)")
+    add("--bench", choices=tuple(BENCHES), default="both", help="steps to time (%(default)s)")
+    add("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps (%(default)s)")
+    add("-b", "--batch-size", type=positive_int, metavar="N", help="images per step (default: 128, on a CPU 2)")
+    add("--img-size", type=positive_int, metavar="PX", help="side of the images (default: each network's own)")
+    add("--precision", choices=tuple(PRECISIONS), help="of the arithmetic (default: tf32 where there is, else float32)")
+    add("--amp", action="store_true", help="autocast instead")
+    add("--amp-dtype", choices=("float16", "bfloat16"), help="of autocast (default: float16, on a CPU bfloat16)")
+    add("--channels-last", action="store_true", help="this layout only (default: both, the better one marked)")
+    add("--channels-first", action="store_true", help="this layout only")
+    add("--mode", default="eager", metavar="LIST", help="of eager, compile, cudagraph, between commas (%(default)s)")
+    add("--torchcompile", action="store_true", help="short for --mode compile")
+    add(
+        "--reference", metavar="MODEL", help="what ratios are to (default: inceptionnext_tiny, or the study's baseline)"
+    )
+    add(
+        "--rounds",
+        type=positive_int,
+        metavar="N",
+        help="timed blocks of each step (default: 10, or as many as 100 until ratios are known within 1 %%)",
+    )
+    add("--fit-batch", action="store_true", help="halve the batch, for all alike, until every network fits")
+    add("--seed", type=int, default=0, metavar="N", help="of the order in the rounds (%(default)s)")
+    add("--roofline", action="store_true", help="also where the time goes, beside what the device can do")
+    add("--drawing", type=Path, metavar="FILE.html", help="the roofline as a figure")
+    add("--set", nargs="+", action="extend", default=[], metavar="bench.FIELD=VALUE", help="change the recipe's field")
+    add("--results-file", type=Path, metavar="FILE", help="write the results here as well, with the raw blocks")
+    add("--results-format", choices=FORMATS, help="of that file (default: by its name's ending, else csv)")
+    add("-q", "--quiet", action="store_true", help="no progress")
+    add_mixers(parser)
+    add_storage(parser)
+    add_format(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measures, prints the table, and says what disturbed the measurement."""
+    from archsearch.cli.options import load_own_mixers
+    from archsearch.cli.progress import Meter
+    from archsearch.search.storage import check_place
+    from archsearch.speed.session import Session
+
+    study = _checked(args)
+    for path, option in ((args.results_file, "--results-file"), (args.drawing, "--drawing")):
+        if path:
+            check_place(path, option)
+    load_own_mixers(args.mixers)
+    models = find_models(args.models, args.img_size, args.storage)
+    if models and all(model.error for model in models):
+        raise OptionError("; ".join(str(model.error) for model in models))
+    with Meter(args.quiet) as meter, Session(args.device, args.mixers, meter.event, args.fit_batch) as session:
+        kind = "cpu" if session.facts["kind"] == "cpu" else "gpu"
+        models = paper_models(study, kind, args.img_size) if study else models
+        known = [model for model in models if model.network is not None]
+        meter.names = [model.name for model in known]
+        job = _job(args, known, _bench(args, study, session.facts), study)
+        measured = session.run(job)
+    return _tell(args, study, job.bench, _entries(models, measured))
+
+
+def _entries(models: list[Model], measured: "list[Measured]") -> "list[Entry]":
+    from archsearch.report.speed import Entry
+    from archsearch.speed.plan import Measured
+
+    results = iter(measured)
+    return [
+        Entry(
+            model.name,
+            model.network,
+            next(results) if model.network is not None else Measured(error=model.error, users_fault=True),
+            model.paper,
+            model.paper_ratios,
+        )
+        for model in models
+    ]
+
+
+def _tell(args: argparse.Namespace, study: "PaperStudy | None", bench: "Bench", entries: "list[Entry]") -> int:
+    """Writes the files, prints the table, then what is wrong; returns the exit code."""
+    from archsearch.report.speed import FORMATS as WRITERS
+    from archsearch.report.speed import told, warnings
+
+    if args.results_file:
+        _write(args.results_file, WRITERS[_results_format(args)](entries, bench.reference) + "\n")
+    if args.format == "table":
+        sys.stdout.write(told(entries, bench, study) + "\n\n")
+    sys.stdout.write(WRITERS[args.format](entries, bench.reference) + "\n")
+    if args.roofline:
+        _roofline(args, entries)
+    sys.stdout.flush()
+    for line in warnings(entries):
+        print(f"archsearch: {line}", file=sys.stderr)
+    if any(entry.measured.users_fault for entry in entries):
+        return OptionError.exit_code
+    timed = any(not timing.error for entry in entries for timing in entry.measured.timings)
+    return 0 if timed else ArchsearchError.exit_code
+
+
+def _results_format(args: argparse.Namespace) -> str:
+    endings = {".json": "json", ".md": "markdown", ".txt": "table"}
+    return args.results_format or endings.get(args.results_file.suffix.lower(), "csv")
+
+
+def _roofline(args: argparse.Namespace, entries: "list[Entry]") -> None:
+    from archsearch.report.kernels import figure_html
+    from archsearch.report.roofline import roofline_figure, roofline_table
+
+    views = [(entry.name, entry.measured.roofline) for entry in entries if entry.measured.roofline]
+    if args.format == "table":
+        for name, view in views:
+            sys.stdout.write("\n" + roofline_table(name, view) + "\n")
+    drawable = [(name, view) for name, view in views if "error" not in view]
+    if args.drawing and drawable:
+        _write(args.drawing, figure_html(roofline_figure(drawable)))
+
+
+def _write(path: Path, text: str) -> None:
+    """In one step: what was there stays until all of it can be replaced."""
+    scratch = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        scratch.write_text(text, encoding="utf-8")
+        scratch.replace(path)
+    except OSError as error:
+        raise OptionError(f"cannot write {path}: {error.strerror}; name another file") from None
+
+
+def _checked(args: argparse.Namespace) -> "PaperStudy | None":
+    """What can be said about the options before anything is started; the study file, if one is named."""
+    from archsearch.recipes import MODES
+    from archsearch.shipped import shipped
+    from archsearch.studyfile import load_study
+
+    if bool(args.models) == bool(args.study):
+        raise OptionError("name one or more MODELs, or --study NAME for the rows of one of the paper's tables")
+    if args.channels_last and args.channels_first:
+        raise OptionError("--channels-last and --channels-first: leave both out to time both")
+    if args.precision and args.amp:
+        raise OptionError("--amp and --precision exclude each other; --amp-dtype says what autocast uses")
+    if args.amp_dtype and not args.amp:
+        raise OptionError("--amp-dtype belongs to --amp; add it")
+    if args.torchcompile and args.mode not in ("eager", "compile"):
+        raise OptionError("--torchcompile is short for --mode compile; leave one of them out")
+    for mode in args.mode.split(","):
+        if mode not in MODES:
+            raise OptionError(unknown("mode", mode, MODES))
+    if args.drawing and not (args.roofline and args.drawing.suffix.lower() == ".html"):
+        raise OptionError("--drawing draws the --roofline, into a file whose name ends in .html")
+    return load_study(args.study, shipped("studies")) if args.study else None
+
+
+def _bench(args: argparse.Namespace, study: "PaperStudy | None", facts: Mapping[str, Any]) -> "Bench":
+    """The recipe: by kind of device, then the study's changes, then the command line's."""
+    from archsearch.recipes import BENCHES as RECIPES
+    from archsearch.recipes import override
+
+    kind = "cpu" if facts["kind"] == "cpu" else "gpu"
+    bench = override(study.benches[kind] if study else RECIPES[kind], {"layout": "both", "max_rounds": MAX_ROUNDS})
+    if bench.precision == "tf32" and not facts["tf32"]:
+        bench = override(bench, {"precision": "fp32"})
+    changes: dict[str, Any] = {}
+    if args.precision or args.amp:
+        dtype = args.amp_dtype or ("bfloat16" if kind == "cpu" else "float16")
+        changes["precision"] = f"amp_{PRECISIONS[dtype]}" if args.amp else PRECISIONS[args.precision]
+    if args.channels_last or args.channels_first:
+        changes["layout"] = "channels_last" if args.channels_last else "channels_first"
+    if args.rounds:
+        changes["max_rounds"] = args.rounds
+    for name in ("batch_size", "rounds", "reference"):
+        if getattr(args, name):
+            changes[name] = getattr(args, name)
+    try:
+        return override(bench, changes | assignments(args.set, ("bench",))["bench"])
+    except UserError as error:
+        raise OptionError(f"--set: {error}") from None
+
+
+def _job(args: argparse.Namespace, models: list[Model], bench: "Bench", study: "PaperStudy | None") -> "Job":
+    from archsearch.networks import find
+    from archsearch.speed.plan import Job
+
+    networks = tuple(model.network for model in models if model.network is not None)
+    of_study = [model.network for model in models if study and model.network and model.name == bench.reference]
+    modes = ("compile",) if args.torchcompile else tuple(dict.fromkeys(args.mode.split(",")))
+    return Job(
+        networks=networks,
+        reference=of_study[0] if of_study else find(bench.reference, args.img_size),
+        bench=bench,
+        kinds=BENCHES[args.bench],
+        modes=modes,
+        seed=args.seed,
+        thorough=True,
+        roofline=args.roofline,
+    )

@@ -1,0 +1,123 @@
+"""A network's parts beside the device's roofs: as a table, and as the figure that gives it its name."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import plotly.graph_objects as go
+
+from archsearch.report.tables import terminal_table
+
+
+@dataclass(frozen=True)
+class Point:
+    """One part of a network.
+
+    Attributes:
+        level: depth in the tree, from 0.
+        name: of the part.
+        ms: milliseconds per step.
+        share: of the step.
+        gflops: billion FLOPs per second that it reached (a multiply-add is two).
+        gbytes: billion bytes per second, likewise.
+        intensity: FLOPs per byte.
+        bound: ``compute`` or ``memory``: which roof is above it.
+        reached: share of what that roof allows.
+    """
+
+    level: int
+    name: str
+    ms: float
+    share: float
+    gflops: float
+    gbytes: float
+    intensity: float
+    bound: str
+    reached: float
+
+
+def points(view: dict[str, Any]) -> list[Point]:
+    """The parts of ``archsearch.speed.roofline.view`` that take time."""
+    roofs, parts = view["roofs"], [part for part in view["parts"] if part["seconds"] > 0]
+    total = sum(part["seconds"] for part in parts if part["level"] == 0)
+    told = []
+    for part in parts:
+        seconds, flops, moved = part["seconds"], part["flops"], part["bytes_moved"]
+        compute, memory = flops / roofs["flops_per_s"], moved / roofs["bytes_per_s"]
+        told.append(
+            Point(
+                level=part["level"],
+                name=part["name"],
+                ms=seconds * 1e3,
+                share=seconds / total,
+                gflops=flops / seconds / 1e9,
+                gbytes=moved / seconds / 1e9,
+                intensity=flops / moved if moved else 0.0,
+                bound="compute" if compute > memory else "memory",
+                reached=max(compute, memory) / seconds,
+            )
+        )
+    return told
+
+
+def roofline_table(name: str, view: dict[str, Any]) -> str:
+    """For the terminal: where the time goes, and how near to the device's best each part comes."""
+    if "error" in view:
+        return f"{name}: no roofline: {view['error']}"
+    roofs = view["roofs"]
+    header = ["part", "ms", "share", "GFLOP/s", "GB/s", "FLOP/byte", "below the roof of", "reached"]
+    cells = [
+        [
+            "  " * p.level + p.name,
+            f"{p.ms:.2f}",
+            f"{p.share:.1%}",
+            f"{p.gflops:.1f}",
+            f"{p.gbytes:.1f}",
+            f"{p.intensity:.1f}",
+            p.bound,
+            f"{p.reached:.0%}",
+        ]
+        for p in points(view)
+    ]
+    title = (
+        f"{name}: a forward pass by its parts, beside a large matrix product "
+        f"({roofs['flops_per_s'] / 1e9:.0f} GFLOP/s) and a large copy ({roofs['bytes_per_s'] / 1e9:.1f} GB/s) on this device"
+    )
+    return f"{title}\n\n{terminal_table(header, cells, left=(0, 6))}"
+
+
+def roofline_figure(views: Sequence[tuple[str, dict[str, Any]]]) -> go.Figure:
+    """Speed against intensity on logarithmic axes, a colour per network, below the measured roofs."""
+    figure = go.Figure()
+    known = [(name, view) for name, view in views if "error" not in view]
+    for name, view in known:
+        told = [p for p in points(view) if p.gflops > 0]
+        figure.add_scatter(
+            x=[p.intensity for p in told],
+            y=[p.gflops for p in told],
+            name=name,
+            mode="markers",
+            marker={
+                "size": [6 + 40 * p.share**0.5 for p in told],
+                "symbol": [("circle", "diamond")[p.level] for p in told],
+            },
+            text=[f"{p.name}: {p.ms:.2f} ms, {p.share:.1%} of the step, {p.reached:.0%} of its roof" for p in told],
+            hovertemplate="%{text}<br>%{x:.1f} FLOP/byte, %{y:.1f} GFLOP/s<extra>%{fullData.name}</extra>",
+        )
+    roofs = known[0][1]["roofs"]
+    flops, rate = roofs["flops_per_s"] / 1e9, roofs["bytes_per_s"] / 1e9
+    ridge = flops / rate
+    figure.add_scatter(
+        x=[ridge / 1000, ridge, ridge * 100],
+        y=[flops / 1000, flops, flops],
+        name="measured roofs",
+        mode="lines",
+        line={"color": "black"},
+        hoverinfo="skip",
+    )
+    figure.update_xaxes(type="log", title="FLOP per byte moved")
+    figure.update_yaxes(type="log", title="GFLOP/s reached")
+    return figure.update_layout(
+        template="plotly_white",
+        title="Forward pass by parts: circles are stages, diamonds what they are made of, area their share of the time",
+    )

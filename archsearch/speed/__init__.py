@@ -1,0 +1,26 @@
+"""How speed is measured.
+
+The protocol, in the order in which it is followed:
+
+1.  **A process of its own** (``resident``, ``worker``): what is timed lives in a fresh process that has
+    trained nothing, so no fragmented memory and no kernels chosen for other work are left over. It
+    holds all candidates and the reference side by side; those that do not fit beside each other take
+    turns, each group in a new process and beside the reference.
+2.  **The device for itself** (``exclusive``): one lock per device. Timing holds it alone, training
+    shares it, so nothing of ours trains on a device that is being timed. What others do there is
+    looked for beforehand and reported (``conditions``).
+3.  **One step** (``steps``): inference is a forward pass; training is forward, loss, backward and
+    optimiser. Images and targets are on the device beforehand. Precision, memory layout and mode
+    (eager, ``torch.compile``, CUDA graph) are part of a figure's name. The batch never shrinks by
+    itself: what does not fit says so.
+4.  **Blocks** (``clocks``): steps are timed in blocks of at least ``min_block_s``, on a GPU with device
+    events and without synchronisation inside.
+5.  **Warm-up** (``protocol``): until the medians of the last three blocks, taken three times, agree
+    within 1 %, and for at least ``warmup_s``. What never settles is timed and marked.
+6.  **Rounds** (``protocol``): in every round each candidate is timed for one block, in a new random order,
+    with a block of the reference right before or right after it, so that what the machine does to one
+    it does to the other. At least ten rounds, and more while some ratio is not known within 1 %.
+7.  **What is reported** (``timing``): the median over rounds, the quartiles, a bootstrap interval
+    (95 %), the ratio to the reference, paired block by block, with its own interval, and all raw
+    blocks, beside the device's state during the timing.
+"""

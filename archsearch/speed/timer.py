@@ -1,0 +1,121 @@
+"""Times a study's architectures: one process for all of them, and no architecture twice."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from archsearch.arch import Arch
+from archsearch.errors import TrialError
+from archsearch.networks import find
+from archsearch.recipes import Bench
+from archsearch.speed.plan import Job
+from archsearch.speed.process import ProcessDied, TimingProcess
+from archsearch.speed.timing import Timing
+
+#: Counts up when timings mean something else than before, so that old ones are not reused.
+PROTOCOL = 1
+#: What a timing depends on besides architecture and recipe, as ``environment`` has it.
+DEVICE_FACTS = ("host", "device_name", "torch", "cuda", "cudnn", "threads")
+
+
+class Store:
+    """Timings on disk, a file each; one that cannot be read is measured again."""
+
+    def __init__(self, folder: Path, environment: Mapping[str, Any]) -> None:
+        """Args: folder: where; environment: of ``archsearch.measure.device``."""
+        self.folder = folder
+        self.device = {name: environment.get(name) for name in DEVICE_FACTS}
+
+    def get(self, arch: Arch, bench: Bench, kind: str) -> Timing | None:
+        """A known timing."""
+        try:
+            return Timing.from_dict(json.loads(self._path(arch, bench, kind).read_text()))
+        except (OSError, ValueError, TypeError, KeyError):
+            return None
+
+    def put(self, arch: Arch, bench: Bench, kind: str, timing: Timing) -> None:
+        """Keeps a timing; what cannot be written is measured again another time."""
+        path = self._path(arch, bench, kind)
+        scratch = path.with_suffix(".part")
+        with suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            scratch.write_text(json.dumps(timing.to_dict()))
+            scratch.replace(path)
+
+    def _path(self, arch: Arch, bench: Bench, kind: str) -> Path:
+        key = {"protocol": PROTOCOL, "arch": arch.key, "bench": asdict(bench), "kind": kind, **self.device}
+        return self.folder / f"{hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:24]}.json"
+
+
+class Timer:
+    """Times architectures on one device by one recipe; its process starts with the first."""
+
+    def __init__(
+        self,
+        bench: Bench,
+        device: str,
+        store: Store,
+        mixers: Sequence[Path] = (),
+        on_wait: Callable[[str], None] = lambda holder: None,
+        remeasure: bool = False,
+    ) -> None:
+        """Args: remeasure: whether known timings are made anew."""
+        self.bench, self.device, self.store, self.mixers = bench, device, store, mixers
+        self.on_wait, self.remeasure = on_wait, remeasure
+        self._process: TimingProcess | None = None
+
+    def __enter__(self) -> "Timer":
+        return self
+
+    def __exit__(self, *args: object) -> None:
+        self.close()
+
+    def __call__(self, arch: Arch, kinds: Sequence[str]) -> dict[str, Timing]:
+        """The better layout's timing of each kind.
+
+        Raises:
+            TrialError: it cannot be timed, and why.
+        """
+        timings = {} if self.remeasure else self._known(arch, kinds)
+        missing = tuple(kind for kind in kinds if kind not in timings)
+        for timing in self._measure(arch, missing) if missing else ():
+            if not timing.conditions.get("warnings"):  # a disturbed one is not worth keeping for others
+                self.store.put(arch, self.bench, timing.setting.kind, timing)
+            timings[timing.setting.kind] = timing
+        return timings
+
+    def close(self) -> None:
+        """Ends the process."""
+        if self._process is not None:
+            self._process.close()
+            self._process = None
+
+    def _known(self, arch: Arch, kinds: Sequence[str]) -> dict[str, Timing]:
+        known = {kind: self.store.get(arch, self.bench, kind) for kind in kinds}
+        return {kind: timing for kind, timing in known.items() if timing is not None}
+
+    def _measure(self, arch: Arch, kinds: tuple[str, ...]) -> list[Timing]:
+        reference = find(self.bench.reference, self.bench.img_size or None)
+        job = Job((self.bench.resized(arch),), reference, self.bench, kinds, (self.bench.mode,))
+        if self._process is None:
+            self._process = TimingProcess(self.device, self.mixers, self._listen)
+        try:
+            measured = self._process.run(job)[0]
+        except ProcessDied as died:
+            self.close()
+            raise TrialError(str(died)) from None
+        if measured.error:
+            raise TrialError(measured.error)
+        best = [timing for timing in measured.timings if timing.best]
+        if len(best) < len(kinds):
+            failed = next(timing for timing in measured.timings if timing.error)
+            raise TrialError(f"{failed.setting.kind}: {failed.error}")
+        return best
+
+    def _listen(self, event: Mapping[str, Any]) -> None:
+        if event["event"] == "waiting":
+            self.on_wait(event["holder"])

@@ -1,0 +1,81 @@
+"""The program of a process that times: jobs come in on stdin and answers go out on stdout, a line of JSON each.
+
+    python -m archsearch.speed.worker DEVICE [MIXERS.py ...]
+
+It ends when its stdin does, and with it the locks that it holds.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import sys
+import traceback
+from pathlib import Path
+from typing import Any, TextIO
+
+
+def main() -> None:
+    """Answers jobs until there are no more."""
+    answers = _answers()
+
+    def say(event: str, **details: Any) -> None:
+        answers.write(json.dumps({"event": event, **details}) + "\n")
+        answers.flush()
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the parent, which ends this process
+    _be_the_first_to_die()
+    from archsearch.errors import UserError
+
+    try:
+        device = _start(sys.argv[1], sys.argv[2:], say)
+    except UserError as error:
+        say("refused", error=str(error))
+        return
+    from archsearch.speed.bencher import Bencher
+    from archsearch.speed.plan import Job
+
+    bencher = Bencher(device, say)
+    for line in sys.stdin:
+        try:
+            results = bencher.run(Job.from_dict(json.loads(line)))
+        except UserError as error:
+            say("refused", error=str(error))
+        except Exception as error:
+            say("failed", error=f"{type(error).__name__}: {error}", traceback=traceback.format_exc())
+        else:
+            say("done", results=[measured.to_dict() for measured in results])
+
+
+def _start(name: str, mixers: list[str], say: Any) -> Any:
+    """The device, once it is known to be there, and the user's mixers."""
+    import torch
+
+    from archsearch.measure.device import device_name, pick_device
+    from archsearch.nn import load_mixers
+    from archsearch.speed.steps import has_tf32
+
+    device = pick_device(name)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    for path in mixers:
+        load_mixers(Path(path))
+    say("ready", device=str(device), kind=device.type, name=device_name(device), tf32=has_tf32(device))
+    return device
+
+
+def _answers() -> TextIO:
+    """The real stdout, for answers alone; whatever else is printed goes to stderr."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    return answers
+
+
+def _be_the_first_to_die() -> None:
+    """Where memory runs out on Linux, this process goes, and not the one that keeps the records."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
+
+
+if __name__ == "__main__":
+    main()

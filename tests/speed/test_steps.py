@@ -1,0 +1,176 @@
+import dataclasses
+
+import pytest
+import torch
+
+from archsearch.errors import OptionError
+from archsearch.networks import network
+from archsearch.nn import build
+from archsearch.recipes import Bench
+from archsearch.speed.clocks import block_timer
+from archsearch.speed.plan import Job
+from archsearch.speed.residents import bring
+from archsearch.speed.steps import check_device, has_tf32, images_for, lay_out, make_step, set_precision
+from archsearch.speed.timing import Setting
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda:0")
+ATTO = network("inceptionnext_atto").replace(num_classes=5)
+INFER = Setting("infer", "eager", "channels_last", "fp32", 3, 32)
+TRAIN = dataclasses.replace(INFER, kind="train")
+
+
+def ready(setting, device=CPU, arch=ATTO):
+    torch.manual_seed(0)
+    model = lay_out(build(arch), setting, device)
+    return model, make_step(model, setting, device)
+
+
+def weights(model):
+    return [p.detach().clone() for p in model.parameters()]
+
+
+@pytest.mark.parametrize("layout", ["channels_first", "channels_last"])
+def test_inference_is_a_forward_pass_and_changes_nothing(layout):
+    model, step = ready(dataclasses.replace(INFER, layout=layout))
+    before = weights(model)
+    assert step().shape == (3, 5)
+    assert not model.training
+    assert all(torch.equal(a, b) for a, b in zip(before, weights(model), strict=True))
+    kernel = model.stages[0].blocks[0].mlp.fc1.weight
+    if kernel.ndim == 4 and kernel.shape[2] > 1:
+        assert kernel.is_contiguous(memory_format=torch.channels_last) == (layout == "channels_last")
+    assert model.stem[0].weight.is_contiguous(memory_format=torch.channels_last) == (layout == "channels_last")
+
+
+def test_training_is_forward_loss_backward_and_optimiser():
+    model, step = ready(TRAIN)
+    before = weights(model)
+    step()
+    assert model.training
+    assert all(p.grad is not None for p in model.parameters())
+    assert any(not torch.equal(a, b) for a, b in zip(before, weights(model), strict=True))
+    first = weights(model)
+    step()
+    moved = [(b - a, c - b) for a, b, c in zip(before, first, weights(model), strict=True)]
+    assert any(not torch.equal(one, two) for one, two in moved)
+
+
+def test_targets_are_among_the_classes():
+    _, step = ready(TRAIN)
+    labels = next(
+        cell.cell_contents for cell in step.__closure__ if getattr(cell.cell_contents, "dtype", 0) == torch.int64
+    )
+    assert labels.shape == (3,)
+    assert 0 <= labels.min() <= labels.max() < 5
+
+
+@pytest.mark.parametrize(
+    ("precision", "weight", "output"),
+    [
+        ("fp32", torch.float32, torch.float32),
+        ("bf16", torch.bfloat16, torch.bfloat16),
+        ("amp_bf16", torch.float32, torch.bfloat16),
+    ],
+)
+def test_precisions(precision, weight, output):
+    setting = dataclasses.replace(INFER, precision=precision)
+    model, step = ready(setting)
+    assert model.stem[0].weight.dtype == weight
+    assert images_for(setting, CPU).dtype == weight
+    assert step().dtype == output
+    _, train = ready(dataclasses.replace(TRAIN, precision=precision))
+    train()
+
+
+def test_tf32_is_switched_by_its_name():
+    try:
+        set_precision("tf32")
+        assert torch.backends.cuda.matmul.allow_tf32
+        assert torch.backends.cudnn.allow_tf32
+        set_precision("fp32")
+        assert not torch.backends.cuda.matmul.allow_tf32
+        assert not torch.backends.cudnn.allow_tf32
+    finally:
+        torch.backends.cudnn.benchmark = False
+        torch.backends.cudnn.allow_tf32 = True
+
+
+def test_what_a_device_cannot_do():
+    assert not has_tf32(CPU)
+    with pytest.raises(OptionError, match=r"cpu has no TF32; use float32"):
+        check_device(Bench(), CPU)
+    with pytest.raises(OptionError, match="mode cudagraph needs a CUDA device, not cpu"):
+        check_device(Bench(precision="fp32", mode="cudagraph"), CPU)
+    check_device(Bench(precision="bf16", mode="compile"), CPU)
+
+
+@pytest.mark.slow
+def test_compiled_steps_compute_the_same():
+    torch.manual_seed(1)
+    eager_model, eager = ready(INFER)
+    compiled_model, compiled = ready(dataclasses.replace(INFER, mode="compile"))
+    images = torch.randn(3, 3, 32, 32)
+    for step in (eager, compiled):
+        step.__closure__[[n for n in step.__code__.co_freevars].index("images")].cell_contents.copy_(images)
+    torch.testing.assert_close(compiled(), eager(), atol=1e-4, rtol=1e-4)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0
+
+
+def test_blocks_of_steps():
+    ran = []
+    block = block_timer(lambda: ran.append(1), CPU)
+    assert 0 < block(5) < 1.0
+    assert len(ran) == 6  # one ran ahead
+    block(1)
+    assert len(ran) == 7
+
+
+def test_networks_that_cannot_be_timed_say_why():
+    job = Job((), ATTO, Bench(batch_size=1, precision="fp32", layout="both"), ("infer", "train"))
+    resident = bring(ATTO.replace(img_size=32), job, CPU)
+    assert resident.measured.params == sum(p.numel() for p in build(ATTO).parameters())
+    # One image on a map of one pixel has no batch statistics; inference goes on.
+    assert {s.kind for s in resident.contenders} == {"infer"}
+    assert {s.kind for s in resident.errors} == {"train"}
+    assert all("more than 1 value per channel" in error for error in resident.errors.values())
+    assert not resident.did_not_fit
+
+
+@pytest.mark.gpu
+def test_a_replayed_graph_computes_the_same():
+    set_precision("fp32")
+    for kind in ("infer", "train"):
+        setting = Setting(kind, "eager", "channels_last", "fp32", 8, 64)
+        eager_model, eager = ready(setting, GPU)
+        graph_model, graph = ready(dataclasses.replace(setting, mode="cudagraph"), GPU)
+        before = weights(graph_model)
+        eager()
+        graph()
+        torch.cuda.synchronize()
+        changed = any(not torch.equal(a, b) for a, b in zip(before, weights(graph_model), strict=True))
+        assert changed == (kind == "train")
+
+
+@pytest.mark.gpu
+def test_device_events_agree_with_the_wall_clock():
+    from time import perf_counter
+
+    setting = Setting("infer", "eager", "channels_last", "fp32", 32, 224)
+    _, step = ready(setting, GPU, network("inceptionnext_atto"))
+    block = block_timer(step, GPU)
+    block(10)
+    measured = block(50) / 50
+    torch.cuda.synchronize()
+    start = perf_counter()
+    for _ in range(50):
+        step()
+    torch.cuda.synchronize()
+    assert measured == pytest.approx((perf_counter() - start) / 50, rel=0.3)
+
+
+@pytest.mark.gpu
+def test_peak_memory_holds_weights_and_activations():
+    job = Job((), ATTO, Bench(batch_size=64), ("infer", "train"))
+    resident = bring(network("inceptionnext_atto"), job, GPU)
+    peak = {setting.kind: contender.peak_memory_mb for setting, contender in resident.contenders.items()}
+    assert 4 * resident.measured.params / 2**20 < peak["infer"] < peak["train"]

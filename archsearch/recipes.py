@@ -171,7 +171,7 @@ PROXIES: dict[str, Proxy] = {
 #: Benches by name; on a CPU the target keeps its resolution and the batch shrinks.
 BENCHES: dict[str, Bench] = {
     "smoke": Bench(1, precision="fp32", rounds=2, max_rounds=0, min_block_s=0, warmup_s=0, warmup_limit_s=0),
-    "cpu": Bench(2, precision="fp32", max_rounds=0, warmup_s=0.0, warmup_limit_s=3.0),
+    "cpu": Bench(2, precision="fp32", max_rounds=0, warmup_s=0.0, warmup_limit_s=1.0),
     "gpu": Bench(),
 }
 

@@ -26,8 +26,8 @@ PRECISIONS = {
     "float16": "fp16",
     "fp16": "fp16",
 }
-#: Rounds until every ratio is known well enough; a quiet GPU takes the least.
-MAX_ROUNDS = 100
+#: More patience than a study has for each of its trials; a quiet GPU needs none of it.
+THOROUGH = {"layout": "both", "max_rounds": 100, "warmup_limit_s": 20.0}
 BENCHES = {"infer": ("infer", "latency"), "train": ("train",), "both": ("train", "infer", "latency")}
 
 
@@ -191,7 +191,7 @@ def _bench(args: argparse.Namespace, study: "PaperStudy | None", facts: Mapping[
     from archsearch.recipes import override
 
     kind = "cpu" if facts["kind"] == "cpu" else "gpu"
-    bench = override(study.benches[kind] if study else RECIPES[kind], {"layout": "both", "max_rounds": MAX_ROUNDS})
+    bench = override(study.benches[kind] if study else RECIPES[kind], THOROUGH)
     if bench.precision == "tf32" and not facts["tf32"]:
         bench = override(bench, {"precision": "fp32"})
     changes: dict[str, Any] = {}

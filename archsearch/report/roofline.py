@@ -81,7 +81,8 @@ def roofline_table(name: str, view: dict[str, Any]) -> str:
     ]
     title = (
         f"{name}: a forward pass by its parts, beside a large matrix product "
-        f"({roofs['flops_per_s'] / 1e9:.0f} GFLOP/s) and a large copy ({roofs['bytes_per_s'] / 1e9:.1f} GB/s) on this device"
+        f"({roofs['flops_per_s'] / 1e9:.0f} GFLOP/s) and a large copy "
+        f"({roofs['bytes_per_s'] / 1e9:.1f} GB/s) on this device"
     )
     return f"{title}\n\n{terminal_table(header, cells, left=(0, 6))}"
 

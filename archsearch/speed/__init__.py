@@ -15,8 +15,8 @@ The protocol, in the order in which it is followed:
     itself: what does not fit says so.
 4.  **Blocks** (``clocks``): steps are timed in blocks of at least ``min_block_s``, on a GPU with device
     events and without synchronisation inside.
-5.  **Warm-up** (``protocol``): until the medians of the last three blocks, taken three times, agree
-    within 1 %, and for at least ``warmup_s``. What never settles is timed and marked.
+5.  **Warm-up** (``protocol``): until three medians in a row, each of three blocks, agree within 1 %, and
+    for at least ``warmup_s``. What never settles is timed and marked.
 6.  **Rounds** (``protocol``): in every round each candidate is timed for one block, in a new random order,
     with a block of the reference right before or right after it, so that what the machine does to one
     it does to the other. At least ten rounds, and more while some ratio is not known within 1 %.

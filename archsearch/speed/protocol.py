@@ -12,8 +12,9 @@ from archsearch.recipes import Bench
 #: Runs a number of steps; returns the seconds that they took together.
 Block = Callable[[int], float]
 
-#: Blocks per median, and medians that have to agree, when a warm-up is judged.
+#: Blocks per median, and medians in a row that have to agree, when a warm-up is judged.
 WINDOW = 3
+MEDIANS = 3
 #: How far they may lie apart.
 TOLERANCE = 0.01
 #: Rounds between two looks at how precise the ratios are.
@@ -59,15 +60,15 @@ def warm_up(block: Block, bench: Bench) -> WarmUp:
 
 
 def settled(history: list[float]) -> bool:
-    """Whether the last running medians agree within ``TOLERANCE``.
+    """Whether the medians of the last blocks, in groups of ``WINDOW``, agree within ``TOLERANCE``.
 
-    >>> settled([9.0, 2.0, 2.0, 2.01, 2.0, 7.0, 2.0]), settled([2.0, 2.0, 2.0, 2.2, 2.2, 2.2, 2.4])
+    >>> settled([9.0, 2.0, 2.0, 2.01, 2.0, 7.0, 2.0, 2.0, 2.0, 2.01]), settled([2.0, 2.0, 2.0] + [2.2] * 6)
     (True, False)
     """
-    ends = range(len(history) - WINDOW + 1, len(history) + 1)
-    if ends[0] < WINDOW:
+    last = history[-WINDOW * MEDIANS :]
+    if len(last) < WINDOW * MEDIANS:
         return False
-    medians = [median(history[end - WINDOW : end]) for end in ends]
+    medians = [median(last[start : start + WINDOW]) for start in range(0, len(last), WINDOW)]
     return max(medians) <= (1 + TOLERANCE) * min(medians)
 
 
@@ -118,6 +119,7 @@ def interleave(
         Times by key, and the errors of those that raised.
     """
     rng = random.Random(seed)
+    starts = {key: rng.randrange(2) for key in pairs}  # who goes first takes turns, so that drift cancels
     times: dict[Key, Times] = {key: [] for key in pairs}
     errors: dict[Key, Exception] = {}
     for number in range(1, max(bench.rounds, bench.max_rounds) + 1):
@@ -125,7 +127,7 @@ def interleave(
         rng.shuffle(order)
         for key in order:
             try:
-                times[key].append(pairs[key].time(reference_first=rng.random() < 0.5))
+                times[key].append(pairs[key].time(reference_first=(number + starts[key]) % 2 == 0))
             except Exception as error:  # one candidate's end, not the others'
                 errors[key] = error
                 del times[key]

@@ -3,7 +3,7 @@ import json
 
 import pytest
 import tiny
-from test_cli import FAST, contents, refused, run
+from command import FAST, contents, refused, run
 
 QUICK = ["--rounds", "2", "--set", "bench.min_block_s=0.001", "bench.warmup_limit_s=0.01", "-q"]
 
@@ -124,12 +124,13 @@ def test_trials_and_fronts_of_a_study(capsys, tmp_path, small_space):
     assert "unknown study 'S'" in refused(capsys, tmp_path, "benchmark", "study:S", "-q")
 
 
+@pytest.mark.slow
 def test_a_study_of_a_papers_table(capsys, tmp_path):
     (tmp_path / "mine.yaml").write_text(
         "table: 1\nbaseline: convnext_tiny\ncolumns: {train: train_img_s, infer: infer_img_s}\n"
         "cpu: {batch_size: 2, resolution: 1/7}\n"
     )
-    words = ["--bench", "train", "--channels-last", *QUICK]
+    words = ["--bench", "train", "--channels-last", "--results-file", "rows.json", *QUICK]
     code, out, err = run(capsys, "benchmark", "--study", "mine.yaml", *words)
     assert code == 0, err
     lines = out.splitlines()
@@ -137,8 +138,7 @@ def test_a_study_of_a_papers_table(capsys, tmp_path):
     assert "x reference  paper" in next(line for line in lines if line.startswith("row of the paper"))
     (row,) = [line for line in lines if "kernel 3, ratio 1/16" in line]
     assert " 1.59" in row
-    code, out, _ = run(capsys, "benchmark", "--study", "mine.yaml", *words, "-f", "json")
-    rows = json.loads(out)
+    rows = json.loads((tmp_path / "rows.json").read_text())
     assert len(rows) == 8
     assert {row["train_img_size"] for row in rows} == {32}
     baseline = next(row for row in rows if row["model"] == "convnext_tiny")

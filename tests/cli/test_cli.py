@@ -6,39 +6,14 @@ from pathlib import Path
 
 import optuna
 import pytest
+from command import FAST, refused, run
 from optuna.storages import RDBStorage
 from PIL import Image
-
-from archsearch.cli import main
-
-FAST = ["--proxy", "smoke", "--bench", "smoke", "--set", "bench.img_size=32", "proxy.train_samples=64", "-q"]
 
 
 @pytest.fixture(autouse=True)
 def _elsewhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-
-
-def run(capsys, *words):
-    capsys.readouterr()
-    code = main([str(word) for word in words])
-    return code, *capsys.readouterr()
-
-
-def contents(folder):
-    return {path: path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
-
-
-def refused(capsys, tmp_path, *words):
-    """Runs a wrong command; checks the form of the complaint and that nothing was written."""
-    before = contents(tmp_path)
-    code, out, err = run(capsys, *words)
-    assert code == 2, err
-    assert out == ""
-    assert err.startswith("archsearch: error: ")
-    assert err.count("\n") == 1, err
-    assert contents(tmp_path) == before
-    return err
 
 
 @pytest.mark.parametrize(

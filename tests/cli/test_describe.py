@@ -6,8 +6,8 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
+from command import run
 
-from archsearch.cli import main
 from archsearch.networks import NETWORKS, network
 from archsearch.paper import rows
 
@@ -18,12 +18,6 @@ ROWS = [row for table in ("1", "3", "5", "8") for row in rows(table)]
 @pytest.fixture(autouse=True)
 def _folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-
-
-def run(capsys, *words) -> tuple[int, str, str]:
-    code = main([str(word) for word in words])
-    out, err = capsys.readouterr()
-    return code, out, err
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"table{row.table}-{row.network}")

@@ -7,11 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-
-from archsearch.cli import main
+from command import FAST, run
 
 README = Path(__file__).parents[2] / "README.md"
-FAST = ["--proxy", "smoke", "--bench", "smoke", "--set", "bench.img_size=32", "proxy.train_samples=64", "-q"]
 
 
 def block(language: str, word: str) -> str:
@@ -26,12 +24,6 @@ def _files(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("my_mixers.py").write_text(block("python", "MIXERS ="))
     Path("shifts.yaml").write_text(block("yaml", "name: shifts"))
-
-
-def run(capsys, *words):
-    capsys.readouterr()
-    code = main([str(word) for word in words])
-    return code, *capsys.readouterr()
 
 
 def program(*words: str) -> subprocess.CompletedProcess:

@@ -45,7 +45,7 @@ def test_a_process_knows_its_device(process):
 
 def test_everything_of_a_network_is_timed_beside_the_reference(process):
     plain, reference = process.run(JOB)
-    assert plain.params < reference.params
+    assert plain.params > reference.params > 40_000
     assert plain.macs > 0
     assert plain.activations > 0
     assert plain.environment["torch"]
@@ -81,9 +81,10 @@ def test_networks_that_do_not_exist_leave_the_others_alone(process):
 
 
 def test_sizes_that_a_network_cannot_take(process):
-    too_small = dataclasses.replace(JOB, networks=(TimmModel("resnet18", 1), tiny.PLAIN), kinds=("train",))
-    tiny_images, right = process.run(too_small)
-    assert tiny_images.error or all(timing.error for timing in tiny_images.timings)
+    too_small = dataclasses.replace(JOB, networks=(TimmModel("deit_tiny_patch16_224", 8), tiny.PLAIN), kinds=("train",))
+    wrong, right = process.run(too_small)
+    assert "deit_tiny_patch16_224" in wrong.error
+    assert wrong.users_fault
     assert right.timings[0].blocks_s
 
 
@@ -108,7 +109,7 @@ def test_rooflines(process):
     for part in parts:
         assert part["seconds"] >= 0
     first = parts.index(stages[1])
-    inside = [part for part in parts[first + 1 : parts.index(stages[2])]]
+    inside = list(parts[first + 1 : parts.index(stages[2])])
     assert sum(part["seconds"] for part in inside) == pytest.approx(stages[1]["seconds"], rel=0.2)
 
 
@@ -177,7 +178,7 @@ from archsearch.speed.session import Session
 from test_process import JOB
 events = []
 with Session("cpu", listen=lambda event: events.append(event), fit_batch=sys.argv[2] == "fit") as session:
-    bench = dataclasses.replace(JOB.bench, batch_size=1 << 18, layout="channels_last", rounds=1, max_rounds=1)
+    bench = dataclasses.replace(JOB.bench, batch_size=1 << 16, layout="channels_last", rounds=1, max_rounds=1)
     for measured in session.run(dataclasses.replace(JOB, bench=bench, kinds=("infer", "latency"))):
         for timing in measured.timings:
             print(timing.setting.kind, timing.setting.batch_size, timing.error)
@@ -186,11 +187,12 @@ print(*[event["batch_size"] for event in events if event["event"] == "refitted"]
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits of memory are Linux's")
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["as it is", "fit"])
 def test_a_batch_that_does_not_fit_says_so_and_shrinks_only_if_asked(how):
-    """262,144 images of 64 px are 12 GiB; the process may have 10 GiB."""
+    """65,536 images of 64 px are 3 GiB; the process may have 5.5, of which torch itself takes 3."""
     done = subprocess.run(
-        [sys.executable, "-c", LIMITED, str(10 * 2**30), how],
+        [sys.executable, "-c", LIMITED, str(11 * 2**29), how],
         capture_output=True,
         text=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(["tests", "tests/speed", os.environ.get("PYTHONPATH", "")])},
@@ -198,8 +200,8 @@ def test_a_batch_that_does_not_fit_says_so_and_shrinks_only_if_asked(how):
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     if how == "as it is":
-        assert sorted(lines[:4]) == ["infer 262144 out of memory at batch 262144"] * 2 + ["latency 1 None"] * 2
+        assert sorted(lines[:4]) == ["infer 65536 out of memory at batch 65536"] * 2 + ["latency 1 None"] * 2
     else:
         batch = int(lines[-1].split()[-1])
         assert sorted(lines[:4]) == [f"infer {batch} None"] * 2 + ["latency 1 None"] * 2
-        assert batch < 1 << 18
+        assert batch < 1 << 16

@@ -83,7 +83,8 @@ def test_every_round_has_everything_in_a_new_order():
     for ran in rounds:
         assert sorted(ran) == ["fast", "reference", "reference", "slow"]
         assert {ran[0], ran[1]} in ({"fast", "reference"}, {"slow", "reference"})
-    assert len({tuple(ran) for ran in rounds}) > 4
+    assert len({tuple(ran) for ran in rounds}) > 2
+    assert [ran[0] == "reference" for ran in rounds] not in ([True] * 20, [False] * 20)
 
 
 def test_the_seed_decides_the_order():
@@ -134,11 +135,11 @@ def test_one_that_fails_is_left_out():
 
 
 def test_warm_up_goes_on_until_blocks_agree():
-    machine = Machine(lambda now: 3.0 if now < 10 else 1.0)
+    machine = Machine(lambda now: max(1.0, 3.0 - now / 10))
     warm = warm_up(machine.block("a", 1.0), BENCH)
     assert warm.settled
     assert warm.step_s == 1.0
-    assert machine.now >= 10 + 4  # the last three medians hold no slow block in their majority
+    assert 20 + 5 <= machine.now <= 20 + 12  # nine blocks agree, but for the first of a group perhaps
 
 
 def test_warm_up_is_as_long_as_asked():

@@ -107,11 +107,11 @@ def test_what_a_device_cannot_do():
 @pytest.mark.slow
 def test_compiled_steps_compute_the_same():
     torch.manual_seed(1)
-    eager_model, eager = ready(INFER)
-    compiled_model, compiled = ready(dataclasses.replace(INFER, mode="compile"))
+    _eager_model, eager = ready(INFER)
+    _compiled_model, compiled = ready(dataclasses.replace(INFER, mode="compile"))
     images = torch.randn(3, 3, 32, 32)
     for step in (eager, compiled):
-        step.__closure__[[n for n in step.__code__.co_freevars].index("images")].cell_contents.copy_(images)
+        step.__closure__[list(step.__code__.co_freevars).index("images")].cell_contents.copy_(images)
     torch.testing.assert_close(compiled(), eager(), atol=1e-4, rtol=1e-4)
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0
 
@@ -141,7 +141,7 @@ def test_a_replayed_graph_computes_the_same():
     set_precision("fp32")
     for kind in ("infer", "train"):
         setting = Setting(kind, "eager", "channels_last", "fp32", 8, 64)
-        eager_model, eager = ready(setting, GPU)
+        _eager_model, eager = ready(setting, GPU)
         graph_model, graph = ready(dataclasses.replace(setting, mode="cudagraph"), GPU)
         before = weights(graph_model)
         eager()

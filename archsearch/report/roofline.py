@@ -8,6 +8,11 @@ import plotly.graph_objects as go
 
 from archsearch.report.tables import terminal_table
 
+#: Okabe and Ito's, told apart with any colour vision.
+COLOURS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+#: Of stages, and of the parts that they are made of.
+SYMBOLS = ("circle", "diamond")
+
 
 @dataclass(frozen=True)
 class Point:
@@ -88,37 +93,45 @@ def roofline_table(name: str, view: dict[str, Any]) -> str:
 
 
 def roofline_figure(views: Sequence[tuple[str, dict[str, Any]]]) -> go.Figure:
-    """Speed against intensity on logarithmic axes, a colour per network, below the measured roofs."""
+    """Speed against intensity on logarithmic axes, a colour per network, below the measured roofs.
+
+    Args:
+        views: at least one network's name and its ``archsearch.speed.roofline.view``, of one device.
+    """
     figure = go.Figure()
-    known = [(name, view) for name, view in views if "error" not in view]
-    for name, view in known:
-        told = [p for p in points(view) if p.gflops > 0]
+    told = {name: [point for point in points(view) if point.gflops > 0] for name, view in views}
+    for number, (name, shown) in enumerate(told.items()):
         figure.add_scatter(
-            x=[p.intensity for p in told],
-            y=[p.gflops for p in told],
+            x=[p.intensity for p in shown],
+            y=[p.gflops for p in shown],
             name=name,
             mode="markers",
             marker={
-                "size": [6 + 40 * p.share**0.5 for p in told],
-                "symbol": [("circle", "diamond")[p.level] for p in told],
+                "color": COLOURS[number % len(COLOURS)],
+                "size": [6 + 40 * p.share**0.5 for p in shown],
+                "symbol": [SYMBOLS[min(p.level, 1)] for p in shown],
+                "opacity": 0.7,
             },
-            text=[f"{p.name}: {p.ms:.2f} ms, {p.share:.1%} of the step, {p.reached:.0%} of its roof" for p in told],
+            text=[f"{p.name}: {p.ms:.2f} ms, {p.share:.1%} of the step, {p.reached:.0%} of its roof" for p in shown],
             hovertemplate="%{text}<br>%{x:.1f} FLOP/byte, %{y:.1f} GFLOP/s<extra>%{fullData.name}</extra>",
         )
-    roofs = known[0][1]["roofs"]
+    intensities = [p.intensity for shown in told.values() for p in shown]
+    figure.add_trace(_roofs(views[0][1]["roofs"], min(intensities) / 3, max(intensities) * 3))
+    figure.update_xaxes(type="log", dtick=1, title="FLOP per byte moved")
+    figure.update_yaxes(type="log", dtick=1, title="GFLOP/s reached")
+    title = "Forward pass by parts: circles are stages, diamonds what they are made of, area their share of the time"
+    return figure.update_layout(template="plotly_white", title={"text": title, "font": {"size": 14}})
+
+
+def _roofs(roofs: dict[str, float], low: float, high: float) -> go.Scatter:
     flops, rate = roofs["flops_per_s"] / 1e9, roofs["bytes_per_s"] / 1e9
     ridge = flops / rate
-    figure.add_scatter(
-        x=[ridge / 1000, ridge, ridge * 100],
-        y=[flops / 1000, flops, flops],
+    left, right = min(low, ridge), max(high, ridge)
+    return go.Scatter(
+        x=[left, ridge, right],
+        y=[left * rate, flops, flops],
         name="measured roofs",
         mode="lines",
         line={"color": "black"},
         hoverinfo="skip",
-    )
-    figure.update_xaxes(type="log", title="FLOP per byte moved")
-    figure.update_yaxes(type="log", title="GFLOP/s reached")
-    return figure.update_layout(
-        template="plotly_white",
-        title="Forward pass by parts: circles are stages, diamonds what they are made of, area their share of the time",
     )

@@ -112,6 +112,7 @@ def _timing_columns(timing: Timing, measured: Measured) -> dict[str, Any]:
         "peak_memory_mb": timing.peak_memory_mb,
         "energy_mj": timing.energy_mj,
         "settled": timing.settled,
+        "remarks": timing.remarks,
         "steps_per_block": timing.steps_per_block,
         "blocks_ms": [block * 1e3 for block in timing.blocks_s],
         "reference_blocks_ms": [block * 1e3 for block in timing.reference_s],
@@ -130,7 +131,10 @@ def as_csv(entries: Sequence[Entry], reference: str) -> str:
 
 
 def _word(value: Any) -> Any:
-    return " ".join(f"{v:.6g}" if isinstance(v, float) else str(v) for v in value) if isinstance(value, list) else value
+    """A single value for a cell: numbers of a list between spaces, its words between semicolons."""
+    if not isinstance(value, list):
+        return value
+    return "; ".join(value) if value and isinstance(value[0], str) else " ".join(f"{number:.6g}" for number in value)
 
 
 def as_json(entries: Sequence[Entry], reference: str) -> str:
@@ -226,9 +230,12 @@ def _ratio(row: dict[str, Any], kind: str) -> str:
 
 def _note(row: dict[str, Any]) -> str:
     errors = [row.get("error"), *(row.get(f"{kind}_error") for kind in KINDS)]
-    unsettled = [kind for kind in KINDS if row.get(f"{kind}_settled") is False]
-    words = [*dict.fromkeys(filter(None, errors)), *([f"not settled: {', '.join(unsettled)}"] if unsettled else [])]
-    return "; ".join(words)
+    remarks: dict[str, list[str]] = {}
+    for kind in KINDS:
+        for remark in row.get(f"{kind}_remarks") or ():
+            remarks.setdefault(remark, []).append(kind)
+    words = [f"{', '.join(kinds)}: {remark}" for remark, kinds in remarks.items()]
+    return "; ".join([*dict.fromkeys(filter(None, errors)), *words])
 
 
 def told(entries: Sequence[Entry], bench: Bench, study: PaperStudy | None) -> str:

@@ -6,6 +6,8 @@ from typing import Any
 
 from archsearch.analysis.intervals import median, median_interval, quartiles
 
+#: Distance of the quartiles, as a share of the median, from which on a machine is not quiet.
+SCATTERED = 0.1
 #: What can be timed: a forward pass, the same at batch 1, and a training step.
 KINDS = ("infer", "latency", "train")
 
@@ -78,10 +80,18 @@ class Timing:
         return median_interval(self.blocks_s)
 
     @property
-    def warnings(self) -> list[str]:
-        """What speaks against the figure, in words."""
-        unsettled = [] if self.settled or self.error else ["its warm-up ended before blocks agreed within 1 %"]
-        return [*unsettled, *self.conditions.get("warnings", ())]
+    def scatter(self) -> float:
+        """The distance of the quartiles as a share of the median."""
+        first, third = self.quartiles_s
+        return (third - first) / self.step_s
+
+    @property
+    def remarks(self) -> list[str]:
+        """What speaks against the figure itself, in words; ``conditions`` has what disturbed all alike."""
+        if self.error:
+            return []
+        remarks = [] if self.settled else ["not settled in its warm-up"]
+        return remarks + ([f"blocks scatter by {self.scatter:.0%}"] if self.scatter > SCATTERED else [])
 
     @property
     def throughput(self) -> float:

@@ -30,6 +30,14 @@ def test_frame_has_a_row_per_trial_and_marks_the_front(frame):
     assert front_rows(frame, OBJECTIVES)["number"].tolist() == [1, 0]
 
 
+def test_measured_scores_have_their_interval_and_ratio_beside_them(frame):
+    row = frame.iloc[0]
+    assert row["infer_throughput.low"] == pytest.approx(100 / 1.05)
+    assert row["infer_throughput.high"] == pytest.approx(100 / 0.95)
+    assert row["infer_throughput.ratio"] == pytest.approx(100 / 30)
+    assert row["infer_throughput.low"] < row["infer_throughput"] < row["infer_throughput.high"]
+
+
 def test_a_failed_trial_is_on_no_front_however_cheap():
     frame = trials_frame([FAILED], parse_objectives("macs"))
     assert not frame["front"].any()
@@ -99,6 +107,9 @@ def test_the_page_holds_everything_and_escapes_names(tmp_path):
     assert data["trials"]["0"]["environment"]["host"] == hostile
     assert data["trials"]["9"]["error"] == "diverged"
     assert ["target GMACs", "1.00"] in data["trials"]["0"]["scores"]
+    speed = dict(data["trials"]["0"]["scores"])["target infer (img/s)"]
+    assert speed.startswith("100.0 (95 % interval 95.2 to 105.3; 3.333 times as fast as the reference (3.226 to 3.448)")
+    assert "batch 2, 224 px, fp32" in speed
     assert not re.search(r"https?:", html.replace(get_plotlyjs(), ""))
     assert list(path.parent.iterdir()) == [path]
 

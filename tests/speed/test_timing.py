@@ -23,10 +23,13 @@ def test_figures_from_blocks():
     assert low == 8 / TIMING.interval_s[1]
     assert TIMING.ratio == pytest.approx(0.5)
     assert TIMING.ratio_interval == pytest.approx((0.5, 0.5))
-    assert TIMING.warnings == ["w"]
+    assert TIMING.scatter == pytest.approx(0.05)
+    assert TIMING.remarks == []
+    assert Timing(SETTING, (1.0, 1.0, 1.3, 1.3), settled=True).remarks == ["blocks scatter by 26%"]
     assert Timing(SETTING, BLOCKS).ratio is None
     assert Timing(SETTING, BLOCKS).ratio_interval is None
-    assert Timing(SETTING, BLOCKS).warnings == ["its warm-up ended before blocks agreed within 1 %"]
+    assert Timing(SETTING, BLOCKS).remarks == ["not settled in its warm-up"]
+    assert Timing(SETTING, error="no").remarks == []
 
 
 def test_timings_travel_as_json():

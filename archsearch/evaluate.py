@@ -23,7 +23,7 @@ from archsearch.train import fit
 from archsearch.trial import Epoch, Evaluation
 
 #: What is timed for an objective.
-KINDS = {"infer_throughput": "infer", "train_throughput": "train", "latency_ms": "latency"}
+KINDS = {"infer_throughput": "infer", "train_throughput": "train", "latency_ms": "latency", "peak_memory_mb": "train"}
 
 #: An architecture and the kinds of step that are wanted, to their timings.
 TimeIt = Callable[[Arch, tuple[str, ...]], Mapping[str, Timing]]
@@ -116,11 +116,19 @@ def _cost(arch: Arch, task: Task, progress: _Progress) -> None:
     if not speeds:
         return
     with progress.clock("measure"):
-        timings = task.time(arch, tuple(KINDS[name] for name in speeds))
+        timings = task.time(arch, tuple(dict.fromkeys(KINDS[name] for name in speeds)))
         for name in speeds:
             timing = timings[KINDS[name]]
-            progress.scores[name] = timing.step_s * 1e3 if name == "latency_ms" else timing.throughput
+            progress.scores[name] = _score(name, timing)
             progress.details[name] = timing.details()
+
+
+def _score(name: str, timing: Timing) -> float:
+    if name == "peak_memory_mb":
+        if timing.peak_memory_mb is None:
+            raise TrialError("peak_memory_mb is read from a GPU's allocator, and this device has none")
+        return timing.peak_memory_mb
+    return timing.step_s * 1e3 if name == "latency_ms" else timing.throughput
 
 
 def _train(arch: Arch, task: Task, seed: int, progress: _Progress, on_epoch: Callable[[Epoch], None]) -> None:

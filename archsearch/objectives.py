@@ -55,6 +55,7 @@ OBJECTIVES: dict[str, Objective] = {
         Objective("infer_throughput", "maximize", "images/s", Tier.CHEAP, "target", "infer (img/s)"),
         Objective("train_throughput", "maximize", "images/s", Tier.CHEAP, "target", "train (img/s)"),
         Objective("latency_ms", "minimize", "ms", Tier.CHEAP, "target", "latency at batch 1 (ms)"),
+        Objective("peak_memory_mb", "minimize", "MiB of a training step", Tier.CHEAP, "target", "memory (MiB)", 1, 0),
     )
 }
 

@@ -49,6 +49,16 @@ def test_scores_come_cheapest_first(data):
     assert len(done.details["train_throughput"]["blocks_s"]) == 3
 
 
+def test_peak_memory_is_that_of_a_training_step(data):
+    def timed_on_a_gpu(arch, kinds):
+        assert kinds == ("train",)
+        return {"train": dataclasses.replace(timed(arch, kinds)["train"], peak_memory_mb=512.0)}
+
+    done = evaluate(ATTO, task(data, "peak_memory_mb,train_throughput", time=timed_on_a_gpu), 0)
+    assert (done.scores["peak_memory_mb"], done.scores["train_throughput"]) == (512.0, 10.0)
+    assert "read from a GPU's allocator" in evaluate(ATTO, task(data, "peak_memory_mb"), 0).error
+
+
 def test_only_what_is_asked_for_is_paid_for(data):
     assert list(evaluate(ATTO, task(data, "macs,params"), 0).seconds) == ["count"]
     assert list(evaluate(ATTO, task(data, "accuracy"), 0).seconds) == ["count", "train"]

@@ -95,6 +95,8 @@ def run(args: argparse.Namespace) -> int:
     device = pick_device(args.device)
     proxy, bench = recipes["cpu" if device.type == "cpu" else "gpu"]
     bench = _suited(args, bench, device)
+    if device.type != "cuda" and any(objective.name == "peak_memory_mb" for objective in objectives):
+        raise OptionError(f"objective peak_memory_mb is read from a GPU's allocator; leave it out on {device}")
     space.check_proxy(proxy)
     space.check_bench(bench)
     find(bench.reference, bench.img_size or None)

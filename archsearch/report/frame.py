@@ -39,7 +39,7 @@ def trials_frame(trials: Sequence[Trial], objectives: tuple[Objective, ...]) -> 
 def _intervals(trial: Trial) -> dict[str, float]:
     columns: dict[str, float] = {}
     for name, detail in trial.evaluation.details.items():
-        if "interval_s" not in detail:  # timed before there were intervals
+        if "interval_s" not in detail or name == "peak_memory_mb":  # from before there were intervals; or not timed
             continue
         fast, slow = detail["interval_s"]
         batch = detail["batch_size"]

@@ -106,6 +106,8 @@ def _behind(objective: Objective, detail: dict[str, Any]) -> str:
     batch = detail["batch_size"]
     low, high = (fast * 1e3, slow * 1e3) if objective.name == "latency_ms" else (batch / slow, batch / fast)
     words = [f"{what} {low:.{objective.precision}f} to {high:.{objective.precision}f}"]
+    if objective.name == "peak_memory_mb":  # counted by the allocator, not timed
+        words = []
     if detail.get("ratio"):
         (below, above), ratio = detail["ratio_interval"], detail["ratio"]
         words.append(f"{ratio:.3f} times as fast as the reference ({below:.3f} to {above:.3f})")

@@ -40,6 +40,13 @@ def _elsewhere(tmp_path, monkeypatch):
         (["study", "--space", "inception_dw", "--set", "proxy.width=0.05"], "leaves no channel"),
         (["study", "--space", "inception_dw", "--set", "proxy.img_size=8"], "smaller than the network's stride"),
         (["study", "--space", "inception_dw", "--set", "bench.img_size=16"], "cannot be timed: bench.img_size 16 is"),
+        (
+            ["study", "--space", "inception_dw", "--device", "cpu", "--objective", "peak_memory_mb"],
+            "leave it out on cpu",
+        ),
+        (["study", "--space", "inception_dw", "--device", "cpu", "--set", "bench.precision=tf32"], "cpu has no TF32"),
+        (["study", "--space", "inception_dw", "--set", "bench.reference=nosuch"], "unknown network 'nosuch'"),
+        (["study", "--space", "inception_dw", "--set", "bench.mode=fast"], "unknown mode 'fast'"),
         (["study", "--space", "inception_dw", "-f", "xml"], "invalid choice: 'xml'"),
         (["study", "--space", "inception_dw", "--storage", "://"], "no storage URL"),
         (["study", "--space", "inception_dw", "--storage", "/dev/null/s.db"], "cannot write"),

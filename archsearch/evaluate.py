@@ -135,7 +135,9 @@ def _train(arch: Arch, task: Task, seed: int, progress: _Progress, on_epoch: Cal
     torch.manual_seed(seed)
     model = build(task.proxy.shrink(arch, len(task.data.classes)))
     init_fan_in(model)
-    epochs = fit(model.to(task.device), task.data, task.proxy, seed)
+    with shared(identity(task.device), task.on_wait):
+        model.to(task.device)
+    epochs = fit(model, task.data, task.proxy, seed)
     while epoch := _next(epochs, task):
         progress.curve.append(epoch)
         on_epoch(epoch)

@@ -15,7 +15,7 @@ from typing import Any
 
 from archsearch.errors import StudyFileError, UserError, unknown
 from archsearch.paper import TABLES, Published, rows
-from archsearch.recipes import BENCHES, Bench, override
+from archsearch.recipes import BENCHES, override
 from archsearch.yamlfile import Table, YamlError, number, read_table
 
 KEYS = ("title", "table", "baseline", "device", "columns", "cpu", "gpu")
@@ -33,7 +33,7 @@ class PaperStudy:
         baseline: the network that ratios are to.
         device: that the paper's speeds are from.
         columns: names of the paper's columns of ``train`` and ``infer`` speeds, in images/s.
-        benches: recipes by kind of device, ``cpu`` and ``gpu``.
+        changes: to the recipe, by kind of device, ``cpu`` and ``gpu``.
         resolutions: factors on the rows' image sizes, likewise.
     """
 
@@ -43,7 +43,7 @@ class PaperStudy:
     baseline: str
     device: str
     columns: Mapping[str, str]
-    benches: Mapping[str, Bench]
+    changes: Mapping[str, Mapping[str, Any]]
     resolutions: Mapping[str, float]
 
     def img_size(self, row: Published, kind: str) -> int | None:
@@ -99,7 +99,7 @@ def _study(path: Path, table: Table) -> PaperStudy:
         baseline=table["baseline"],
         device=str(table.get("device", "the paper's device")),
         columns=_columns(table, published),
-        benches={kind: bench for kind, (bench, _) in recipes.items()},
+        changes={kind: changes for kind, (changes, _) in recipes.items()},
         resolutions={kind: factor for kind, (_, factor) in recipes.items()},
     )
 
@@ -108,21 +108,24 @@ def _columns(table: Table, published: tuple[Published, ...]) -> Mapping[str, str
     columns = _sub(table, "columns")
     _known(columns, SPEEDS, "speed")
     for speed, column in columns.items():
-        if column not in published[0].figures:
+        if not isinstance(column, str) or column not in published[0].figures:
             raise YamlError(unknown("column of the table", column, published[0].figures), columns.lines[speed])
     return columns
 
 
-def _recipe(table: Table, kind: str) -> tuple[Bench, float]:
-    changes: dict[str, Any] = dict(_sub(table, kind)) if kind in table else {}
-    changes = number(changes)
+def _recipe(table: Table, kind: str) -> tuple[dict[str, Any], float]:
+    changes: dict[str, Any] = number(dict(_sub(table, kind))) if kind in table else {}
     resolution = changes.pop("resolution", 1)
     if not isinstance(resolution, int | float) or not 0 < resolution <= 4:
         raise YamlError(f"resolution is {resolution!r}, but must be a factor such as 1/2", table.lines[kind])
+    for taken, instead in (("reference", "baseline"), ("img_size", "resolution")):
+        if taken in changes:
+            raise YamlError(f"{taken} follows from {instead}; leave it out", table.lines[kind])
     try:
-        return override(BENCHES[kind], {"reference": table["baseline"], **changes}), resolution
+        override(BENCHES[kind], changes)
     except UserError as error:
         raise YamlError(str(error), table.lines[kind]) from None
+    return {"reference": table["baseline"], **changes}, resolution
 
 
 def _sub(table: Table, key: str) -> Table:

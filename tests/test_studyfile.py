@@ -24,9 +24,8 @@ def test_the_papers_speed_tables_come_along():
 @pytest.mark.parametrize("name", NAMES)
 def test_every_row_is_a_network_with_a_ratio(name):
     study = load_study(name, FOLDER)
-    assert study.benches["gpu"].batch_size == 128
-    assert study.benches["gpu"].precision == "tf32"
-    assert study.benches["cpu"].reference == study.benches["gpu"].reference == study.baseline
+    assert study.changes["gpu"] == {"reference": study.baseline, "batch_size": 128, "precision": "tf32"}
+    assert study.changes["cpu"]["reference"] == study.baseline
     for row in study.rows:
         assert study.img_size(row, "gpu") in (None, 224, 384)
         size = study.img_size(row, "cpu")
@@ -50,7 +49,7 @@ def test_a_file_of_ones_own(tmp_path):
     path.write_text(GOOD)
     study = load_study(str(path), FOLDER)
     assert (study.name, study.title, study.device) == ("mine", "mine", "the paper's device")
-    assert study.benches["cpu"].batch_size == 1
+    assert study.changes["cpu"] == {"reference": "inceptionnext_tiny", "batch_size": 1}
     assert study.img_size(study.rows[0], "cpu") == 112
     assert study.img_size(study.rows[0], "gpu") is None
 
@@ -69,6 +68,9 @@ def test_a_file_of_ones_own(tmp_path):
         (("columns: {train: train_img_s}", "columns: train_img_s"), r"line 4: 'columns' must be a mapping"),
         (("batch_size: 1", "batch: 1"), r"line 5: unknown field of a bench recipe 'batch': did you mean 'batch_size'"),
         (("batch_size: 1", "batch_size: 0"), r"line 5: batch_size is 0"),
+        (("batch_size: 1", "img_size: 64"), r"line 5: img_size follows from resolution"),
+        (("batch_size: 1", "reference: convnext_tiny"), r"line 5: reference follows from baseline"),
+        (("train: train_img_s", "train: [a]"), r"line 4: unknown column of the table"),
         (("resolution: 1/2", "resolution: 0"), r"line 5: resolution is 0"),
         (("resolution: 1/2", "resolution: half"), r"line 5: resolution is 'half'"),
         (("title: mine", "titel: mine"), r"line 1: unknown key of a study 'titel': did you mean 'title'"),

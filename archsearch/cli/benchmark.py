@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--amp-dtype", choices=("float16", "bfloat16"), help="of autocast (default: float16, on a CPU bfloat16)")
     add("--channels-last", action="store_true", help="this layout only (default: both, the better one marked)")
     add("--channels-first", action="store_true", help="this layout only")
-    add("--mode", default="eager", metavar="LIST", help="of eager, compile, cudagraph, between commas (%(default)s)")
+    add("--mode", metavar="LIST", help="of eager, compile, cudagraph, between commas (default: eager)")
     add("--torchcompile", action="store_true", help="short for --mode compile")
     add(
         "--reference", metavar="MODEL", help="what ratios are to (default: inceptionnext_tiny, or the study's baseline)"
@@ -77,6 +77,9 @@ def run(args: argparse.Namespace) -> int:
     from archsearch.speed.session import Session
 
     study = _checked(args)
+    changes = assignments(args.set, ("bench",))["bench"]
+    if args.img_size is None and isinstance(changes.get("img_size"), int):
+        args.img_size = changes["img_size"] or None
     for path, option in ((args.results_file, "--results-file"), (args.drawing, "--drawing")):
         if path:
             check_place(path, option)
@@ -169,15 +172,17 @@ def _checked(args: argparse.Namespace) -> "PaperStudy | None":
 
     if bool(args.models) == bool(args.study):
         raise OptionError("name one or more MODELs, or --study NAME for the rows of one of the paper's tables")
+    if args.study and args.reference:
+        raise OptionError("--reference: a study's ratios are to its baseline; leave it out")
     if args.channels_last and args.channels_first:
         raise OptionError("--channels-last and --channels-first: leave both out to time both")
     if args.precision and args.amp:
         raise OptionError("--amp and --precision exclude each other; --amp-dtype says what autocast uses")
     if args.amp_dtype and not args.amp:
         raise OptionError("--amp-dtype belongs to --amp; add it")
-    if args.torchcompile and args.mode not in ("eager", "compile"):
+    if args.torchcompile and args.mode not in (None, "compile"):
         raise OptionError("--torchcompile is short for --mode compile; leave one of them out")
-    for mode in args.mode.split(","):
+    for mode in args.mode.split(",") if args.mode is not None else ():
         if mode not in MODES:
             raise OptionError(unknown("mode", mode, MODES))
     if args.drawing and not (args.roofline and args.drawing.suffix.lower() == ".html"):
@@ -191,7 +196,7 @@ def _bench(args: argparse.Namespace, study: "PaperStudy | None", facts: Mapping[
     from archsearch.recipes import override
 
     kind = "cpu" if facts["kind"] == "cpu" else "gpu"
-    bench = override(study.benches[kind] if study else RECIPES[kind], THOROUGH)
+    bench = override(override(RECIPES[kind], THOROUGH), study.changes[kind] if study else {})
     if bench.precision == "tf32" and not facts["tf32"]:
         bench = override(bench, {"precision": "fp32"})
     changes: dict[str, Any] = {}
@@ -217,13 +222,13 @@ def _job(args: argparse.Namespace, models: list[Model], bench: "Bench", study: "
 
     networks = tuple(model.network for model in models if model.network is not None)
     of_study = [model.network for model in models if study and model.network and model.name == bench.reference]
-    modes = ("compile",) if args.torchcompile else tuple(dict.fromkeys(args.mode.split(",")))
+    words = "compile" if args.torchcompile else args.mode or bench.mode
     return Job(
         networks=networks,
         reference=of_study[0] if of_study else find(bench.reference, args.img_size),
         bench=bench,
         kinds=BENCHES[args.bench],
-        modes=modes,
+        modes=tuple(dict.fromkeys(words.split(","))),
         seed=args.seed,
         thorough=True,
         roofline=args.roofline,

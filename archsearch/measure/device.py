@@ -4,6 +4,7 @@ import os
 import platform
 import subprocess
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ def environment(device: torch.device) -> dict[str, Any]:
         "archsearch": __version__,
         "commit": git_commit(),
         "torch": torch.__version__,
+        "timm": version("timm"),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "host": platform.node(),
@@ -48,9 +50,8 @@ def environment(device: torch.device) -> dict[str, Any]:
     if device.type == "cuda":
         facts["cuda"] = torch.version.cuda
         facts["cudnn"] = torch.backends.cudnn.version()
-    else:
-        facts["threads"] = torch.get_num_threads()
-        facts["load_average"] = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+    facts["threads"] = torch.get_num_threads()
+    facts["load_average"] = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     return facts
 
 

@@ -264,5 +264,9 @@ def warnings(entries: Sequence[Entry]) -> list[str]:
         errors = {t.error: None for t in entry.measured.timings if t.error}
         hint = "; lower -b, or let --fit-batch lower it for all" if entry.measured.out_of_memory else ""
         lines += [f"{entry.name}: {', '.join(errors)}{hint}"] if errors else []
+    unknown = {error: None for entry in entries for error in entry.measured.reference_errors}
+    lines += [f"the reference could not be timed, so that ratios are missing: {error}" for error in unknown]
+    notes = {t.conditions.get("nvml"): None for e in entries for t in e.measured.timings}
+    lines += filter(None, notes)
     disturbed = {w: None for e in entries for t in e.measured.timings for w in t.conditions.get("warnings", ())}
     return lines + list(disturbed)

@@ -2,7 +2,7 @@
 
 The protocol, in the order in which it is followed:
 
-1.  **A process of its own** (``resident``, ``worker``): what is timed lives in a fresh process that has
+1.  **A process of its own** (``session``, ``process``, ``worker``): what is timed lives in a fresh process that has
     trained nothing, so no fragmented memory and no kernels chosen for other work are left over. It
     holds all candidates and the reference side by side; those that do not fit beside each other take
     turns, each group in a new process and beside the reference.
@@ -19,7 +19,8 @@ The protocol, in the order in which it is followed:
     for at least ``warmup_s``. What never settles is timed and marked.
 6.  **Rounds** (``protocol``): in every round each candidate is timed for one block, in a new random order,
     with a block of the reference right before or right after it, so that what the machine does to one
-    it does to the other. At least ten rounds, and more while some ratio is not known within 1 %.
+    it does to the other. At least ten rounds; from their scatter follows how many it takes to know
+    every ratio within 1 %.
 7.  **What is reported** (``timing``): the median over rounds, the quartiles, a bootstrap interval
     (95 %), the ratio to the reference, paired block by block, with its own interval, and all raw
     blocks, beside the device's state during the timing.

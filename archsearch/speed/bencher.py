@@ -1,11 +1,13 @@
 """Times networks side by side, by the protocol; runs in a process of its own."""
 
 import copy
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 import torch
+from torch import nn
 
 from archsearch.errors import OptionError
 from archsearch.measure.device import environment, identity
@@ -14,14 +16,14 @@ from archsearch.speed.clocks import synchronize
 from archsearch.speed.conditions import Conditions
 from archsearch.speed.exclusive import alone
 from archsearch.speed.nvml import Nvml
-from archsearch.speed.plan import Job, Measured
+from archsearch.speed.plan import Job, Measured, Network
 from archsearch.speed.protocol import Pair, Times, interleave, warm_up
-from archsearch.speed.residents import Contender, Resident, bring, is_out_of_memory, nearly_full, reason, tidy
+from archsearch.speed.residents import Contender, Resident, bring, is_out_of_memory, nearly_full, reason, survive, tidy
 from archsearch.speed.steps import check_device, set_precision
 from archsearch.speed.timing import Setting, Timing
 
 #: Seconds over which a GPU's energy counter is read: it moves in steps of some 0.1 s.
-ENERGY_S = 1.0
+ENERGY_S = 3.0
 
 #: Told what is going on: an event's name, and its details.
 Say = Callable[..., None]
@@ -38,6 +40,7 @@ class Bencher:
     def __init__(self, device: torch.device, say: Say) -> None:
         self.device, self.say = device, say
         self.nvml = Nvml(identity(device)) if device.type == "cuda" else None
+        self.conditions = Conditions(self.nvml)
         self._kept: dict[tuple[Any, ...], Resident] = {}
 
     def run(self, job: Job) -> list[Measured]:
@@ -45,29 +48,33 @@ class Bencher:
 
         Raises:
             OptionError: the device cannot do what the job asks for.
+            DeviceLost: an error that the device does not recover from.
         """
         for mode in job.modes:
             check_device(replace(job.bench, mode=mode), self.device)
         set_precision(job.bench.precision)
         torch.manual_seed(job.seed)
         with alone(identity(self.device), lambda holder: self.say("waiting", holder=holder)):
-            conditions = Conditions(self.nvml)
+            self.conditions = Conditions(self.nvml)
             synchronize(self.device)
-            conditions.before()
+            self.conditions.before()
             residents = self._load(job)
-            try:
-                return self._time(job, residents, conditions)
-            finally:
-                residents.clear()
-                tidy(self.device)
+            if job.probe:
+                return [_errors_only(residents[index]) for index, _ in enumerate(job.networks)]
+            results = self._time(job, residents)
+            models = {index: residents[index].model for index, _ in enumerate(job.networks)}
+            residents.clear()
+            if job.roofline:
+                self._kept.clear()
+            tidy(self.device)
+            return [replace(m, roofline=self._roofline(i, models[i], m)) for i, m in enumerate(results)]
 
     def _load(self, job: Job) -> dict[int, Resident]:
         """All networks that fit beside each other; the others are deferred."""
         key = (job.reference, job.bench, job.kinds, job.modes, job.thorough, job.roofline)
         if key not in self._kept:
             self._kept.clear()
-            self.say("loading", index=REFERENCE)
-            reference = bring(job.reference, job, self.device)
+            reference = self._bring(job.reference, REFERENCE, job)
             if reference.measured.error:
                 raise OptionError(f"the reference cannot be timed: {reference.measured.error}; choose another")
             self._kept[key] = reference
@@ -80,79 +87,116 @@ class Bencher:
             if beside and nearly_full(self.device):
                 residents[index] = Resident(measured=Measured(deferred=True))
                 continue
-            self.say("loading", index=index)
-            residents[index] = bring(network, job, self.device)
+            residents[index] = self._bring(network, index, job)
             if beside and residents[index].did_not_fit:
                 residents[index] = Resident(measured=Measured(deferred=True))
                 tidy(self.device)
         return residents
 
-    def _time(self, job: Job, residents: dict[int, Resident], conditions: Conditions) -> list[Measured]:
+    def _bring(self, network: Network, index: int, job: Job) -> Resident:
+        self.say("loading", index=index)
+        return bring(network, index, job, self.device, lambda: self.conditions.sample())
+
+    def _time(self, job: Job, residents: dict[int, Resident]) -> list[Measured]:
         contenders = dict(_contenders(residents))
-        late = self._warm_up(job, contenders)
-        references = _references(contenders)
-        pairs = {place: _pair(place, each, references) for place, each in contenders.items() if place not in late}
-        conditions.started()
+        no_room: set[int] = set()
 
-        def on_round(done: int) -> None:
-            conditions.sample()
-            self.say("round", number=done, of=job.bench.rounds)
-
-        times, errors = interleave(pairs, job.bench, job.seed, on_round)
-        late |= errors
-        for (index, setting), error in late.items():
+        def failed(place: Place, error: Exception) -> None:
+            """One candidate's end, not the others': what it held is given back."""
+            index, setting = place
+            if is_out_of_memory(error) and len({other for other, _ in contenders}) > 2:
+                no_room.add(index)
             residents[index].errors[setting] = reason(error, setting)
-        told = conditions.told()
+            del contenders[place], residents[index].contenders[setting]
+            error.__traceback__ = error.__context__ = error.__cause__ = None
+            if index == REFERENCE:
+                self._kept.clear()  # the next job brings it anew
+            survive(self.device, residents[index].errors[setting], index)
+
+        self._warm_up(job, contenders, failed)
+        references = _references(contenders)
+        pairs = {place: _pair(place, each, references) for place, each in contenders.items()}
+        retries = self._retries()
+        self.conditions.started()
+        times = interleave(pairs, job.bench, job.seed, failed, lambda done, of: self.say("round", number=done, of=of))
+        told = self.conditions.told()
+        if self._retries() > retries:
+            told["warnings"].append("memory was so short that the allocator had to give some back during the timing")
         energies = {place: self._energy(contenders[place]) for place in times} if job.thorough else {}
-        crowded = len({index for index, _ in contenders}) > 2
-        no_room = {index for (index, _), error in late.items() if crowded and is_out_of_memory(error)}
-        facts = environment(self.device)
+        facts, unknown = environment(self.device), _errors(residents[REFERENCE])
         results = []
         for index, network in enumerate(job.networks):
             resident, own = residents[index], REFERENCE if network == job.reference else index
             timings = _marked(tuple(_timings(own, resident, times, references, energies)))
             timings = tuple(replace(timing, conditions=told) for timing in timings)
-            measured = replace(resident.measured, timings=timings, environment=facts)
-            done = replace(measured, roofline=self._roofline(index, resident, measured))
+            done = replace(resident.measured, timings=timings, environment=facts, reference_errors=unknown)
             results.append(Measured(deferred=True) if index in no_room else done)
         return results
 
-    def _warm_up(self, job: Job, contenders: Mapping[Place, Contender]) -> dict[Place, Exception]:
-        errors: dict[Place, Exception] = {}
-        for number, (place, contender) in enumerate(contenders.items(), 1):
+    def _warm_up(
+        self, job: Job, contenders: Mapping[Place, Contender], failed: Callable[[Place, Exception], None]
+    ) -> None:
+        for number, (place, contender) in enumerate(list(contenders.items()), 1):
             self.say("warming", index=place[0], number=number, of=len(contenders))
             try:
                 contender.warm = warm_up(contender.block, job.bench)
-            except Exception as error:  # one candidate's end, not the others'
-                errors[place] = error
-        return errors
+            except Exception as error:
+                failed(place, error)
 
     def _energy(self, contender: Contender) -> float | None:
-        """Millijoules per image; None where the device does not count them."""
+        """Millijoules per image, from one step of the device's counter to another; None where it has none."""
         if self.nvml is None or self.nvml.energy_mj() is None:
             return None
-        steps = max(1, round(ENERGY_S / contender.seconds_per_step()))
-        synchronize(self.device)
-        before = self.nvml.energy_mj()
-        contender.block(steps)
-        after = self.nvml.energy_mj()
+        try:
+            before, _ = self._counted(contender, 0.0)
+            after, steps = self._counted(contender, ENERGY_S)
+        except Exception:  # the figures that are there already are worth more
+            return None
         if before is None or after is None:
             return None
-        run_ahead = 1 if steps > 1 else 0
-        return (after - before) / ((steps + run_ahead) * contender.setting.batch_size)
+        return (after - before) / (steps * contender.setting.batch_size)
 
-    def _roofline(self, index: int, resident: Resident, measured: Measured) -> dict[str, Any] | None:
+    def _counted(self, contender: Contender, seconds: float) -> tuple[int | None, int]:
+        """Runs blocks for some seconds and on until the energy counter moves; its new value, and the steps."""
+        assert self.nvml is not None, "no counter"  # noqa: S101 - a defect, not a user's input
+        assert contender.warm is not None, "not warmed up"  # noqa: S101 - likewise
+        start, steps, last = time.monotonic(), 0, self.nvml.energy_mj()
+        while True:
+            long_enough = time.monotonic() - start >= seconds
+            contender.seconds_per_step()
+            steps += 1 + contender.warm.steps  # one runs ahead
+            now = self.nvml.energy_mj()
+            if now is None or time.monotonic() - start > seconds + ENERGY_S:
+                return None, steps
+            if long_enough and now != last:
+                return now, steps
+            last = now
+
+    def _roofline(self, index: int, model: nn.Module | None, measured: Measured) -> dict[str, Any] | None:
         """In the better layout of eager inference, where that was timed."""
         timed = [t.setting for t in measured.timings if t.best and t.setting.kind == "infer"]
-        if resident.model is None or not timed:
+        if model is None or not timed:
             return None
         self.say("roofline", index=index)
         eager = [setting for setting in timed if setting.mode == "eager"]
         setting = eager[0] if eager else replace(timed[0], mode="eager")
         try:
-            return roofline.view(copy.deepcopy(resident.model), setting, self.device)
+            return roofline.view(copy.deepcopy(model), setting, self.device)
         except Exception as error:  # the figures that are there already are worth more
             return {"error": reason(error, setting)}
+
+    def _retries(self) -> int:
+        """How often the allocator of a GPU had to give memory back before it could go on."""
+        return torch.cuda.memory_stats(self.device).get("num_alloc_retries", 0) if self.device.type == "cuda" else 0
+
+
+def _errors(resident: Resident) -> tuple[str, ...]:
+    return tuple(f"{s.kind}, {s.mode}, {s.layout}: {error}" for s, error in resident.errors.items())
+
+
+def _errors_only(resident: Resident) -> Measured:
+    """What a probe finds."""
+    return replace(resident.measured, timings=tuple(Timing(s, error=e) for s, e in resident.errors.items()))
 
 
 def _contenders(residents: Mapping[int, Resident]) -> Iterator[tuple[Place, Contender]]:

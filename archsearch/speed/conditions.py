@@ -43,10 +43,11 @@ class Conditions:
 
     def started(self) -> None:
         """The rounds begin."""
+        self.samples.clear()
         self.start, self.cpu = time.monotonic(), CpuTimes.now()
 
     def sample(self) -> None:
-        """Takes a reading, between two blocks."""
+        """Takes a reading, best while the device is at work."""
         if self.nvml is not None:
             self.samples.append(self.nvml.sample())
 
@@ -61,7 +62,8 @@ class Conditions:
         facts |= {"other_cores": others, "stolen_cores": stolen}
         if self.nvml is not None:
             facts |= {"nvml": self.nvml.missing, **self.nvml.facts(), **_summary(self.samples)}
-            facts |= {"busy_before": self.busy, "other_processes": self.others}
+            now = [pid for pid in self.nvml.processes() if pid not in (os.getpid(), *self.others)]
+            facts |= {"busy_before": self.busy, "other_processes": self.others, "new_processes": now}
         return {**facts, "warnings": _warnings(facts, on_cpu=self.nvml is None)}
 
 
@@ -83,6 +85,8 @@ def _warnings(facts: dict[str, Any], on_cpu: bool) -> list[str]:
         who = facts["other_processes"]
         named = f" (process {', '.join(map(str, who))})" if who else ""
         words.append(f"the GPU was {facts['busy_before']} % busy with other work before the timing{named}")
+    if facts.get("new_processes"):
+        words.append(f"process {', '.join(map(str, facts['new_processes']))} came to the GPU during the timing")
     bad = [reason for reason in facts.get("throttle_reasons", ()) if reason in ALARMING]
     if bad:
         words.append(f"the GPU slowed itself down: {', '.join(bad)}")
@@ -90,8 +94,6 @@ def _warnings(facts: dict[str, Any], on_cpu: bool) -> list[str]:
     for name, who in (("other_cores", "other programs"), ("stolen_cores", "other guests of its host")):
         if on_cpu and (facts[name] or 0) > BUSY_CPU * cores:
             words.append(f"{who} kept {facts[name]:.1f} of {cores} cores busy during the timing")
-    if facts.get("nvml"):
-        words.append(facts["nvml"])
     return words
 
 

@@ -25,6 +25,7 @@ class Job:
         seed: of the order within rounds.
         thorough: whether activations are counted and energy is read too.
         roofline: whether the parts of each network are timed beside the device's roofs.
+        probe: only whether everything fits is wanted; nothing is timed.
     """
 
     networks: tuple[Network, ...]
@@ -35,11 +36,12 @@ class Job:
     seed: int = 0
     thorough: bool = False
     roofline: bool = False
+    probe: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready data; ``from_dict`` reads it."""
         return {
-            **{name: getattr(self, name) for name in ("kinds", "modes", "seed", "thorough", "roofline")},
+            **{name: getattr(self, name) for name in ("kinds", "modes", "seed", "thorough", "roofline", "probe")},
             "networks": [network_to_dict(network) for network in self.networks],
             "reference": network_to_dict(self.reference),
             "bench": asdict(self.bench),
@@ -57,6 +59,7 @@ class Job:
             seed=data["seed"],
             thorough=data["thorough"],
             roofline=data["roofline"],
+            probe=data["probe"],
         )
 
     def settings(self, img_size: int) -> list[Setting]:
@@ -92,6 +95,7 @@ class Measured:
         timings: one per setting.
         roofline: ``roofs`` and ``parts``, where asked for.
         environment: device and versions.
+        reference_errors: why the reference could not be timed in some way, so that ratios are missing.
         error: why nothing of it could be timed.
         users_fault: whether that is for the user to mend: an unknown name, an impossible size.
         deferred: it did not fit beside the others, and has to be asked for again.
@@ -104,14 +108,16 @@ class Measured:
     timings: tuple[Timing, ...] = ()
     roofline: dict[str, Any] | None = None
     environment: dict[str, Any] = field(default_factory=dict)
+    reference_errors: tuple[str, ...] = ()
     error: str | None = None
     users_fault: bool = False
     deferred: bool = False
 
     @property
     def out_of_memory(self) -> bool:
-        """Whether any step did not fit."""
-        return any((timing.error or "").startswith(OUT_OF_MEMORY) for timing in self.timings)
+        """Whether some step of more than one image did not fit, of the network or of the reference."""
+        own = [timing.error or "" for timing in self.timings if timing.setting.batch_size > 1]
+        return any(OUT_OF_MEMORY in error for error in (*own, *self.reference_errors))
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready data; ``from_dict`` reads it."""
@@ -120,7 +126,8 @@ class Measured:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "Measured":
         """What ``to_dict`` gave, also after a way through JSON."""
-        return cls(**{**data, "timings": tuple(Timing.from_dict(timing) for timing in data["timings"])})
+        timings = tuple(Timing.from_dict(timing) for timing in data["timings"])
+        return cls(**{**data, "timings": timings, "reference_errors": tuple(data["reference_errors"])})
 
 
 #: Errors of steps that did not fit begin with this.

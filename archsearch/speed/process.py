@@ -98,8 +98,12 @@ class TimingProcess:
                 return event
             if event["event"] == "refused":
                 raise OptionError(event["error"])
+            if event["event"] == "lost":
+                raise ProcessDied(f"the device was lost: {event['error']}", event["index"])
             if event["event"] == "failed":
-                raise ArchsearchError(event["error"])
+                error = ArchsearchError(event["error"])
+                error.add_note(event["traceback"])
+                raise error
             self._index = event.get("index") if event["event"] in ("loading", "warming") else None
             self.listen(event)
         raise self._died()
@@ -107,15 +111,15 @@ class TimingProcess:
     def _events(self) -> Iterator[Mapping[str, Any]]:
         assert self._process.stdout is not None  # noqa: S101 - it is a pipe
         for line in self._process.stdout:
+            if not line.endswith("\n"):  # it died while it wrote
+                return
             yield json.loads(line)
 
     def _died(self) -> ProcessDied:
         code = self._process.wait()
         self._complaints.seek(0)
         last = self._complaints.read().decode(errors="replace").strip().rpartition("\n")[2]
-        if code < 0:
-            name = signal.Signals(-code).name
-            reason = f"{name}{', which memory that runs out looks like' if name == 'SIGKILL' else ''}"
-        else:
-            reason = f"exit code {code}: {last}"
-        return ProcessDied(f"the process that timed it ended ({reason})", self._index)
+        how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        if code == -signal.SIGKILL:
+            last = "which memory that runs out looks like"
+        return ProcessDied(f"the process that timed it ended ({', '.join(filter(None, (how, last)))})", self._index)

@@ -17,8 +17,6 @@ WINDOW = 3
 MEDIANS = 3
 #: How far they may lie apart.
 TOLERANCE = 0.01
-#: Rounds between two looks at how precise the ratios are.
-LOOK_EVERY = 5
 #: A block is planned this much longer than it has to be, for a device that gets faster.
 MARGIN = 1.2
 
@@ -102,50 +100,57 @@ def interleave(
     pairs: Mapping[Key, Pair],
     bench: Bench,
     seed: int,
-    on_round: Callable[[int], None] = lambda done: None,
-) -> tuple[dict[Key, Times], dict[Key, Exception]]:
+    on_error: Callable[[Key, Exception], None],
+    on_round: Callable[[int, int], None] = lambda done, of: None,
+) -> dict[Key, Times]:
     """Times every pair once per round, in a new random order each time.
 
-    After ``bench.rounds``, rounds go on until every ratio to the reference is known within
-    ``bench.tolerance``, up to ``bench.max_rounds``. A pair that raises is left out from then on.
+    The first ``bench.rounds`` show how much the ratios scatter, and thereby how many rounds it takes
+    until their intervals reach no further than ``bench.tolerance`` to either side; so many are run, at
+    most ``bench.max_rounds``. (To stop as soon as intervals are narrow would make them too narrow.)
 
     Args:
         pairs: by key.
         bench: the recipe.
         seed: of the order.
-        on_round: told after each round how many are done.
+        on_error: told whose block raised what; that pair is left out from then on.
+        on_round: told after each round how many are done, and of how many.
 
     Returns:
-        Times by key, and the errors of those that raised.
+        Times of those that did not raise, by key.
     """
     rng = random.Random(seed)
     starts = {key: rng.randrange(2) for key in pairs}  # who goes first takes turns, so that drift cancels
     times: dict[Key, Times] = {key: [] for key in pairs}
-    errors: dict[Key, Exception] = {}
-    for number in range(1, max(bench.rounds, bench.max_rounds) + 1):
-        order = [key for key in pairs if key not in errors]
+    number, rounds = 0, bench.rounds
+    while number < rounds:
+        number += 1
+        order = list(times)
         rng.shuffle(order)
         for key in order:
             try:
                 times[key].append(pairs[key].time(reference_first=(number + starts[key]) % 2 == 0))
             except Exception as error:  # one candidate's end, not the others'
-                errors[key] = error
                 del times[key]
-        on_round(number)
-        looked_at = number >= bench.rounds and (number - bench.rounds) % LOOK_EVERY == 0
-        if looked_at and all(precise(pairs, bench.tolerance) for pairs in times.values()):
-            break
-    return times, errors
+                on_error(key, error)
+        if number == bench.rounds:
+            needed = max((rounds_needed(own, bench.tolerance) for own in times.values()), default=0)
+            rounds = max(rounds, min(needed, bench.max_rounds))
+        on_round(number, rounds)
+    return times
 
 
-def precise(times: Times, tolerance: float) -> bool:
-    """Whether the interval of the ratio reaches no further than ``tolerance`` of it to either side, on average.
+def rounds_needed(times: Times, tolerance: float) -> int:
+    """Rounds until the interval of the ratio reaches ``tolerance`` of it to either side, judged by those there are.
 
-    >>> precise([(2.0, 1.0), (2.02, 1.01), (4.0, 2.0)], 0.01), precise([(2.0, 1.0), (2.0, 1.1), (2.0, 1.2)], 0.01)
-    (True, False)
+    >>> rounds_needed([(2.0, 1.0), (2.02, 1.01), (4.0, 2.0)], 0.01), rounds_needed([(2.0, None)], 0.01)
+    (0, 0)
+    >>> rounds_needed([(1.0, 0.98), (1.0, 1.0), (1.0, 1.02), (1.0, 1.0)], 0.01) > 4
+    True
     """
     ratios = [reference / own for own, reference in times if reference is not None]
     if not ratios:
-        return True
+        return 0
     low, high = median_interval(ratios)
-    return high - low <= 2 * tolerance * median(ratios)
+    reach = (high - low) / 2 / median(ratios)
+    return math.ceil(len(ratios) * (reach / tolerance) ** 2) if tolerance else 0

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from archsearch.errors import UserError
+from archsearch.errors import ArchsearchError, UserError
 from archsearch.measure.complexity import count, count_activations
 from archsearch.nn import build_network
 from archsearch.speed.clocks import block_timer, synchronize
@@ -20,6 +20,16 @@ from archsearch.speed.timing import Setting
 
 #: Share of a machine's memory that is left alone when networks are held on a CPU.
 SPARE = 0.2
+
+
+#: How else torch, its compiler and CUDA's libraries say that memory has run out.
+NO_MEMORY = (
+    "out of memory",
+    "outofmemoryerror",
+    "can't allocate memory",
+    "alloc_failed",
+    "cublas_status_not_initialized",
+)
 
 
 @dataclass
@@ -59,8 +69,20 @@ class Resident:
         return any(error.startswith(OUT_OF_MEMORY) for error in self.errors.values())
 
 
-def bring(network: Network, job: Job, device: torch.device) -> Resident:
-    """Builds and counts a network, and makes all of its steps ready to be timed."""
+class DeviceLost(ArchsearchError):
+    """The device answers no more after an error: its process has to end; ``index`` is the network that it was at."""
+
+    def __init__(self, reason: str, index: int) -> None:
+        super().__init__(reason)
+        self.index = index
+
+
+def bring(network: Network, index: int, job: Job, device: torch.device, while_busy: Callable[[], None]) -> Resident:
+    """Builds and counts a network, and makes all of its steps ready to be timed.
+
+    Raises:
+        DeviceLost: an error that the device does not recover from.
+    """
     try:
         model, img_size = build_network(network)
     except UserError as error:
@@ -75,25 +97,46 @@ def bring(network: Network, job: Job, device: torch.device) -> Resident:
     resident = Resident(measured=measured, model=model if job.roofline else None)
     for setting in job.settings(img_size):
         try:
-            resident.contenders[setting] = _contender(model, setting, device)
+            resident.contenders[setting] = _contender(model, setting, device, while_busy)
         except Exception as error:
             resident.errors[setting] = reason(error, setting)
-        tidy(device)
+        if setting in resident.errors:  # out of the handler, where the error still holds what it was about
+            survive(device, resident.errors[setting], index)
     return resident
 
 
-def _contender(model: nn.Module, setting: Setting, device: torch.device) -> Contender:
-    """The first runs compile, choose kernels and claim memory."""
-    cuda = device.type == "cuda"
-    if cuda:
-        torch.cuda.reset_peak_memory_stats(device)
+def _contender(model: nn.Module, setting: Setting, device: torch.device, while_busy: Callable[[], None]) -> Contender:
+    """The first runs compile, choose kernels and claim memory; the memory is read from one after them."""
+    cuda, captured = device.type == "cuda", setting.mode == "cudagraph"
     before = torch.cuda.memory_allocated(device) if cuda else 0
     step = make_step(lay_out(copy.deepcopy(model), setting, device), setting, device)
-    for _ in range(2):
-        step()
+    if not captured:
+        for _ in range(2):
+            step()
+        synchronize(device)
+        if cuda:
+            torch.cuda.reset_peak_memory_stats(device)
+    peak = torch.cuda.max_memory_allocated(device) if cuda and captured else None
+    step()
     synchronize(device)
-    peak = (torch.cuda.max_memory_allocated(device) - before) / 2**20 if cuda else None
-    return Contender(setting, block_timer(step, device), peak)
+    if cuda and not captured:
+        peak = torch.cuda.max_memory_allocated(device)
+    return Contender(setting, block_timer(step, device, while_busy), None if peak is None else (peak - before) / 2**20)
+
+
+def survive(device: torch.device, error: str, index: int) -> None:
+    """Gives memory back after an error, and makes sure that the device still answers.
+
+    Raises:
+        DeviceLost: it does not.
+    """
+    try:
+        if device.type == "cuda":
+            torch.cuda.set_stream(torch.cuda.default_stream(device))  # a failed capture may leave its own behind
+            torch.cuda.synchronize(device)
+        tidy(device)
+    except Exception:
+        raise DeviceLost(error, index) from None
 
 
 def tidy(device: torch.device) -> None:
@@ -118,9 +161,7 @@ def nearly_full(device: torch.device) -> bool:
 def is_out_of_memory(error: Exception) -> bool:
     """Whether an error means that memory has run out, on a GPU or on the host."""
     words = str(error).lower()
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        isinstance(error, RuntimeError) and ("can't allocate memory" in words or "alloc_failed" in words)
-    )
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(said in words for said in NO_MEMORY)
 
 
 def reason(error: Exception, setting: Setting) -> str:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from archsearch.errors import UserError
 from archsearch.speed.plan import Job, Measured
 from archsearch.speed.process import Listen, ProcessDied, TimingProcess
 
@@ -51,13 +52,18 @@ class Session:
         Raises:
             OptionError: the device cannot do what is asked for, or is not there.
         """
-        while True:
-            results = self._at_this_batch(job)
-            batch = job.bench.batch_size
-            if not (self.fit_batch and batch > 1 and any(result.out_of_memory for result in results)):
-                return results
-            job = replace(job, bench=replace(job.bench, batch_size=batch // 2))
-            self.listen({"event": "refitted", "batch_size": batch // 2})
+        if self.fit_batch:
+            job = self._fitted(job)
+        return self._at_this_batch(job)
+
+    def _fitted(self, job: Job) -> Job:
+        """The job at the largest batch, by halves, at which every network can be loaded."""
+        while job.bench.batch_size > 1:
+            if not any(result.out_of_memory for result in self._at_this_batch(replace(job, probe=True))):
+                return job
+            job = replace(job, bench=replace(job.bench, batch_size=job.bench.batch_size // 2))
+            self.listen({"event": "refitted", "batch_size": job.bench.batch_size})
+        return job
 
     def _at_this_batch(self, job: Job) -> list[Measured]:
         results: dict[int, Measured] = {}
@@ -69,10 +75,15 @@ class Session:
             except ProcessDied as died:
                 groups = self._after_a_death(died, group, results) + groups
                 continue
+            except UserError as error:
+                if not results:
+                    raise
+                answers = [Measured(error=str(error))] * len(group)  # what others gave before is kept
             again = [index for index, answer in zip(group, answers, strict=True) if answer.deferred]
             if again:
                 self.listen({"event": "deferred", "count": len(again)})
-                groups.insert(0, again)
+                alone = len(again) == len(group)
+                groups = [[index] for index in again] + groups if alone else [again, *groups]
             results |= {i: answer for i, answer in zip(group, answers, strict=True) if not answer.deferred}
         return [results[index] for index in range(len(job.networks))]
 

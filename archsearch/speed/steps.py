@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import cache
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -112,16 +114,29 @@ def _train_step(model: nn.Module, ran: Callable[[Tensor], Tensor], setting: Sett
 
 def _captured(step: Step) -> Step:
     """The step as a CUDA graph: one launch for all of its kernels."""
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
+    stream, pool = _for_captures()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
         for _ in range(CAPTURE_WARMUP):
             step()
-    torch.cuda.current_stream().wait_stream(side)
+    torch.cuda.current_stream().wait_stream(stream)
+    torch.cuda.synchronize()
+    torch.cuda.reset_peak_memory_stats()  # what kernels were tried with does not count
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    with torch.cuda.graph(graph, pool=pool, stream=stream):
         step()
-    return graph.replay
+
+    def replay(owner: Step = step) -> None:
+        """The graph knows addresses only: ``owner`` keeps the model and its images at them."""
+        graph.replay()
+
+    return replay
+
+
+@cache
+def _for_captures() -> tuple[torch.cuda.Stream, Any]:
+    """One stream and one memory pool for all graphs: they are never replayed at once, and no output is kept."""
+    return torch.cuda.Stream(), torch.cuda.graph_pool_handle()
 
 
 def _format(setting: Setting) -> torch.memory_format:

@@ -2,24 +2,25 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from archsearch.arch import Arch
-from archsearch.errors import TrialError
+from archsearch.errors import ArchsearchError, TrialError
 from archsearch.networks import find
 from archsearch.recipes import Bench
+from archsearch.speed.exclusive import OnWait, nobody
 from archsearch.speed.plan import Job
-from archsearch.speed.process import ProcessDied, TimingProcess
+from archsearch.speed.process import TimingProcess
 from archsearch.speed.timing import Timing
 
 #: Counts up when timings mean something else than before, so that old ones are not reused.
 PROTOCOL = 1
 #: What a timing depends on besides architecture and recipe, as ``environment`` has it.
-DEVICE_FACTS = ("host", "device_name", "torch", "cuda", "cudnn", "threads")
+DEVICE_FACTS = ("host", "device_name", "torch", "timm", "cuda", "cudnn", "threads")
 
 
 class Store:
@@ -60,7 +61,7 @@ class Timer:
         device: str,
         store: Store,
         mixers: Sequence[Path] = (),
-        on_wait: Callable[[str], None] = lambda holder: None,
+        on_wait: OnWait = nobody,
         remeasure: bool = False,
     ) -> None:
         """Args: remeasure: whether known timings are made anew."""
@@ -105,9 +106,9 @@ class Timer:
             self._process = TimingProcess(self.device, self.mixers, self._listen)
         try:
             measured = self._process.run(job)[0]
-        except ProcessDied as died:
+        except ArchsearchError as error:  # whatever it was, the next one gets a new process
             self.close()
-            raise TrialError(str(died)) from None
+            raise TrialError(str(error)) from error
         if measured.error:
             raise TrialError(measured.error)
         best = [timing for timing in measured.timings if timing.best]

@@ -34,6 +34,7 @@ def main() -> None:
         return
     from archsearch.speed.bencher import Bencher
     from archsearch.speed.plan import Job
+    from archsearch.speed.residents import DeviceLost
 
     bencher = Bencher(device, say)
     for line in sys.stdin:
@@ -41,6 +42,9 @@ def main() -> None:
             results = bencher.run(Job.from_dict(json.loads(line)))
         except UserError as error:
             say("refused", error=str(error))
+        except DeviceLost as error:
+            say("lost", error=str(error), index=error.index)
+            os._exit(1)  # nothing can be given back in order
         except Exception as error:
             say("failed", error=f"{type(error).__name__}: {error}", traceback=traceback.format_exc())
         else:

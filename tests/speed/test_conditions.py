@@ -1,6 +1,5 @@
 """NVML is a library of the driver's: where there is none, a stand-in answers in its words."""
 
-import os
 import subprocess
 import sys
 import time
@@ -9,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from archsearch.speed import conditions
-from archsearch.speed.conditions import Conditions
+from archsearch.speed.conditions import Conditions, CpuTimes
 from archsearch.speed.nvml import Nvml
 
 UUID = "11111111-2222-3333-4444-555555555555"
@@ -131,7 +130,8 @@ def test_a_gpu_that_does_not_know_leaves_gaps(gpu):
 def test_without_the_library_one_line_says_so(monkeypatch):
     monkeypatch.setitem(sys.modules, "pynvml", None)
     facts = told(Nvml(UUID))
-    assert facts["warnings"] == ["NVML is missing: pip install nvidia-ml-py for clocks, power and temperature"]
+    assert facts["nvml"] == "NVML is missing: pip install nvidia-ml-py for clocks, power and temperature"
+    assert facts["warnings"] == []
     assert facts["sm_clock_mhz"] is None
     assert Nvml(UUID).energy_mj() is None
 
@@ -165,12 +165,13 @@ def test_a_busy_neighbour_on_the_cpu_is_reported():
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc/stat is Linux's")
 def test_our_own_work_on_the_cpu_is_not_a_neighbours():
-    watch = Conditions(None)
-    watch.started()
+    before = CpuTimes.now()
     end = time.monotonic() + 1.0
     while time.monotonic() < end:
         pass
-    own = watch.cpu.own
-    facts = watch.told()
-    assert sum(os.times()[:4]) - own > 0.5
-    assert facts["other_cores"] < 0.5
+    after = CpuTimes.now()
+    assert after.own - before.own > 0.3
+    assert after.busy - before.busy > 0.3
+    others, stolen = CpuTimes(10.0, 1.0, 5.0).since(CpuTimes(12.0, 1.5, 6.5), 2.0)
+    assert (others, stolen) == (0.25, 0.25)
+    assert CpuTimes(0.0, 0.0, 0.0).since(CpuTimes(0.0, 0.0, 0.0), 1.0) == (None, None)

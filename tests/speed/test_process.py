@@ -136,7 +136,12 @@ def test_a_process_that_waits_for_the_device_says_so(process):
 
 def test_a_process_that_is_killed_is_noticed():
     with TimingProcess("cpu") as process:
-        process.listen = lambda event: os.kill(process._process.pid, signal.SIGKILL)
+
+        def kill(event):
+            if event["event"] == "loading":
+                os.kill(process._process.pid, signal.SIGKILL)
+
+        process.listen = kill
         with pytest.raises(ProcessDied, match="SIGKILL") as caught:
             process.run(JOB)
     assert caught.value.index == -1

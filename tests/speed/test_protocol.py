@@ -31,6 +31,10 @@ class Machine:
         return Pair(lambda: self.step(name, nominal), lambda: self.step("reference", reference))
 
 
+def unexpected(key, error):
+    raise error
+
+
 def timing(times):
     return Timing(SETTING, tuple(own for own, _ in times), tuple(reference for _, reference in times))
 
@@ -39,8 +43,7 @@ def measured(pace, rounds=20):
     machine = Machine(pace)
     bench = dataclasses.replace(BENCH, rounds=rounds, max_rounds=rounds)
     pairs = {"fast": machine.pair("fast", 0.25), "slow": machine.pair("slow", 1.0)}
-    times, errors = interleave(pairs, bench, seed=0)
-    assert not errors
+    times = interleave(pairs, bench, 0, unexpected)
     return {name: timing(values) for name, values in times.items()}, machine
 
 
@@ -91,34 +94,36 @@ def test_the_seed_decides_the_order():
     orders = []
     for seed in (0, 0, 1):
         machine = Machine()
-        interleave({n: machine.pair(n, 1.0) for n in "abcdef"}, BENCH, seed)
+        interleave({n: machine.pair(n, 1.0) for n in "abcdef"}, BENCH, seed, unexpected)
         orders.append(machine.ran)
     assert orders[0] == orders[1] != orders[2]
 
 
 def test_rounds_go_on_until_ratios_are_known():
     rng = random.Random(0)
-    bench = dataclasses.replace(BENCH, rounds=10, max_rounds=400, tolerance=0.01)
-    counts = []
+    bench = dataclasses.replace(BENCH, rounds=10, max_rounds=1000, tolerance=0.01)
     for noise in (0.0, 0.1):
-        machine = Machine(lambda now, noise=noise: 1 + noise * rng.random())
-        times, _ = interleave({"a": machine.pair("a", 1.0)}, bench, 0)
-        counts.append(len(times["a"]))
+        machine, told = Machine(lambda now, noise=noise: 1 + noise * rng.random()), []
+        pairs = {"a": machine.pair("a", 1.0)}
+        times = interleave(pairs, bench, 0, unexpected, lambda *said, told=told: told.append(said))
+        count = len(times["a"])
+        assert told[-1] == (count, count)
+        assert told[0] == (1, 10)
+        assert count == 10 if not noise else 20 < count < 1000
         low, high = timing(times["a"]).ratio_interval
-        assert high - low <= 0.02 * timing(times["a"]).ratio
-    assert counts[0] == 10
-    assert 10 < counts[1] < 400
+        assert high - low <= 0.02 * 1.3 * timing(times["a"]).ratio
 
 
 def test_patience_ends():
     machine, rng = Machine(), random.Random(0)
     wild = Pair(lambda: rng.random() + 0.1, lambda: rng.random() + 0.1)
-    times, _ = interleave({"a": wild, "b": machine.pair("b", 1.0)}, dataclasses.replace(BENCH, max_rounds=25), 0)
+    bench = dataclasses.replace(BENCH, max_rounds=25)
+    times = interleave({"a": wild, "b": machine.pair("b", 1.0)}, bench, 0, unexpected)
     assert len(times["a"]) == len(times["b"]) == 25
 
 
 def test_one_that_fails_is_left_out():
-    machine, told = Machine(), []
+    machine, told, errors = Machine(), [], {}
     calls = iter(range(100))
 
     def fails_third():
@@ -127,7 +132,7 @@ def test_one_that_fails_is_left_out():
         return 1.0
 
     pairs = {"bad": Pair(fails_third, None), "good": machine.pair("good", 1.0)}
-    times, errors = interleave(pairs, BENCH, 0, told.append)
+    times = interleave(pairs, BENCH, 0, errors.__setitem__, lambda done, of: told.append(done))
     assert set(times) == {"good"}
     assert len(times["good"]) == 10
     assert isinstance(errors["bad"], MemoryError)

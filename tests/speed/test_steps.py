@@ -1,4 +1,8 @@
 import dataclasses
+import gc
+import weakref
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -7,9 +11,10 @@ from archsearch.errors import OptionError
 from archsearch.networks import network
 from archsearch.nn import build
 from archsearch.recipes import Bench
+from archsearch.speed import steps
 from archsearch.speed.clocks import block_timer
 from archsearch.speed.plan import Job
-from archsearch.speed.residents import bring
+from archsearch.speed.residents import bring, is_out_of_memory, reason
 from archsearch.speed.steps import check_device, has_tf32, images_for, lay_out, make_step, set_precision
 from archsearch.speed.timing import Setting
 
@@ -127,13 +132,57 @@ def test_blocks_of_steps():
 
 def test_networks_that_cannot_be_timed_say_why():
     job = Job((), ATTO, Bench(batch_size=1, precision="fp32", layout="both"), ("infer", "train"))
-    resident = bring(ATTO.replace(img_size=32), job, CPU)
+    resident = bring(ATTO.replace(img_size=32), 0, job, CPU, lambda: None)
     assert resident.measured.params == sum(p.numel() for p in build(ATTO).parameters())
     # One image on a map of one pixel has no batch statistics; inference goes on.
     assert {s.kind for s in resident.contenders} == {"infer"}
     assert {s.kind for s in resident.errors} == {"train"}
     assert all("more than 1 value per channel" in error for error in resident.errors.values())
     assert not resident.did_not_fit
+
+
+def test_a_captured_step_keeps_what_its_graph_points_at(monkeypatch):
+    """A graph holds addresses; the model behind them lives as long as the step that replays it."""
+    replayed = []
+    graph = SimpleNamespace(replay=lambda: replayed.append(1))
+    stream = SimpleNamespace(wait_stream=lambda other: None)
+    monkeypatch.setattr(steps, "_for_captures", lambda: (stream, None))
+    for name, stand_in in {
+        "current_stream": lambda: stream,
+        "stream": lambda stream: nullcontext(),
+        "synchronize": lambda: None,
+        "reset_peak_memory_stats": lambda: None,
+        "CUDAGraph": lambda: graph,
+        "graph": lambda graph, pool, stream: nullcontext(),
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, stand_in)
+    for kind in ("infer", "train"):
+        model, step = ready(dataclasses.replace(INFER, kind=kind, mode="cudagraph"))
+        alive = weakref.ref(model)
+        del model
+        gc.collect()
+        step()
+        assert alive() is not None
+        del step
+        gc.collect()
+        assert alive() is None
+    assert len(replayed) == 2
+
+
+def test_memory_that_runs_out_is_known_in_all_its_words():
+    for error in (
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+        MemoryError(),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`"),
+        RuntimeError("CUDA error: out of memory"),
+        Exception("backend='inductor' raised: OutOfMemoryError: CUDA out of memory."),
+    ):
+        assert is_out_of_memory(error)
+        assert reason(error, INFER) == "out of memory at batch 3"
+    assert not is_out_of_memory(RuntimeError("shape '[3]' is invalid"))
+    assert reason(RuntimeError("first\nsecond"), INFER) == "RuntimeError: first"
 
 
 @pytest.mark.gpu
@@ -171,6 +220,6 @@ def test_device_events_agree_with_the_wall_clock():
 @pytest.mark.gpu
 def test_peak_memory_holds_weights_and_activations():
     job = Job((), ATTO, Bench(batch_size=64), ("infer", "train"))
-    resident = bring(network("inceptionnext_atto"), job, GPU)
+    resident = bring(network("inceptionnext_atto"), 0, job, GPU, lambda: None)
     peak = {setting.kind: contender.peak_memory_mb for setting, contender in resident.contenders.items()}
     assert 4 * resident.measured.params / 2**20 < peak["infer"] < peak["train"]

@@ -115,6 +115,7 @@ class Bench:
         rounds: in each, every network's step is timed for one block, beside one of the reference.
         max_rounds: rounds go on until then, as long as some ratio is not known within ``tolerance``.
         tolerance: half the width of a ratio's 95 % interval, as a share of the ratio.
+        patience_s: seconds that rounds beyond the first ``rounds`` may take.
         min_block_s: seconds that a block takes at least.
         warmup_s: seconds of warm-up at least, for each step.
         warmup_limit_s: seconds after which a step that has not settled is timed all the same.
@@ -129,6 +130,7 @@ class Bench:
     rounds: int = 10
     max_rounds: int = 30
     tolerance: float = 0.01
+    patience_s: float = 120.0
     min_block_s: float = 0.05
     warmup_s: float = 1.0
     warmup_limit_s: float = 20.0
@@ -138,7 +140,7 @@ class Bench:
         _check(
             self,
             "0 or more",
-            ("img_size", "max_rounds", "tolerance", "min_block_s", "warmup_s", "warmup_limit_s"),
+            ("img_size", "max_rounds", "tolerance", "patience_s", "min_block_s", "warmup_s", "warmup_limit_s"),
             lambda v: v >= 0,
         )
         for name, known in (("precision", PRECISIONS), ("mode", MODES), ("layout", (*LAYOUTS, "both"))):

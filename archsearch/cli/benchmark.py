@@ -27,7 +27,9 @@ PRECISIONS = {
     "fp16": "fp16",
 }
 #: More patience than a study has for each of its trials; a quiet GPU needs none of it.
-THOROUGH = {"layout": "both", "max_rounds": 100, "warmup_limit_s": 20.0}
+THOROUGH = {"layout": "both", "max_rounds": 100}
+#: On a CPU, which has nothing to choose or to heat up, a step that has not settled by then never will.
+CPU_WARMUP_S = 5.0
 BENCHES = {"infer": ("infer", "latency"), "train": ("train",), "both": ("train", "infer", "latency")}
 
 
@@ -196,7 +198,8 @@ def _bench(args: argparse.Namespace, study: "PaperStudy | None", facts: Mapping[
     from archsearch.recipes import override
 
     kind = "cpu" if facts["kind"] == "cpu" else "gpu"
-    bench = override(override(RECIPES[kind], THOROUGH), study.changes[kind] if study else {})
+    bench = override(RECIPES[kind], THOROUGH | ({"warmup_limit_s": CPU_WARMUP_S} if kind == "cpu" else {}))
+    bench = override(bench, study.changes[kind] if study else {})
     if bench.precision == "tf32" and not facts["tf32"]:
         bench = override(bench, {"precision": "fp32"})
     changes: dict[str, Any] = {}
@@ -207,6 +210,8 @@ def _bench(args: argparse.Namespace, study: "PaperStudy | None", facts: Mapping[
         changes["layout"] = "channels_last" if args.channels_last else "channels_first"
     if args.rounds:
         changes["max_rounds"] = args.rounds
+    if args.patience:
+        changes["patience_s"] = args.patience
     for name in ("batch_size", "rounds", "reference"):
         if getattr(args, name):
             changes[name] = getattr(args, name)

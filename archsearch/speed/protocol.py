@@ -2,6 +2,7 @@
 
 import math
 import random
+import time
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
@@ -102,6 +103,7 @@ def interleave(
     seed: int,
     on_error: Callable[[Key, Exception], None],
     on_round: Callable[[int, int], None] = lambda done, of: None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> dict[Key, Times]:
     """Times every pair once per round, in a new random order each time.
 
@@ -115,6 +117,7 @@ def interleave(
         seed: of the order.
         on_error: told whose block raised what; that pair is left out from then on.
         on_round: told after each round how many are done, and of how many.
+        clock: for ``bench.patience_s``.
 
     Returns:
         Times of those that did not raise, by key.
@@ -122,7 +125,7 @@ def interleave(
     rng = random.Random(seed)
     starts = {key: rng.randrange(2) for key in pairs}  # who goes first takes turns, so that drift cancels
     times: dict[Key, Times] = {key: [] for key in pairs}
-    number, rounds = 0, bench.rounds
+    number, rounds, start = 0, bench.rounds, clock()
     while number < rounds:
         number += 1
         order = list(times)
@@ -134,10 +137,16 @@ def interleave(
                 del times[key]
                 on_error(key, error)
         if number == bench.rounds:
-            needed = max((rounds_needed(own, bench.tolerance) for own in times.values()), default=0)
-            rounds = max(rounds, min(needed, bench.max_rounds))
+            rounds += _more_rounds(times, bench, clock() - start)
         on_round(number, rounds)
     return times
+
+
+def _more_rounds(times: Mapping[Key, Times], bench: Bench, seconds: float) -> int:
+    """Rounds beyond the first, which took so many seconds."""
+    needed = max((rounds_needed(own, bench.tolerance) for own in times.values()), default=0)
+    affordable = bench.patience_s * bench.rounds / seconds if seconds else math.inf
+    return max(0, math.floor(min(needed - bench.rounds, bench.max_rounds - bench.rounds, affordable)))
 
 
 def rounds_needed(times: Times, tolerance: float) -> int:

@@ -2,21 +2,23 @@
 
     python -m archsearch.speed.worker DEVICE [MIXERS.py ...]
 
-It ends when its stdin does, and with it the locks that it holds.
+It ends as soon as its stdin does, which is when its parent is gone, and with it the locks that it holds.
 """
 
 import contextlib
 import json
 import os
+import queue
 import signal
 import sys
+import threading
 import traceback
 from pathlib import Path
 from typing import Any, TextIO
 
 
 def main() -> None:
-    """Answers jobs until there are no more."""
+    """Answers jobs until the process ends."""
     answers = _answers()
 
     def say(event: str, **details: Any) -> None:
@@ -36,10 +38,10 @@ def main() -> None:
     from archsearch.speed.plan import Job
     from archsearch.speed.residents import DeviceLost
 
-    bencher = Bencher(device, say)
-    for line in sys.stdin:
+    bencher, jobs = Bencher(device, say), _jobs()
+    while True:
         try:
-            results = bencher.run(Job.from_dict(json.loads(line)))
+            results = bencher.run(Job.from_dict(json.loads(jobs.get())))
         except UserError as error:
             say("refused", error=str(error))
         except DeviceLost as error:
@@ -49,6 +51,19 @@ def main() -> None:
             say("failed", error=f"{type(error).__name__}: {error}", traceback=traceback.format_exc())
         else:
             say("done", results=[measured.to_dict() for measured in results])
+
+
+def _jobs() -> "queue.SimpleQueue[str]":
+    """Lines of stdin as they come; where there are no more, the process ends at once, whatever it is doing."""
+    lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+    def read() -> None:
+        for line in sys.stdin:
+            lines.put(line)
+        os._exit(0)
+
+    threading.Thread(target=read, daemon=True).start()
+    return lines
 
 
 def _start(name: str, mixers: list[str], say: Any) -> Any:

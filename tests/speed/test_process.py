@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 import tiny
@@ -145,6 +146,35 @@ def test_a_process_that_is_killed_is_noticed():
         with pytest.raises(ProcessDied, match="SIGKILL") as caught:
             process.run(JOB)
     assert caught.value.index == -1
+
+
+def test_a_process_ends_with_its_parent():
+    parent = """
+import os, signal, sys
+sys.path[:0] = ["tests", "tests/speed"]
+import dataclasses
+from archsearch.speed.process import TimingProcess
+from test_process import JOB
+process = TimingProcess("cpu")
+print(process._process.pid, flush=True)
+process.listen = lambda event: event["event"] == "round" and os.kill(os.getpid(), signal.SIGKILL)
+process.run(dataclasses.replace(JOB, bench=dataclasses.replace(JOB.bench, rounds=10**6)))
+"""
+    done = subprocess.run([sys.executable, "-c", parent], capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    deadline = time.monotonic() + 10
+    while _runs(int(done.stdout)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not _runs(int(done.stdout))
+    with alone("cpu"):  # and has left the device
+        pass
+
+
+def _runs(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def test_a_death_costs_the_network_that_was_loaded():

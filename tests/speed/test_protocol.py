@@ -102,7 +102,7 @@ def test_the_seed_decides_the_order():
 def test_rounds_go_on_until_ratios_are_known():
     rng = random.Random(0)
     bench = dataclasses.replace(BENCH, rounds=10, max_rounds=1000, tolerance=0.01)
-    for noise in (0.0, 0.1):
+    for noise in (0.0, 0.1):  # the fake clock costs no real second, so patience does not end
         machine, told = Machine(lambda now, noise=noise: 1 + noise * rng.random()), []
         pairs = {"a": machine.pair("a", 1.0)}
         times = interleave(pairs, bench, 0, unexpected, lambda *said, told=told: told.append(said))
@@ -120,6 +120,15 @@ def test_patience_ends():
     bench = dataclasses.replace(BENCH, max_rounds=25)
     times = interleave({"a": wild, "b": machine.pair("b", 1.0)}, bench, 0, unexpected)
     assert len(times["a"]) == len(times["b"]) == 25
+
+
+def test_patience_is_a_matter_of_seconds_too():
+    rng = random.Random(0)
+    machine = Machine(lambda now: 1 + rng.random())
+    bench = dataclasses.replace(BENCH, rounds=10, max_rounds=1000, tolerance=0.001, patience_s=60.0)
+    times = interleave({"a": machine.pair("a", 1.0)}, bench, 0, unexpected, clock=lambda: machine.now)
+    assert 10 < len(times["a"]) < 50
+    assert 22 + 40 < machine.now < 22 + 80
 
 
 def test_one_that_fails_is_left_out():

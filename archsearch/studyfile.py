@@ -107,6 +107,8 @@ def _study(path: Path, table: Table) -> PaperStudy:
 def _columns(table: Table, published: tuple[Published, ...]) -> Mapping[str, str]:
     columns = _sub(table, "columns")
     _known(columns, SPEEDS, "speed")
+    if not columns:
+        raise YamlError("columns must name those of train or infer", table.lines["columns"])
     for speed, column in columns.items():
         if not isinstance(column, str) or column not in published[0].figures:
             raise YamlError(unknown("column of the table", column, published[0].figures), columns.lines[speed])

@@ -70,6 +70,7 @@ def test_a_file_of_ones_own(tmp_path):
         (("batch_size: 1", "batch_size: 0"), r"line 5: batch_size is 0"),
         (("batch_size: 1", "img_size: 64"), r"line 5: img_size follows from resolution"),
         (("batch_size: 1", "reference: convnext_tiny"), r"line 5: reference follows from baseline"),
+        (("{train: train_img_s}", "{}"), r"line 4: columns must name those of train or infer"),
         (("train: train_img_s", "train: [a]"), r"line 4: unknown column of the table"),
         (("resolution: 1/2", "resolution: 0"), r"line 5: resolution is 0"),
         (("resolution: 1/2", "resolution: half"), r"line 5: resolution is 'half'"),

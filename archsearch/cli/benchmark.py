@@ -7,7 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from archsearch.cli.models import HELP, Model, find_models, paper_models
-from archsearch.cli.options import FORMATS, add_format, add_mixers, add_storage, assignments, positive_int
+from archsearch.cli.options import (
+    FORMATS,
+    add_format,
+    add_mixers,
+    add_storage,
+    assignments,
+    check_writable,
+    natural,
+    positive_int,
+    seconds,
+    write_file,
+)
 from archsearch.errors import ArchsearchError, OptionError, UserError, unknown
 
 if TYPE_CHECKING:
@@ -52,14 +63,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--reference", metavar="MODEL", help="what ratios are to (default: inceptionnext_tiny, or the study's baseline)"
     )
+    add("--rounds", type=positive_int, metavar="N", help="timed blocks of each step (default: 10, and more as needed)")
     add(
-        "--rounds",
-        type=positive_int,
-        metavar="N",
-        help="timed blocks of each step (default: 10, or as many as 100 until ratios are known within 1 %%)",
+        "--patience",
+        type=seconds,
+        metavar="SECONDS",
+        help="for rounds until ratios are known within 1 %% (default: 120)",
     )
     add("--fit-batch", action="store_true", help="halve the batch, for all alike, until every network fits")
-    add("--seed", type=int, default=0, metavar="N", help="of the order in the rounds (%(default)s)")
+    add("--seed", type=natural, default=0, metavar="N", help="of the order in the rounds (%(default)s)")
     add("--roofline", action="store_true", help="also where the time goes, beside what the device can do")
     add("--drawing", type=Path, metavar="FILE.html", help="the roofline as a figure")
     add("--set", nargs="+", action="extend", default=[], metavar="bench.FIELD=VALUE", help="change the recipe's field")
@@ -79,12 +91,10 @@ def run(args: argparse.Namespace) -> int:
     from archsearch.speed.session import Session
 
     study = _checked(args)
-    changes = assignments(args.set, ("bench",))["bench"]
-    if args.img_size is None and isinstance(changes.get("img_size"), int):
-        args.img_size = changes["img_size"] or None
     for path, option in ((args.results_file, "--results-file"), (args.drawing, "--drawing")):
         if path:
             check_place(path, option)
+            check_writable(path, option)
     load_own_mixers(args.mixers)
     models = find_models(args.models, args.img_size, args.storage)
     if models and all(model.error for model in models):
@@ -117,12 +127,12 @@ def _entries(models: list[Model], measured: "list[Measured]") -> "list[Entry]":
 
 
 def _tell(args: argparse.Namespace, study: "PaperStudy | None", bench: "Bench", entries: "list[Entry]") -> int:
-    """Writes the files, prints the table, then what is wrong; returns the exit code."""
+    """Prints the table, writes the files, then says what is wrong; returns the exit code."""
     from archsearch.report.speed import FORMATS as WRITERS
     from archsearch.report.speed import told, warnings
 
-    if args.results_file:
-        _write(args.results_file, WRITERS[_results_format(args)](entries, bench.reference) + "\n")
+    if all(entry.measured.users_fault for entry in entries):
+        raise OptionError("; ".join(dict.fromkeys(str(entry.measured.error) for entry in entries)))
     if args.format == "table":
         sys.stdout.write(told(entries, bench, study) + "\n\n")
     sys.stdout.write(WRITERS[args.format](entries, bench.reference) + "\n")
@@ -131,9 +141,11 @@ def _tell(args: argparse.Namespace, study: "PaperStudy | None", bench: "Bench", 
     sys.stdout.flush()
     for line in warnings(entries):
         print(f"archsearch: {line}", file=sys.stderr)
+    if args.results_file:
+        write_file(args.results_file, WRITERS[_results_format(args)](entries, bench.reference) + "\n", "--results-file")
     if any(entry.measured.users_fault for entry in entries):
         return OptionError.exit_code
-    timed = any(not timing.error for entry in entries for timing in entry.measured.timings)
+    timed = [t for entry in entries for t in entry.measured.timings if not t.error and t.setting.kind != "latency"]
     return 0 if timed else ArchsearchError.exit_code
 
 
@@ -152,18 +164,7 @@ def _roofline(args: argparse.Namespace, entries: "list[Entry]") -> None:
             sys.stdout.write("\n" + roofline_table(name, view) + "\n")
     drawable = [(name, view) for name, view in views if "error" not in view]
     if args.drawing and drawable:
-        _write(args.drawing, figure_html(roofline_figure(drawable)))
-
-
-def _write(path: Path, text: str) -> None:
-    """In one step: what was there stays until all of it can be replaced."""
-    scratch = path.with_name(path.name + ".part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        scratch.write_text(text, encoding="utf-8")
-        scratch.replace(path)
-    except OSError as error:
-        raise OptionError(f"cannot write {path}: {error.strerror}; name another file") from None
+        write_file(args.drawing, figure_html(roofline_figure(drawable)), "--drawing")
 
 
 def _checked(args: argparse.Namespace) -> "PaperStudy | None":
@@ -172,9 +173,9 @@ def _checked(args: argparse.Namespace) -> "PaperStudy | None":
     from archsearch.shipped import shipped
     from archsearch.studyfile import load_study
 
-    if bool(args.models) == bool(args.study):
+    if bool(args.models) == (args.study is not None):
         raise OptionError("name one or more MODELs, or --study NAME for the rows of one of the paper's tables")
-    if args.study and args.reference:
+    if args.study is not None and args.reference is not None:
         raise OptionError("--reference: a study's ratios are to its baseline; leave it out")
     if args.channels_last and args.channels_first:
         raise OptionError("--channels-last and --channels-first: leave both out to time both")
@@ -189,7 +190,30 @@ def _checked(args: argparse.Namespace) -> "PaperStudy | None":
             raise OptionError(unknown("mode", mode, MODES))
     if args.drawing and not (args.roofline and args.drawing.suffix.lower() == ".html"):
         raise OptionError("--drawing draws the --roofline, into a file whose name ends in .html")
-    return load_study(args.study, shipped("studies")) if args.study else None
+    _settle(args)
+    return None if args.study is None else load_study(args.study, shipped("studies"))
+
+
+#: Fields of the recipe that have an option of their own.
+OPTIONS = {
+    "img_size": "img_size",
+    "batch_size": "batch_size",
+    "rounds": "rounds",
+    "reference": "reference",
+    "mode": "mode",
+    "precision": "precision",
+    "patience_s": "patience",
+}
+
+
+def _settle(args: argparse.Namespace) -> None:
+    """Takes fields out of ``--set`` that have an option of their own, and refuses those that are given twice."""
+    for field, value in assignments(args.set, ("bench",))["bench"].items():
+        option = OPTIONS.get(field)
+        if option and getattr(args, option) is not None:
+            raise OptionError(f"--set bench.{field} and --{option.replace('_', '-')} say the same; leave one out")
+        if field == "img_size" and isinstance(value, int) and value > 0:
+            args.img_size = value
 
 
 def _bench(args: argparse.Namespace, study: "PaperStudy | None", facts: Mapping[str, Any]) -> "Bench":
@@ -210,13 +234,12 @@ def _bench(args: argparse.Namespace, study: "PaperStudy | None", facts: Mapping[
         changes["layout"] = "channels_last" if args.channels_last else "channels_first"
     if args.rounds:
         changes["max_rounds"] = args.rounds
-    if args.patience:
-        changes["patience_s"] = args.patience
-    for name in ("batch_size", "rounds", "reference"):
-        if getattr(args, name):
-            changes[name] = getattr(args, name)
+    for field in ("batch_size", "rounds", "reference", "patience_s"):
+        if getattr(args, OPTIONS[field]) is not None:
+            changes[field] = getattr(args, OPTIONS[field])
+    changes |= assignments(args.set, ("bench",))["bench"]
     try:
-        return override(bench, changes | assignments(args.set, ("bench",))["bench"])
+        return override(bench, changes)
     except UserError as error:
         raise OptionError(f"--set: {error}") from None
 

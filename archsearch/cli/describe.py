@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from archsearch.cli.options import add_format, add_mixers, load_own_mixers, positive_int
+from archsearch.cli.options import add_format, add_mixers, load_own_mixers, positive_int, write_file
 from archsearch.errors import OptionError
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     if args.drawing and arch:
         from archsearch.report.drawing import block_svg
 
-        _write(args.drawing, block_svg(arch))
+        write_file(args.drawing, block_svg(arch), "--drawing")
     sys.stdout.write(text + "\n")
     return 0
 
@@ -117,14 +117,6 @@ def _operators(args: argparse.Namespace) -> int:
         tiny = tiny.replace(img_size=args.img_size)
     costs, title = kernel_costs(tiny.dims[0], tiny.side(0)), kernels_title(tiny.dims[0], tiny.side(0))
     if args.drawing:
-        _write(args.drawing, figure_html(kernel_figure(costs, title)))
+        write_file(args.drawing, figure_html(kernel_figure(costs, title)), "--drawing")
     sys.stdout.write(kernels_as(args.format, costs, title) + "\n")
     return 0
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise OptionError(f"--drawing {path}: cannot write it: {error.strerror}; name another file") from None

@@ -36,14 +36,15 @@ class Model:
 
 
 def find_models(references: list[str], img_size: int | None, storage: str) -> list[Model]:
-    """The networks that MODEL arguments name; what is wrong with one of them stands in its place."""
-    models = []
+    """The networks that MODEL arguments name, each once; what is wrong with one of them stands in its place."""
+    models: dict[str, Model] = {}
     for reference in references:
         try:
-            models += _find(reference, img_size, storage)
+            found = _find(reference, img_size, storage)
         except UserError as error:
-            models.append(Model(reference, error=str(error)))
-    return models
+            found = [Model(reference, error=str(error))]
+        models |= {model.name: model for model in found if model.name not in models}
+    return list(models.values())
 
 
 def paper_models(study: "PaperStudy", kind: str, img_size: int | None) -> list[Model]:

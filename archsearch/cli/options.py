@@ -107,3 +107,42 @@ def _value(text: str) -> Any:
         return number(yaml.safe_load(text))
     except (yaml.YAMLError, ValueError):
         return text
+
+
+def check_writable(path: Path, option: str) -> None:
+    """Tries to write beside a file that is going to be written, where its folder is there already.
+
+    Raises:
+        OptionError: that cannot be done.
+    """
+    target = path.resolve()
+    if (target.exists() and not target.is_file()) or not target.parent.is_dir():
+        return
+    scratch = _scratch(target)
+    try:
+        scratch.touch()
+        scratch.unlink()
+    except OSError as error:
+        raise OptionError(f"{option} {path}: cannot write it: {error.strerror}; name another file") from None
+
+
+def write_file(path: Path, text: str, option: str) -> None:
+    """Writes in one step: what was there stays until all of it can be replaced. Links are followed.
+
+    Raises:
+        OptionError: that cannot be done.
+    """
+    target = path.resolve()
+    try:
+        if target.exists() and not target.is_file():  # a device or a pipe is written to, not replaced
+            target.write_text(text, encoding="utf-8")
+            return
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _scratch(target).write_text(text, encoding="utf-8")
+        _scratch(target).replace(target)
+    except OSError as error:
+        raise OptionError(f"{option} {path}: cannot write it: {error.strerror}; name another file") from None
+
+
+def _scratch(path: Path) -> Path:
+    return path.with_name(path.name + ".part")

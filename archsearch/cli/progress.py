@@ -35,6 +35,14 @@ def timing_warnings(trial: Trial) -> Iterator[str]:
     yield from dict.fromkeys(word for d in details for word in d.get("conditions", {}).get("warnings", ()))
 
 
+class Quiet(Watch):
+    """Nothing, but for what would look like a program that hangs."""
+
+    def waiting(self, holder: str) -> None:
+        """Says who has the device."""
+        Console(stderr=True, highlight=False).print(Text(f"waiting for the device: {holder}"), soft_wrap=True)
+
+
 class Lines(Watch):
     """A line per trial (and per epoch, if asked), for logs and pipes."""
 
@@ -145,7 +153,7 @@ def display(search: Search, n_trials: int, *, quiet: bool, verbose: bool) -> Ite
     """The display that fits: none, lines, or live on a terminal. Says first what is continued."""
     console = Console(stderr=True, highlight=False)
     if quiet:
-        yield Watch()
+        yield Quiet()
         return
     live = console.is_terminal
     watch: Lines = (Display if live else Lines)(search, n_trials, verbose, console)
@@ -201,6 +209,7 @@ class Meter:
         lasting = {
             "waiting": "waiting for the device: {holder}",
             "refitted": "not every network fits; all again at batch {batch_size}",
+            "died": "{reason}; networks that it had not finished are timed again",
             "deferred": "{count} networks do not fit beside the others and take their turn after them",
         }
         passing = {
@@ -209,7 +218,7 @@ class Meter:
             "round": "round {number}/{of}",
             "roofline": "timing the parts of {name}",
         }
-        if event["event"] in lasting and not self.quiet:
+        if event["event"] in lasting and (not self.quiet or event["event"] == "waiting"):
             self.console.print(Text(lasting[event["event"]].format(**event)), soft_wrap=True)
         elif event["event"] in passing:
             self.status.update(escape(passing[event["event"]].format(**{**event, "name": name})))

@@ -165,29 +165,31 @@ def _cells(entries: Sequence[Entry], reference: str) -> tuple[list[str], list[li
     """What people read: columns that say nothing here are left out."""
     compared = any(entry.paper for entry in entries)
     flat = _better(entries, reference) if compared else rows(entries, reference)
+    kinds = [kind for kind in ("train", "infer") if any(f"{kind}_batch_size" in row for row in flat)]
+    speeds = [column for kind in kinds for column in _speed_columns(kind, compared)]
     columns: list[tuple[str, Callable[[dict[str, Any]], str]]] = [
         ("row of the paper" if compared else "model", lambda row: row.get("paper_row") or row["model"]),
         ("params (M)", lambda row: _number(row.get("params"), 1e-6, 1)),
         ("GMACs", lambda row: _number(row.get("macs"), 1e-9, 2)),
         ("mode", lambda row: row.get("mode") or ""),
         ("layout", lambda row: row.get("layout") or ""),
-        *_speed_columns("train", compared),
-        *_speed_columns("infer", compared),
+        *speeds,
         ("latency (ms)", lambda row: _number(row.get("latency_step_time"), 1, 2)),
         ("train memory (MiB)", lambda row: _number(row.get("train_peak_memory_mb"), 1, 0)),
         ("energy (mJ/img)", lambda row: _number(row.get("infer_energy_mj"), 1, 1)),
         ("note", _note),
     ]
     cells = [[cell(row) for _, cell in columns] for row in flat]
-    keep = [i for i, _ in enumerate(columns) if i == 0 or any(row[i] not in ("", "-") for row in cells)]
+    asked = {"model", "row of the paper", *(name for name, _ in speeds)}
+    keep = [i for i, (name, _) in enumerate(columns) if name in asked or any(row[i] not in ("", "-") for row in cells)]
     return [columns[i][0] for i in keep], [[row[i] for i in keep] for row in cells]
 
 
 def _speed_columns(kind: str, compared: bool) -> Iterator[tuple[str, Callable[[dict[str, Any]], str]]]:
     yield f"{kind} (img/s)", lambda row: _speed(row, kind)
-    yield "x reference", lambda row: _ratio(row, kind)
+    yield f"{kind} ratio", lambda row: _ratio(row, kind)
     if compared:
-        yield "paper", lambda row: _number(row.get(f"{kind}_paper_ratio"), 1, 2)
+        yield f"{kind} ratio, paper", lambda row: _number(row.get(f"{kind}_paper_ratio"), 1, 2)
 
 
 def _better(entries: Sequence[Entry], reference: str) -> list[dict[str, Any]]:
@@ -249,7 +251,7 @@ def told(entries: Sequence[Entry], bench: Bench, study: PaperStudy | None) -> st
     lines = [
         f"{environment.get('device_name', 'no device')}; {', '.join(versions)}",
         f"batch {batch}, {bench.precision}, {rounds} interleaved rounds; {BETTER} marks the better layout; "
-        f"x reference: images/s over those of {bench.reference} in its better layout, with its 95 % interval",
+        f"ratio: images/s over those of {bench.reference} in its better layout, with its 95 % interval",
     ]
     if study:
         sizes = ", ".join(dict.fromkeys(str(entry.measured.img_size) for entry in entries if entry.measured.img_size))
@@ -259,7 +261,8 @@ def told(entries: Sequence[Entry], bench: Bench, study: PaperStudy | None) -> st
 
 def warnings(entries: Sequence[Entry]) -> list[str]:
     """What went wrong with single networks, and what disturbed the timing of all, each once."""
-    lines = [f"{entry.name}: {entry.measured.error}" for entry in entries if entry.measured.error]
+    wrong = [(entry.name, str(entry.measured.error)) for entry in entries if entry.measured.error]
+    lines = [error if name and name in error else f"{name}: {error}" for name, error in wrong]
     for entry in entries:
         errors = {t.error: None for t in entry.measured.timings if t.error}
         hint = "; lower -b, or let --fit-batch lower it for all" if entry.measured.out_of_memory else ""

@@ -73,6 +73,7 @@ class Session:
             try:
                 answers = self._in_one_process(job, group)
             except ProcessDied as died:
+                self.listen({"event": "died", "reason": str(died)})
                 groups = self._after_a_death(died, group, results) + groups
                 continue
             except UserError as error:

@@ -6,6 +6,8 @@ from typing import Any
 
 from archsearch.analysis.intervals import median, median_interval, quartiles
 
+#: Rounds of which an interval says little.
+FEW = 5
 #: Distance of the quartiles, as a share of the median, from which on a machine is not quiet.
 SCATTERED = 0.1
 #: What can be timed: a forward pass, the same at batch 1, and a training step.
@@ -91,6 +93,8 @@ class Timing:
         if self.error:
             return []
         remarks = [] if self.settled else ["not settled in its warm-up"]
+        if len(self.blocks_s) < FEW:
+            remarks.append(f"only {len(self.blocks_s)} rounds")
         return remarks + ([f"blocks scatter by {self.scatter:.0%}"] if self.scatter > SCATTERED else [])
 
     @property

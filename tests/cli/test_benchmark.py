@@ -1,5 +1,6 @@
 import csv
 import json
+from pathlib import Path
 
 import pytest
 import tiny
@@ -70,7 +71,7 @@ def test_every_format_and_a_results_file(capsys, tmp_path):
     assert len(row["infer_blocks_ms"]) == 2
     assert "train_step_time" not in row
     code, out, _ = bench(capsys, "plain.json", "--bench", "train", "-f", "markdown", "--channels-first")
-    assert out.startswith("| model | params (M) | GMACs | mode | layout | train (img/s) | x reference |")
+    assert out.startswith("| model | params (M) | GMACs | mode | layout | train (img/s) | train ratio |")
     code, out, _ = bench(capsys, "plain.json", "-b", "3", "--amp", "-f", "json", "--channels-last")
     (row,) = json.loads(out)
     assert (row["precision"], row["infer_batch_size"], row["latency_batch_size"]) == ("amp_bf16", 3, 1)
@@ -97,6 +98,26 @@ def test_a_step_that_fails_leaves_the_others(capsys):
     assert "more than 1 value per channel" in err
     code, _, err = bench(capsys, "plain.json", "-b", "1", "--img-size", "32", "--bench", "train")
     assert code == 1
+
+
+def test_results_files_follow_links_and_leave_devices_alone(capsys, tmp_path):
+    (tmp_path / "link.csv").symlink_to("target.csv")
+    words = ["plain.json", "--bench", "train", "--channels-last", "-b", "2"]
+    assert bench(capsys, *words, "--results-file", "link.csv")[0] == 0
+    assert (tmp_path / "link.csv").is_symlink()
+    assert (tmp_path / "target.csv").read_text().startswith("model,train_samples_per_sec")
+    before = Path("/dev/null").stat()
+    assert bench(capsys, *words, "--results-file", "/dev/null")[0] == 0
+    assert Path("/dev/null").stat().st_mode == before.st_mode
+    (tmp_path / "keep.csv").write_text("important")
+    code, out, _ = bench(capsys, "timm:nosuch", "--results-file", "keep.csv")
+    assert (code, out) == (2, "")
+    assert (tmp_path / "keep.csv").read_text() == "important"
+
+
+def test_a_model_named_twice_is_measured_once(capsys):
+    _, out, _ = bench(capsys, "plain.json", "plain.json", "--bench", "train", "--channels-last", "-f", "json")
+    assert len(json.loads(out)) == 1
 
 
 def test_rooflines(capsys, tmp_path):
@@ -135,7 +156,7 @@ def test_a_study_of_a_papers_table(capsys, tmp_path):
     assert code == 0, err
     lines = out.splitlines()
     assert lines[0] == "mine"
-    assert "x reference  paper" in next(line for line in lines if line.startswith("row of the paper"))
+    assert "train ratio  train ratio, paper" in next(line for line in lines if line.startswith("row of the paper"))
     (row,) = [line for line in lines if "kernel 3, ratio 1/16" in line]
     assert " 1.59" in row
     rows = json.loads((tmp_path / "rows.json").read_text())
@@ -171,7 +192,14 @@ def test_a_study_of_a_papers_table(capsys, tmp_path):
         (["plain.json", "--reference", "nosuch"], "unknown network 'nosuch'"),
         (["plain.json", "--reference", "timm:nosuch"], "the reference cannot be timed: unknown network of timm's"),
         (["plain.json", "--set", "bench.bach=3"], "--set: unknown field of a bench recipe 'bach'"),
-        (["plain.json", "--set", "proxy.epochs=3"], "write bench.FIELD=VALUE"),
+        (["plain.json", "--set", "proxy.epochs=3"], "error: --set proxy.epochs=3: write bench.FIELD=VALUE"),
+        (["plain.json", "--img-size", "64", "--set", "bench.img_size=32"], "--img-size say the same; leave one out"),
+        (["plain.json", "--mode", "eager", "--set", "bench.mode=compile"], "--mode say the same; leave one out"),
+        (["--study", "convnext_table1", "--reference", "plain.json"], "ratios are to its baseline; leave it out"),
+        (["--study", ""], "unknown study ''"),
+        (["plain.json", "--reference", ""], "reference is ''"),
+        (["timm:nosuch"], "unknown network of timm's 'nosuch'"),
+        (["plain.json", "--results-file", "/proc/r.csv"], "--results-file /proc/r.csv: cannot write it"),
         (["plain.json", "--set", "bench.precision=fp64"], "--set: unknown precision 'fp64'"),
         (["plain.json", "--drawing", "r.html"], "--drawing draws the --roofline"),
         (["plain.json", "--roofline", "--drawing", "r.png"], "ends in .html"),
@@ -179,7 +207,8 @@ def test_a_study_of_a_papers_table(capsys, tmp_path):
         (["plain.json", "--results-format", "xml"], "invalid choice: 'xml'"),
         (["plain.json", "--torchcompile", "--fit_batch"], "did you mean '--fit-batch'"),
         (["plain.json", "--mixers", "none.py"], "none.py"),
-        (["plain.json", "--seed", "x"], "invalid"),
+        (["plain.json", "--seed", "x"], "'x' is not a whole number"),
+        (["plain.json", "--patience", "long"], "not a number of seconds"),
     ],
 )
 def test_bad_input_is_one_line_and_changes_nothing(capsys, tmp_path, words, says):

@@ -25,7 +25,7 @@ def test_figures_from_blocks():
     assert TIMING.ratio_interval == pytest.approx((0.5, 0.5))
     assert TIMING.scatter == pytest.approx(0.05)
     assert TIMING.remarks == []
-    assert Timing(SETTING, (1.0, 1.0, 1.3, 1.3), settled=True).remarks == ["blocks scatter by 26%"]
+    assert Timing(SETTING, (1.0, 1.0, 1.3, 1.3), settled=True).remarks == ["only 4 rounds", "blocks scatter by 26%"]
     assert Timing(SETTING, BLOCKS).ratio is None
     assert Timing(SETTING, BLOCKS).ratio_interval is None
     assert Timing(SETTING, BLOCKS).remarks == ["not settled in its warm-up"]

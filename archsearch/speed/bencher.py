@@ -59,10 +59,12 @@ class Bencher:
             synchronize(self.device)
             self.conditions.before()
             residents = self._load(job)
-            if job.probe:
-                return [_errors_only(residents[index]) for index, _ in enumerate(job.networks)]
+            asked = [residents[index] for index, _ in enumerate(job.networks)]
+            if job.probe or not any(resident.contenders for resident in asked):
+                return [_errors_only(resident) for resident in asked]
             results = self._time(job, residents)
-            models = {index: residents[index].model for index, _ in enumerate(job.networks)}
+            models = [resident.model for resident in asked]
+            del asked
             residents.clear()
             if job.roofline:
                 self._kept.clear()
@@ -195,7 +197,7 @@ def _errors(resident: Resident) -> tuple[str, ...]:
 
 
 def _errors_only(resident: Resident) -> Measured:
-    """What a probe finds."""
+    """What there is to say of a network without timing it."""
     return replace(resident.measured, timings=tuple(Timing(s, error=e) for s, e in resident.errors.items()))
 
 

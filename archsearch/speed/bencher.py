@@ -61,7 +61,8 @@ class Bencher:
             residents = self._load(job)
             asked = [residents[index] for index, _ in enumerate(job.networks)]
             if job.probe or not any(resident.contenders for resident in asked):
-                return [_errors_only(resident) for resident in asked]
+                unknown = _errors(residents[REFERENCE])
+                return [replace(_errors_only(resident), reference_errors=unknown) for resident in asked]
             results = self._time(job, residents)
             models = [resident.model for resident in asked]
             del asked

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from archsearch.errors import UserError
+from archsearch.errors import ArchsearchError, UserError
 from archsearch.speed.plan import Job, Measured
 from archsearch.speed.process import Listen, ProcessDied, TimingProcess
 
@@ -72,14 +72,14 @@ class Session:
             group = groups.pop(0)
             try:
                 answers = self._in_one_process(job, group)
-            except ProcessDied as died:
-                self.listen({"event": "died", "reason": str(died)})
-                groups = self._after_a_death(died, group, results) + groups
-                continue
             except UserError as error:
                 if not results:
                     raise
                 answers = [Measured(error=str(error))] * len(group)  # what others gave before is kept
+            except ArchsearchError as died:  # its process, or whatever it was doing
+                self.listen({"event": "died", "reason": str(died)})
+                groups = self._after_a_death(died, group, results) + groups
+                continue
             again = [index for index, answer in zip(group, answers, strict=True) if answer.deferred]
             if again:
                 self.listen({"event": "deferred", "count": len(again)})
@@ -98,12 +98,13 @@ class Session:
         with process:
             return process.run(replace(job, networks=tuple(job.networks[index] for index in group)))
 
-    def _after_a_death(self, died: ProcessDied, group: list[int], results: dict[int, Measured]) -> list[list[int]]:
+    def _after_a_death(self, died: ArchsearchError, group: list[int], results: dict[int, Measured]) -> list[list[int]]:
         """Charges whom the process was at, or tries one by one; returns who is still to be timed."""
-        if died.index is None and len(group) > 1:
+        at = died.index if isinstance(died, ProcessDied) else None
+        if at is None and len(group) > 1:
             return [[index] for index in group]
-        everybody = died.index is not None and died.index < 0  # the reference: nobody can be timed beside it
-        guilty = group if everybody else [group[died.index or 0]]
+        everybody = at is not None and at < 0  # the reference: nobody can be timed beside it
+        guilty = group if everybody else [group[at or 0]]
         results |= {index: Measured(error=str(died)) for index in guilty}
         rest = [index for index in group if index not in guilty]
         return [rest] if rest else []

@@ -80,9 +80,10 @@ def test_sigkill_costs_one_trial_which_runs_again(small_space, tmp_path):
 @pytest.mark.slow
 def test_ctrl_c_ends_cleanly_and_one_process_owns_the_study(small_space, tmp_path):
     storage = tmp_path / "s.db"
-    process = start(small_space, storage, 50)
+    long = (small_space, storage, 50, "--epochs", "20")  # trials that last, so that it still runs when the second comes
+    process = start(*long)
     wait_for_running_trial(storage, after=1)
-    second = subprocess.run(command(small_space, storage, 50), capture_output=True, text=True, check=False)
+    second = subprocess.run(command(*long), capture_output=True, text=True, check=False)
     assert second.returncode == 2
     assert "being run by another process" in second.stderr
     os.kill(process.pid, signal.SIGINT)

@@ -8,7 +8,7 @@ from archsearch.evaluate import Task, evaluate
 from archsearch.mixer import Mixer
 from archsearch.networks import network
 from archsearch.objectives import parse_objectives
-from archsearch.recipes import BENCHES, PROXIES
+from archsearch.recipes import PROXIES
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ def test_mirroring_is_off(data):
 def test_accuracy_needs_mixing_at_the_default_recipe(data):
     """The full table, with deviations over seeds, is made by benchmarks/drawn_mixers.py."""
     proxy = PROXIES["cpu"]
-    task = Task(parse_objectives("accuracy"), proxy, BENCHES["cpu"], reduce(data, proxy), torch.device("cpu"))
+    task = Task(parse_objectives("accuracy"), proxy, reduce(data, proxy), torch.device("cpu"))
     tiny = network("inceptionnext_tiny")
 
     def accuracy(mixer: Mixer) -> float:

@@ -183,8 +183,8 @@ def test_a_death_costs_the_network_that_was_loaded():
         processes = []
 
         def listen(event):
-            running = next(p for p in reversed(started) if p.poll() is None)
             if event["event"] == "loading" and event["index"] == 0:
+                running = next(p for p in reversed(started) if p.poll() is None)
                 processes.append(running.pid)
                 running.kill()
 

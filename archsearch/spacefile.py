@@ -24,7 +24,7 @@ from archsearch.mixer import MIXER_PARAMS, Mixer, Value
 from archsearch.networks import network, read_arch
 from archsearch.recipes import Proxy, override
 from archsearch.space import ARCH_AXES, LIST_AXES, STAGE_AXES, Axis, Params, Space, mixer_axes
-from archsearch.yamlfile import Table, YamlError, number, read_table
+from archsearch.yamlfile import Table, YamlError, locate, number, read_table
 
 
 def load_space(name_or_path: str, folder: Path) -> Space:
@@ -33,12 +33,7 @@ def load_space(name_or_path: str, folder: Path) -> Space:
     Raises:
         SpaceError: no such space, or what is wrong with it and in which line.
     """
-    path = Path(name_or_path)
-    if path.suffix not in (".yaml", ".yml"):
-        names = sorted(p.stem for p in folder.glob("*.yaml"))
-        if name_or_path not in names:
-            raise SpaceError(unknown("space", name_or_path, names))
-        path = folder / f"{name_or_path}.yaml"
+    path = locate(name_or_path, folder, "space", SpaceError)
     try:
         table = read_table(path)
     except YamlError as error:

@@ -16,7 +16,7 @@ from typing import Any
 from archsearch.errors import StudyFileError, UserError, unknown
 from archsearch.paper import TABLES, Published, rows
 from archsearch.recipes import BENCHES, override
-from archsearch.yamlfile import Table, YamlError, number, read_table
+from archsearch.yamlfile import Table, YamlError, locate, number, read_table
 
 KEYS = ("title", "table", "baseline", "device", "columns", "cpu", "gpu")
 SPEEDS = ("train", "infer")
@@ -65,12 +65,7 @@ def load_study(name_or_path: str, folder: Path) -> PaperStudy:
     Raises:
         StudyFileError: no such study, or what is wrong with it and in which line.
     """
-    path = Path(name_or_path)
-    if path.suffix not in (".yaml", ".yml"):
-        names = sorted(p.stem for p in folder.glob("*.yaml"))
-        if name_or_path not in names:
-            raise StudyFileError(unknown("study", name_or_path, names))
-        path = folder / f"{name_or_path}.yaml"
+    path = locate(name_or_path, folder, "study", StudyFileError)
     try:
         return _study(path, read_table(path))
     except YamlError as error:

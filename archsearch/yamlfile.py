@@ -7,6 +7,8 @@ from typing import Any
 
 import yaml
 
+from archsearch.errors import UserError, unknown
+
 
 class Table(dict[str, Any]):
     """A mapping read from a file, with the line of each key."""
@@ -41,6 +43,20 @@ def _construct_table(loader: _Loader, node: yaml.MappingNode) -> Table:
 
 
 _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _construct_table)
+
+
+def locate(name_or_path: str, folder: Path, what: str, error: type[UserError]) -> Path:
+    """The file that a name in ``folder``, or a path, stands for.
+
+    Raises:
+        UserError: of the given kind: there is none of that name.
+    """
+    if Path(name_or_path).suffix in (".yaml", ".yml"):
+        return Path(name_or_path)
+    names = sorted(path.stem for path in folder.glob("*.yaml"))
+    if name_or_path not in names:
+        raise error(unknown(what, name_or_path, names))
+    return folder / f"{name_or_path}.yaml"
 
 
 def read_table(path: Path) -> Table:

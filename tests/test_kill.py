@@ -50,7 +50,11 @@ def wait_for_running_trial(storage, after):
 
 
 def start(*args):
-    return subprocess.Popen(command(*args), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    """As from a terminal: a shell that starts tests in the background has them ignore Ctrl-C."""
+    listens = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731
+    return subprocess.Popen(
+        command(*args), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=listens
+    )
 
 
 @pytest.mark.slow

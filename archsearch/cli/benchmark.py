@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -104,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
         models = paper_models(study, kind, args.img_size) if study else models
         known = [model for model in models if model.network is not None]
         meter.names = [model.name for model in known]
-        job = _job(args, known, _bench(args, study, session.facts), study)
+        job = _job(args, known, _bench(args, study, kind, session.facts["tf32"]), study)
         measured = session.run(job)
     return _tell(args, study, job.bench, _entries(models, measured))
 
@@ -216,15 +215,14 @@ def _settle(args: argparse.Namespace) -> None:
             args.img_size = value
 
 
-def _bench(args: argparse.Namespace, study: "PaperStudy | None", facts: Mapping[str, Any]) -> "Bench":
+def _bench(args: argparse.Namespace, study: "PaperStudy | None", kind: str, has_tf32: bool) -> "Bench":
     """The recipe: by kind of device, then the study's changes, then the command line's."""
     from archsearch.recipes import BENCHES as RECIPES
     from archsearch.recipes import override
 
-    kind = "cpu" if facts["kind"] == "cpu" else "gpu"
     bench = override(RECIPES[kind], THOROUGH | ({"warmup_limit_s": CPU_WARMUP_S} if kind == "cpu" else {}))
     bench = override(bench, study.changes[kind] if study else {})
-    if bench.precision == "tf32" and not facts["tf32"]:
+    if bench.precision == "tf32" and not has_tf32:
         bench = override(bench, {"precision": "fp32"})
     changes: dict[str, Any] = {}
     if args.precision or args.amp:

@@ -1,6 +1,7 @@
 """Trials as a table: one row per trial."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -41,11 +42,16 @@ def _intervals(trial: Trial) -> dict[str, float]:
     for name, detail in trial.evaluation.details.items():
         if "interval_s" not in detail or name == "peak_memory_mb":  # from before there were intervals; or not timed
             continue
-        fast, slow = detail["interval_s"]
-        batch = detail["batch_size"]
-        low, high = (fast * 1e3, slow * 1e3) if name == "latency_ms" else (batch / slow, batch / fast)
+        low, high = score_range(name, detail, detail["interval_s"])
         columns |= {f"{name}.low": low, f"{name}.high": high, f"{name}.ratio": detail["ratio"]}
     return columns
+
+
+def score_range(name: str, detail: Mapping[str, Any], step_s: Sequence[float]) -> tuple[float, float]:
+    """A range of seconds per step as one of the score that was read from them: milliseconds, or images/s."""
+    fast, slow = step_s
+    batch = detail["batch_size"]
+    return (fast * 1e3, slow * 1e3) if name == "latency_ms" else (batch / slow, batch / fast)
 
 
 def front_rows(frame: pd.DataFrame, objectives: tuple[Objective, ...]) -> pd.DataFrame:

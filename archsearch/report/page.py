@@ -11,7 +11,7 @@ from plotly.offline import get_plotlyjs
 from archsearch.arch import Arch
 from archsearch.objectives import OBJECTIVES, Objective
 from archsearch.report.figures import pairs, pareto_figure
-from archsearch.report.frame import front_rows
+from archsearch.report.frame import front_rows, score_range
 from archsearch.report.tables import describe_params, shown
 from archsearch.trial import Trial
 
@@ -102,16 +102,14 @@ def _score(name: str, value: float, detail: dict[str, Any] | None) -> list[str]:
 def _behind(objective: Objective, detail: dict[str, Any]) -> str:
     """How sure a timing is, and what exactly was timed."""
     what = "95 % interval" if "interval_s" in detail else "quartiles"  # before there were intervals
-    fast, slow = detail.get("interval_s") or detail["quartiles_s"]
-    batch = detail["batch_size"]
-    low, high = (fast * 1e3, slow * 1e3) if objective.name == "latency_ms" else (batch / slow, batch / fast)
+    low, high = score_range(objective.name, detail, detail.get("interval_s") or detail["quartiles_s"])
     words = [f"{what} {low:.{objective.precision}f} to {high:.{objective.precision}f}"]
     if objective.name == "peak_memory_mb":  # counted by the allocator, not timed
         words = []
     if detail.get("ratio"):
         (below, above), ratio = detail["ratio_interval"], detail["ratio"]
         words.append(f"{ratio:.3f} times as fast as the reference ({below:.3f} to {above:.3f})")
-    setting = [f"batch {batch}", f"{detail['img_size']} px"]
+    setting = [f"batch {detail['batch_size']}", f"{detail['img_size']} px"]
     words.append(", ".join([*setting, *(detail[k] for k in ("precision", "layout", "mode") if k in detail)]))
     words += detail.get("conditions", {}).get("warnings", ())
     return f" ({'; '.join(words)})"

@@ -20,8 +20,6 @@ from archsearch.speed.timing import Setting
 
 #: Share of a machine's memory that is left alone when networks are held on a CPU.
 SPARE = 0.2
-
-
 #: How else torch, its compiler and CUDA's libraries say that memory has run out.
 NO_MEMORY = (
     "out of memory",

@@ -13,13 +13,14 @@ from archsearch.arch import Arch
 from archsearch.data.images import ImageData
 from archsearch.errors import TrialError
 from archsearch.measure.complexity import count, count_activations
-from archsearch.measure.device import identity
+from archsearch.measure.device import identity, is_out_of_memory
 from archsearch.nn import build, init_fan_in
 from archsearch.objectives import Objective, Tier
 from archsearch.recipes import Proxy
 from archsearch.speed.exclusive import OnWait, nobody, shared
 from archsearch.speed.timing import Timing
-from archsearch.train import fit
+from archsearch.train import Training
+from archsearch.train.records import Trainings
 from archsearch.trial import Epoch, Evaluation
 
 #: What is timed for an objective.
@@ -45,6 +46,7 @@ class Task:
         device: that trains.
         time: times the target.
         on_wait: told when training waits for somebody who times on the device.
+        trainings: those known from before, and where new ones are kept; None trains everything.
     """
 
     objectives: tuple[Objective, ...]
@@ -53,6 +55,7 @@ class Task:
     device: torch.device
     time: TimeIt = never
     on_wait: OnWait = nobody
+    trainings: Trainings | None = None
 
 
 @dataclass
@@ -94,9 +97,9 @@ def evaluate(arch: Arch, task: Task, seed: int, on_epoch: Callable[[Epoch], None
                 _train(arch, task, seed, progress, on_epoch or (lambda epoch: None))
     except TrialError as error:
         return progress.ended(str(error))
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        return progress.ended(f"out of memory: {str(error).splitlines()[0] if str(error) else task.device}")
     except Exception as error:  # whatever it is, it is this candidate's end and not the study's
+        if is_out_of_memory(error):
+            return progress.ended(f"out of memory: {str(error).splitlines()[0] if str(error) else task.device}")
         return progress.ended(f"{type(error).__name__}: {error}".splitlines()[0], traceback.format_exc())
     finally:
         if task.device.type == "cuda":
@@ -132,19 +135,42 @@ def _score(name: str, timing: Timing) -> float:
 
 
 def _train(arch: Arch, task: Task, seed: int, progress: _Progress, on_epoch: Callable[[Epoch], None]) -> None:
-    torch.manual_seed(seed)
-    model = build(task.proxy.shrink(arch, len(task.data.classes)))
-    init_fan_in(model)
-    with shared(identity(task.device), task.on_wait):
-        model.to(task.device)
-    epochs = fit(model, task.data, task.proxy, seed)
-    while epoch := _next(epochs, task):
+    for epoch in train(arch, task, seed):
         progress.curve.append(epoch)
         on_epoch(epoch)
     progress.scores["accuracy"] = progress.curve[-1].accuracy
 
 
-def _next(epochs: Iterator[Epoch], task: Task) -> Epoch | None:
-    """The next epoch; between two of them, others may time on the device."""
+def train(arch: Arch, task: Task, seed: int) -> Iterator[Epoch]:
+    """Trains the stand-in of a target, or recalls how that went; an epoch at a time.
+
+    Raises:
+        TrialError: it diverged.
+    """
+    stand_in = task.proxy.shrink(arch, len(task.data.classes))
+    if task.trainings is None:
+        yield from _alternating(iter(_start(stand_in, task, seed)), task)
+        return
+    key = task.trainings.key(stand_in, task.proxy, task.data, seed)
+    known = task.trainings.curve(key)
+    yield from known or _alternating(task.trainings.epochs(key, _start(stand_in, task, seed)), task)
+
+
+def _start(stand_in: Arch, task: Task, seed: int) -> Training:
+    torch.manual_seed(seed)
+    model = build(stand_in)
+    if task.proxy.fan_in_init:
+        init_fan_in(model)
     with shared(identity(task.device), task.on_wait):
-        return next(epochs, None)
+        model.to(task.device)
+    return Training(model, task.data, task.proxy, seed)
+
+
+def _alternating(epochs: Iterator[Epoch], task: Task) -> Iterator[Epoch]:
+    """The same epochs; between two of them, others may time on the device."""
+    while True:
+        with shared(identity(task.device), task.on_wait):
+            epoch = next(epochs, None)
+        if epoch is None:
+            return
+        yield epoch

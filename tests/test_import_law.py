@@ -16,6 +16,7 @@ ROOMS = [
     {"errors"},
     {"shipped"},
     {"processor"},
+    {"store"},
     {"yamlfile"},
     {"mixer"},
     {"arch"},

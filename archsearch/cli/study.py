@@ -47,11 +47,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=natural, default=0, metavar="N", help="of sampler and training (%(default)s)")
     add("--sampler", default="nsga2", metavar="NAME", help="nsga2 or random (%(default)s)")
     add("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps (%(default)s)")
-    add("--proxy", metavar="NAME", help="recipe of the proxy: smoke, cpu, gpu (default: by device)")
+    add("--proxy", metavar="NAME", help="recipe of the proxy: smoke, cpu, gpu, paper (default: by device)")
     add("--bench", metavar="NAME", help="recipe of the timing: smoke, cpu, gpu (default: by device)")
     add("--epochs", type=positive_int, metavar="N", help="short for --set proxy.epochs=N")
     add("--set", nargs="+", action="extend", default=[], metavar="RECIPE.FIELD=VALUE", help="change a recipe's field")
     add("--remeasure", action="store_true", help="time again what earlier studies timed on this device")
+    add("--retrain", action="store_true", help="train again what earlier studies trained on this device")
     add("--study-name", metavar="NAME", help="default: space, objectives and data set")
     add("--page", type=Path, metavar="FILE", help="the HTML page (default: beside the storage)")
     add_mixers(parser)
@@ -152,7 +153,9 @@ def _recipes(args: argparse.Namespace, space: "Space", kind: str) -> tuple["Prox
     changes = assignments(args.set, ("proxy", "bench"))
     if args.epochs is not None:
         changes["proxy"]["epochs"] = args.epochs
-    proxy = override(PROXIES[names["proxy"]], space.proxy)
+    proxy = PROXIES[names["proxy"]]
+    if not proxy.full_size:
+        proxy = override(proxy, space.proxy)
     try:
         return override(proxy, changes["proxy"]), override(BENCHES[names["bench"]], changes["bench"])
     except UserError as error:
@@ -162,9 +165,10 @@ def _recipes(args: argparse.Namespace, space: "Space", kind: str) -> tuple["Prox
 def _load(args: argparse.Namespace, proxy: "Proxy", device: "torch.device") -> "ImageData":
     from archsearch.cli.progress import track
     from archsearch.data import load, reduce
+    from archsearch.data.stream import room_on
 
     data = load(args.dataset, args.data_root, proxy.img_size, None if args.quiet else track)
-    return reduce(data, proxy).to(device)
+    return reduce(data, proxy).to(device, room_on(device))
 
 
 def _search(args: argparse.Namespace, study: "Study", data: "ImageData", device: "torch.device", page: Path) -> int:
@@ -177,9 +181,10 @@ def _search(args: argparse.Namespace, study: "Study", data: "ImageData", device:
     from archsearch.search.search import Search
     from archsearch.search.storage import lock_path, open_storage
     from archsearch.search.study import create_or_resume
-    from archsearch.speed.timer import Store, Timer
+    from archsearch.speed.timer import Timer, Timings
+    from archsearch.train.records import Trainings
 
-    storage = open_storage(args.storage, create=True)
+    storage, facts = open_storage(args.storage, create=True), environment(device)
     with sole_owner(study.name, lock_path(args.storage, study.name)):
         record = create_or_resume(study, storage)
         record.set_user_attr("command", _command(args))
@@ -190,13 +195,14 @@ def _search(args: argparse.Namespace, study: "Study", data: "ImageData", device:
                 Timer(
                     study.bench,
                     str(device),
-                    Store(cache_folder() / "timings", environment(device)),
+                    Timings(cache_folder() / "timings", facts),
                     args.mixers,
                     on_wait=watch.waiting,
                     remeasure=args.remeasure,
                 ) as timer,
             ):
-                task = Task(study.objectives, study.proxy, data, device, timer, watch.waiting)
+                trainings = None if args.retrain else Trainings(cache_folder() / "trainings", facts)
+                task = Task(study.objectives, study.proxy, data, device, timer, watch.waiting, trainings)
                 run_search(
                     search,
                     args.n_trials,

@@ -1,30 +1,170 @@
-"""Augmentation of whole batches, as tensor operations on the device that holds them."""
+"""Augmentation of many images at once, as tensor operations on the device that holds them.
 
+What is random is drawn first, by NumPy on the CPU; what is done with it is a function of the draws
+alone. So the images of an epoch follow from a seed and the epoch's number on every device.
+"""
+
+import math
+
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from archsearch.recipes import Proxy
 
-def random_flip(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Mirrors each image left to right with probability 1/2: (N, C, H, W) to the same shape."""
-    coin = torch.rand(len(images), 1, 1, 1, generator=generator, device=images.device) < 0.5
-    return torch.where(coin, images.flip(3), images)
+#: Images that share the operations of one draw of RandAugment.
+RAND_AUGMENT_GROUP = 16
+#: Share of the area, and aspect, of what random erasing replaces (Zhong et al. 2020, as in timm).
+ERASED, ERASED_ASPECT = (0.02, 1 / 3), (0.3, 1 / 0.3)
+#: Aspect of a random crop that is resized.
+CROP_ASPECT = (3 / 4, 4 / 3)
+#: What cutout leaves, in grey levels.
+GREY = 128
 
 
-def random_crop(images: Tensor, padding: int, generator: torch.Generator) -> Tensor:
-    """Shifts each image by up to ``padding`` pixels each way, the border reflected.
+def augment(images: Tensor, proxy: Proxy, flip: bool, rng: np.random.Generator) -> Tensor:
+    """Each image changed as a recipe says, all but mixing.
 
     Args:
-        images: (N, C, H, W), any type.
-        padding: in pixels, less than H and W; 0 changes nothing.
-        generator: on the images' device.
+        images: (N, 3, S, S) as uint8.
+        proxy: what is done, and how much of it.
+        flip: whether a mirrored image keeps its class.
+        rng: decides.
     """
-    if padding == 0:
-        return images
-    count, _, height, width = images.shape
-    padded = F.pad(images.float(), (padding,) * 4, mode="reflect").to(images.dtype)
-    shift = torch.randint(2 * padding + 1, (2, count, 1), generator=generator, device=images.device)
-    rows = torch.arange(height, device=images.device) + shift[0]
-    columns = torch.arange(width, device=images.device) + shift[1]
-    sample = torch.arange(count, device=images.device)[:, None, None]
-    return padded.permute(0, 2, 3, 1)[sample, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+    count, size = len(images), images.shape[-1]
+    if proxy.crop_scale < 1:
+        images = crop_resize(images, *draw_crops(count, proxy.crop_scale, rng))
+    mirrored = rng.random(count) < 0.5 if flip and proxy.flip else np.zeros(count, dtype=bool)
+    shift = rng.integers(-proxy.crop_padding, proxy.crop_padding + 1, (2, count))
+    if proxy.crop_padding or mirrored.any():
+        images = shift_flip(images, shift, mirrored)
+    if proxy.rand_augment:
+        images = rand_augment(images, proxy.rand_augment, rng)
+    if proxy.erasing:
+        erased = rng.random(count) < proxy.erasing
+        noise = rng.integers(0, 256, images.shape, dtype=np.uint8)
+        images = paste(images, torch.from_numpy(noise).to(images.device), draw_erased(count, size, rng), erased)
+    if proxy.cutout:
+        box = np.stack([*rng.integers(0, size, (2, count)), *np.full((2, count), proxy.cutout)])
+        box[:2] -= proxy.cutout // 2
+        images = paste(images, images.new_full((), GREY), box)
+    return images
+
+
+def shift_flip(images: Tensor, shift: np.ndarray, mirrored: np.ndarray) -> Tensor:
+    """Moves each image, the border reflected, then mirrors some of them, in one gather.
+
+    Args:
+        images: (N, C, S, S), any type.
+        shift: (2, N) rows and columns, in pixels, less than S.
+        mirrored: (N,) which ones.
+
+    Returns:
+        (N, C, S, S) in channels-last memory.
+    """
+    size = images.shape[-1]
+    places = np.arange(size)
+    rows = places + shift[0, :, None]
+    columns = np.where(mirrored[:, None], places[::-1], places) + shift[1, :, None]
+    last = size - 1
+    rows, columns = (torch.from_numpy(last - abs(last - abs(side))).to(images.device) for side in (rows, columns))
+    sample = torch.arange(len(images), device=images.device)[:, None, None]
+    return images.permute(0, 2, 3, 1)[sample, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+def draw_crops(count: int, least: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Random rectangles of ``least`` of the area and more: extent and centre, (2, N) each, of a square from -1 to 1."""
+    area = rng.uniform(least, 1, count)
+    aspect = _log_uniform(CROP_ASPECT, count, rng)
+    extent = np.minimum(np.sqrt(np.stack([area * aspect, area / aspect])), 1)
+    return extent, (1 - extent) * rng.uniform(-1, 1, (2, count))
+
+
+def _log_uniform(bounds: tuple[float, float], count: int, rng: np.random.Generator) -> np.ndarray:
+    return np.exp(rng.uniform(math.log(bounds[0]), math.log(bounds[1]), count))
+
+
+def crop_resize(images: Tensor, extent: np.ndarray, centre: np.ndarray) -> Tensor:
+    """A rectangle of each image at full size (bilinear): (N, C, S, S) uint8 to the same."""
+    across, along = (torch.from_numpy(side).float().to(images.device) for side in (extent, centre))
+    theta = torch.zeros(len(images), 2, 3, device=images.device)
+    theta[:, 0, 0], theta[:, 1, 1] = across
+    theta[:, 0, 2], theta[:, 1, 2] = along
+    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
+    pixels = F.grid_sample(images.float(), grid, padding_mode="reflection", align_corners=False)
+    return pixels.round().clamp(0, 255).to(images.dtype)
+
+
+def rand_augment(images: Tensor, magnitude: int, rng: np.random.Generator) -> Tensor:
+    """Two of torchvision's RandAugment operations (Cubuk et al. 2020), drawn anew for every few images."""
+    from torchvision.transforms.v2 import RandAugment  # slow to import, and rarely needed
+
+    change = RandAugment(2, magnitude)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(rng.integers(2**63)))
+        return torch.cat([change(group) for group in images.split(RAND_AUGMENT_GROUP)])
+
+
+def draw_erased(count: int, size: int, rng: np.random.Generator) -> np.ndarray:
+    """Rectangles for random erasing: top, left, height, width, (4, N), all inside."""
+    area = rng.uniform(*ERASED, count) * size**2
+    aspect = _log_uniform(ERASED_ASPECT, count, rng)
+    sides = np.rint(np.sqrt(np.stack([area * aspect, area / aspect]))).clip(1, size - 1).astype(np.int64)
+    return np.concatenate([(rng.random((2, count)) * (size - sides + 1)).astype(np.int64), sides])
+
+
+def draw_boxes(kept: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+    """CutMix's squares (Yun et al. 2019), of ``1 - kept`` of the area, cut off at the border: (4, N)."""
+    side = (size * np.sqrt(1 - kept)).astype(np.int64)
+    start = rng.integers(0, size, (2, len(kept))) - side // 2
+    end = np.minimum(start + side, size)
+    start = np.maximum(start, 0)
+    return np.concatenate([start, end - start])
+
+
+def paste(images: Tensor, other: Tensor, box: np.ndarray, where: np.ndarray | None = None) -> Tensor:
+    """Each image with a rectangle of another one in place of its own.
+
+    Args:
+        images: (N, C, S, S).
+        other: the same shape, or one that broadcasts.
+        box: (4, N) top, left, height, width; what lies outside is left out.
+        where: (N,) which images; None for all.
+    """
+    places = np.arange(images.shape[-1])
+    down, along = (
+        (places >= start[:, None]) & (places < (start + side)[:, None])
+        for start, side in zip(box[:2], box[2:], strict=True)
+    )
+    if where is not None:
+        down &= where[:, None]
+    rows, columns = (torch.from_numpy(inside).to(images.device) for inside in (down, along))
+    return torch.where((rows[:, :, None] & columns[:, None, :])[:, None], other, images)
+
+
+def mix(images: Tensor, labels: Tensor, classes: int, proxy: Proxy, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Mixes each image with its neighbour: mixup (Zhang et al. 2018) or CutMix, half and half where both are asked for.
+
+    Args:
+        images: (N, C, S, S) as uint8, in random order.
+        labels: (N,) class of each.
+        classes: how many there are.
+        proxy: with the alphas.
+        rng: decides.
+
+    Returns:
+        Images of the same shape and type, and targets (N, classes), each row adding up to 1.
+    """
+    count = len(images)
+    cut = rng.random(count) < (0.5 if proxy.mixup and proxy.cutmix else float(proxy.cutmix > 0))
+    drawn = [rng.beta(alpha, alpha, count) if alpha else np.ones(count) for alpha in (proxy.mixup, proxy.cutmix)]
+    box = draw_boxes(drawn[1], images.shape[-1], rng)
+    kept = np.where(cut, 1 - box[2] * box[3] / images.shape[-1] ** 2, drawn[0]).astype(np.float32)
+    weight = torch.from_numpy(kept).to(images.device)
+    neighbours = images.roll(1, 0)
+    blend = torch.lerp(neighbours.float(), images.float(), weight[:, None, None, None]).round().to(images.dtype)
+    pasted = paste(images, neighbours, box)
+    mixed = torch.where(torch.from_numpy(cut).to(images.device)[:, None, None, None], pasted, blend)
+    targets = F.one_hot(labels, classes).float()
+    return mixed, torch.lerp(targets.roll(1, 0), targets, weight[:, None])

@@ -1,6 +1,7 @@
-"""Image data sets as uint8 tensors in memory."""
+"""Image data sets as uint8 tensors, in memory or memory-mapped."""
 
 import dataclasses
+import math
 from dataclasses import dataclass
 
 import torch
@@ -13,20 +14,40 @@ HELD_OUT = 0.1
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Images (N, 3, S, S) as uint8 and their labels (N,) as int64."""
+    """Images and labels; the images may lie on disk, memory-mapped, and most of them may belong to others.
 
-    images: Tensor
+    Attributes:
+        store: (M, 3, S, S) as uint8.
+        labels: (N,) as int64.
+        index: (N,) places in ``store``; None where all of them belong, in order.
+    """
+
+    store: Tensor
     labels: Tensor
+    index: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def take(self, index: Tensor) -> "Split":
-        """The samples at ``index`` (M,)."""
-        return Split(self.images[index], self.labels[index])
+    @property
+    def images(self) -> Tensor:
+        """All images, (N, 3, S, S); a copy, unless the split has the whole store."""
+        return self.store if self.index is None else self.store[self.index]
+
+    def take(self, chosen: Tensor) -> "Split":
+        """The samples at ``chosen`` (M,), without copying an image."""
+        return Split(self.store, self.labels[chosen], chosen if self.index is None else self.index[chosen])
+
+    def pixels(self, chosen: Tensor) -> Tensor:
+        """The images at ``chosen`` (M,), (M, 3, S, S)."""
+        return self.store[chosen if self.index is None else self.index[chosen]]
+
+    def nbytes(self) -> int:
+        """Bytes of its images."""
+        return len(self) * self.store[0].numel()
 
     def to(self, device: torch.device) -> "Split":
-        """The same samples on a device."""
+        """The same samples with their images on a device."""
         return Split(self.images.to(device), self.labels.to(device))
 
 
@@ -57,10 +78,20 @@ class ImageData:
         """Side of the square images, in pixels."""
         return int(self.train.images.shape[-1])
 
-    def to(self, device: torch.device) -> "ImageData":
-        """The same data set on a device."""
-        splits = {name: getattr(self, name).to(device) for name in ("train", "val", "test")}
-        return dataclasses.replace(self, **splits)
+    def to(self, device: torch.device, room: float = math.inf) -> "ImageData":
+        """The same data set with what candidates are trained on and compared by on a device.
+
+        Args:
+            device: where it is wanted.
+            room: bytes that images may take there; those of a larger split stay where they are,
+                and ``archsearch.data.stream`` brings them over while others are worked on.
+        """
+        moved = []
+        for split in (self.train, self.val):
+            fits = split.store.device != device and split.nbytes() <= room
+            moved.append(split.to(device) if fits else split)
+            room -= split.nbytes() if fits else 0
+        return dataclasses.replace(self, train=moved[0], val=moved[1])
 
 
 def stratified(labels: Tensor, count: int, seed: int) -> Tensor:

@@ -15,6 +15,15 @@ from archsearch.errors import OptionError
 from archsearch.processor import cpuinfo
 from archsearch.train import has_bfloat16
 
+#: How else torch, its compiler and CUDA's libraries say that memory has run out.
+NO_MEMORY = (
+    "out of memory",
+    "outofmemoryerror",
+    "can't allocate memory",
+    "alloc_failed",
+    "cublas_status_not_initialized",
+)
+
 
 def pick_device(name: str) -> torch.device:
     """The device of a name: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
@@ -72,6 +81,17 @@ def device_name(device: torch.device) -> str:
 def _processor() -> str:
     names = cpuinfo("model name")
     return f"{names[0]} ({len(names)} logical cores)" if names else platform.processor() or platform.machine()
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an error means that memory has run out, on a GPU or on the host."""
+    words = str(error).lower()
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(said in words for said in NO_MEMORY)
+
+
+def first_line(error: Exception) -> str:
+    """The message, as far as the first line goes."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 @cache

@@ -132,9 +132,9 @@ def _existing(name: str, storage: BaseStorage) -> optuna.Study | None:
 
 def _completed(recipe: dict[str, Any]) -> dict[str, Any]:
     """A recipe from before some fields came: they take the defaults, which mean what was there before."""
-    space = recipe["space"]
+    space, proxy = recipe["space"], dataclasses.asdict(Proxy()) | recipe["proxy"]
     try:
-        return {**recipe, "space": {**space, "baseline": Arch.from_dict(space["baseline"]).to_dict()}}
+        return {**recipe, "proxy": proxy, "space": {**space, "baseline": Arch.from_dict(space["baseline"]).to_dict()}}
     except ArchError:  # a mixer that is not known here: another space in any case
         return recipe
 

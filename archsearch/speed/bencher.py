@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from archsearch.errors import OptionError
-from archsearch.measure.device import environment, identity
+from archsearch.measure.device import environment, identity, is_out_of_memory
 from archsearch.speed import roofline
 from archsearch.speed.clocks import synchronize
 from archsearch.speed.conditions import Conditions
@@ -18,7 +18,7 @@ from archsearch.speed.exclusive import alone
 from archsearch.speed.nvml import Nvml
 from archsearch.speed.plan import Job, Measured, Network
 from archsearch.speed.protocol import Pair, Times, interleave, warm_up
-from archsearch.speed.residents import Contender, Resident, bring, is_out_of_memory, nearly_full, reason, survive, tidy
+from archsearch.speed.residents import Contender, Resident, bring, nearly_full, reason, survive, tidy
 from archsearch.speed.steps import check_device, set_precision
 from archsearch.speed.timing import Setting, Timing
 

@@ -11,6 +11,7 @@ from torch import nn
 
 from archsearch.errors import ArchsearchError, UserError
 from archsearch.measure.complexity import count, count_activations
+from archsearch.measure.device import first_line, is_out_of_memory
 from archsearch.nn import build_network
 from archsearch.speed.clocks import block_timer, synchronize
 from archsearch.speed.plan import OUT_OF_MEMORY, Job, Measured, Network
@@ -20,14 +21,6 @@ from archsearch.speed.timing import Setting
 
 #: Share of a machine's memory that is left alone when networks are held on a CPU.
 SPARE = 0.2
-#: How else torch, its compiler and CUDA's libraries say that memory has run out.
-NO_MEMORY = (
-    "out of memory",
-    "outofmemoryerror",
-    "can't allocate memory",
-    "alloc_failed",
-    "cublas_status_not_initialized",
-)
 
 
 @dataclass
@@ -156,19 +149,8 @@ def nearly_full(device: torch.device) -> bool:
     return kibibytes["MemAvailable"] < SPARE * kibibytes["MemTotal"]
 
 
-def is_out_of_memory(error: Exception) -> bool:
-    """Whether an error means that memory has run out, on a GPU or on the host."""
-    words = str(error).lower()
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(said in words for said in NO_MEMORY)
-
-
 def reason(error: Exception, setting: Setting) -> str:
     """Why a step could not be timed."""
     if is_out_of_memory(error):
         return f"{OUT_OF_MEMORY} at batch {setting.batch_size}"
     return f"{type(error).__name__}: {first_line(error)}"
-
-
-def first_line(error: Exception) -> str:
-    """The message, as far as the first line goes."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,9 +1,6 @@
 """Times a study's architectures: one process for all of them, and no architecture twice."""
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,6 +13,7 @@ from archsearch.speed.exclusive import OnWait, nobody
 from archsearch.speed.plan import Job
 from archsearch.speed.process import TimingProcess
 from archsearch.speed.timing import Timing
+from archsearch.store import Store
 
 #: Counts up when timings mean something else than before, so that old ones are not reused.
 PROTOCOL = 1
@@ -23,33 +21,27 @@ PROTOCOL = 1
 DEVICE_FACTS = ("host", "device_name", "torch", "timm", "cuda", "cudnn", "threads")
 
 
-class Store:
-    """Timings on disk, a file each; one that cannot be read is measured again."""
+class Timings:
+    """Timings on disk; one that cannot be read is measured again."""
 
     def __init__(self, folder: Path, environment: Mapping[str, Any]) -> None:
         """Args: folder: where; environment: of ``archsearch.measure.device``."""
-        self.folder = folder
+        self.store = Store(folder)
         self.device = {name: environment.get(name) for name in DEVICE_FACTS}
 
     def get(self, arch: Arch, bench: Bench, kind: str) -> Timing | None:
         """A known timing."""
         try:
-            return Timing.from_dict(json.loads(self._path(arch, bench, kind).read_text()))
-        except (OSError, ValueError, TypeError, KeyError):
+            return Timing.from_dict(self.store.get(self._key(arch, bench, kind)))
+        except (ValueError, TypeError, KeyError):
             return None
 
     def put(self, arch: Arch, bench: Bench, kind: str, timing: Timing) -> None:
-        """Keeps a timing; what cannot be written is measured again another time."""
-        path = self._path(arch, bench, kind)
-        scratch = path.with_suffix(".part")
-        with suppress(OSError):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            scratch.write_text(json.dumps(timing.to_dict()))
-            scratch.replace(path)
+        """Keeps a timing."""
+        self.store.put(self._key(arch, bench, kind), timing.to_dict())
 
-    def _path(self, arch: Arch, bench: Bench, kind: str) -> Path:
-        key = {"protocol": PROTOCOL, "arch": arch.key, "bench": asdict(bench), "kind": kind, **self.device}
-        return self.folder / f"{hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:24]}.json"
+    def _key(self, arch: Arch, bench: Bench, kind: str) -> dict[str, Any]:
+        return {"protocol": PROTOCOL, "arch": arch.key, "bench": asdict(bench), "kind": kind, **self.device}
 
 
 class Timer:
@@ -59,13 +51,13 @@ class Timer:
         self,
         bench: Bench,
         device: str,
-        store: Store,
+        timings: Timings,
         mixers: Sequence[Path] = (),
         on_wait: OnWait = nobody,
         remeasure: bool = False,
     ) -> None:
         """Args: remeasure: whether known timings are made anew."""
-        self.bench, self.device, self.store, self.mixers = bench, device, store, mixers
+        self.bench, self.device, self.timings, self.mixers = bench, device, timings, mixers
         self.on_wait, self.remeasure = on_wait, remeasure
         self._process: TimingProcess | None = None
 
@@ -85,7 +77,7 @@ class Timer:
         missing = tuple(kind for kind in kinds if kind not in timings)
         for timing in self._measure(arch, missing) if missing else ():
             if not timing.conditions.get("warnings"):  # a disturbed one is not worth keeping for others
-                self.store.put(arch, self.bench, timing.setting.kind, timing)
+                self.timings.put(arch, self.bench, timing.setting.kind, timing)
             timings[timing.setting.kind] = timing
         return timings
 
@@ -96,7 +88,7 @@ class Timer:
             self._process = None
 
     def _known(self, arch: Arch, kinds: Sequence[str]) -> dict[str, Timing]:
-        known = {kind: self.store.get(arch, self.bench, kind) for kind in kinds}
+        known = {kind: self.timings.get(arch, self.bench, kind) for kind in kinds}
         return {kind: timing for kind, timing in known.items() if timing is not None}
 
     def _measure(self, arch: Arch, kinds: tuple[str, ...]) -> list[Timing]:

@@ -4,7 +4,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archsearch.data import load, reduce
-from archsearch.data.augment import random_crop, random_flip
 from archsearch.data.images import Split, hold_out, stratified
 from archsearch.errors import DataError
 from archsearch.recipes import Proxy
@@ -47,29 +46,11 @@ def test_unknown_names():
         load("folder", None, 32)
 
 
-def slow_crop(images, padding, generator):
-    """The same draws, one image at a time, by padding and slicing."""
-    shift = torch.randint(2 * padding + 1, (2, len(images), 1), generator=generator)
-    size = images.shape[-1]
-    out = []
-    for image, row, column in zip(images, shift[0].flatten(), shift[1].flatten(), strict=True):
-        padded = torch.nn.functional.pad(image[None].float(), (padding,) * 4, mode="reflect")[0].to(images.dtype)
-        out.append(padded[:, row : row + size, column : column + size])
-    return torch.stack(out)
-
-
-@pytest.mark.parametrize("padding", [1, 4])
-def test_random_crop_is_the_slow_one(padding):
-    images = torch.randint(0, 256, (16, 3, 8, 8), dtype=torch.uint8)
-    fast = random_crop(images, padding, torch.Generator().manual_seed(5))
-    assert torch.equal(fast, slow_crop(images, padding, torch.Generator().manual_seed(5)))
-    assert torch.equal(random_crop(images, 0, torch.Generator()), images)
-
-
-def test_random_flip_mirrors_about_half():
-    images = torch.randint(0, 256, (400, 3, 4, 4), dtype=torch.uint8)
-    flipped = random_flip(images, torch.Generator().manual_seed(0))
-    mirrored = (flipped == images.flip(3)).flatten(1).all(1)
-    same = (flipped == images).flatten(1).all(1)
-    assert (mirrored | same).all()
-    assert 150 < int(mirrored.sum()) < 250
+def test_taking_samples_copies_no_image():
+    split = Split(torch.arange(40, dtype=torch.uint8).reshape(10, 1, 2, 2), torch.arange(10))
+    chosen = split.take(torch.tensor([7, 3, 5])).take(torch.tensor([2, 0]))
+    assert chosen.store is split.store
+    assert chosen.labels.tolist() == [5, 7]
+    assert torch.equal(chosen.images, split.store[[5, 7]])
+    assert torch.equal(chosen.pixels(torch.tensor([1])), split.store[[7]])
+    assert chosen.nbytes() == 8

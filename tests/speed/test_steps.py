@@ -8,13 +8,14 @@ import pytest
 import torch
 
 from archsearch.errors import OptionError
+from archsearch.measure.device import is_out_of_memory
 from archsearch.networks import network
 from archsearch.nn import build
 from archsearch.recipes import Bench
 from archsearch.speed import steps
 from archsearch.speed.clocks import block_timer
 from archsearch.speed.plan import Job
-from archsearch.speed.residents import bring, is_out_of_memory, reason
+from archsearch.speed.residents import bring, reason
 from archsearch.speed.steps import check_device, has_tf32, images_for, lay_out, make_step, set_precision
 from archsearch.speed.timing import Setting
 

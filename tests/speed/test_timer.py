@@ -8,7 +8,7 @@ from archsearch.errors import TrialError
 from archsearch.measure.device import environment
 from archsearch.networks import network
 from archsearch.recipes import Bench
-from archsearch.speed.timer import Store, Timer
+from archsearch.speed.timer import Timer, Timings
 from archsearch.speed.timing import Setting, Timing
 
 BENCH = dataclasses.replace(tiny.BENCH, img_size=0, reference="inceptionnext_atto")
@@ -22,7 +22,7 @@ def fake(kind, warnings=()):
 
 @pytest.fixture
 def store(tmp_path):
-    return Store(tmp_path / "timings", FACTS)
+    return Timings(tmp_path / "timings", FACTS)
 
 
 class Counted(Timer):
@@ -75,7 +75,7 @@ def test_another_recipe_is_another_timing(store, change):
 @pytest.mark.parametrize("fact", ["device_name", "torch", "threads", "host"])
 def test_another_machine_is_another_timing(store, fact):
     Counted(BENCH, "cpu", store)(tiny.SMALL, ("infer",))
-    other = Counted(BENCH, "cpu", Store(store.folder, {**FACTS, fact: "other"}))
+    other = Counted(BENCH, "cpu", Timings(store.store.folder, {**FACTS, fact: "other"}))
     other(tiny.SMALL, ("infer",))
     assert len(other.asked) == 1
 
@@ -83,7 +83,7 @@ def test_another_machine_is_another_timing(store, fact):
 @pytest.mark.parametrize("damage", [lambda text: text[: len(text) // 2], lambda text: "{}", lambda text: ""])
 def test_a_damaged_file_is_measured_again(store, damage):
     Counted(BENCH, "cpu", store)(tiny.SMALL, ("infer",))
-    (file,) = store.folder.iterdir()
+    (file,) = store.store.folder.iterdir()
     whole = file.read_text()
     file.write_text(damage(whole))
     again = Counted(BENCH, "cpu", store)
@@ -96,12 +96,12 @@ def test_a_disturbed_timing_is_not_kept_for_others(store):
     disturbed = Counted(BENCH, "cpu", store)
     disturbed.warnings = ("other programs kept 1.9 of 2 cores busy during the timing",)
     disturbed(tiny.SMALL, ("infer",))
-    assert not store.folder.exists()
+    assert not store.store.folder.exists()
 
 
 def test_a_folder_that_cannot_be_written_costs_nothing(tmp_path):
     (tmp_path / "file").write_text("")
-    timer = Counted(BENCH, "cpu", Store(tmp_path / "file" / "timings", FACTS))
+    timer = Counted(BENCH, "cpu", Timings(tmp_path / "file" / "timings", FACTS))
     assert timer(tiny.SMALL, ("infer",)) == {"infer": fake("infer")}
 
 

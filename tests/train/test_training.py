@@ -4,11 +4,14 @@ import pytest
 import torch
 
 from archsearch.data import load, reduce
+from archsearch.data.images import Split
 from archsearch.errors import DivergedError
 from archsearch.networks import network
 from archsearch.nn import build, init_fan_in
 from archsearch.recipes import Proxy
-from archsearch.train import Schedule, channel_statistics, evaluate_accuracy, fit
+from archsearch.train import Training
+from archsearch.train.optimizer import Schedule
+from archsearch.train.training import channel_statistics, evaluate_accuracy
 
 PROXY = Proxy(width=0.4, width_step=8, depth=0.1, epochs=2, train_samples=512, val_samples=256, batch_size=32, lr=4e-3)
 
@@ -22,7 +25,7 @@ def curve(data, proxy=PROXY, seed=0, name="inceptionnext_atto"):
     torch.manual_seed(seed)
     model = build(proxy.shrink(network(name), len(data.classes)))
     init_fan_in(model)
-    return list(fit(model, data, proxy, seed)), model
+    return list(Training(model, data, proxy, seed)), model
 
 
 def test_same_seed_same_numbers_other_seed_others(data):
@@ -42,12 +45,11 @@ def test_the_caller_stops_it_by_not_asking(data):
     torch.manual_seed(0)
     model = build(PROXY.shrink(network("inceptionnext_atto"), 8))
     before = model.stem[0].weight.detach().clone()
-    training = fit(model, data, PROXY, 0)
+    training = Training(model, data, PROXY, 0)
     assert torch.equal(before, model.stem[0].weight)
     first = list(itertools.islice(training, 1))
     assert first[0].epoch == 1
     after = model.stem[0].weight.detach().clone()
-    training.close()
     assert not torch.equal(before, after)
     assert torch.equal(after, model.stem[0].weight)
 
@@ -59,7 +61,7 @@ def test_divergence_is_told_with_its_epoch(data):
 
 def test_accuracy_is_counted_in_evaluation_mode(data):
     _, model = curve(data)
-    mean, std = channel_statistics(data.train.images)
+    mean, std = channel_statistics(data.train)
     model.train()
     accuracy = evaluate_accuracy(model, data.val, mean, std)
     assert not model.training
@@ -70,7 +72,7 @@ def test_accuracy_is_counted_in_evaluation_mode(data):
 
 
 def test_normalised_images_have_no_mean_and_unit_deviation(data):
-    mean, std = channel_statistics(data.train.images)
+    mean, std = channel_statistics(data.train)
     normal = (data.train.images.float() - mean) / std
     assert normal.mean((0, 2, 3)).abs().max() < 1e-3
     assert (normal.std((0, 2, 3)) - 1).abs().max() < 1e-3
@@ -78,7 +80,7 @@ def test_normalised_images_have_no_mean_and_unit_deviation(data):
 
 def test_sorted_images_are_normalised_all_the_same():
     black, white = (torch.full((2100, 3, 2, 2), value, dtype=torch.uint8) for value in (0, 255))
-    mean, std = channel_statistics(torch.cat([black, white]))
+    mean, std = channel_statistics(Split(torch.cat([black, white]), torch.zeros(4200, dtype=torch.int64)))
     assert mean.flatten().tolist() == pytest.approx([127.5] * 3, abs=1)
     assert std.flatten().tolist() == pytest.approx([127.5] * 3, abs=1)
 
@@ -95,5 +97,5 @@ def test_schedule_rises_and_falls():
 @pytest.mark.gpu
 def test_trains_on_a_gpu(data):
     model = build(PROXY.shrink(network("inceptionnext_atto"), 8)).cuda()
-    epochs = list(fit(model, data.to(torch.device("cuda")), PROXY, 0))
+    epochs = list(Training(model, data.to(torch.device("cuda")), PROXY, 0))
     assert len(epochs) == PROXY.epochs

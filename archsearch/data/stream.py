@@ -1,0 +1,75 @@
+"""Batches of an epoch: drawn, fetched and augmented many at a time, ready on the device that trains."""
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from archsearch.data.augment import augment, mix
+from archsearch.data.images import ImageData, Split
+from archsearch.recipes import Proxy
+
+#: Bytes of images that are fetched and augmented at once.
+CHUNK_BYTES = 1 << 26
+#: Share of a device's free memory that images may take for good.
+RESIDENT = 0.4
+
+
+def room_on(device: torch.device) -> float:
+    """Bytes of images that a device has room for; without bound where they need not be copied."""
+    if device.type != "cuda":
+        return float("inf")
+    return RESIDENT * torch.cuda.mem_get_info(device)[0]
+
+
+def batches(
+    data: ImageData, proxy: Proxy, seed: int, epoch: int, device: torch.device
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """One epoch of full batches in random order, augmented; a function of seed and epoch.
+
+    Yields:
+        Images (B, 3, S, S) as uint8 on ``device``, and labels (B,), or targets (B, classes) where images are mixed.
+    """
+    rng = np.random.default_rng((seed, epoch))
+    size = min(proxy.batch_size, len(data.train))
+    order = torch.from_numpy(rng.permutation(len(data.train))[: len(data.train) // size * size])
+    at_once = size * max(1, CHUNK_BYTES // (size * data.train.store[0].numel()))
+    for images, labels in fetch(data.train, order.split(at_once), device):
+        changed = augment(images, proxy, data.flip, rng)
+        targets = labels
+        if proxy.mixup or proxy.cutmix:
+            changed, targets = mix(changed, labels, len(data.classes), proxy, rng)
+        yield from zip(changed.split(size), targets.split(size), strict=True)
+
+
+def fetch(split: Split, chunks: tuple[Tensor, ...], device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
+    """Images and labels of each chunk on a device; where they come from elsewhere, one chunk ahead.
+
+    Args:
+        split: what to fetch from.
+        chunks: places in it, (N,) each, on the CPU.
+        device: where they are wanted.
+    """
+    if split.store.device == device:
+        for chunk in chunks:
+            yield _fetch(split, chunk, device)
+        return
+    with ThreadPoolExecutor(1) as ahead:
+        waiting: deque[Future[tuple[Tensor, Tensor]]] = deque()
+        for chunk in chunks:
+            waiting.append(ahead.submit(_fetch, split, chunk, device))
+            if len(waiting) > 1:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def _fetch(split: Split, chunk: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
+    where = chunk.to(split.labels.device)
+    images, labels = split.pixels(where), split.labels[where]
+    if images.device != device and device.type == "cuda":
+        images = images.pin_memory()
+    return images.to(device, non_blocking=True), labels.to(device, non_blocking=True)

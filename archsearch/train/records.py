@@ -1,0 +1,96 @@
+"""No training twice: finished ones by all that they depend on, and where long ones were stopped."""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from archsearch.arch import Arch
+from archsearch.data.images import ImageData
+from archsearch.mixer import declarations
+from archsearch.recipes import Proxy
+from archsearch.store import Store
+from archsearch.train.training import Training
+from archsearch.trial import Epoch
+
+#: Counts up when the same recipe trains otherwise than before, so that old results are not reused.
+TRAINER = 2
+#: What a training's numbers depend on besides network, recipe, data and seed, as ``environment`` has it.
+DEVICE_FACTS = ("device_name", "torch", "cuda", "cudnn", "threads", "proxy_autocast")
+#: Fields of a recipe that only say what the stand-in looks like, which its architecture says too.
+SHAPE = ("width", "width_step", "depth", "stem_patch_size", "layer_scale_init_value", "drop_path_rate")
+#: Seconds of training between two states on disk.
+SAVE_EVERY_S = 60.0
+
+
+class Trainings:
+    """Learning curves on disk, shared by all that trains on this machine."""
+
+    def __init__(self, folder: Path, environment: Mapping[str, Any], save_every_s: float = SAVE_EVERY_S) -> None:
+        """Args: folder: where; environment: of ``archsearch.measure.device``."""
+        self.store, self.save_every_s = Store(folder), save_every_s
+        self.device = {name: environment.get(name) for name in DEVICE_FACTS}
+
+    def key(self, stand_in: Arch, proxy: Proxy, data: ImageData, seed: int) -> dict[str, Any]:
+        """All that the numbers of a training depend on."""
+        kinds = {mixer.token_mixer for mixer in stand_in.mixers}
+        return {
+            "trainer": TRAINER,
+            "arch": stand_in.to_dict(),
+            "mixers": {name: declared for name, declared in declarations().items() if name in kinds},
+            "proxy": {name: value for name, value in asdict(proxy).items() if name not in SHAPE},
+            "data": [data.name, data.fingerprint, data.img_size, len(data.train), len(data.val)],
+            "seed": seed,
+            **self.device,
+        }
+
+    def curve(self, key: Mapping[str, Any]) -> tuple[Epoch, ...] | None:
+        """That of a finished training; None where there is none."""
+        try:
+            return tuple(Epoch(**entry) for entry in self.store.get(key) or ()) or None
+        except TypeError:
+            return None
+
+    def epochs(self, key: Mapping[str, Any], training: Training) -> Iterator[Epoch]:
+        """Those of a training from its first, or from after where it was stopped; its results are kept."""
+        curve = self._resume(key, training)
+        yield from list(curve)
+        saved = time.monotonic()
+        for epoch in training:
+            curve.append(epoch)
+            finished = epoch.epoch == training.proxy.epochs
+            if not finished and time.monotonic() - saved >= self.save_every_s:
+                self._save(key, training, curve)
+                saved = time.monotonic()
+            elif finished:
+                self.store.put(key, [asdict(entry) for entry in curve])
+                self._checkpoint(key).unlink(missing_ok=True)
+            yield epoch
+
+    def _checkpoint(self, key: Mapping[str, Any]) -> Path:
+        return self.store.path(key, ".pt")
+
+    def _resume(self, key: Mapping[str, Any], training: Training) -> list[Epoch]:
+        """Brings a training to where it was stopped; whatever is wrong with the file, it begins anew."""
+        try:
+            saved = torch.load(self._checkpoint(key), map_location=training.device, weights_only=True)
+            curve = [Epoch(**entry) for entry in saved["curve"]]
+            training.load_state_dict(saved["state"])
+        except FileNotFoundError:
+            return []
+        except Exception:  # cut short, or of another make
+            self._checkpoint(key).unlink(missing_ok=True)
+            return []
+        return curve
+
+    def _save(self, key: Mapping[str, Any], training: Training, curve: list[Epoch]) -> None:
+        path = self._checkpoint(key)
+        scratch = path.with_suffix(".part")
+        with suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            torch.save({"state": training.state_dict(), "curve": [asdict(epoch) for epoch in curve]}, scratch)
+            scratch.replace(path)

@@ -1,0 +1,147 @@
+"""``Training``: an iterator of epochs, which the caller stops by not asking for more."""
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from archsearch.data.images import ImageData, Split
+from archsearch.data.stream import batches, fetch
+from archsearch.errors import DivergedError
+from archsearch.recipes import Proxy
+from archsearch.train.depthwise import speed_up
+from archsearch.train.optimizer import Schedule, averaged
+from archsearch.train.steps import GraphStep, Step, forward, has_bfloat16
+from archsearch.trial import Epoch
+
+#: Pixels of all images of one step of an evaluation, by kind of device.
+EVAL_PIXELS = {"cpu": 1 << 19, "cuda": 1 << 23}
+#: An epoch whose loss lies this far above that of a uniform guess has diverged: no network at all would be better.
+DIVERGED = 2.0
+
+
+class Training(Iterator[Epoch]):
+    """Trains a model in place; each ``next`` is one pass over the samples and one validation.
+
+    The same seed on the same device gives the same numbers, whether it ran in one go or was
+    stopped after some epoch and went on from its state.
+
+    Attributes:
+        done: epochs so far.
+    """
+
+    def __init__(self, model: nn.Module, data: ImageData, proxy: Proxy, seed: int) -> None:
+        """Prepares the training.
+
+        Args:
+            model: (N, 3, S, S) normalised images to (N, classes) logits, on the device that trains.
+            data: already reduced to the proxy's number of samples; its images may lie elsewhere.
+            proxy: the recipe.
+            seed: of data order and augmentation.
+        """
+        self.model, self.data, self.proxy, self.seed = model, data, proxy, seed
+        self.device = next(model.parameters()).device
+        model.to(memory_format=torch.channels_last)
+        if self.device.type == "cpu" and has_bfloat16(self.device):
+            speed_up(model)
+        self.mean, self.std = (value.to(self.device) for value in channel_statistics(data.train))
+        step = GraphStep if self.device.type == "cuda" else Step
+        self.step = step(model, proxy, self.mean, self.std)
+        self.average = averaged(model, proxy.ema) if proxy.ema else None
+        self.per_epoch = len(data.train) // min(proxy.batch_size, len(data.train))
+        self.schedule = Schedule(self.per_epoch * proxy.epochs, proxy.warmup)
+        self.done = 0
+
+    def __next__(self) -> Epoch:
+        """The next epoch.
+
+        Raises:
+            StopIteration: there is none.
+            DivergedError: the loss is not finite, or worse than that of saying nothing.
+        """
+        if self.done == self.proxy.epochs:
+            raise StopIteration
+        start = time.perf_counter()
+        epoch = self.done + 1
+        with _repeatable(self.device):
+            train_loss = self._pass(epoch)
+            self._check(train_loss, epoch)
+            judged = self.model if self.average is None else self.average
+            accuracy = evaluate_accuracy(judged, self.data.val, self.mean, self.std)
+        self.done = epoch
+        return Epoch(epoch, train_loss, accuracy, time.perf_counter() - start)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that a training needs to go on after its last whole epoch, for ``torch.save``."""
+        average = None if self.average is None else self.average.state_dict()
+        optimizer = self.step.optimizer.state_dict()
+        return {"done": self.done, "model": self.model.state_dict(), "optimizer": optimizer, "average": average}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on from such a state, of the same model, data, recipe and seed."""
+        self.done = state["done"]
+        self.model.load_state_dict(state["model"])
+        self.step.optimizer.load_state_dict(state["optimizer"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+
+    def _pass(self, epoch: int) -> float:
+        """One pass over the samples; the mean loss."""
+        # Of what the model itself draws: stochastic depth, dropout.
+        torch.manual_seed(int(np.random.SeedSequence((self.seed, epoch)).generate_state(1)[0]))
+        self.model.train()
+        number = (epoch - 1) * self.per_epoch
+        for images, targets in batches(self.data, self.proxy, self.seed, epoch, self.device):
+            self.step(images, targets, self.proxy.lr * self.schedule(number))
+            if self.average is not None:
+                self.average.update_parameters(self.model)
+            number += 1
+        return self.step.mean_loss()
+
+    def _check(self, train_loss: float, epoch: int) -> None:
+        if not math.isfinite(train_loss):
+            raise DivergedError(f"diverged: the training loss of epoch {epoch} is {train_loss}")
+        guess = math.log(max(2, len(self.data.classes)))
+        if train_loss > guess + DIVERGED:
+            raise DivergedError(
+                f"diverged: the training loss of epoch {epoch} is {train_loss:.3g}, that of a uniform guess {guess:.3g}"
+            )
+
+
+@contextmanager
+def _repeatable(device: torch.device) -> Iterator[None]:
+    """Kernels of cuDNN that give the same numbers every time."""
+    cudnn = torch.backends.cudnn
+    before = cudnn.benchmark, cudnn.deterministic
+    if device.type == "cuda":
+        cudnn.benchmark, cudnn.deterministic = False, True
+    try:
+        yield
+    finally:
+        cudnn.benchmark, cudnn.deterministic = before
+
+
+def channel_statistics(split: Split) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation per channel, each (1, 3, 1, 1), in grey levels."""
+    every = max(1, len(split) // 2048)  # a folder's images are sorted by class
+    sample = split.pixels(torch.arange(0, len(split), every, device=split.labels.device)).float()
+    mean = sample.mean((0, 2, 3), keepdim=True)
+    return mean, sample.std((0, 2, 3), keepdim=True).clamp_min(1.0)
+
+
+@torch.no_grad()
+def evaluate_accuracy(model: nn.Module, split: Split, mean: Tensor, std: Tensor) -> float:
+    """Top-1 accuracy on a split, a fraction; leaves the model in evaluation mode."""
+    model.eval()
+    device, size = mean.device, split.store.shape[-1]
+    at_once = max(1, EVAL_PIXELS.get(device.type, EVAL_PIXELS["cpu"]) // size**2)
+    correct = torch.zeros((), dtype=torch.int64, device=device)
+    for images, labels in fetch(split, torch.arange(len(split)).split(at_once), device):
+        logits = forward(model, (images.float() - mean) / std)
+        correct += (logits.argmax(1) == labels).sum()
+    return correct.item() / len(split)

@@ -14,13 +14,13 @@ from archsearch.data.images import ImageData, Split
 from archsearch.data.stream import batches, fetch
 from archsearch.errors import DivergedError
 from archsearch.recipes import Proxy
-from archsearch.train.depthwise import speed_up
+from archsearch.train.kernels import speed_up
 from archsearch.train.optimizer import Schedule, averaged
 from archsearch.train.steps import GraphStep, Step, forward, has_bfloat16
 from archsearch.trial import Epoch
 
 #: Pixels of all images of one step of an evaluation, by kind of device.
-EVAL_PIXELS = {"cpu": 1 << 19, "cuda": 1 << 23}
+EVAL_PIXELS = {"cpu": 1 << 18, "cuda": 1 << 23}
 #: An epoch whose loss lies this far above that of a uniform guess has diverged: no network at all would be better.
 DIVERGED = 2.0
 

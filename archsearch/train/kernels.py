@@ -1,13 +1,15 @@
-"""A faster weight gradient for depthwise convolutions in bfloat16 on a CPU.
+"""Faster ways through two operators that are slow in bfloat16 on a CPU; what they compute stays the same.
 
-oneDNN has a fast kernel for it only where the filter is at most 3 wide and no taller than the map;
-elsewhere it takes 2 to 19 times as long as the way below (``benchmarks/depthwise_gradient.py``),
-and up to half of a ConvNeXt's training step.
+**Weight gradient of depthwise convolutions.** oneDNN has a fast kernel for it only where the filter
+is at most 3 wide and no taller than the map; elsewhere it takes 2 to 19 times as long as the way
+below (``benchmarks/depthwise_gradient.py``), and up to half of a ConvNeXt's training step. The
+gradient of tap (i, j) of channel c is the correlation of input and output gradient of that channel,
+added up over samples. That is a depthwise convolution too: samples and channels together are its
+channels, the output gradient is its filter, and its output is as large as the original filter.
+oneDNN is fast at those.
 
-The gradient of tap (i, j) of channel c is the correlation of input and output gradient of that
-channel, added up over samples. That is a depthwise convolution too: samples and channels together
-are its channels, the output gradient is its filter, and its output is as large as the original
-filter. oneDNN is fast at those.
+**Layer norm over the channels.** In bfloat16 it takes several times as long as in float32 where the
+channels are few; float32 is also what autocast chooses on a GPU.
 """
 
 from typing import Any
@@ -15,15 +17,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from archsearch.nn.blocks import LayerNorm2d
+
 #: Widest filter that oneDNN's own gradient kernel takes.
 WIDEST = 3
 
 
 def speed_up(model: nn.Module) -> None:
-    """Gives a model's depthwise convolutions the faster gradient; parameters, names and outputs stay."""
+    """Gives a model the faster ways; parameters, names and (but for rounding) outputs stay."""
     for module in model.modules():
         if type(module) is nn.Conv2d and _is_plain_depthwise(module):
             module.__class__ = DepthwiseConv2d
+        elif type(module) is LayerNorm2d:
+            module.__class__ = FloatLayerNorm2d
 
 
 def _is_plain_depthwise(conv: nn.Conv2d) -> bool:
@@ -43,6 +49,14 @@ class DepthwiseConv2d(nn.Conv2d):
             return super().forward(x)
         y: Tensor = _Depthwise.apply(x, self.weight, self.bias, self.padding, self.dilation)
         return y
+
+
+class FloatLayerNorm2d(LayerNorm2d):
+    """``LayerNorm2d`` in float32, whatever comes in."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to the same shape."""
+        return super().forward(x.float())
 
 
 class _Depthwise(torch.autograd.Function):
@@ -76,8 +90,14 @@ class _Depthwise(torch.autograd.Function):
                 [True, False, False],
             )[0]
         of_weight = weight_gradient(x, grad, ctx.padding, ctx.dilation)
-        of_bias = grad.sum((0, 2, 3)) if ctx.biased else None
+        of_bias = _channel_sums(grad) if ctx.biased else None
         return of_input, of_weight, of_bias, None, None
+
+
+def _channel_sums(grad: Tensor) -> Tensor:
+    """(N, C, H, W) to (C,), as a product: several times as fast as ``sum`` in bfloat16."""
+    rows = grad.permute(0, 2, 3, 1).flatten(0, 2)
+    return rows.new_ones(len(rows)) @ rows
 
 
 def weight_gradient(x: Tensor, grad: Tensor, padding: tuple[int, int], dilation: tuple[int, int]) -> Tensor:

@@ -40,12 +40,13 @@ class Task:
     """What every candidate of a study is put through.
 
     Attributes:
-        objectives: the scores that are wanted; parameters and MACs come in any case.
+        objectives: the scores that are wanted.
         proxy: how the stand-in is made and trained.
         data: on the device, already reduced to the proxy's samples.
         device: that trains.
         time: times the target.
         on_wait: told when training waits for somebody who times on the device.
+        counted: whether parameters and MACs come in any case.
         trainings: those known from before, and where new ones are kept; None trains everything.
     """
 
@@ -56,6 +57,7 @@ class Task:
     time: TimeIt = never
     on_wait: OnWait = nobody
     trainings: Trainings | None = None
+    counted: bool = True
 
 
 @dataclass
@@ -91,7 +93,8 @@ def evaluate(arch: Arch, task: Task, seed: int, on_epoch: Callable[[Epoch], None
     """
     progress = _Progress()
     try:
-        _cost(arch, task, progress)
+        if task.counted:
+            _cost(arch, task, progress)
         if any(o.tier is Tier.DEAR for o in task.objectives):
             with progress.clock("train"):
                 _train(arch, task, seed, progress, on_epoch or (lambda epoch: None))

@@ -28,6 +28,7 @@ ROOMS = [
     {"space"},
     {"spacefile"},
     {"studyfile"},
+    {"plan"},
     {"analysis"},
     {"nn"},
     {"data"},
@@ -35,12 +36,14 @@ ROOMS = [
     {"measure"},
     {"speed"},
     {"evaluate"},
+    {"pool"},
+    {"fidelity"},
     {"search"},
     {"report"},
     {"cli"},
 ]
 HEAVY = {
-    "torch": {"nn", "data", "train", "measure", "speed", "evaluate"},
+    "torch": {"nn", "data", "train", "measure", "speed", "evaluate", "pool", "fidelity"},
     "torchvision": {"data"},
     "timm": {"nn"},
     "fvcore": {"measure"},

@@ -222,3 +222,35 @@ class Meter:
             self.console.print(Text(lasting[event["event"]].format(**event)), soft_wrap=True)
         elif event["event"] in passing:
             self.status.update(escape(passing[event["event"]].format(**{**event, "name": name})))
+
+
+class Tally:
+    """What is shown of many trainings: a line for each, with the time that is left."""
+
+    def __init__(self, quiet: bool) -> None:
+        self.quiet, self.console = quiet, Console(stderr=True, highlight=False)
+        self.done = self.total = 0
+        self.start = time.monotonic()
+
+    def __enter__(self) -> "Tally":
+        return self
+
+    def __exit__(self, *args: object) -> None:
+        pass
+
+    def say(self, text: str) -> None:
+        """One line."""
+        if not self.quiet:
+            self.console.print(Text(text), soft_wrap=True)
+
+    def begin(self, total: int) -> None:
+        """How many there are going to be."""
+        self.total, self.start = total, time.monotonic()
+
+    def tell(self, record: Mapping[str, Any]) -> None:
+        """One training's record."""
+        self.done += 1
+        minutes, seconds = divmod(round((time.monotonic() - self.start) / self.done * (self.total - self.done)), 60)
+        result = record["error"] or f"top-1 {record['accuracy']:.1%} in {record['seconds']:.0f} s"
+        what = f"{record['rung']}, seed {record['seed']}, {record['network']}"
+        self.say(f"[{self.done}/{self.total}] {what}: {result}, {minutes}:{seconds:02d} left")

@@ -1,0 +1,115 @@
+"""How far can cheap proxies be trusted? Train the same architectures briefly and for long, and compare the rankings."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from archsearch.cli.options import (
+    add_format,
+    add_mixers,
+    check_writable,
+    load_own_mixers,
+    natural,
+    positive_int,
+    write_file,
+)
+from archsearch.errors import OptionError
+
+if TYPE_CHECKING:
+    from archsearch.plan import Plan
+
+DEFAULT = "inception_dw"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the verb."""
+    add = parser.add_argument
+    add("plan", nargs="?", metavar="PLAN|FILE", help=f"name of a plan or a YAML file (default: {DEFAULT})")
+    add("--from", dest="records", type=Path, metavar="FILE", help="report on such a --results-file, train nothing")
+    add("--dataset", default="drawn", metavar="NAME", help="as for `study` (%(default)s)")
+    add("--data-root", type=Path, metavar="DIR", help="folder with train/ and val/ or test/; or where to download to")
+    add("--n-archs", type=positive_int, metavar="N", help="architectures (default: the plan's)")
+    add("--seeds", type=positive_int, metavar="N", help="trainings of each at each rung (default: the plan's)")
+    add("--seed", type=natural, default=0, metavar="N", help="of the drawing of architectures (%(default)s)")
+    add("--workers", type=positive_int, metavar="N", help="trainings at a time (default: one per core; on a GPU 1)")
+    add("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1 (%(default)s)")
+    add("--retrain", action="store_true", help="train again what was trained on this device before")
+    add("--results-file", type=Path, metavar="FILE.csv", help="a row per training")
+    add_mixers(parser)
+    add_format(parser)
+    add("-q", "--quiet", action="store_true", help="no progress")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Trains what is not known yet and prints how far each rung agrees with the reference."""
+    import sys
+
+    from archsearch.report.fidelity import FORMATS, Report, read_records
+
+    if args.records is not None and args.plan is not None:
+        raise OptionError("--from reads records and trains nothing; leave the plan out")
+    if args.records is not None:
+        frame = read_records(args.records)
+    else:
+        frame = _train(args)
+    sys.stdout.write(FORMATS[args.format](Report.of(frame)) + "\n")
+    return 0
+
+
+def _plan(args: argparse.Namespace) -> "Plan":
+    import dataclasses
+
+    from archsearch.plan import FEWEST, load_plan
+    from archsearch.shipped import shipped
+
+    plan = load_plan(args.plan or DEFAULT, shipped("studies") / "fidelity", shipped("search_spaces"))
+    if args.n_archs is not None:
+        if args.n_archs < FEWEST:
+            raise OptionError(f"--n-archs {args.n_archs}: a ranking needs at least {FEWEST}")
+        plan = dataclasses.replace(plan, archs=args.n_archs)
+    if args.seeds is not None:
+        seeded = [
+            tuple(dataclasses.replace(rung, seeds=args.seeds) for rung in r) for r in (plan.rungs, plan.paper_rungs)
+        ]
+        reference = dataclasses.replace(plan.reference, seeds=args.seeds)
+        plan = dataclasses.replace(plan, rungs=seeded[0], paper_rungs=seeded[1], reference=reference)
+    for rung in (*plan.rungs, plan.reference):
+        plan.space.check_proxy(rung.proxy)
+    return plan
+
+
+def _train(args: argparse.Namespace) -> Any:
+    """The records of a plan, as a DataFrame."""
+    import pandas as pd
+
+    from archsearch.recipes import check_dataset
+
+    check_dataset(args.dataset, args.data_root)
+    load_own_mixers(args.mixers)
+    plan = _plan(args)
+    if args.results_file is not None:
+        check_writable(args.results_file, "--results-file")
+
+    from archsearch.cli.progress import Tally, track
+    from archsearch.data import load, reduce
+    from archsearch.fidelity import carry_out, draw, published, trainings, zero_cost
+    from archsearch.measure.device import pick_device
+    from archsearch.pool import Source, default_workers
+
+    device = pick_device(args.device)
+    recipes = [rung.proxy for rung in (*plan.rungs, plan.reference)]
+    with Tally(args.quiet) as tally:
+        tally.say(f"{plan.title}\ncounting the MACs of architectures of {plan.space.name}")
+        subjects, paper = draw(plan.space, plan.archs, recipes, args.seed), published(plan)
+        sizes = {proxy.img_size: proxy for proxy in reversed(recipes)}
+        for size, proxy in sizes.items():  # decoded once, here, and not by every worker
+            data = reduce(load(args.dataset, args.data_root, size, None if args.quiet else track), proxy)
+        untrained = {s.name: scores for s, scores in zero_cost(subjects, plan.rungs[0].proxy, data)}
+        asked = trainings(plan, subjects, paper)
+        tally.begin(len(asked))
+        source = Source(args.dataset, args.data_root, str(device), tuple(args.mixers), args.retrain)
+        records = carry_out(asked, untrained, source, args.workers or default_workers(device), tally.tell)
+    frame = pd.DataFrame(records)
+    if args.results_file is not None:
+        write_file(args.results_file, frame.to_csv(index=False), "--results-file")
+    return frame

@@ -1,0 +1,151 @@
+"""Carries out a plan: draws architectures, trains all of them at every rung, and scores them untrained."""
+
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from archsearch.arch import Arch
+from archsearch.data.images import ImageData
+from archsearch.errors import UserError
+from archsearch.measure.complexity import Complexity, count
+from archsearch.measure.zero_cost import naswot, synflow
+from archsearch.mixer import Value
+from archsearch.networks import network
+from archsearch.nn import build, init_fan_in
+from archsearch.plan import Plan, Rung
+from archsearch.pool import Source, TrainJob, train_all
+from archsearch.recipes import Proxy
+from archsearch.space import Space
+from archsearch.train.training import channel_statistics
+from archsearch.trial import Evaluation
+
+#: Random architectures whose MACs are counted, for each one that is wanted.
+COUNTED = 4
+#: Images that NASWOT compares.
+NASWOT_IMAGES = 128
+
+
+@dataclass(frozen=True)
+class Subject:
+    """An architecture that is trained.
+
+    Attributes:
+        name: its key, or that of the network in the paper.
+        arch: the target.
+        complexity: of the target.
+        params: values of the space's open axes.
+        table: of the paper, where it is a row of one.
+        top1: that the paper prints, in percent.
+    """
+
+    name: str
+    arch: Arch
+    complexity: Complexity
+    params: Mapping[str, Value] = field(default_factory=dict)
+    table: str | None = None
+    top1: float | None = None
+
+
+def draw(space: Space, number: int, proxies: Sequence[Proxy], seed: int = 0) -> list[Subject]:
+    """Architectures of a space, spread evenly over the range of its MACs; no two share a stand-in.
+
+    Raises:
+        UserError: the space has too few.
+    """
+    rng = random.Random(seed)
+    found: dict[Any, dict[str, Value]] = {}
+    for _ in range(100 * number):
+        params = space.sample(rng)
+        arch = space.arch(params)
+        found.setdefault(tuple(proxy.shrink(arch, 10) for proxy in proxies), params)
+        if len(found) == COUNTED * number:
+            break
+    if len(found) < number:
+        raise UserError(f"space {space.name} has {len(found)} architectures with stand-ins of their own; ask for fewer")
+    subjects = [_subject(space.arch(params), params) for params in found.values()]
+    subjects.sort(key=lambda subject: (subject.complexity.macs, subject.name))
+    edges = [round(i * len(subjects) / number) for i in range(number + 1)]
+    return [rng.choice(subjects[low:high]) for low, high in zip(edges, edges[1:], strict=False)]
+
+
+def published(plan: Plan) -> list[Subject]:
+    """The rows of the paper that a plan names; ready-made networks of timm's have no stand-ins and are left out."""
+    found = []
+    for row in plan.paper:
+        if not row.network.startswith("timm:"):
+            arch = network(row.network)
+            top1 = float(row.figures["top1"])
+            found.append(Subject(row.network, arch, _complexity(arch), table=row.table, top1=top1))
+    return found
+
+
+def _subject(arch: Arch, params: Mapping[str, Value]) -> Subject:
+    return Subject(arch.key, arch, _complexity(arch), params)
+
+
+def _complexity(arch: Arch) -> Complexity:
+    return count(build(arch), arch.img_size)
+
+
+def trainings(plan: Plan, subjects: Sequence[Subject], paper: Sequence[Subject]) -> list[tuple[Subject, Rung, int]]:
+    """Everything that a plan trains: rung by rung, seed by seed, so that an early end leaves whole rungs."""
+    own = [(s, rung, seed) for rung in (*plan.rungs, plan.reference) for seed in range(rung.seeds) for s in subjects]
+    theirs = [(s, rung, seed) for rung in plan.paper_rungs for seed in range(rung.seeds) for s in paper]
+    return own + theirs
+
+
+def carry_out(
+    asked: Sequence[tuple[Subject, Rung, int]],
+    untrained: Mapping[str, Mapping[str, float]],
+    source: Source,
+    workers: int,
+    told: Callable[[Mapping[str, Any]], None],
+) -> list[dict[str, Any]]:
+    """Trains; one record per training, in the order asked.
+
+    Args:
+        asked: of ``trainings``.
+        untrained: zero-cost scores by subject's name.
+        source: where workers find what they need.
+        workers: processes at a time.
+        told: each record as it is made.
+    """
+    jobs = [TrainJob(subject.arch, rung.proxy, seed) for subject, rung, seed in asked]
+    records: dict[int, dict[str, Any]] = {}
+    for index, evaluation in train_all(jobs, source, workers):
+        subject, rung, seed = asked[index]
+        records[index] = _record(subject, rung, seed, evaluation) | dict(untrained.get(subject.name, {}))
+        told(records[index])
+    return [records[index] for index in sorted(records)]
+
+
+def _record(subject: Subject, rung: Rung, seed: int, evaluation: Evaluation) -> dict[str, Any]:
+    return {
+        "network": subject.name,
+        "table": subject.table,
+        "rung": rung.name,
+        "seed": seed,
+        "accuracy": evaluation.scores.get("accuracy"),
+        "seconds": round(sum(epoch.seconds for epoch in evaluation.curve), 2),
+        "error": evaluation.error,
+        "top1": subject.top1,
+        "macs": subject.complexity.macs,
+        "params": subject.complexity.params,
+        **{f"axis.{name}": value for name, value in subject.params.items()},
+    }
+
+
+def zero_cost(subjects: Sequence[Subject], proxy: Proxy, data: ImageData) -> Iterator[tuple[Subject, dict[str, float]]]:
+    """Scores of each subject's stand-in before any training, on the CPU."""
+    mean, std = channel_statistics(data.train)
+    images = data.train.pixels(torch.arange(min(NASWOT_IMAGES, len(data.train))))
+    normal = (images.float() - mean) / std
+    for subject in subjects:
+        torch.manual_seed(0)
+        model = build(proxy.shrink(subject.arch, len(data.classes)))
+        if proxy.fan_in_init:
+            init_fan_in(model)
+        yield subject, {"synflow": synflow(model, proxy.img_size), "naswot": naswot(model, normal)}

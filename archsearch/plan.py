@@ -1,0 +1,168 @@
+"""Plans for asking how far proxies can be trusted, from YAML.
+
+title: How far can the short schedules of inception_dw be trusted?
+space: inception_dw                          # whose architectures are trained
+proxy: cpu                                   # the recipe that all that follows changes
+archs: 24                                    # drawn from the space, evenly over the range of its MACs
+seeds: 2                                     # trainings of each of them, at each rung
+rungs:                                       # by name, what is changed
+  one epoch: {epochs: 1}
+  as it is: {}
+reference: {epochs: 5, train_samples: 12288, seeds: 2}   # the long schedule that is believed
+paper: {tables: [1, 8], rungs: [as it is], seeds: 2}     # rows that are trained as well, against the paper's top-1
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from archsearch.errors import StudyFileError, UserError, unknown
+from archsearch.paper import TABLES, Published, rows
+from archsearch.recipes import PROXIES, Proxy, override
+from archsearch.space import Space
+from archsearch.spacefile import load_space
+from archsearch.yamlfile import Table, YamlError, locate, number, read_table
+
+KEYS = ("title", "space", "proxy", "archs", "seeds", "rungs", "reference", "paper")
+#: Fewest architectures that a rank correlation can say something about.
+FEWEST = 6
+#: What the long schedule is called among the rungs.
+REFERENCE = "reference"
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One way to train a stand-in.
+
+    Attributes:
+        name: in tables.
+        proxy: the recipe.
+        seeds: trainings of each architecture.
+    """
+
+    name: str
+    proxy: Proxy
+    seeds: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is trained, and how.
+
+    Attributes:
+        name: of the file.
+        title: what it is about.
+        space: whose architectures are trained.
+        archs: how many of them.
+        rungs: cheap schedules, which are to be judged.
+        reference: the long one that they are judged by.
+        paper: rows of the paper that are trained too.
+        paper_rungs: at these rungs.
+    """
+
+    name: str
+    title: str
+    space: Space
+    archs: int
+    rungs: tuple[Rung, ...]
+    reference: Rung
+    paper: tuple[Published, ...] = ()
+    paper_rungs: tuple[Rung, ...] = ()
+
+
+def load_plan(name_or_path: str, folder: Path, spaces: Path) -> Plan:
+    """Reads a plan by name from ``folder``, or from a YAML file; spaces by name come from ``spaces``.
+
+    Raises:
+        StudyFileError: no such plan, or what is wrong with it and in which line.
+    """
+    path = locate(name_or_path, folder, "plan", StudyFileError)
+    try:
+        return _plan(path, read_table(path), spaces)
+    except YamlError as error:
+        where = f", line {error.line}" if error.line else ""
+        raise StudyFileError(f"{path}{where}: {error}") from None
+    except OSError as error:
+        raise StudyFileError(f"cannot read {path}: {error.strerror}") from None
+
+
+def _plan(path: Path, table: Table, spaces: Path) -> Plan:
+    for key in table:
+        if key not in KEYS:
+            raise YamlError(unknown("key of a plan", key, KEYS), table.lines[key])
+    for key in ("space", "rungs", "reference"):
+        if key not in table:
+            raise YamlError(f"the key {key!r} is missing")
+    space, base = _base(path, table, spaces)
+    seeds = _count(table, "seeds", 2, least=1)
+    named = _mapping(table, "rungs")
+    if not named or REFERENCE in named:
+        raise YamlError(f"rungs must name at least one schedule, and none {REFERENCE!r}", table.lines["rungs"])
+    rungs = tuple(Rung(name, _changed(base, named, name), seeds) for name in named)
+    long = _mapping(table, REFERENCE)
+    reference = Rung(REFERENCE, _changed(base, table, REFERENCE, leave="seeds"), _count(long, "seeds", seeds, least=1))
+    published, paper_rungs = _paper(table, {rung.name: rung for rung in (*rungs, reference)})
+    return Plan(
+        name=path.stem,
+        title=str(table.get("title", path.stem)),
+        space=space,
+        archs=_count(table, "archs", 24, least=FEWEST),
+        rungs=rungs,
+        reference=reference,
+        paper=published,
+        paper_rungs=paper_rungs,
+    )
+
+
+def _base(path: Path, table: Table, spaces: Path) -> tuple[Space, Proxy]:
+    name = str(table["space"])
+    try:
+        space = load_space(str(path.parent / name) if name.endswith((".yaml", ".yml")) else name, spaces)
+    except UserError as error:
+        raise YamlError(str(error), table.lines["space"]) from None
+    recipe = table.get("proxy", "cpu")
+    if recipe not in PROXIES:
+        raise YamlError(unknown("proxy", recipe, PROXIES), table.lines["proxy"])
+    base = PROXIES[recipe]
+    return space, base if base.full_size else override(base, space.proxy)
+
+
+def _changed(base: Proxy, table: Table, key: str, leave: str = "") -> Proxy:
+    changes = number(dict(_mapping(table, key)))
+    try:
+        return override(base, {name: value for name, value in changes.items() if name != leave})
+    except UserError as error:
+        raise YamlError(str(error), table.lines[key]) from None
+
+
+def _paper(table: Table, rungs: dict[str, Rung]) -> tuple[tuple[Published, ...], tuple[Rung, ...]]:
+    if "paper" not in table:
+        return (), ()
+    asked, line = _mapping(table, "paper"), table.lines["paper"]
+    for key in asked:
+        if key not in ("tables", "rungs", "seeds"):
+            raise YamlError(unknown("key of paper", key, ("tables", "rungs", "seeds")), asked.lines[key])
+    tables, names = asked.get("tables", []), asked.get("rungs", list(rungs))
+    for given, known, what in ((tables, TABLES, "table of the paper"), (names, tuple(rungs), "rung")):
+        if not isinstance(given, list) or not given:
+            raise YamlError(f"paper needs lists of tables and rungs, not {given!r}", line)
+        for name in given:
+            if str(name) not in known:
+                raise YamlError(unknown(what, name, known), line)
+    seeds = _count(asked, "seeds", 1, least=1)
+    published = tuple(row for number in tables for row in rows(str(number)))
+    return published, tuple(Rung(str(name), rungs[str(name)].proxy, seeds) for name in names)
+
+
+def _count(table: Table, key: str, default: int, least: int) -> int:
+    value: Any = table.get(key, default)
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise YamlError(f"{key} is {value!r}, but must be a whole number of at least {least}", table.lines[key])
+    return value
+
+
+def _mapping(table: Table, key: str) -> Table:
+    if not isinstance(table[key], Table):
+        raise YamlError(f"{key!r} must be a mapping, not {table[key]!r}", table.lines[key])
+    found: Table = table[key]
+    return found

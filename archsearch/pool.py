@@ -1,0 +1,114 @@
+"""Several trainings at once, in processes of their own that share the device.
+
+Two processes of one thread each train 1.5 times as many small networks per second on two cores as
+one process of two threads (``benchmarks/several.py``): small networks' operators are too short to be
+worth splitting.
+"""
+
+import multiprocessing
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+
+from archsearch.arch import Arch
+from archsearch.data import ImageData, load, reduce
+from archsearch.data.folder import cache_folder
+from archsearch.data.stream import room_on
+from archsearch.errors import ArchsearchError
+from archsearch.evaluate import Task, evaluate
+from archsearch.measure.device import environment
+from archsearch.nn import load_mixers
+from archsearch.objectives import parse_objectives
+from archsearch.recipes import Proxy
+from archsearch.train.records import Trainings
+from archsearch.trial import Evaluation
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where workers find what they train on.
+
+    Attributes:
+        dataset: a key of ``archsearch.recipes.DATASETS``.
+        root: of a folder, or of downloads.
+        device: that trains.
+        mixers: files with mixers of the user's.
+        retrain: whether known trainings are made anew.
+    """
+
+    dataset: str
+    root: Path | None
+    device: str
+    mixers: tuple[Path, ...] = ()
+    retrain: bool = False
+
+
+@dataclass(frozen=True)
+class TrainJob:
+    """One training: an architecture, how, and with which seed."""
+
+    arch: Arch
+    proxy: Proxy
+    seed: int
+
+
+def default_workers(device: torch.device) -> int:
+    """A process per core, or on a GPU one alone."""
+    return len(os.sched_getaffinity(0)) if device.type == "cpu" and hasattr(os, "sched_getaffinity") else 1
+
+
+def train_all(jobs: Sequence[TrainJob], source: Source, workers: int) -> Iterator[tuple[int, Evaluation]]:
+    """Trains all, several at a time; yields each with its index as soon as it is done.
+
+    Every finished training is on disk by then, so that whatever ends this, the next run goes on.
+
+    Raises:
+        ArchsearchError: a worker died.
+    """
+    threads = max(1, default_workers(torch.device("cpu")) // workers)
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(source, threads)) as pool:
+        futures = {pool.submit(_train, job): index for index, job in enumerate(jobs)}
+        try:
+            for future in as_completed(futures):
+                yield futures.pop(future), future.result()
+        except BrokenProcessPool:
+            raise ArchsearchError(
+                "a process that trains ended unexpectedly, perhaps for want of memory; "
+                "what was finished is kept: run the same command again, with fewer --workers"
+            ) from None
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+_source: Source
+
+
+def _begin(source: Source, threads: int) -> None:
+    """In a new worker."""
+    global _source
+    _source = source
+    torch.set_num_threads(threads)
+    for path in source.mixers:
+        load_mixers(path)
+
+
+def _train(job: TrainJob) -> Evaluation:
+    device = torch.device(_source.device)
+    data = _data(_source, job.proxy.img_size, job.proxy.train_samples, job.proxy.val_samples)
+    trainings = None if _source.retrain else Trainings(cache_folder() / "trainings", environment(device))
+    task = Task(parse_objectives("accuracy"), job.proxy, data, device, trainings=trainings, counted=False)
+    return evaluate(job.arch, task, job.seed)
+
+
+@lru_cache(maxsize=4)
+def _data(source: Source, img_size: int, train_samples: int, val_samples: int) -> ImageData:
+    proxy = Proxy(img_size=img_size, train_samples=train_samples, val_samples=val_samples)
+    device = torch.device(source.device)
+    return reduce(load(source.dataset, source.root, img_size), proxy).to(device, room_on(device))

@@ -1,0 +1,293 @@
+"""How far rungs agree with the reference and with the paper: from the records of trainings to a table and its verdicts."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from archsearch.analysis.agreement import Agreement, Estimate, agreement, kendall, rank_shifts, retest
+from archsearch.errors import DataError
+from archsearch.plan import REFERENCE
+from archsearch.report.tables import csv_text, markdown_table, terminal_table
+
+NEEDED = ("network", "table", "rung", "seed", "accuracy", "seconds", "top1", "macs", "params")
+#: Scores that cost no training, from records' columns.
+BASELINES = {"params": "number of parameters", "macs": "MACs", "synflow": "synflow", "naswot": "NASWOT"}
+#: A ranking is trusted where the lower end of tau's interval is above the first; above the second it narrows the field.
+TRUSTED, ROUGH = 0.55, 0.3
+
+
+@dataclass(frozen=True)
+class Line:
+    """A rung, or a score without training.
+
+    Attributes:
+        name: of the rung or score.
+        trained: whether it is a rung.
+        seconds: median of a training.
+        retest: tau between its own seeds.
+        agreement: with the reference.
+        verdict: in words.
+    """
+
+    name: str
+    trained: bool
+    seconds: float
+    retest: float
+    agreement: Agreement
+    verdict: str
+
+
+@dataclass(frozen=True)
+class PaperLine:
+    """A rung against a table of the paper.
+
+    Attributes:
+        rung: its name.
+        table: its number.
+        rows: how many were trained.
+        tau: between the mean proxy accuracy and the printed top-1.
+        low: of a bootstrap interval over rows.
+        high: likewise.
+        retest: tau between the rung's own seeds.
+        order: networks, best proxy first, with proxy and paper top-1 in percent.
+    """
+
+    rung: str
+    table: str
+    rows: int
+    tau: float
+    low: float
+    high: float
+    retest: float
+    order: tuple[tuple[str, float, float], ...]
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that the records say.
+
+    Attributes:
+        archs: architectures that count: trained at every rung with every seed.
+        failed: others.
+        reference_retest: tau between the reference's own seeds, the ceiling.
+        reference_seconds: median of one of its trainings.
+        lines: rungs, then scores without training.
+        biases: by rung: trait, shift in places with interval, how many architectures have it.
+        paper: against the paper's tables.
+    """
+
+    archs: int
+    failed: int
+    reference_retest: float
+    reference_seconds: float
+    lines: tuple[Line, ...]
+    biases: dict[str, list[tuple[str, Estimate, int]]]
+    paper: tuple[PaperLine, ...]
+
+    @classmethod
+    def of(cls, records: pd.DataFrame) -> "Report":
+        """From records as ``archsearch.fidelity`` makes them."""
+        own, theirs = records[records["table"].isna()], records[records["table"].notna()]
+        accuracy = own.pivot_table(index="network", columns=["rung", "seed"], values="accuracy", sort=False)
+        whole = accuracy.dropna()
+        facts = own.drop_duplicates("network").set_index("network").loc[whole.index]
+        truth, macs = whole[REFERENCE].mean(axis=1).to_numpy(), facts["macs"].to_numpy(float)
+        seconds = own.groupby("rung")["seconds"].median()
+        scores = {name: whole[name].to_numpy().T for name in seconds.index if name != REFERENCE}
+        scores = {name: scores[name] for name in dict.fromkeys(own["rung"]) if name in scores}
+        free = {label: facts[name].to_numpy(float)[None] for name, label in BASELINES.items() if name in facts}
+        found = {name: agreement(score, truth, macs) for name, score in (scores | free).items()}
+        best = max(((found[name].within.value, name) for name in free), default=(float("nan"), ""))
+        traits = [
+            {str(k).removeprefix("axis."): v for k, v in row.items() if str(k).startswith("axis.") and pd.notna(v)}
+            for _, row in facts.iterrows()
+        ]
+        return cls(
+            archs=len(whole),
+            failed=len(accuracy) - len(whole) + own["network"].nunique() - len(accuracy),
+            reference_retest=retest(whole[REFERENCE].to_numpy().T),
+            reference_seconds=float(seconds[REFERENCE]),
+            lines=tuple(
+                Line(
+                    name,
+                    name in scores,
+                    float(seconds.get(name, 0.0)),
+                    retest(scores[name]) if name in scores else float("nan"),
+                    found[name],
+                    verdict(found[name], best if name in scores else None),
+                )
+                for name in found
+            ),
+            biases={name: rank_shifts(score.mean(0), truth, traits) for name, score in scores.items()},
+            paper=tuple(_paper_lines(theirs)),
+        )
+
+
+def verdict(found: Agreement, best_free: tuple[float, str] | None) -> str:
+    """What an agreement means for somebody who searches with it.
+
+    Args:
+        found: with the reference.
+        best_free: tau within MACs bins of the best score without training, and its name; None for such a score itself.
+    """
+    low = found.tau.low
+    words = (
+        "ranks reliably" if low >= TRUSTED else "ranks roughly: confirm the best" if low >= ROUGH else "does not rank"
+    )
+    if best_free is not None and not found.within.value > best_free[0]:
+        words += f"; within MACs bins no better than {best_free[1]}"
+    return words
+
+
+def _paper_lines(records: pd.DataFrame) -> list[PaperLine]:
+    lines = []
+    for (rung, table), group in records.groupby(["rung", "table"], sort=False):
+        accuracy = group.pivot_table(index="network", columns="seed", values="accuracy", sort=False).dropna()
+        if len(accuracy) < 3:
+            continue
+        top1 = group.drop_duplicates("network").set_index("network")["top1"].loc[accuracy.index].to_numpy(float)
+        mean = accuracy.mean(axis=1).to_numpy()
+        found = agreement(mean, top1, np.arange(len(mean)), bins=1)
+        order = sorted(zip(accuracy.index, mean * 100, top1, strict=True), key=lambda row: -row[1])
+        lines.append(
+            PaperLine(
+                str(rung),
+                str(table).removesuffix(".0"),
+                len(mean),
+                kendall(mean, top1),
+                found.tau.low,
+                found.tau.high,
+                retest(accuracy.to_numpy().T),
+                tuple((str(name), float(ours), float(printed)) for name, ours, printed in order),
+            )
+        )
+    return lines
+
+
+def read_records(path: Path) -> pd.DataFrame:
+    """Records that ``--results-file`` wrote.
+
+    Raises:
+        DataError: it cannot be read, or holds something else.
+    """
+    try:
+        frame = pd.read_csv(path)
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from None
+    except (ValueError, pd.errors.ParserError):
+        raise DataError(f"{path} holds no table of comma-separated values") from None
+    missing = [name for name in NEEDED if name not in frame]
+    if missing:
+        raise DataError(f"{path} has no column {missing[0]!r}; name a file that `fidelity --results-file` wrote")
+    if not (frame["rung"] == REFERENCE).any():
+        raise DataError(f"{path} holds no trainings of the {REFERENCE}")
+    return frame
+
+
+HEADER = (
+    "score",
+    "tau",
+    "95 %",
+    "rho",
+    "95 %",
+    "tau in bins",
+    "95 %",
+    "top 10 %",
+    "regret",
+    "worst",
+    "retest",
+    "seconds",
+    "verdict",
+)
+
+
+def _cells(line: Line) -> list[str]:
+    found = line.agreement
+    cells = [line.name]
+    for estimate in (found.tau, found.rho, found.within):
+        cells += [f"{estimate.value:.2f}", f"{estimate.low:.2f} to {estimate.high:.2f}"]
+    cells += [f"{found.recall:.0%}", f"{100 * found.regret:.1f}", f"{100 * found.worst_regret:.1f}"]
+    timed = (f"{line.retest:.2f}", f"{line.seconds:.1f}") if line.trained else ("-", "-")
+    return [*cells, *timed, line.verdict]
+
+
+def _notes(report: Report) -> list[str]:
+    failed = f", {report.failed} more did not finish everywhere" if report.failed else ""
+    notes = [
+        f"{report.archs} architectures{failed}. Reference: tau between its own seeds {report.reference_retest:.2f} "
+        f"(the ceiling), {report.reference_seconds:.0f} s per training.",
+        "tau: Kendall's tau-b of one training with the mean of the reference's seeds; intervals: bootstrap over "
+        "architectures; in bins: pairs of the same third of the MACs; top 10 %: recall; regret: points of reference "
+        "accuracy lost by choosing at every MACs budget, mean and worst; retest: tau between the rung's own seeds.",
+    ]
+    for rung, found in report.biases.items():
+        shifts = [
+            f"{trait} {'+' if e.value > 0 else ''}{e.value:.1f} places ({e.low:.1f} to {e.high:.1f})"
+            for trait, e, _ in found
+        ]
+        if shifts:
+            notes.append(f"{rung} overrates (+) or underrates (-): {'; '.join(shifts)}.")
+    if not any(report.biases.values()):
+        notes.append("No choice of an axis was found to be over- or underrated beyond what chance explains.")
+    for line in report.paper:
+        notes.append(
+            f"{line.rung} against the paper's Table {line.table} ({line.rows} rows): tau {line.tau:.2f} "
+            f"({line.low:.2f} to {line.high:.2f}), between own seeds {line.retest:.2f}. Proxy and paper top-1: "
+            + ", ".join(f"{name} {ours:.1f} ({printed:.1f})" for name, ours, printed in line.order)
+            + "."
+        )
+    return notes
+
+
+def as_table(report: Report) -> str:
+    """For the terminal."""
+    rows = [_cells(line) for line in report.lines]
+    return "\n\n".join([terminal_table(HEADER, rows, left=(0, len(HEADER) - 1)), *_notes(report)])
+
+
+def as_markdown(report: Report) -> str:
+    """The same as a Markdown table."""
+    rows = [_cells(line) for line in report.lines]
+    return "\n\n".join([markdown_table(HEADER, rows, left=(0, len(HEADER) - 1)), *_notes(report)])
+
+
+def as_csv(report: Report) -> str:
+    """A row per score, unrounded."""
+    rows = [_flat(line) for line in report.lines]
+    return csv_text(list(rows[0]), [list(row.values()) for row in rows])
+
+
+def _flat(line: Line) -> dict[str, object]:
+    found = line.agreement
+    flat: dict[str, object] = {"score": line.name, "trained": line.trained}
+    for name in ("tau", "rho", "within"):
+        estimate: Estimate = getattr(found, name)
+        flat |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+    flat |= {f"bin{i}": tau for i, tau in enumerate(found.bins, 1)}
+    flat |= {"top10_recall": found.recall, "regret": found.regret, "worst_regret": found.worst_regret}
+    return flat | {"retest": line.retest, "seconds": line.seconds, "verdict": line.verdict}
+
+
+def as_json(report: Report) -> str:
+    """Everything; what is undefined is null."""
+    return json.dumps(_finite(asdict(report)), indent=1)
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, dict):
+        return {name: _finite(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+FORMATS: dict[str, Callable[[Report], str]] = {
+    "table": as_table,
+    "csv": as_csv,
+    "json": as_json,
+    "markdown": as_markdown,
+}

@@ -1,5 +1,6 @@
 """Carries out a plan: draws architectures, trains all of them at every rung, and scores them untrained."""
 
+import itertools
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -68,7 +69,7 @@ def draw(space: Space, number: int, proxies: Sequence[Proxy], seed: int = 0) -> 
     subjects = [_subject(space.arch(params), params) for params in found.values()]
     subjects.sort(key=lambda subject: (subject.complexity.macs, subject.name))
     edges = [round(i * len(subjects) / number) for i in range(number + 1)]
-    return [rng.choice(subjects[low:high]) for low, high in zip(edges, edges[1:], strict=False)]
+    return [rng.choice(subjects[low:high]) for low, high in itertools.pairwise(edges)]
 
 
 def published(plan: Plan) -> list[Subject]:

@@ -76,7 +76,7 @@ def agreement(scores: np.ndarray, truth: np.ndarray, cost: np.ndarray, bins: int
     )
 
 
-def kendall(x: Sequence[float], y: Sequence[float]) -> float:
+def kendall(x: Sequence[float] | np.ndarray, y: Sequence[float] | np.ndarray) -> float:
     """Kendall's tau-b; NaN where one side is constant.
 
     >>> kendall([1, 2, 3, 4], [1, 3, 2, 4])
@@ -85,7 +85,7 @@ def kendall(x: Sequence[float], y: Sequence[float]) -> float:
     return float(_tau(np.asarray(x, float), np.asarray(y, float), np.ones((1, len(x))))[0])
 
 
-def spearman(x: Sequence[float], y: Sequence[float]) -> float:
+def spearman(x: Sequence[float] | np.ndarray, y: Sequence[float] | np.ndarray) -> float:
     """Spearman's rho, ties with their mean rank; NaN where one side is constant.
 
     >>> spearman([1, 2, 3, 4], [1, 3, 2, 4])

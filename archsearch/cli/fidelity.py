@@ -48,10 +48,7 @@ def run(args: argparse.Namespace) -> int:
 
     if args.records is not None and args.plan is not None:
         raise OptionError("--from reads records and trains nothing; leave the plan out")
-    if args.records is not None:
-        frame = read_records(args.records)
-    else:
-        frame = _train(args)
+    frame = read_records(args.records) if args.records is not None else _train(args)
     sys.stdout.write(FORMATS[args.format](Report.of(frame)) + "\n")
     return 0
 

@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,11 @@ from archsearch.errors import DataError
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 #: Changes whenever the cache is laid out differently.
 LAYOUT = 1
+
+#: Images that are decoded before the first of them is written.
+AHEAD = 2048
+#: Broken images that are named.
+MOST_BROKEN = 3
 
 #: Wraps an iterable of known length to show progress: (iterable, length, what) to the iterable.
 Track = Callable[[Iterable[Any], int, str], Iterable[Any]]
@@ -116,12 +121,37 @@ def _label(path: Path, classes: tuple[str, ...]) -> int:
 def _decode(paths: list[Path], labels: list[int], folder: Path, name: str, img_size: int, track: Track) -> None:
     shape = (len(paths), 3, img_size, img_size)
     images = np.lib.format.open_memmap(folder / f"{name}_images.npy", mode="w+", dtype=np.uint8, shape=shape)
-    with ThreadPoolExecutor() as pool:
-        decoded = pool.map(lambda path: decode_image(path, img_size), paths)
-        for index, pixels in enumerate(track(decoded, len(paths), f"decoding {name}/")):
+    broken = []
+    for index, pixels in enumerate(track(_decoded(paths, img_size), len(paths), f"decoding {name}/")):
+        if pixels is None:
+            broken.append(paths[index])
+        else:
             images[index] = pixels
+    if broken:
+        named = ", ".join(map(str, broken[:MOST_BROKEN]))
+        more = f" and {len(broken) - MOST_BROKEN} more" if len(broken) > MOST_BROKEN else ""
+        are = (
+            "are broken or no images; repair or remove them"
+            if len(broken) > 1
+            else "is broken or no image; repair or remove it"
+        )
+        raise DataError(f"{named}{more} {are}")
     images.flush()
     np.save(folder / f"{name}_labels.npy", np.asarray(labels, dtype=np.int64))
+
+
+def _decoded(paths: list[Path], img_size: int) -> Iterator[np.ndarray | None]:
+    """Each image in turn; None for a broken one, so that all of them can be told at once."""
+
+    def decode(path: Path) -> np.ndarray | None:
+        try:
+            return decode_image(path, img_size)
+        except DataError:
+            return None
+
+    with ThreadPoolExecutor() as pool:
+        for start in range(0, len(paths), AHEAD):  # no more at once than memory holds
+            yield from pool.map(decode, paths[start : start + AHEAD])
 
 
 def decode_image(path: Path, img_size: int) -> np.ndarray:

@@ -26,7 +26,7 @@ def synflow(model: nn.Module, img_size: int) -> float:
     with _positive(model.double()), _without_norms(model):
         model.zero_grad()
         model(torch.ones(1, 3, img_size, img_size, dtype=torch.float64)).sum().backward()
-        total = sum(float((p * p.grad).abs().sum()) for p in model.parameters() if p.grad is not None)
+        total = sum(float((p.detach() * p.grad).abs().sum()) for p in model.parameters() if p.grad is not None)
     model.zero_grad()
     model.float()
     return float(torch.tensor(total, dtype=torch.float64).log())

@@ -1,4 +1,4 @@
-"""How far rungs agree with the reference and with the paper: from the records of trainings to a table and its verdicts."""
+"""How far rungs agree with the reference and with the paper: records of trainings to a table and its verdicts."""
 
 import json
 from collections.abc import Callable
@@ -95,7 +95,7 @@ class Report:
         accuracy = own.pivot_table(index="network", columns=["rung", "seed"], values="accuracy", sort=False)
         whole = accuracy.dropna()
         facts = own.drop_duplicates("network").set_index("network").loc[whole.index]
-        truth, macs = whole[REFERENCE].mean(axis=1).to_numpy(), facts["macs"].to_numpy(float)
+        truth, macs = whole[REFERENCE].to_numpy().mean(axis=1), facts["macs"].to_numpy(float)
         seconds = own.groupby("rung")["seconds"].median()
         scores = {name: whole[name].to_numpy().T for name in seconds.index if name != REFERENCE}
         scores = {name: scores[name] for name in dict.fromkeys(own["rung"]) if name in scores}
@@ -150,7 +150,7 @@ def _paper_lines(records: pd.DataFrame) -> list[PaperLine]:
         if len(accuracy) < 3:
             continue
         top1 = group.drop_duplicates("network").set_index("network")["top1"].loc[accuracy.index].to_numpy(float)
-        mean = accuracy.mean(axis=1).to_numpy()
+        mean = accuracy.to_numpy().mean(axis=1)
         found = agreement(mean, top1, np.arange(len(mean)), bins=1)
         order = sorted(zip(accuracy.index, mean * 100, top1, strict=True), key=lambda row: -row[1])
         lines.append(

@@ -110,10 +110,11 @@ def weight_gradient(x: Tensor, grad: Tensor, padding: tuple[int, int], dilation:
         dilation: steps between taps, rows and columns; those of the filter become the stride here.
 
     Returns:
-        (C, 1, kh, kw).
+        (C, 1, kh, kw), in float32 or wider.
     """
     n, c = x.shape[:2]
     samples = x.permute(2, 3, 0, 1).reshape(1, *x.shape[2:], n * c).permute(0, 3, 1, 2)
     filters = grad.permute(2, 3, 0, 1).reshape(*grad.shape[2:], n * c).permute(2, 0, 1)[:, None]
     taps = torch.conv2d(samples, filters, None, dilation, padding, 1, n * c)
-    return taps.view(n, c, *taps.shape[2:]).sum(0)[:, None]
+    wide = torch.promote_types(taps.dtype, torch.float32)  # what is added up is not rounded once more
+    return taps.view(n, c, *taps.shape[2:]).sum(0, dtype=wide)[:, None]

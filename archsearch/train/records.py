@@ -68,7 +68,7 @@ class Trainings:
                 saved = time.monotonic()
             elif finished:
                 self.store.put(key, [asdict(entry) for entry in curve])
-                self._checkpoint(key).unlink(missing_ok=True)
+                self._forget(key)
             yield epoch
 
     def _checkpoint(self, key: Mapping[str, Any]) -> Path:
@@ -80,12 +80,14 @@ class Trainings:
             saved = torch.load(self._checkpoint(key), map_location=training.device, weights_only=True)
             curve = [Epoch(**entry) for entry in saved["curve"]]
             training.load_state_dict(saved["state"])
-        except FileNotFoundError:
-            return []
-        except Exception:  # cut short, or of another make
-            self._checkpoint(key).unlink(missing_ok=True)
+        except Exception:  # not there, cut short, or of another make
+            self._forget(key)
             return []
         return curve
+
+    def _forget(self, key: Mapping[str, Any]) -> None:
+        with suppress(OSError):
+            self._checkpoint(key).unlink()
 
     def _save(self, key: Mapping[str, Any], training: Training, curve: list[Epoch]) -> None:
         path = self._checkpoint(key)

@@ -5,9 +5,10 @@ import pytest
 import torch
 from PIL import Image
 
-from archsearch.data import load
+from archsearch.data import load, reduce
 from archsearch.data.folder import cache_folder, decode_image
 from archsearch.errors import DataError
+from archsearch.recipes import Proxy
 
 
 def fill(root, split, classes=("cat", "dog"), count=10, size=(12, 12), kind="png"):
@@ -143,3 +144,28 @@ def test_broken_folders_are_named_and_leave_no_cache(root, damage, words):
         load("folder", root, 12)
     assert "\n" not in str(error.value)
     assert not list(cache_folder().glob("folders/*"))
+
+
+def test_all_broken_images_are_told_at_once(root):
+    for number in range(5):
+        (root / "train" / "dog" / f"00{number}.png").write_bytes(b"no picture")
+    with pytest.raises(DataError, match=r"000.png, .*001.png, .*002.png and 2 more are broken or no images; repair"):
+        load("folder", root, 12)
+
+
+def test_imagenets_layout(tmp_path):
+    """train/n01440764/*.JPEG beside val/: val/ is left alone, a tenth of train/ chooses."""
+    root = tmp_path / "imagenet"
+    for split, count in (("train", 20), ("val", 5)):
+        fill(root, split, classes=("n01440764", "n01443537"), count=count, size=(60, 40), kind="JPEG")
+    data = load("folder", root, 16)
+    assert data.classes == ("n01440764", "n01443537")
+    assert (len(data.train), len(data.val), len(data.test)) == (36, 4, 10)
+    assert data.train.images.shape[1:] == (3, 16, 16)
+
+
+def test_decoded_images_stay_on_disk(root):
+    """Neither holding samples out nor reducing copies the images of a folder into memory."""
+    data = reduce(load("folder", root, 12), Proxy(img_size=12, train_samples=8))
+    assert data.train.store is data.val.store
+    assert len(data.train.store) == 20

@@ -1,16 +1,20 @@
+import dataclasses
 import itertools
+import math
 
 import pytest
 import torch
 
 from archsearch.data import load, reduce
 from archsearch.data.images import Split
+from archsearch.data.stream import batches
 from archsearch.errors import DivergedError
 from archsearch.networks import network
 from archsearch.nn import build, init_fan_in
 from archsearch.recipes import Proxy
 from archsearch.train import Training
 from archsearch.train.optimizer import Schedule
+from archsearch.train.steps import GraphStep, Step
 from archsearch.train.training import channel_statistics, evaluate_accuracy
 
 PROXY = Proxy(width=0.4, width_step=8, depth=0.1, epochs=2, train_samples=512, val_samples=256, batch_size=32, lr=4e-3)
@@ -94,8 +98,129 @@ def test_schedule_rises_and_falls():
     assert all(a >= b for a, b in itertools.pairwise(factor[10:]))
 
 
+RICH = dataclasses.replace(
+    PROXY,
+    epochs=3,
+    accumulate=2,
+    ema=0.9,
+    mixup=0.4,
+    cutmix=0.5,
+    drop_path_rate=0.3,
+    crop_padding=2,
+    cutout=6,
+    erasing=0.2,
+)
+
+
+def started(data, proxy, seed=3, name="inceptionnext_atto"):
+    torch.manual_seed(seed)
+    return Training(build(proxy.shrink(network(name), len(data.classes))), data, proxy, seed)
+
+
+def numbers(epochs):
+    return [(e.epoch, e.train_loss, e.accuracy) for e in epochs]
+
+
+@pytest.mark.parametrize("stop", [1, 2])
+def test_a_stopped_training_goes_on_as_if_it_had_not_been(data, tmp_path, stop):
+    whole = started(data, RICH)
+    expected = numbers(whole)
+    first = started(data, RICH)
+    before = numbers(itertools.islice(first, stop))
+    torch.save(first.state_dict(), tmp_path / "state.pt")
+    torch.manual_seed(99)  # whatever else happens in between
+    again = started(data, RICH, seed=3)
+    again.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+    assert before + numbers(again) == expected
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(value, again.model.state_dict()[name]), name
+
+
+def test_parts_of_a_batch_add_up_to_it(data):
+    """With layer norm, which sees one image at a time, parts make no difference but rounding."""
+    proxy = dataclasses.replace(PROXY, epochs=1)
+    runs = {}
+    for parts in (1, 4):
+        training = started(data, dataclasses.replace(proxy, accumulate=parts), name="convnext_atto")
+        images, labels = next(batches(data, proxy, 0, 1, torch.device("cpu")))
+        training.step(images, labels, 0.0)
+        grads = [p.grad.flatten() for p in training.model.parameters()]
+        runs[parts] = torch.cat(grads), training.step.mean_loss()
+    assert runs[1][1] == pytest.approx(runs[4][1], rel=1e-2)
+    assert torch.cosine_similarity(runs[1][0], runs[4][0], dim=0) > 0.999
+    assert runs[1][0].norm().item() == pytest.approx(runs[4][0].norm().item(), rel=0.02)
+
+
+def test_the_average_is_what_is_evaluated(data):
+    training = started(data, dataclasses.replace(PROXY, epochs=1, ema=0.8))
+    slow, update = [], training.average.update_parameters
+
+    def updated(model):
+        update(model)
+        now = [value.detach().clone().double() for value in model.parameters()]
+        slow[:] = [0.8 * a + 0.2 * b for a, b in zip(slow, now, strict=True)] if slow else now
+
+    training.average.update_parameters = updated
+    (epoch,) = training
+    for averaged, expected in zip(training.average.module.parameters(), slow, strict=True):
+        assert torch.allclose(averaged.double(), expected, atol=1e-5)
+    assert epoch.accuracy == evaluate_accuracy(training.average, data.val, training.mean, training.std)
+
+
+def test_a_loss_worse_than_saying_nothing_is_divergence(data):
+    training = started(data, PROXY)
+    training._check(math.log(8) + 1.9, 1)
+    with pytest.raises(DivergedError, match=r"epoch 2 is 4\.2, that of a uniform guess 2\.08"):
+        training._check(4.2, 2)
+
+
+def test_attention_in_a_metanext_block_may_diverge_and_says_so(data):
+    proxy = dataclasses.replace(PROXY, width=1 / 8, width_step=12, lr=3.0, warmup=0.0, layer_scale_init_value=1.0)
+    with pytest.raises(DivergedError):
+        list(started(data, proxy, name="metanext_attn_small_iso"))
+
+
 @pytest.mark.gpu
-def test_trains_on_a_gpu(data):
-    model = build(PROXY.shrink(network("inceptionnext_atto"), 8)).cuda()
-    epochs = list(Training(model, data.to(torch.device("cuda")), PROXY, 0))
-    assert len(epochs) == PROXY.epochs
+def test_trains_on_a_gpu_the_same_every_time(data):
+    device = torch.device("cuda:0")
+    runs = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        model = build(PROXY.shrink(network("inceptionnext_atto"), 8)).to(device)
+        training = Training(model, data.to(device), PROXY, 0)
+        runs.append(numbers(training))
+        assert training.step._graph is not None
+    assert runs[0] == runs[1]
+
+
+@pytest.mark.gpu
+def test_a_captured_step_is_the_plain_one(data):
+    device = torch.device("cuda:0")
+    ends = []
+    for kind in (Step, GraphStep):
+        torch.manual_seed(0)
+        model = build(RICH.shrink(network("convnext_atto"), 8)).to(device, memory_format=torch.channels_last)
+        proxy = dataclasses.replace(RICH, drop_path_rate=0.0)
+        mean, std = (value.to(device) for value in channel_statistics(data.train))
+        step = kind(model.train(), proxy, mean, std)
+        for number, (images, targets) in enumerate(batches(data, proxy, 0, 1, device)):
+            step(images, targets, 1e-3 * (1 + number))
+        ends.append((torch.cat([p.detach().flatten() for p in model.parameters()]), step.mean_loss()))
+    assert ends[0][1] == pytest.approx(ends[1][1], rel=1e-3)
+    assert torch.allclose(ends[0][0], ends[1][0], atol=2e-3)
+
+
+@pytest.mark.gpu
+def test_what_cannot_be_captured_is_trained_all_the_same(data, caplog):
+    class Waits(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = torch.nn.Linear(3, 8)
+
+        def forward(self, x):
+            return self.fc(x.mean((2, 3)) * float(x.max() > -99))  # asks the device for a number
+
+    training = Training(Waits().cuda(), data.to(torch.device("cuda:0")), PROXY, 0)
+    assert len(list(training)) == PROXY.epochs
+    assert training.step._graph is None
+    assert "cannot be captured" in caplog.text

@@ -1,0 +1,99 @@
+import dataclasses
+import itertools
+
+import pytest
+import tiny
+import torch
+
+from archsearch.data import load, reduce
+from archsearch.evaluate import Task, evaluate
+from archsearch.networks import network
+from archsearch.nn import build
+from archsearch.objectives import parse_objectives
+from archsearch.train import Training
+from archsearch.train.records import Trainings
+
+PROXY = dataclasses.replace(tiny.PROXY, epochs=3)
+ARCH = PROXY.shrink(network("inceptionnext_atto"), 8)
+FACTS = {"device_name": "here", "torch": "2", "threads": 2}
+
+
+@pytest.fixture(scope="module")
+def data():
+    return reduce(load("drawn", None, 32), PROXY)
+
+
+@pytest.fixture
+def known(tmp_path):
+    return Trainings(tmp_path / "trainings", FACTS, save_every_s=0)
+
+
+def training(data):
+    torch.manual_seed(0)
+    return Training(build(ARCH), data, PROXY, 0)
+
+
+def numbers(epochs):
+    return [(e.epoch, e.train_loss, e.accuracy) for e in epochs]
+
+
+def test_nothing_is_trained_twice(data, known, monkeypatch):
+    task = Task(parse_objectives("accuracy"), PROXY, data, torch.device("cpu"), trainings=known)
+    first = evaluate(network("inceptionnext_atto"), task, 0)
+    monkeypatch.setattr("archsearch.evaluate.Training", lambda *a: pytest.fail("trained again"))
+    heard = []
+    again = evaluate(network("inceptionnext_atto"), task, 0, heard.append)
+    assert again.curve == first.curve == tuple(heard)
+    assert again.scores == first.scores
+
+
+def test_what_the_numbers_depend_on_is_part_of_the_key(data, known):
+    plain = known.key(ARCH, PROXY, data, 0)
+    assert known.key(ARCH, dataclasses.replace(PROXY, width=0.9), data, 0) == plain  # the stand-in says it
+    others = [
+        known.key(ARCH.replace(act="relu"), PROXY, data, 0),
+        known.key(ARCH, dataclasses.replace(PROXY, lr=1e-3), data, 0),
+        known.key(ARCH, dataclasses.replace(PROXY, mixup=0.1), data, 0),
+        known.key(ARCH, PROXY, dataclasses.replace(data, fingerprint="other"), 0),
+        known.key(ARCH, PROXY, dataclasses.replace(data, train=data.train.take(torch.arange(9))), 0),
+        known.key(ARCH, PROXY, data, 1),
+        *(Trainings(known.store.folder, FACTS | {fact: "other"}).key(ARCH, PROXY, data, 0) for fact in FACTS),
+    ]
+    assert len({known.store.path(key) for key in (plain, *others)}) == 1 + len(others)
+
+
+@pytest.mark.parametrize("stop", [1, 2])
+def test_a_long_training_goes_on_where_it_was_stopped(data, known, monkeypatch, stop):
+    key = known.key(ARCH, PROXY, data, 0)
+    expected = numbers(training(data))
+    assert numbers(itertools.islice(known.epochs(key, training(data)), stop)) == expected[:stop]
+    real, passes = Training._pass, []
+    monkeypatch.setattr(Training, "_pass", lambda self, epoch: passes.append(epoch) or real(self, epoch))
+    assert numbers(known.epochs(key, training(data))) == expected
+    assert passes == list(range(stop + 1, 4))
+    assert known.curve(key) is not None
+    assert not list(known.store.folder.glob("*.pt"))
+
+
+@pytest.mark.parametrize("damage", [b"", b"junk", None])
+def test_a_damaged_state_begins_anew(data, known, damage):
+    key = known.key(ARCH, PROXY, data, 0)
+    expected = numbers(training(data))
+    list(itertools.islice(known.epochs(key, training(data)), 2))
+    (saved,) = known.store.folder.glob("*.pt")
+    saved.write_bytes(saved.read_bytes()[:-200] if damage is None else damage)
+    assert numbers(known.epochs(key, training(data))) == expected
+
+
+def test_a_damaged_curve_is_trained_again(data, known):
+    key = known.key(ARCH, PROXY, data, 0)
+    for text in ("", "[", '[{"epoch": 1}]', '{"a": 1}', "3"):
+        known.store.folder.mkdir(exist_ok=True)
+        known.store.path(key).write_text(text)
+        assert known.curve(key) is None
+
+
+def test_where_nothing_can_be_written_it_trains_all_the_same(data, tmp_path):
+    (tmp_path / "file").touch()
+    known = Trainings(tmp_path / "file" / "trainings", FACTS, save_every_s=0)
+    assert len(list(known.epochs(known.key(ARCH, PROXY, data, 0), training(data)))) == 3

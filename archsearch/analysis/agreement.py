@@ -10,6 +10,8 @@ from archsearch.analysis.intervals import LEVEL
 RESAMPLES = 2000
 #: Share of the architectures that are the best.
 TOP = 0.1
+#: Shift in rank, as a share of the architectures, below which nobody would choose otherwise.
+NOTABLE = 0.1
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,7 @@ def rank_shifts(
 
     Returns:
         Trait, shift in places (positive: overrated) with its interval, and how many have it; where the
-        interval, widened for the number of traits (Bonferroni), leaves out 0. Largest first.
+        interval, widened for the number of traits (Bonferroni), leaves out 0, and the shift is notable. Largest first.
     """
     shift = _ranks(np.asarray(score, float), np.ones((1, len(score))))[0]
     shift = shift - _ranks(np.asarray(truth, float), np.ones((1, len(truth))))[0]
@@ -153,7 +155,7 @@ def rank_shifts(
     found = []
     for name, has in have.items():
         estimate = _estimate(lambda w, has=has: _difference(shift, has, w), weights, 1 - (1 - LEVEL) / len(have))
-        if estimate.low > 0 or estimate.high < 0:
+        if (estimate.low > 0 or estimate.high < 0) and abs(estimate.value) >= NOTABLE * len(shift):
             found.append((name, estimate, int(has.sum())))
     return sorted(found, key=lambda item: -abs(item[1].value))
 

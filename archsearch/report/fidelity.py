@@ -102,10 +102,7 @@ class Report:
         free = {label: facts[name].to_numpy(float)[None] for name, label in BASELINES.items() if name in facts}
         found = {name: agreement(score, truth, macs) for name, score in (scores | free).items()}
         best = max(((found[name].within.value, name) for name in free), default=(float("nan"), ""))
-        traits = [
-            {str(k).removeprefix("axis."): v for k, v in row.items() if str(k).startswith("axis.") and pd.notna(v)}
-            for _, row in facts.iterrows()
-        ]
+        traits = [_traits(row) for _, row in facts.iterrows()]
         return cls(
             archs=len(whole),
             failed=len(accuracy) - len(whole) + own["network"].nunique() - len(accuracy),
@@ -125,6 +122,12 @@ class Report:
             biases={name: rank_shifts(score.mean(0), truth, traits) for name, score in scores.items()},
             paper=tuple(_paper_lines(theirs)),
         )
+
+
+def _traits(row: pd.Series) -> dict[str, object]:
+    """Values of the open axes; pandas has made numbers out of those that some rows lack."""
+    axes = {str(name).removeprefix("axis."): value for name, value in row.items() if str(name).startswith("axis.")}
+    return {name: f"{v:g}" if isinstance(v, float) else v for name, v in axes.items() if pd.notna(v)}
 
 
 def verdict(found: Agreement, best_free: tuple[float, str] | None) -> str:

@@ -21,7 +21,8 @@ from archsearch.trial import Epoch
 
 #: Pixels of all images of one step of an evaluation, by kind of device.
 EVAL_PIXELS = {"cpu": 1 << 18, "cuda": 1 << 23}
-#: An epoch whose loss lies this far above that of a uniform guess has diverged: no network at all would be better.
+#: A later epoch whose loss lies this far above that of a uniform guess has diverged: no network at all would be
+#: better. The first one may pass through such heights and come down.
 DIVERGED = 2.0
 
 
@@ -107,7 +108,7 @@ class Training(Iterator[Epoch]):
         if not math.isfinite(train_loss):
             raise DivergedError(f"diverged: the training loss of epoch {epoch} is {train_loss}")
         guess = math.log(max(2, len(self.data.classes)))
-        if train_loss > guess + DIVERGED:
+        if epoch > 1 and train_loss > guess + DIVERGED:
             raise DivergedError(
                 f"diverged: the training loss of epoch {epoch} is {train_loss:.3g}, that of a uniform guess {guess:.3g}"
             )

@@ -169,7 +169,8 @@ def test_the_average_is_what_is_evaluated(data):
 
 def test_a_loss_worse_than_saying_nothing_is_divergence(data):
     training = started(data, PROXY)
-    training._check(math.log(8) + 1.9, 1)
+    training._check(math.log(8) + 1.9, 2)
+    training._check(4.2, 1)
     with pytest.raises(DivergedError, match=r"epoch 2 is 4\.2, that of a uniform guess 2\.08"):
         training._check(4.2, 2)
 

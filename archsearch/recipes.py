@@ -127,6 +127,9 @@ class Proxy:
         )
 
 
+#: Counts up when the same recipe trains otherwise than before, so that old results are not mixed with new ones.
+TRAINER = 2
+
 #: Fields of an architecture that a proxy replaces, unless it keeps the target's own.
 OWN = ("stem_patch_size", "layer_scale_init_value", "drop_path_rate")
 

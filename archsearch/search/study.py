@@ -13,7 +13,7 @@ from archsearch.arch import Arch
 from archsearch.errors import ArchError, StorageError, unknown
 from archsearch.mixer import declarations, declare
 from archsearch.objectives import OBJECTIVES, Objective, Tier
-from archsearch.recipes import Bench, Proxy
+from archsearch.recipes import TRAINER, Bench, Proxy
 from archsearch.space import Space
 
 #: Study attribute that holds the recipe of a study; its absence marks a study of another tool.
@@ -55,6 +55,7 @@ class Study:
             "space_name": self.space.name,
             "space": self.space.to_dict(),
             "objectives": [objective.name for objective in self.objectives],
+            "trainer": TRAINER,
             "proxy": dataclasses.asdict(self.proxy),
             "bench": dataclasses.asdict(self.bench),
             "data": dict(self.data),
@@ -141,9 +142,10 @@ def _completed(recipe: dict[str, Any]) -> dict[str, Any]:
 
 def _check_recipe(study: Study, before: dict[str, Any]) -> None:
     now, before = study.recipe(), _completed(before)
-    timed = any(objective.tier is Tier.CHEAP for objective in study.objectives)
+    tiers = {objective.tier for objective in study.objectives}
+    matters = {"population": False, "bench": Tier.CHEAP in tiers, "trainer": Tier.DEAR in tiers}
     for field, value in now.items():
-        if field == "population" or before.get(field) == value or (field == "bench" and not timed):
+        if before.get(field) == value or not matters.get(field, True):
             continue
         if isinstance(value, dict):
             earlier = before.get(field, {})
@@ -156,7 +158,7 @@ def _check_recipe(study: Study, before: dict[str, Any]) -> None:
             detail = "" if isinstance(value.get(inner), dict) else f" ({earlier.get(inner)}, not {value.get(inner)})"
             field = f"{field}.{inner}"
         else:
-            detail = f" ({before.get(field)}, not {value})"
+            detail = f" ({before.get(field, 'an earlier one')}, not {value})"
         raise StorageError(
             f"study {study.name!r} exists with another {field}{detail}; "
             "choose another --study-name, or repeat the options it was made with"

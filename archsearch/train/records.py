@@ -12,13 +12,11 @@ import torch
 from archsearch.arch import Arch
 from archsearch.data.images import ImageData
 from archsearch.mixer import declarations
-from archsearch.recipes import Proxy
+from archsearch.recipes import TRAINER, Proxy
 from archsearch.store import Store
 from archsearch.train.training import Training
 from archsearch.trial import Epoch
 
-#: Counts up when the same recipe trains otherwise than before, so that old results are not reused.
-TRAINER = 2
 #: What a training's numbers depend on besides network, recipe, data and seed, as ``environment`` has it.
 DEVICE_FACTS = ("device_name", "torch", "cuda", "cudnn", "threads", "proxy_autocast")
 #: Fields of a recipe that only say what the stand-in looks like, which its architecture says too.

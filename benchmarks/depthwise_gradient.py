@@ -1,0 +1,71 @@
+"""Weight gradient of depthwise convolutions in bfloat16 on a CPU: torch's own against ``archsearch.train.kernels``.
+
+    python benchmarks/depthwise_gradient.py [--batch-size 64] [--rounds 15]
+
+Both sides take turns; times in ms are medians over rounds, the ratio is the median of the rounds' ratios. The last
+column says which of them a training uses.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from archsearch.train.kernels import WIDEST, weight_gradient
+
+MAPS = ((24, 16), (48, 8), (96, 4), (192, 2), (3, 16), (12, 4))
+KERNELS = ((3, 3), (5, 5), (7, 7), (1, 11), (11, 1), (11, 11))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=15)
+    args = parser.parse_args()
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, batch {args.batch_size}")
+    print("| channels | map | kernel | torch (ms) | here (ms) | ratio | used |\n|" + " ---: |" * 6 + " --- |")
+    for channels, size in MAPS:
+        for kernel in KERNELS:
+            row(channels, size, kernel, args)
+
+
+def row(channels: int, size: int, kernel: tuple[int, int], args: argparse.Namespace) -> None:
+    padding = (kernel[0] // 2, kernel[1] // 2)
+    x, grad = (
+        torch.randn(args.batch_size, channels, size, size).bfloat16().contiguous(memory_format=torch.channels_last)
+        for _ in range(2)
+    )
+    weight = torch.randn(channels, 1, *kernel).bfloat16()
+
+    def own() -> Tensor:
+        only = [False, True, False]
+        backward = torch.ops.aten.convolution_backward
+        return backward(grad, x, weight, None, [1, 1], padding, [1, 1], False, [0, 0], channels, only)[1]
+
+    def here() -> Tensor:
+        return weight_gradient(x, grad, padding, (1, 1))
+
+    times: tuple[list[float], list[float]] = ([], [])
+    for number in range(args.rounds + 2):
+        for side, work in zip(times, (own, here), strict=True):
+            side.append(clocked(work))
+        if number < 2:
+            times[0].clear(), times[1].clear()
+    ratio = statistics.median(a / b for a, b in zip(*times, strict=True))
+    used = "here" if kernel[1] > WIDEST or max(kernel) > size else "torch"
+    a, b = (statistics.median(side) for side in times)
+    print(f"| {channels} | {size} | {kernel[0]} x {kernel[1]} | {a:.2f} | {b:.2f} | {ratio:.1f} | {used} |", flush=True)
+
+
+def clocked(work: Callable[[], Tensor], times: int = 4) -> float:
+    start = time.perf_counter()
+    for _ in range(times):
+        work()
+    return (time.perf_counter() - start) / times * 1e3
+
+
+if __name__ == "__main__":
+    main()

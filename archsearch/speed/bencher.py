@@ -112,13 +112,16 @@ class Bencher:
             residents[index].errors[setting] = reason(error, setting)
             del contenders[place], residents[index].contenders[setting]
             error.__traceback__ = error.__context__ = error.__cause__ = None
-            if index == REFERENCE:
-                self._kept.clear()  # the next job brings it anew
+            self._kept.clear()  # it may have been the reference's block: the next job brings that anew
             survive(self.device, residents[index].errors[setting], index)
 
         self._warm_up(job, contenders, failed)
         references = _references(contenders)
-        pairs = {place: _pair(place, each, references) for place, each in contenders.items()}
+        pairs = {
+            place: _pair(place, each, references)
+            for place, each in contenders.items()
+            if place[0] != REFERENCE or job.reference in job.networks
+        }
         retries = self._retries()
         self.conditions.started()
         times = interleave(pairs, job.bench, job.seed, failed, lambda done, of: self.say("round", number=done, of=of))
@@ -139,8 +142,10 @@ class Bencher:
     def _warm_up(
         self, job: Job, contenders: Mapping[Place, Contender], failed: Callable[[Place, Exception], None]
     ) -> None:
-        for number, (place, contender) in enumerate(list(contenders.items()), 1):
-            self.say("warming", index=place[0], number=number, of=len(contenders))
+        """Each contender; a reference that an earlier job warmed up is still itself."""
+        cold = [(place, contender) for place, contender in contenders.items() if contender.warm is None]
+        for number, (place, contender) in enumerate(cold, 1):
+            self.say("warming", index=place[0], number=number, of=len(cold))
             try:
                 contender.warm = warm_up(contender.block, job.bench)
             except Exception as error:

@@ -2,7 +2,7 @@
 
 title: How far can the short schedules of inception_dw be trusted?
 space: inception_dw                          # whose architectures are trained
-proxy: cpu                                   # the recipe that all that follows changes
+proxy: cpu                                   # the recipe, by name or file, that all that follows changes
 archs: 24                                    # drawn from the space, evenly over the range of its MACs
 seeds: 2                                     # trainings of each of them, at each rung
 rungs:                                       # by name, what is changed
@@ -18,7 +18,8 @@ from typing import Any
 
 from archsearch.errors import StudyFileError, UserError, unknown
 from archsearch.paper import TABLES, Published, rows
-from archsearch.recipes import PROXIES, Proxy, override
+from archsearch.recipefile import load_proxy
+from archsearch.recipes import Proxy, override
 from archsearch.space import Space
 from archsearch.spacefile import load_space
 from archsearch.yamlfile import Table, YamlError, locate, number, read_table
@@ -120,11 +121,10 @@ def _base(path: Path, table: Table, spaces: Path) -> tuple[Space, Proxy]:
         space = load_space(str(path.parent / name) if name.endswith((".yaml", ".yml")) else name, spaces)
     except UserError as error:
         raise YamlError(str(error), table.lines["space"]) from None
-    recipe = table.get("proxy", "cpu")
-    if recipe not in PROXIES:
-        raise YamlError(unknown("proxy", recipe, PROXIES), table.lines["proxy"])
-    base = PROXIES[recipe]
-    return space, base if base.full_size else override(base, space.proxy)
+    try:
+        return space, load_proxy(str(table.get("proxy", "cpu")), "cpu", space.proxy)
+    except UserError as error:
+        raise YamlError(str(error), table.lines["proxy"]) from None
 
 
 def _changed(base: Proxy, table: Table, key: str, leave: str = "") -> Proxy:

@@ -1,18 +1,22 @@
 import dataclasses
+import gc
 import os
 import threading
 import time
+import weakref
 
 import pytest
 import tiny
 import torch
 
 from archsearch.data import load, reduce
+from archsearch.data.images import Split
 from archsearch.evaluate import Task, evaluate
 from archsearch.networks import network
 from archsearch.objectives import parse_objectives
 from archsearch.speed.exclusive import alone
 from archsearch.speed.timing import Setting, Timing
+from archsearch.train import Training
 
 ATTO = network("inceptionnext_atto")
 
@@ -77,6 +81,37 @@ def test_divergence_keeps_what_was_known(data):
     assert done.traceback is None
     assert {"macs", "infer_throughput"} <= set(done.scores)
     assert "accuracy" not in done.scores
+
+
+def test_divergence_keeps_the_curve_so_far_and_frees_the_network(data, monkeypatch):
+    models = []
+
+    class Doomed(Training):
+        def __init__(self, model, *args):
+            super().__init__(model, *args)
+            models.append(weakref.ref(model))
+
+        def _check(self, train_loss, epoch):
+            super()._check(float("nan") if epoch == 3 else train_loss, epoch)
+
+    monkeypatch.setattr("archsearch.evaluate.Training", Doomed)
+    proxy = dataclasses.replace(tiny.PROXY, epochs=5)
+    done = evaluate(ATTO, task(data, "accuracy", proxy=proxy), 0)
+    assert done.error == "diverged: the training loss of epoch 3 is nan"
+    assert [epoch.epoch for epoch in done.curve] == [1, 2]
+    assert "accuracy" not in done.scores
+    gc.collect()
+    assert models[0]() is None
+
+
+def test_the_hosts_memory_can_run_out_too(data):
+    images = torch.zeros(1, 1, 1, 1, dtype=torch.uint8).expand(256, 3, 2**17, 2**17)  # 13 TB, if it had to be copied
+    split = Split(images, torch.zeros(256, dtype=torch.int64))
+    done = evaluate(ATTO, task(dataclasses.replace(data, train=split, val=split), "accuracy"), 0)
+    assert done.error is not None
+    assert done.error.startswith("out of memory: ")
+    assert done.traceback is None
+    assert evaluate(ATTO, task(data, "accuracy"), 0).error is None
 
 
 def test_out_of_memory_is_one_candidates_end(data):

@@ -24,6 +24,7 @@ ROOMS = [
     {"paper"},
     {"objectives"},
     {"recipes"},
+    {"recipefile"},
     {"trial"},
     {"space"},
     {"spacefile"},

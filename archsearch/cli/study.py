@@ -47,7 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=natural, default=0, metavar="N", help="of sampler and training (%(default)s)")
     add("--sampler", default="nsga2", metavar="NAME", help="nsga2 or random (%(default)s)")
     add("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps (%(default)s)")
-    add("--proxy", metavar="NAME", help="recipe of the proxy: smoke, cpu, gpu, paper (default: by device)")
+    add(
+        "--proxy", metavar="NAME|FILE", help="recipe of the proxy: smoke, cpu, gpu, paper, or YAML (default: by device)"
+    )
     add("--bench", metavar="NAME", help="recipe of the timing: smoke, cpu, gpu (default: by device)")
     add("--epochs", type=positive_int, metavar="N", help="short for --set proxy.epochs=N")
     add("--set", nargs="+", action="extend", default=[], metavar="RECIPE.FIELD=VALUE", help="change a recipe's field")
@@ -144,20 +146,18 @@ def _try_mixers(space: "Space", proxy: "Proxy", bench: "Bench") -> None:
 
 def _recipes(args: argparse.Namespace, space: "Space", kind: str) -> tuple["Proxy", "Bench"]:
     """The recipes for a kind of device: by name, then the space's changes, then the command line's."""
-    from archsearch.recipes import BENCHES, PROXIES, override
+    from archsearch.recipefile import load_proxy
+    from archsearch.recipes import BENCHES, override
 
-    names = {"proxy": args.proxy or kind, "bench": args.bench or kind}
-    for option, table in (("proxy", PROXIES), ("bench", BENCHES)):
-        if names[option] not in table:
-            raise OptionError(unknown(option, names[option], table))
+    bench = args.bench or kind
+    if bench not in BENCHES:
+        raise OptionError(unknown("bench", bench, BENCHES))
     changes = assignments(args.set, ("proxy", "bench"))
     if args.epochs is not None:
         changes["proxy"]["epochs"] = args.epochs
-    proxy = PROXIES[names["proxy"]]
-    if not proxy.full_size:
-        proxy = override(proxy, space.proxy)
+    proxy = load_proxy(args.proxy or kind, kind, space.proxy)
     try:
-        return override(proxy, changes["proxy"]), override(BENCHES[names["bench"]], changes["bench"])
+        return override(proxy, changes["proxy"]), override(BENCHES[bench], changes["bench"])
     except UserError as error:
         raise OptionError(f"--set: {error}") from None
 

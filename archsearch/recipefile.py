@@ -1,0 +1,52 @@
+"""Proxy recipes by name, or from a user's YAML file.
+
+base: gpu            # a named recipe; without it, the one for the device
+epochs: 40
+crop_padding: 4
+width: 3/8
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from archsearch.errors import OptionError, UserError, unknown
+from archsearch.recipes import PROXIES, Proxy, override
+from archsearch.yamlfile import YamlError, number, read_table
+
+
+def load_proxy(name_or_path: str, kind: str, space: Mapping[str, Any]) -> Proxy:
+    """The recipe for a space: a named one, then the space's changes (if it shrinks at all), then the file's.
+
+    Args:
+        name_or_path: a key of ``PROXIES``, or a YAML file.
+        kind: the recipe that a file changes, where it does not say.
+        space: fields that the space changes.
+
+    Raises:
+        OptionError: no such recipe, or what is wrong with the file and in which line.
+    """
+    if Path(name_or_path).suffix not in (".yaml", ".yml"):
+        return _base(name_or_path, space)
+    path = Path(name_or_path)
+    try:
+        table = read_table(path)
+    except OSError as error:
+        raise OptionError(f"cannot read {path}: {error.strerror}") from None
+    except YamlError as error:
+        raise OptionError(f"{path}{f', line {error.line}' if error.line else ''}: {error}") from None
+    proxy = _base(str(table.get("base", kind)), space)
+    for name in table:
+        if name != "base":
+            try:
+                proxy = override(proxy, {name: number(table[name])})
+            except UserError as error:
+                raise OptionError(f"{path}, line {table.lines[name]}: {error}") from None
+    return proxy
+
+
+def _base(name: str, space: Mapping[str, Any]) -> Proxy:
+    if name not in PROXIES:
+        raise OptionError(unknown("proxy", name, PROXIES) + "; or name a YAML file")
+    proxy = PROXIES[name]
+    return proxy if proxy.full_size else override(proxy, space)

@@ -18,13 +18,19 @@ from archsearch.errors import OptionError
 if TYPE_CHECKING:
     from archsearch.plan import Plan
 
-DEFAULT = "inception_dw"
+#: Plans by kind of device.
+DEFAULTS = {"cpu": "inception_dw", "cuda": "inception_dw_gpu"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the verb."""
     add = parser.add_argument
-    add("plan", nargs="?", metavar="PLAN|FILE", help=f"name of a plan or a YAML file (default: {DEFAULT})")
+    add(
+        "plan",
+        nargs="?",
+        metavar="PLAN|FILE",
+        help="name of a plan or a YAML file (default: inception_dw, on a GPU inception_dw_gpu)",
+    )
     add("--from", dest="records", type=Path, metavar="FILE", help="report on such a --results-file, train nothing")
     add("--dataset", default="drawn", metavar="NAME", help="as for `study` (%(default)s)")
     add("--data-root", type=Path, metavar="DIR", help="folder with train/ and val/ or test/; or where to download to")
@@ -53,13 +59,15 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _plan(args: argparse.Namespace) -> "Plan":
+def _plan(args: argparse.Namespace, kind: str) -> "Plan":
     import dataclasses
 
     from archsearch.plan import FEWEST, load_plan
     from archsearch.shipped import shipped
 
-    plan = load_plan(args.plan or DEFAULT, shipped("studies") / "fidelity", shipped("search_spaces"))
+    plan = load_plan(
+        args.plan or DEFAULTS.get(kind, "inception_dw"), shipped("studies") / "fidelity", shipped("search_spaces")
+    )
     if args.n_archs is not None:
         if args.n_archs < FEWEST:
             raise OptionError(f"--n-archs {args.n_archs}: a ranking needs at least {FEWEST}")
@@ -79,21 +87,21 @@ def _train(args: argparse.Namespace) -> Any:
     """The records of a plan, as a DataFrame."""
     import pandas as pd
 
+    from archsearch.measure.device import pick_device
     from archsearch.recipes import check_dataset
 
     check_dataset(args.dataset, args.data_root)
     load_own_mixers(args.mixers)
-    plan = _plan(args)
+    device = pick_device(args.device)
+    plan = _plan(args, device.type)
     if args.results_file is not None:
         check_writable(args.results_file, "--results-file")
 
     from archsearch.cli.progress import Tally, track
     from archsearch.data import load, reduce
     from archsearch.fidelity import carry_out, draw, published, trainings, zero_cost
-    from archsearch.measure.device import pick_device
     from archsearch.pool import Source, default_workers
 
-    device = pick_device(args.device)
     recipes = [rung.proxy for rung in (*plan.rungs, plan.reference)]
     with Tally(args.quiet) as tally:
         tally.say(f"{plan.title}\ncounting the MACs of architectures of {plan.space.name}")

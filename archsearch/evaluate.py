@@ -3,7 +3,7 @@
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -106,7 +106,8 @@ def evaluate(arch: Arch, task: Task, seed: int, on_epoch: Callable[[Epoch], None
         return progress.ended(f"{type(error).__name__}: {error}".splitlines()[0], traceback.format_exc())
     finally:
         if task.device.type == "cuda":
-            torch.cuda.empty_cache()
+            with suppress(RuntimeError):  # a device that is lost is told by what lost it
+                torch.cuda.empty_cache()
     return progress.ended()
 
 
@@ -152,11 +153,13 @@ def train(arch: Arch, task: Task, seed: int) -> Iterator[Epoch]:
     """
     stand_in = task.proxy.shrink(arch, len(task.data.classes))
     if task.trainings is None:
-        yield from _alternating(iter(_start(stand_in, task, seed)), task)
+        with shared(identity(task.device), task.on_wait):
+            training = _start(stand_in, task, seed)
+        yield from _alternating(training, task)
         return
     key = task.trainings.key(stand_in, task.proxy, task.data, seed)
     known = task.trainings.curve(key)
-    yield from known or _alternating(task.trainings.epochs(key, _start(stand_in, task, seed)), task)
+    yield from known or _alternating(task.trainings.epochs(key, lambda: _start(stand_in, task, seed)), task)
 
 
 def _start(stand_in: Arch, task: Task, seed: int) -> Training:
@@ -164,9 +167,7 @@ def _start(stand_in: Arch, task: Task, seed: int) -> Training:
     model = build(stand_in)
     if task.proxy.fan_in_init:
         init_fan_in(model)
-    with shared(identity(task.device), task.on_wait):
-        model.to(task.device)
-    return Training(model, task.data, task.proxy, seed)
+    return Training(model.to(task.device), task.data, task.proxy, seed)
 
 
 def _alternating(epochs: Iterator[Epoch], task: Task) -> Iterator[Epoch]:

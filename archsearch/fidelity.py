@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from archsearch.arch import Arch
-from archsearch.data.images import ImageData
+from archsearch.data.images import ImageData, stratified
 from archsearch.errors import UserError
 from archsearch.measure.complexity import Complexity, count
 from archsearch.measure.zero_cost import naswot, synflow
@@ -51,7 +51,7 @@ class Subject:
 
 
 def draw(space: Space, number: int, proxies: Sequence[Proxy], seed: int = 0) -> list[Subject]:
-    """Architectures of a space, spread evenly over the range of its MACs; no two share a stand-in.
+    """Architectures of a space, one from each of as many equally likely ranges of MACs; all have their own stand-ins.
 
     Raises:
         UserError: the space has too few.
@@ -92,7 +92,7 @@ def _complexity(arch: Arch) -> Complexity:
 
 
 def trainings(plan: Plan, subjects: Sequence[Subject], paper: Sequence[Subject]) -> list[tuple[Subject, Rung, int]]:
-    """Everything that a plan trains: rung by rung, seed by seed, so that an early end leaves whole rungs."""
+    """Everything that a plan trains: rung by rung, seed by seed."""
     own = [(s, rung, seed) for rung in (*plan.rungs, plan.reference) for seed in range(rung.seeds) for s in subjects]
     theirs = [(s, rung, seed) for rung in plan.paper_rungs for seed in range(rung.seeds) for s in paper]
     return own + theirs
@@ -103,24 +103,42 @@ def carry_out(
     untrained: Mapping[str, Mapping[str, float]],
     source: Source,
     workers: int,
-    told: Callable[[Mapping[str, Any]], None],
-) -> list[dict[str, Any]]:
-    """Trains; one record per training, in the order asked.
+    told: Callable[[dict[str, Any]], None],
+) -> None:
+    """Trains.
 
     Args:
         asked: of ``trainings``.
         untrained: zero-cost scores by subject's name.
         source: where workers find what they need.
         workers: processes at a time.
-        told: each record as it is made.
+        told: the record of each training as it ends.
     """
     jobs = [TrainJob(subject.arch, rung.proxy, seed) for subject, rung, seed in asked]
-    records: dict[int, dict[str, Any]] = {}
     for index, evaluation in train_all(jobs, source, workers):
         subject, rung, seed = asked[index]
-        records[index] = _record(subject, rung, seed, evaluation) | dict(untrained.get(subject.name, {}))
-        told(records[index])
-    return [records[index] for index in sorted(records)]
+        told(_record(subject, rung, seed, evaluation) | dict(untrained.get(subject.name, {})))
+
+
+def passes(proxy: Proxy) -> float:
+    """About what a training costs, for telling how much is left: positions that its first stage sees."""
+    side = proxy.img_size / (proxy.stem_patch_size or 4)
+    return proxy.epochs * (proxy.train_samples + proxy.val_samples / 3) * side**2 * proxy.width**2
+
+
+def check_samples(plan: Plan, data: ImageData) -> None:
+    """Makes sure that the data set has as many images as a plan asks for.
+
+    Raises:
+        UserError: it has not, so that schedules would not be what their names say.
+    """
+    for rung in (*plan.rungs, plan.reference):
+        for wanted, split in ((rung.proxy.train_samples, data.train), (rung.proxy.val_samples, data.val)):
+            if wanted > len(split):
+                raise UserError(
+                    f"plan {plan.name}: {rung.name!r} asks for {wanted} images, and {data.name} has {len(split)}; "
+                    "use a larger --dataset, or a plan of your own"
+                )
 
 
 def _record(subject: Subject, rung: Rung, seed: int, evaluation: Evaluation) -> dict[str, Any]:
@@ -142,7 +160,7 @@ def _record(subject: Subject, rung: Rung, seed: int, evaluation: Evaluation) -> 
 def zero_cost(subjects: Sequence[Subject], proxy: Proxy, data: ImageData) -> Iterator[tuple[Subject, dict[str, float]]]:
     """Scores of each subject's stand-in before any training, on the CPU."""
     mean, std = channel_statistics(data.train)
-    images = data.train.pixels(torch.arange(min(NASWOT_IMAGES, len(data.train))))
+    images = data.train.pixels(stratified(data.train.labels, min(NASWOT_IMAGES, len(data.train)), seed=0))
     normal = (images.float() - mean) / std
     for subject in subjects:
         torch.manual_seed(0)

@@ -22,7 +22,7 @@ from archsearch.recipefile import load_proxy
 from archsearch.recipes import Proxy, override
 from archsearch.space import Space
 from archsearch.spacefile import load_space
-from archsearch.yamlfile import Table, YamlError, locate, number, read_table
+from archsearch.yamlfile import Table, YamlError, line_of, locate, number, read_table
 
 KEYS = ("title", "space", "proxy", "archs", "seeds", "rungs", "reference", "paper")
 #: Fewest architectures that a rank correlation can say something about.
@@ -122,17 +122,20 @@ def _base(path: Path, table: Table, spaces: Path) -> tuple[Space, Proxy]:
     except UserError as error:
         raise YamlError(str(error), table.lines["space"]) from None
     try:
-        return space, load_proxy(str(table.get("proxy", "cpu")), "cpu", space.proxy)
+        recipe = str(table.get("proxy", "cpu"))
+        beside = str(path.parent / recipe) if recipe.endswith((".yaml", ".yml")) else recipe
+        return space, load_proxy(beside, "cpu", space.proxy)
     except UserError as error:
         raise YamlError(str(error), table.lines["proxy"]) from None
 
 
 def _changed(base: Proxy, table: Table, key: str, leave: str = "") -> Proxy:
-    changes = number(dict(_mapping(table, key)))
+    given = _mapping(table, key)
+    changes = number({name: value for name, value in given.items() if name != leave})
     try:
-        return override(base, {name: value for name, value in changes.items() if name != leave})
+        return override(base, changes)
     except UserError as error:
-        raise YamlError(str(error), table.lines[key]) from None
+        raise YamlError(str(error), line_of(given, error) or table.lines[key]) from None
 
 
 def _paper(table: Table, rungs: dict[str, Rung]) -> tuple[tuple[Published, ...], tuple[Rung, ...]]:
@@ -151,6 +154,8 @@ def _paper(table: Table, rungs: dict[str, Rung]) -> tuple[tuple[Published, ...],
                 raise YamlError(unknown(what, name, known), line)
     seeds = _count(asked, "seeds", 1, least=1)
     published = tuple(row for number in tables for row in rows(str(number)))
+    if not all("top1" in row.figures for row in published):
+        raise YamlError("paper can only name tables that have a top-1: 1, 4, 5, 8", line)
     return published, tuple(Rung(str(name), rungs[str(name)].proxy, seeds) for name in names)
 
 

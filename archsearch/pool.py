@@ -7,11 +7,13 @@ worth splitting.
 
 import multiprocessing
 import os
+import signal
+import sys
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -60,55 +62,79 @@ class TrainJob:
 
 def default_workers(device: torch.device) -> int:
     """A process per core, or on a GPU one alone."""
-    return len(os.sched_getaffinity(0)) if device.type == "cpu" and hasattr(os, "sched_getaffinity") else 1
+    return (os.cpu_count() or 1) if device.type == "cpu" else 1
 
 
 def train_all(jobs: Sequence[TrainJob], source: Source, workers: int) -> Iterator[tuple[int, Evaluation]]:
     """Trains all, several at a time; yields each with its index as soon as it is done.
 
     Every finished training is on disk by then, so that whatever ends this, the next run goes on.
+    What ends it early ends the workers too.
 
     Raises:
         ArchsearchError: a worker died.
     """
-    threads = max(1, default_workers(torch.device("cpu")) // workers)
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(source, threads)) as pool:
+    pool = ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(source,))
+    try:
         futures = {pool.submit(_train, job): index for index, job in enumerate(jobs)}
-        try:
-            for future in as_completed(futures):
-                yield futures.pop(future), future.result()
-        except BrokenProcessPool:
-            raise ArchsearchError(
-                "a process that trains ended unexpectedly, perhaps for want of memory; "
-                "what was finished is kept: run the same command again, with fewer --workers"
-            ) from None
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+        for future in as_completed(futures):
+            yield futures.pop(future), future.result()
+    except BrokenProcessPool:
+        raise ArchsearchError(
+            "a process that trains ended unexpectedly, perhaps for want of memory; "
+            "what was finished is kept: run the same command again, with fewer --workers"
+        ) from None
+    except BaseException:
+        for worker in multiprocessing.active_children():
+            worker.terminate()
+        raise
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
 _source: Source
+_held: dict[tuple[int, int, int], ImageData] = {}
 
 
-def _begin(source: Source, threads: int) -> None:
-    """In a new worker."""
+def _begin(source: Source) -> None:
+    """In a new worker: one thread, whatever the number of workers, as that is part of what a training depends on."""
     global _source
     _source = source
-    torch.set_num_threads(threads)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # reaches all processes of a terminal; the parent's word is enough
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    torch.set_num_threads(1)
     for path in source.mixers:
         load_mixers(path)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _say_who(holder: str) -> None:
+    print(f"waiting for the device: {holder}", file=sys.stderr)
 
 
 def _train(job: TrainJob) -> Evaluation:
     device = torch.device(_source.device)
     data = _data(_source, job.proxy.img_size, job.proxy.train_samples, job.proxy.val_samples)
-    trainings = None if _source.retrain else Trainings(cache_folder() / "trainings", environment(device))
-    task = Task(parse_objectives("accuracy"), job.proxy, data, device, trainings=trainings, counted=False)
+    trainings = Trainings(cache_folder() / "trainings", environment(device), reuse=not _source.retrain)
+    objectives = parse_objectives("accuracy")
+    task = Task(objectives, job.proxy, data, device, on_wait=_say_who, trainings=trainings, counted=False)
     return evaluate(job.arch, task, job.seed)
 
 
-@lru_cache(maxsize=4)
 def _data(source: Source, img_size: int, train_samples: int, val_samples: int) -> ImageData:
-    proxy = Proxy(img_size=img_size, train_samples=train_samples, val_samples=val_samples)
-    device = torch.device(source.device)
-    return reduce(load(source.dataset, source.root, img_size), proxy).to(device, room_on(device))
+    """What the last job trained on, where this one asks for the same; else that is given up first."""
+    wanted = (img_size, train_samples, val_samples)
+    if wanted not in _held:
+        _held.clear()
+        proxy = Proxy(img_size=img_size, train_samples=train_samples, val_samples=val_samples)
+        device = torch.device(source.device)
+        data = reduce(load(source.dataset, source.root, img_size), proxy)
+        _held[wanted] = data.to(device, room_on(device))
+    return _held[wanted]

@@ -12,7 +12,7 @@ from typing import Any
 
 from archsearch.errors import OptionError, UserError, unknown
 from archsearch.recipes import PROXIES, Proxy, override
-from archsearch.yamlfile import YamlError, number, read_table
+from archsearch.yamlfile import YamlError, line_of, number, read_table
 
 
 def load_proxy(name_or_path: str, kind: str, space: Mapping[str, Any]) -> Proxy:
@@ -35,14 +35,12 @@ def load_proxy(name_or_path: str, kind: str, space: Mapping[str, Any]) -> Proxy:
         raise OptionError(f"cannot read {path}: {error.strerror}") from None
     except YamlError as error:
         raise OptionError(f"{path}{f', line {error.line}' if error.line else ''}: {error}") from None
-    proxy = _base(str(table.get("base", kind)), space)
-    for name in table:
-        if name != "base":
-            try:
-                proxy = override(proxy, {name: number(table[name])})
-            except UserError as error:
-                raise OptionError(f"{path}, line {table.lines[name]}: {error}") from None
-    return proxy
+    changes = {name: number(value) for name, value in table.items() if name != "base"}
+    try:
+        return override(_base(str(table.get("base", kind)), space), changes)
+    except UserError as error:
+        line = line_of(table, error) or table.lines.get("base")
+        raise OptionError(f"{path}{f', line {line}' if line else ''}: {error}") from None
 
 
 def _base(name: str, space: Mapping[str, Any]) -> Proxy:

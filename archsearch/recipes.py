@@ -1,7 +1,6 @@
 """Recipes as plain data: ``Proxy`` (how a stand-in is made and trained), ``Bench`` (how speed is measured)."""
 
 import dataclasses
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,9 @@ from typing import Any, TypeVar, get_args
 
 from archsearch.arch import Arch
 from archsearch.errors import DataError, UserError, unknown
+
+#: No number of a recipe is as large, and every one below it fits a float.
+LARGEST = 1e300
 
 
 def _check(recipe: Any, allowed: str, names: tuple[str, ...], ok: Callable[[Any], bool]) -> None:
@@ -19,7 +21,7 @@ def _check(recipe: Any, allowed: str, names: tuple[str, ...], ok: Callable[[Any]
             continue
         whole = int in (kind, *get_args(kind))
         fits = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
-        if not fits or not math.isfinite(value) or not ok(value):
+        if not fits or not abs(value) < LARGEST or not ok(value):
             or_own = ", or null for the target's own" if get_args(kind) else ""
             raise UserError(
                 f"{name} is {value!r}, but must be {'an integer' if whole else 'a number'} {allowed}{or_own}"

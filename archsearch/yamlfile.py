@@ -80,6 +80,11 @@ def read_table(path: Path) -> Table:
     return data
 
 
+def line_of(table: Table, error: Exception) -> int | None:
+    """The line of the key that a complaint about a mapping names."""
+    return next((line for key, line in table.lines.items() if re.search(rf"\b{re.escape(key)}\b", str(error))), None)
+
+
 def number(value: Any) -> Any:
     """Numbers as people write them, ``1/8`` and ``1e-3``; lists and mappings through and through.
 

@@ -74,6 +74,12 @@ def test_a_space_beside_the_plan(tmp_path, small_space):
         ("reference: {epochs: 9, seeds: 2}\n", "", "key 'reference' is missing"),
         ("[1, 8]", "[1, 7]", "line 10: unknown table of the paper '7'"),
         ("[1, 8]", "1", "paper needs lists"),
+        ("[1, 8]", "[3]", "line 10: paper can only name tables that have a top-1"),
+        (
+            "  short: {epochs: 1}",
+            "  short:\n    epochs: 1\n    widht: 1/2",
+            "line 9: unknown field of a proxy recipe 'widht'",
+        ),
         ("[short, reference]", "[shrot]", "unknown rung 'shrot': did you mean 'short'"),
         ("seeds: 4}", "seeds: 0}", "seeds is 0"),
         ("title: mine", "title: [", "not YAML"),

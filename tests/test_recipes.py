@@ -65,6 +65,8 @@ def test_a_recipe_of_ones_own(tmp_path):
     path.write_text("base: gpu\nepochs: 40\nwidth: 3/8\nstem_patch_size: null\n")
     found = load_proxy(str(path), "cpu", SPACE)
     assert found == override(PROXIES["gpu"], {"depth": 0.5, "epochs": 40, "width": 0.375, "stem_patch_size": None})
+    path.write_text("accumulate: 3\nbatch_size: 96\ncrop_padding: 40\nimg_size: 64\n")  # in any order
+    assert load_proxy(str(path), "cpu", {}).batch_size == 96
     path.write_text("epochs: 2\n")
     assert load_proxy(str(path), "cpu", SPACE) == override(PROXIES["cpu"], {**SPACE, "epochs": 2})
 
@@ -73,7 +75,8 @@ def test_a_recipe_of_ones_own(tmp_path):
     ("text", "words"),
     [
         (None, "cannot read"),
-        ("base: gup\n", "unknown proxy 'gup': did you mean 'gpu'"),
+        ("base: gup\n", "mine.yaml, line 1: unknown proxy 'gup': did you mean 'gpu'"),
+        (f"width: {'9' * 400}\n", "line 1: width is 999"),
         ("epochs: 2\nepoch: 3\n", "line 2: unknown field of a proxy recipe 'epoch': did you mean 'epochs'"),
         ("epochs: 2\nlr: high\n", "line 2: lr is 'high'"),
         ("epochs: [", "not YAML"),

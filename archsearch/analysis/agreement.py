@@ -97,7 +97,7 @@ def spearman(x: Sequence[float] | np.ndarray, y: Sequence[float] | np.ndarray) -
 
 
 def retest(scores: np.ndarray) -> float:
-    """Mean Kendall's tau between two seeds of one score, (seeds, N): the most that any other score could reach."""
+    """Mean Kendall's tau between two seeds of one score, (seeds, N): how well one training foretells another."""
     pairs = [(a, b) for a in range(len(scores)) for b in range(a)]
     return float(np.mean([kendall(scores[a], scores[b]) for a, b in pairs])) if pairs else float("nan")
 
@@ -113,51 +113,88 @@ def equal_bins(cost: np.ndarray, bins: int) -> np.ndarray:
 
 
 def top_recall(score: np.ndarray, truth: np.ndarray, share: float = TOP) -> float:
-    """Share of the best ones that are among as many that the score takes for the best."""
+    """Share of the best ones that are among as many that the score takes for the best; of ties, their share."""
     count = max(1, int(np.ceil(share * len(truth))))
-    best, taken = (set(np.argsort(-values, kind="stable")[:count].tolist()) for values in (truth, score))
-    return len(best & taken) / count
+    return float((_membership(truth, count) * _membership(score, count)).sum() / count)
+
+
+def _membership(values: np.ndarray, count: int) -> np.ndarray:
+    """How much of each value is among the largest ``count``: all, nothing, or a part of those tied for the last."""
+    edge = np.sort(values)[-count]
+    above, tied = values > edge, values == edge
+    part: np.ndarray = above + tied * (count - above.sum()) / tied.sum()
+    return part
 
 
 def front_regret(score: np.ndarray, truth: np.ndarray, cost: np.ndarray) -> np.ndarray:
-    """For each cost as a budget, how much worse the score's choice within it is than the best one, (N,)."""
+    """For each cost as a budget, how much worse the score's choice within it is than the best one, (N,).
+
+    Where several share the best score, the mean of what choosing one of them gives.
+    """
     affordable = cost[None, :] <= cost[:, None]
     best = np.where(affordable, truth[None, :], -np.inf).max(1)
-    chosen = np.where(affordable, score[None, :], -np.inf).argmax(1)
-    return best - truth[chosen]
+    offered = np.where(affordable, score[None, :], -np.inf)
+    chosen = offered == offered.max(1, keepdims=True)
+    regret: np.ndarray = best - (chosen * truth[None, :]).sum(1) / chosen.sum(1)
+    return regret
+
+
+@dataclass(frozen=True)
+class Shift:
+    """What a score thinks of a trait, beside the truth.
+
+    Attributes:
+        trait: name and value.
+        places: mean shift in rank of those that have it against those that do not; positive: overrated.
+        count: how many have it.
+        chance: probability that chance alone makes the largest of all traits' shifts as large.
+    """
+
+    trait: str
+    places: float
+    count: int
+    chance: float
 
 
 def rank_shifts(
     score: np.ndarray, truth: np.ndarray, traits: Sequence[Mapping[str, object]], least: int = 3, seed: int = 0
-) -> list[tuple[str, Estimate, int]]:
-    """Which traits a score overrates: mean shift in rank of those that have one against those that do not.
+) -> list[Shift]:
+    """Traits that a score over- or underrates beyond chance, largest first.
+
+    Noise alone pulls every rank towards the middle, so shifts are those from the line that fits
+    the score's ranks to the true ones. Traits are permuted among architectures, and the largest
+    standardised shift of all traits counts, so that many traits do not find one by chance.
 
     Args:
         score: (N,), more is better.
         truth: (N,), likewise.
         traits: of each architecture, by name.
         least: architectures that must have a trait, and that must lack it.
-        seed: of the bootstrap.
-
-    Returns:
-        Trait, shift in places (positive: overrated) with its interval, and how many have it; where the
-        interval, widened for the number of traits (Bonferroni), leaves out 0, and the shift is notable. Largest first.
+        seed: of the permutations.
     """
-    shift = _ranks(np.asarray(score, float), np.ones((1, len(score))))[0]
-    shift = shift - _ranks(np.asarray(truth, float), np.ones((1, len(truth))))[0]
-    have = {
-        f"{name} {value}": np.array([t.get(name) == value for t in traits])
-        for name in dict.fromkeys(name for t in traits for name in t)
-        for value in dict.fromkeys(t[name] for t in traits if name in t)
-    }
-    have = {name: has for name, has in have.items() if least <= has.sum() <= len(has) - least}
-    weights = resamples(len(shift), seed)
+    one = np.ones((1, len(score)))
+    taken, true = (_ranks(np.asarray(v, float), one)[0] for v in (score, truth))
+    slope, start = np.polyfit(true, taken, 1)
+    residual = taken - slope * true - start
+    pairs = dict.fromkeys((name, value) for t in traits for name, value in t.items())
+    masks = {f"{name} {value}": np.array([t.get(name) == value for t in traits]) for name, value in pairs}
+    masks = {name: has for name, has in masks.items() if least <= has.sum() <= len(has) - least}
+    if not masks or not residual.any():
+        return []
+    # Standardised contrasts: the mean of those with the trait minus that of those without, over its deviation.
+    has = np.array(list(masks.values()), dtype=float)
+    sizes = has.sum(1, keepdims=True)
+    contrasts = has / sizes - (1 - has) / (len(residual) - sizes)
+    scales = np.sqrt(1 / sizes + 1 / (len(residual) - sizes))[:, 0]
+    rng = np.random.default_rng(seed)
+    permuted = rng.permuted(np.tile(residual, (RESAMPLES, 1)), axis=1)
+    largest = (abs(permuted @ contrasts.T) / scales).max(1)
     found = []
-    for name, has in have.items():
-        estimate = _estimate(lambda w, has=has: _difference(shift, has, w), weights, 1 - (1 - LEVEL) / len(have))
-        if (estimate.low > 0 or estimate.high < 0) and abs(estimate.value) >= NOTABLE * len(shift):
-            found.append((name, estimate, int(has.sum())))
-    return sorted(found, key=lambda item: -abs(item[1].value))
+    for name, places, scale, size in zip(masks, contrasts @ residual, scales, sizes[:, 0], strict=True):
+        chance = float((1 + (largest >= abs(places) / scale - 1e-9).sum()) / (1 + RESAMPLES))
+        if chance <= 1 - LEVEL and abs(places) >= NOTABLE * len(residual):
+            found.append(Shift(name, float(places), int(size), chance))
+    return sorted(found, key=lambda shift: -abs(shift.places))
 
 
 def resamples(count: int, seed: int = 0, number: int = RESAMPLES) -> np.ndarray:
@@ -212,10 +249,3 @@ def _ranks(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     equal = (values[None, :] == values[:, None]).astype(float)
     ranks: np.ndarray = weights @ below.T + (weights @ equal.T + 1) / 2
     return ranks
-
-
-def _difference(values: np.ndarray, has: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    with np.errstate(invalid="ignore", divide="ignore"):
-        mean_with, mean_without = ((weights[:, m] * values[m]).sum(1) / weights[:, m].sum(1) for m in (has, ~has))
-        difference: np.ndarray = mean_with - mean_without
-    return difference

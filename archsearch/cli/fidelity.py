@@ -13,13 +13,27 @@ from archsearch.cli.options import (
     positive_int,
     write_file,
 )
-from archsearch.errors import OptionError
+from archsearch.errors import OptionError, StudyFileError, UserError
 
 if TYPE_CHECKING:
     from archsearch.plan import Plan
 
-#: Plans by kind of device.
-DEFAULTS = {"cpu": "inception_dw", "cuda": "inception_dw_gpu"}
+#: The plan for the drawn data, and for others by kind of device.
+DRAWN, OTHERS = "inception_dw_drawn", {"cpu": "inception_dw", "cuda": "inception_dw_gpu"}
+#: What asks for trainings, and its default.
+TRAINING: dict[str, Any] = {
+    "plan": None,
+    "dataset": "drawn",
+    "data_root": None,
+    "n_archs": None,
+    "seeds": None,
+    "seed": 0,
+    "workers": None,
+    "device": "auto",
+    "retrain": False,
+    "results_file": None,
+    "mixers": [],
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "plan",
         nargs="?",
         metavar="PLAN|FILE",
-        help="name of a plan or a YAML file (default: inception_dw, on a GPU inception_dw_gpu)",
+        help="name of a plan or a YAML file (default: by data set and device)",
     )
     add("--from", dest="records", type=Path, metavar="FILE", help="report on such a --results-file, train nothing")
     add("--dataset", default="drawn", metavar="NAME", help="as for `study` (%(default)s)")
@@ -52,8 +66,11 @@ def run(args: argparse.Namespace) -> int:
 
     from archsearch.report.fidelity import FORMATS, Report, read_records
 
-    if args.records is not None and args.plan is not None:
-        raise OptionError("--from reads records and trains nothing; leave the plan out")
+    if args.records is not None:
+        for name, default in TRAINING.items():
+            if getattr(args, name) != default:
+                option = "the plan" if name == "plan" else f"--{name.replace('_', '-')}"
+                raise OptionError(f"--from reads records and trains nothing; leave {option} out")
     frame = read_records(args.records) if args.records is not None else _train(args)
     sys.stdout.write(FORMATS[args.format](Report.of(frame)) + "\n")
     return 0
@@ -62,11 +79,14 @@ def run(args: argparse.Namespace) -> int:
 def _plan(args: argparse.Namespace, kind: str) -> "Plan":
     import dataclasses
 
+    from archsearch.networks import network
     from archsearch.plan import FEWEST, load_plan
     from archsearch.shipped import shipped
 
     plan = load_plan(
-        args.plan or DEFAULTS.get(kind, "inception_dw"), shipped("studies") / "fidelity", shipped("search_spaces")
+        args.plan or (DRAWN if args.dataset == "drawn" else OTHERS.get(kind, "inception_dw")),
+        shipped("studies") / "fidelity",
+        shipped("search_spaces"),
     )
     if args.n_archs is not None:
         if args.n_archs < FEWEST:
@@ -79,7 +99,14 @@ def _plan(args: argparse.Namespace, kind: str) -> "Plan":
         reference = dataclasses.replace(plan.reference, seeds=args.seeds)
         plan = dataclasses.replace(plan, rungs=seeded[0], paper_rungs=seeded[1], reference=reference)
     for rung in (*plan.rungs, plan.reference):
-        plan.space.check_proxy(rung.proxy)
+        try:
+            plan.space.check_proxy(rung.proxy)
+            for row in plan.paper if rung.name in {r.name for r in plan.paper_rungs} else ():
+                rung.proxy.shrink(network(row.network), num_classes=10)
+        except UserError as error:
+            raise StudyFileError(
+                f"plan {plan.name}, {rung.name!r}: {error}".partition("; or change the proxy")[0]
+            ) from None
     return plan
 
 
@@ -99,22 +126,33 @@ def _train(args: argparse.Namespace) -> Any:
 
     from archsearch.cli.progress import Tally, track
     from archsearch.data import load, reduce
-    from archsearch.fidelity import carry_out, draw, published, trainings, zero_cost
+    from archsearch.fidelity import carry_out, check_samples, draw, passes, published, trainings, zero_cost
     from archsearch.pool import Source, default_workers
 
     recipes = [rung.proxy for rung in (*plan.rungs, plan.reference)]
-    with Tally(args.quiet) as tally:
-        tally.say(f"{plan.title}\ncounting the MACs of architectures of {plan.space.name}")
-        subjects, paper = draw(plan.space, plan.archs, recipes, args.seed), published(plan)
-        sizes = {proxy.img_size: proxy for proxy in reversed(recipes)}
-        for size, proxy in sizes.items():  # decoded once, here, and not by every worker
-            data = reduce(load(args.dataset, args.data_root, size, None if args.quiet else track), proxy)
-        untrained = {s.name: scores for s, scores in zero_cost(subjects, plan.rungs[0].proxy, data)}
-        asked = trainings(plan, subjects, paper)
-        tally.begin(len(asked))
-        source = Source(args.dataset, args.data_root, str(device), tuple(args.mixers), args.retrain)
-        records = carry_out(asked, untrained, source, args.workers or default_workers(device), tally.tell)
-    frame = pd.DataFrame(records)
-    if args.results_file is not None:
-        write_file(args.results_file, frame.to_csv(index=False), "--results-file")
+    tally, records = Tally(args.quiet), []
+
+    def told(record: dict[str, Any]) -> None:
+        records.append(record)
+        tally.tell(record, weights[record["rung"]])
+
+    for size in dict.fromkeys(proxy.img_size for proxy in reversed(recipes)):  # decoded here, and not by every worker
+        data = load(args.dataset, args.data_root, size, None if args.quiet else track)
+        check_samples(plan, data)
+    tally.say(f"{plan.title}\ncounting the MACs of architectures of {plan.space.name}")
+    subjects, paper = draw(plan.space, plan.archs, recipes, args.seed), published(plan)
+    first = reduce(load(args.dataset, args.data_root, recipes[0].img_size), recipes[0])
+    untrained = {subject.name: scores for subject, scores in zero_cost(subjects, recipes[0], first)}
+    asked = trainings(plan, subjects, paper)
+    weights = {rung.name: passes(rung.proxy) for rung in (*plan.rungs, plan.reference)}
+    tally.begin(len(asked), sum(weights[rung.name] for _, rung, _ in asked))
+    source = Source(args.dataset, args.data_root, str(device), tuple(args.mixers), args.retrain)
+    try:
+        carry_out(asked, untrained, source, args.workers or default_workers(device), told)
+    finally:  # what is known by then can be reported on
+        order = {(subject.name, rung.name, seed): place for place, (subject, rung, seed) in enumerate(asked)}
+        records.sort(key=lambda record: order[record["network"], record["rung"], record["seed"]])
+        frame = pd.DataFrame(records)
+        if args.results_file is not None and records:
+            write_file(args.results_file, frame.to_csv(index=False), "--results-file")
     return frame

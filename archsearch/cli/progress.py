@@ -230,27 +230,23 @@ class Tally:
     def __init__(self, quiet: bool) -> None:
         self.quiet, self.console = quiet, Console(stderr=True, highlight=False)
         self.done = self.total = 0
+        self.spent = self.work = 0.0
         self.start = time.monotonic()
-
-    def __enter__(self) -> "Tally":
-        return self
-
-    def __exit__(self, *args: object) -> None:
-        pass
 
     def say(self, text: str) -> None:
         """One line."""
         if not self.quiet:
             self.console.print(Text(text), soft_wrap=True)
 
-    def begin(self, total: int) -> None:
-        """How many there are going to be."""
-        self.total, self.start = total, time.monotonic()
+    def begin(self, total: int, work: float) -> None:
+        """How many there are going to be, and how much work in all."""
+        self.total, self.work, self.start = total, work, time.monotonic()
 
-    def tell(self, record: Mapping[str, Any]) -> None:
-        """One training's record."""
-        self.done += 1
-        minutes, seconds = divmod(round((time.monotonic() - self.start) / self.done * (self.total - self.done)), 60)
+    def tell(self, record: Mapping[str, Any], work: float) -> None:
+        """One training's record, and how much work it was."""
+        self.done, self.spent = self.done + 1, self.spent + work
+        left = (time.monotonic() - self.start) * (self.work - self.spent) / self.spent
+        minutes, seconds = divmod(max(0, round(left)), 60)
         result = record["error"] or f"top-1 {record['accuracy']:.1%} in {record['seconds']:.0f} s"
         what = f"{record['rung']}, seed {record['seed']}, {record['network']}"
         self.say(f"[{self.done}/{self.total}] {what}: {result}, {minutes}:{seconds:02d} left")

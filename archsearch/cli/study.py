@@ -201,7 +201,7 @@ def _search(args: argparse.Namespace, study: "Study", data: "ImageData", device:
                     remeasure=args.remeasure,
                 ) as timer,
             ):
-                trainings = None if args.retrain else Trainings(cache_folder() / "trainings", facts)
+                trainings = Trainings(cache_folder() / "trainings", facts, reuse=not args.retrain)
                 task = Task(study.objectives, study.proxy, data, device, timer, watch.waiting, trainings)
                 run_search(
                     search,

@@ -76,8 +76,8 @@ def shift_flip(images: Tensor, shift: np.ndarray, mirrored: np.ndarray) -> Tenso
 def draw_crops(count: int, least: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Random rectangles of ``least`` of the area and more: extent and centre, (2, N) each, of a square from -1 to 1."""
     area = rng.uniform(least, 1, count)
-    aspect = _log_uniform(CROP_ASPECT, count, rng)
-    extent = np.minimum(np.sqrt(np.stack([area * aspect, area / aspect])), 1)
+    aspect = _log_uniform(CROP_ASPECT, count, rng).clip(area, 1 / area)  # no side longer than the image's
+    extent = np.sqrt(np.stack([area * aspect, area / aspect]))
     return extent, (1 - extent) * rng.uniform(-1, 1, (2, count))
 
 

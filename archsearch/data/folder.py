@@ -8,6 +8,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,15 @@ from archsearch.errors import DataError
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 #: Changes whenever the cache is laid out differently.
-LAYOUT = 1
+LAYOUT = 2
 
 #: Images that are decoded before the first of them is written.
 AHEAD = 2048
 #: Broken images that are named.
 MOST_BROKEN = 3
+
+#: File of the hash of what is cached.
+CONTENT = "content"
 
 #: Wraps an iterable of known length to show progress: (iterable, length, what) to the iterable.
 Track = Callable[[Iterable[Any], int, str], Iterable[Any]]
@@ -61,8 +65,8 @@ def load_folder(root: Path, img_size: int, track: Track) -> ImageData:
         count = max(len(classes), round(len(splits["train"]) * HELD_OUT))
         train, val = hold_out(splits["train"], count)
         splits = {"train": train, "val": val, "test": splits.get("val") or splits["test"]}
-    listing = [(str(path.relative_to(root)), stat.st_size) for path, stat in stats.items()]
-    return ImageData(name="folder", classes=classes, flip=True, fingerprint=_digest(listing), **splits)
+    content = [classes, (folder / CONTENT).read_text()]
+    return ImageData(name="folder", classes=classes, flip=True, fingerprint=_digest(content), **splits)
 
 
 def _check_enough_to_hold_out(files: list[Path]) -> None:
@@ -94,6 +98,7 @@ def _cached(
 ) -> dict[str, Split]:
     """The splits from a cache folder, decoded into it where they are not there whole."""
     try:
+        (folder / CONTENT).read_text()
         return {name: _read(folder, name) for name in files}
     except Exception:  # absent, cut short or overwritten: whatever is wrong with it, it is made again
         shutil.rmtree(folder, ignore_errors=True)
@@ -106,10 +111,31 @@ def _cached(
     try:
         for name, paths in files.items():
             _decode(paths, labels[name], scratch, name, img_size, track)
-        scratch.replace(folder)
+        (scratch / CONTENT).write_text(_content(scratch, files))
+        with suppress(OSError):  # another process was faster; its folder is as good
+            scratch.replace(folder)
+    except OSError as error:
+        raise DataError(f"cannot write the cache {folder.parent}: {error.strerror}; set XDG_CACHE_HOME") from None
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return {name: _read(folder, name) for name in files}
+
+
+def _content(folder: Path, names: Iterable[str]) -> str:
+    """A hash of the pixels and labels themselves: the same names and sizes may hold other pictures."""
+    whole = hashlib.sha256()
+    for name in names:
+        for part in ("images", "labels"):
+            with (folder / f"{name}_{part}.npy").open("rb") as file:
+                whole.update(hashlib.file_digest(file, "sha256").digest())
+    return whole.hexdigest()
+
+
+def _reserve(path: Path) -> None:
+    """Makes sure of room for a file that is only as long as if it were full; a memory map cannot say that a disk is."""
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
 def _label(path: Path, classes: tuple[str, ...]) -> int:
@@ -120,7 +146,9 @@ def _label(path: Path, classes: tuple[str, ...]) -> int:
 
 def _decode(paths: list[Path], labels: list[int], folder: Path, name: str, img_size: int, track: Track) -> None:
     shape = (len(paths), 3, img_size, img_size)
-    images = np.lib.format.open_memmap(folder / f"{name}_images.npy", mode="w+", dtype=np.uint8, shape=shape)
+    path = folder / f"{name}_images.npy"
+    images = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+    _reserve(path)
     broken = []
     for index, pixels in enumerate(track(_decoded(paths, img_size), len(paths), f"decoding {name}/")):
         if pixels is None:

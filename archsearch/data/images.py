@@ -12,6 +12,10 @@ from torch import Tensor
 HELD_OUT = 0.1
 
 
+#: Images that are copied at once.
+COPIED = 4096
+
+
 @dataclass(frozen=True, eq=False)
 class Split:
     """Images and labels; the images may lie on disk, memory-mapped, and most of them may belong to others.
@@ -48,7 +52,10 @@ class Split:
 
     def to(self, device: torch.device) -> "Split":
         """The same samples with their images on a device."""
-        return Split(self.images.to(device), self.labels.to(device))
+        images = torch.empty((len(self), *self.store.shape[1:]), dtype=self.store.dtype, device=device)
+        for part in torch.arange(len(self), device=self.labels.device).split(COPIED):
+            images[part[0] : part[-1] + 1] = self.pixels(part)
+        return Split(images, self.labels.to(device))
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +83,7 @@ class ImageData:
     @property
     def img_size(self) -> int:
         """Side of the square images, in pixels."""
-        return int(self.train.images.shape[-1])
+        return int(self.train.store.shape[-1])
 
     def to(self, device: torch.device, room: float = math.inf) -> "ImageData":
         """The same data set with what candidates are trained on and compared by on a device.

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from archsearch.analysis.agreement import Agreement, Estimate, agreement, kendall, rank_shifts, retest
+from archsearch.analysis.agreement import Agreement, Estimate, Shift, agreement, kendall, rank_shifts, retest
 from archsearch.errors import DataError
-from archsearch.plan import REFERENCE
+from archsearch.plan import FEWEST, REFERENCE
 from archsearch.report.tables import csv_text, markdown_table, terminal_table
 
 NEEDED = ("network", "table", "rung", "seed", "accuracy", "seconds", "top1", "macs", "params")
@@ -26,17 +26,17 @@ class Line:
 
     Attributes:
         name: of the rung or score.
-        trained: whether it is a rung.
-        seconds: median of a training.
-        retest: tau between its own seeds.
+        archs: architectures that it is judged by.
+        seconds: median of a training; None for a score without.
+        retest: tau between its own seeds; None likewise, NaN where there is but one.
         agreement: with the reference.
         verdict: in words.
     """
 
     name: str
-    trained: bool
-    seconds: float
-    retest: float
+    archs: int
+    seconds: float | None
+    retest: float | None
     agreement: Agreement
     verdict: str
 
@@ -71,57 +71,80 @@ class Report:
     """All that the records say.
 
     Attributes:
-        archs: architectures that count: trained at every rung with every seed.
-        failed: others.
-        reference_retest: tau between the reference's own seeds, the ceiling.
+        archs: architectures that finished the reference with every seed.
+        left_out: by rung, how many of them did not finish it, and why.
+        reference_retest: tau between the reference's own seeds; NaN where there is but one.
         reference_seconds: median of one of its trainings.
         lines: rungs, then scores without training.
-        biases: by rung: trait, shift in places with interval, how many architectures have it.
+        biases: by rung: traits that it over- or underrates.
         paper: against the paper's tables.
     """
 
     archs: int
-    failed: int
+    left_out: dict[str, str]
     reference_retest: float
     reference_seconds: float
     lines: tuple[Line, ...]
-    biases: dict[str, list[tuple[str, Estimate, int]]]
+    biases: dict[str, list[Shift]]
     paper: tuple[PaperLine, ...]
 
     @classmethod
     def of(cls, records: pd.DataFrame) -> "Report":
-        """From records as ``archsearch.fidelity`` makes them."""
+        """From records as ``archsearch.fidelity`` makes them.
+
+        Raises:
+            DataError: too few architectures finished the reference.
+        """
         own, theirs = records[records["table"].isna()], records[records["table"].notna()]
-        accuracy = own.pivot_table(index="network", columns=["rung", "seed"], values="accuracy", sort=False)
-        whole = accuracy.dropna()
-        facts = own.drop_duplicates("network").set_index("network").loc[whole.index]
-        truth, macs = whole[REFERENCE].to_numpy().mean(axis=1), facts["macs"].to_numpy(float)
+        runs = {str(rung): _by_seed(group) for rung, group in own.groupby("rung", sort=False)}
+        reference = runs.pop(REFERENCE, pd.DataFrame()).dropna()
+        if len(reference) < FEWEST:
+            raise DataError(
+                f"{len(reference)} architectures finished the {REFERENCE}{_first_error(own, REFERENCE)}; "
+                f"a ranking needs at least {FEWEST}"
+            )
+        facts = own.drop_duplicates("network").set_index("network").loc[reference.index]
         seconds = own.groupby("rung")["seconds"].median()
-        scores = {name: whole[name].to_numpy().T for name in seconds.index if name != REFERENCE}
-        scores = {name: scores[name] for name in dict.fromkeys(own["rung"]) if name in scores}
-        free = {label: facts[name].to_numpy(float)[None] for name, label in BASELINES.items() if name in facts}
-        found = {name: agreement(score, truth, macs) for name, score in (scores | free).items()}
-        best = max(((found[name].within.value, name) for name in free), default=(float("nan"), ""))
-        traits = [_traits(row) for _, row in facts.iterrows()]
+        free = {label: facts[name].to_numpy(float) for name, label in BASELINES.items() if name in facts}
+        found = {
+            name: agreement(score, reference.to_numpy().mean(axis=1), facts["macs"].to_numpy(float))
+            for name, score in free.items()
+            if np.isfinite(score).all() and len(np.unique(score)) > 1
+        }
+        best = max(((each.within.value, name) for name, each in found.items()), default=None)
+        lines, biases, left_out = [], {}, {}
+        for name, run in runs.items():
+            whole = run.loc[run.index.intersection(reference.index, sort=False)].dropna()
+            if len(whole) < len(reference):
+                left_out[name] = f"{len(whole)} of {len(reference)} architectures finished{_first_error(own, name)}"
+            if len(whole) < FEWEST:
+                continue
+            truth, known = reference.loc[whole.index].to_numpy().mean(axis=1), facts.loc[whole.index]
+            scores = whole.to_numpy().T
+            each = agreement(scores, truth, known["macs"].to_numpy(float))
+            lines.append(Line(name, len(whole), float(seconds[name]), retest(scores), each, verdict(each, best)))
+            traits = [_traits(row) for _, row in known.iterrows()]
+            biases[name] = rank_shifts(scores.mean(0), truth, traits)
+        lines += [Line(name, len(reference), None, None, each, verdict(each, None)) for name, each in found.items()]
         return cls(
-            archs=len(whole),
-            failed=len(accuracy) - len(whole) + own["network"].nunique() - len(accuracy),
-            reference_retest=retest(whole[REFERENCE].to_numpy().T),
+            archs=len(reference),
+            left_out=left_out,
+            reference_retest=retest(reference.to_numpy().T),
             reference_seconds=float(seconds[REFERENCE]),
-            lines=tuple(
-                Line(
-                    name,
-                    name in scores,
-                    float(seconds.get(name, 0.0)),
-                    retest(scores[name]) if name in scores else float("nan"),
-                    found[name],
-                    verdict(found[name], best if name in scores else None),
-                )
-                for name in found
-            ),
-            biases={name: rank_shifts(score.mean(0), truth, traits) for name, score in scores.items()},
+            lines=tuple(lines),
+            biases=biases,
             paper=tuple(_paper_lines(theirs)),
         )
+
+
+def _by_seed(records: pd.DataFrame) -> pd.DataFrame:
+    """Accuracy by network and seed; what failed is missing."""
+    return records.pivot_table(index="network", columns="seed", values="accuracy", sort=False, dropna=False)
+
+
+def _first_error(records: pd.DataFrame, rung: str) -> str:
+    errors = records.loc[records["rung"] == rung, "error"].dropna() if "error" in records else pd.Series()
+    return f" (the first error: {errors.iloc[0]})" if len(errors) else ""
 
 
 def _traits(row: pd.Series) -> dict[str, object]:
@@ -137,10 +160,15 @@ def verdict(found: Agreement, best_free: tuple[float, str] | None) -> str:
         found: with the reference.
         best_free: tau within MACs bins of the best score without training, and its name; None for such a score itself.
     """
-    low = found.tau.low
-    words = (
-        "ranks reliably" if low >= TRUSTED else "ranks roughly: confirm the best" if low >= ROUGH else "does not rank"
-    )
+    low, high = found.tau.low, found.tau.high
+    if low >= TRUSTED:
+        words = "ranks reliably"
+    elif low >= ROUGH:
+        words = "ranks roughly: confirm the best"
+    elif high < TRUSTED:
+        words = "does not rank reliably"
+    else:
+        words = "too few architectures to tell"
     if best_free is not None and not found.within.value > best_free[0]:
         words += f"; within MACs bins no better than {best_free[1]}"
     return words
@@ -149,7 +177,7 @@ def verdict(found: Agreement, best_free: tuple[float, str] | None) -> str:
 def _paper_lines(records: pd.DataFrame) -> list[PaperLine]:
     lines = []
     for (rung, table), group in records.groupby(["rung", "table"], sort=False):
-        accuracy = group.pivot_table(index="network", columns="seed", values="accuracy", sort=False).dropna()
+        accuracy = _by_seed(group).dropna()
         if len(accuracy) < 3:
             continue
         top1 = group.drop_duplicates("network").set_index("network")["top1"].loc[accuracy.index].to_numpy(float)
@@ -186,8 +214,8 @@ def read_records(path: Path) -> pd.DataFrame:
     missing = [name for name in NEEDED if name not in frame]
     if missing:
         raise DataError(f"{path} has no column {missing[0]!r}; name a file that `fidelity --results-file` wrote")
-    if not (frame["rung"] == REFERENCE).any():
-        raise DataError(f"{path} holds no trainings of the {REFERENCE}")
+    numbers = ["seed", "accuracy", "seconds", "top1", "macs", "params"]
+    frame[numbers] = frame[numbers].apply(pd.to_numeric, errors="coerce")
     return frame
 
 
@@ -214,32 +242,36 @@ def _cells(line: Line) -> list[str]:
     for estimate in (found.tau, found.rho, found.within):
         cells += [f"{estimate.value:.2f}", f"{estimate.low:.2f} to {estimate.high:.2f}"]
     cells += [f"{found.recall:.0%}", f"{100 * found.regret:.1f}", f"{100 * found.worst_regret:.1f}"]
-    timed = (f"{line.retest:.2f}", f"{line.seconds:.1f}") if line.trained else ("-", "-")
-    return [*cells, *timed, line.verdict]
+    return [*cells, _or_dash(line.retest, 2), _or_dash(line.seconds, 1), line.verdict]
+
+
+def _or_dash(value: float | None, digits: int) -> str:
+    return "-" if value is None or not np.isfinite(value) else f"{value:.{digits}f}"
 
 
 def _notes(report: Report) -> list[str]:
-    failed = f", {report.failed} more did not finish everywhere" if report.failed else ""
+    again = f"tau between its own seeds {report.reference_retest:.2f}"
+    if not np.isfinite(report.reference_retest):
+        again = "one seed, so that its own noise is not known"
     notes = [
-        f"{report.archs} architectures{failed}. Reference: tau between its own seeds {report.reference_retest:.2f} "
-        f"(the ceiling), {report.reference_seconds:.0f} s per training.",
+        f"{report.archs} architectures. Reference: {again}, {report.reference_seconds:.0f} s per training.",
         "tau: Kendall's tau-b of one training with the mean of the reference's seeds; intervals: bootstrap over "
         "architectures; in bins: pairs of the same third of the MACs; top 10 %: recall; regret: points of reference "
-        "accuracy lost by choosing at every MACs budget, mean and worst; retest: tau between the rung's own seeds.",
+        "accuracy lost by choosing at every MACs budget, mean and worst; retest: tau between two of the rung's seeds, "
+        "which is about the most that one noisy training can reach.",
     ]
+    notes += [f"{rung}: {what}." for rung, what in report.left_out.items()]
     for rung, found in report.biases.items():
-        shifts = [
-            f"{trait} {'+' if e.value > 0 else ''}{e.value:.1f} places ({e.low:.1f} to {e.high:.1f})"
-            for trait, e, _ in found
-        ]
+        shifts = [f"{s.trait} {s.places:+.1f} places ({s.count} of them, chance {s.chance:.3f})" for s in found]
         if shifts:
             notes.append(f"{rung} overrates (+) or underrates (-): {'; '.join(shifts)}.")
     if not any(report.biases.values()):
         notes.append("No choice of an axis was found to be over- or underrated beyond what chance explains.")
     for line in report.paper:
+        again = f", between own seeds {line.retest:.2f}" if np.isfinite(line.retest) else ""
         notes.append(
-            f"{line.rung} against the paper's Table {line.table} ({line.rows} rows): tau {line.tau:.2f} "
-            f"({line.low:.2f} to {line.high:.2f}), between own seeds {line.retest:.2f}. Proxy and paper top-1: "
+            f"{line.rung} (mean of seeds) against the paper's Table {line.table} ({line.rows} rows): "
+            f"tau {line.tau:.2f} ({line.low:.2f} to {line.high:.2f}){again}. Proxy and paper top-1: "
             + ", ".join(f"{name} {ours:.1f} ({printed:.1f})" for name, ours, printed in line.order)
             + "."
         )
@@ -266,7 +298,7 @@ def as_csv(report: Report) -> str:
 
 def _flat(line: Line) -> dict[str, object]:
     found = line.agreement
-    flat: dict[str, object] = {"score": line.name, "trained": line.trained}
+    flat: dict[str, object] = {"score": line.name, "archs": line.archs}
     for name in ("tau", "rho", "within"):
         estimate: Estimate = getattr(found, name)
         flat |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}

@@ -1,7 +1,8 @@
 """No training twice: finished ones by all that they depend on, and where long ones were stopped."""
 
+import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch
 
 from archsearch.arch import Arch
 from archsearch.data.images import ImageData
+from archsearch.errors import DivergedError
 from archsearch.mixer import declarations
 from archsearch.recipes import TRAINER, Proxy
 from archsearch.store import Store
@@ -28,9 +30,11 @@ SAVE_EVERY_S = 60.0
 class Trainings:
     """Learning curves on disk, shared by all that trains on this machine."""
 
-    def __init__(self, folder: Path, environment: Mapping[str, Any], save_every_s: float = SAVE_EVERY_S) -> None:
-        """Args: folder: where; environment: of ``archsearch.measure.device``."""
-        self.store, self.save_every_s = Store(folder), save_every_s
+    def __init__(
+        self, folder: Path, environment: Mapping[str, Any], reuse: bool = True, save_every_s: float = SAVE_EVERY_S
+    ) -> None:
+        """Args: folder: where; environment: of ``archsearch.measure.device``; reuse: whether old ones count."""
+        self.store, self.reuse, self.save_every_s = Store(folder), reuse, save_every_s
         self.device = {name: environment.get(name) for name in DEVICE_FACTS}
 
     def key(self, stand_in: Arch, proxy: Proxy, data: ImageData, seed: int) -> dict[str, Any]:
@@ -48,40 +52,56 @@ class Trainings:
 
     def curve(self, key: Mapping[str, Any]) -> tuple[Epoch, ...] | None:
         """That of a finished training; None where there is none."""
+        if not self.reuse:
+            return None
         try:
             return tuple(Epoch(**entry) for entry in self.store.get(key) or ()) or None
         except TypeError:
             return None
 
-    def epochs(self, key: Mapping[str, Any], training: Training) -> Iterator[Epoch]:
-        """Those of a training from its first, or from after where it was stopped; its results are kept."""
-        curve = self._resume(key, training)
+    def epochs(self, key: Mapping[str, Any], start: Callable[[], Training]) -> Iterator[Epoch]:
+        """Those of a training from its first, or from after where it was stopped; its results are kept.
+
+        Args:
+            key: of the training.
+            start: makes it, at its beginning.
+        """
+        training, curve = self._resume(key, start)
         yield from list(curve)
         saved = time.monotonic()
-        for epoch in training:
-            curve.append(epoch)
-            finished = epoch.epoch == training.proxy.epochs
-            if not finished and time.monotonic() - saved >= self.save_every_s:
-                self._save(key, training, curve)
-                saved = time.monotonic()
-            elif finished:
-                self.store.put(key, [asdict(entry) for entry in curve])
-                self._forget(key)
-            yield epoch
+        try:
+            for epoch in training:
+                curve.append(epoch)
+                finished = epoch.epoch == training.proxy.epochs
+                if finished:
+                    self.store.put(key, [asdict(entry) for entry in curve])
+                    self._forget(key)
+                elif time.monotonic() - saved >= self.save_every_s:
+                    self._save(key, training, curve)
+                    saved = time.monotonic()
+                yield epoch
+        except DivergedError:
+            self._forget(key)
+            raise
 
     def _checkpoint(self, key: Mapping[str, Any]) -> Path:
         return self.store.path(key, ".pt")
 
-    def _resume(self, key: Mapping[str, Any], training: Training) -> list[Epoch]:
-        """Brings a training to where it was stopped; whatever is wrong with the file, it begins anew."""
+    def _resume(self, key: Mapping[str, Any], start: Callable[[], Training]) -> tuple[Training, list[Epoch]]:
+        """A training where it was stopped; whatever is wrong with that file, at its beginning."""
+        training = start()
+        if not self.reuse or not self._checkpoint(key).exists():
+            return training, []
         try:
             saved = torch.load(self._checkpoint(key), map_location=training.device, weights_only=True)
             curve = [Epoch(**entry) for entry in saved["curve"]]
             training.load_state_dict(saved["state"])
-        except Exception:  # not there, cut short, or of another make
+        except torch.OutOfMemoryError:  # nothing is wrong with the file
+            raise
+        except Exception:  # cut short, or of another make
             self._forget(key)
-            return []
-        return curve
+            return start(), []  # one that is half loaded is no beginning
+        return training, curve
 
     def _forget(self, key: Mapping[str, Any]) -> None:
         with suppress(OSError):
@@ -89,8 +109,11 @@ class Trainings:
 
     def _save(self, key: Mapping[str, Any], training: Training, curve: list[Epoch]) -> None:
         path = self._checkpoint(key)
-        scratch = path.with_suffix(".part")
-        with suppress(OSError):
+        scratch = path.with_suffix(f".{os.getpid()}.part")
+        try:
             path.parent.mkdir(parents=True, exist_ok=True)
             torch.save({"state": training.state_dict(), "curve": [asdict(epoch) for epoch in curve]}, scratch)
             scratch.replace(path)
+        except (OSError, RuntimeError):  # a full disk is a RuntimeError to torch
+            with suppress(OSError):
+                scratch.unlink()

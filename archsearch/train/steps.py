@@ -1,7 +1,6 @@
 """One step of training: run operator by operator, or captured once and replayed as a CUDA graph."""
 
 import logging
-from contextlib import nullcontext
 
 import torch
 import torch.nn.functional as F
@@ -50,7 +49,7 @@ class Step:
         """Args: mean, std: of ``archsearch.train.training.channel_statistics``."""
         self.model, self.proxy, self.mean, self.std = model, proxy, mean, std
         self.optimizer = adamw(model, proxy, capturable)
-        self._lr = torch.tensor(proxy.lr, device=mean.device) if capturable else None
+        self._lr = torch.tensor(float(proxy.lr), device=mean.device) if capturable else None
         self._loss_sum = torch.zeros((), device=mean.device)
         self._count = 0
 
@@ -85,7 +84,8 @@ class Step:
         parts = self.proxy.accumulate
         for part, wanted in zip(images.chunk(parts), targets.chunk(parts), strict=True):
             logits = forward(self.model, (part.float() - self.mean) / self.std)
-            loss = F.cross_entropy(logits, wanted, label_smoothing=self.proxy.label_smoothing) / parts
+            loss = F.cross_entropy(logits, wanted, label_smoothing=self.proxy.label_smoothing)
+            loss = loss * (len(part) / len(images))
             loss.backward()
             self._loss_sum += loss.detach()
 
@@ -100,12 +100,16 @@ class GraphStep(Step):
     def __init__(self, model: nn.Module, proxy: Proxy, mean: Tensor, std: Tensor) -> None:
         super().__init__(model, proxy, mean, std, capturable=True)
         self._done = 0
+        self._stream = torch.cuda.Stream(mean.device)
         self._graph: torch.cuda.CUDAGraph | None = None
         self._images = self._targets = mean
         self._possible = True
 
     def _run(self, images: Tensor, targets: Tensor) -> None:
-        if self._done < WARMUP_STEPS or not self._possible:
+        if not self._possible:
+            super()._run(images, targets)
+            return
+        if self._done < WARMUP_STEPS:
             self._run_beside(images, targets)
         elif self._graph is None:
             self._capture(images, targets)
@@ -116,24 +120,26 @@ class GraphStep(Step):
         self._done += 1
 
     def _run_beside(self, images: Tensor, targets: Tensor) -> None:
-        """On a stream of its own, as capturing asks for."""
-        aside = torch.cuda.Stream(images.device)
-        aside.wait_stream(torch.cuda.current_stream(images.device))
-        with torch.cuda.stream(aside) if self._possible else nullcontext():
+        """On the stream that is going to capture, as capturing asks for."""
+        usual = torch.cuda.current_stream(images.device)
+        self._stream.wait_stream(usual)
+        with torch.cuda.stream(self._stream):
             super()._run(images, targets)
-        torch.cuda.current_stream(images.device).wait_stream(aside)
+        usual.wait_stream(self._stream)
 
     def _capture(self, images: Tensor, targets: Tensor) -> None:
         """Records a step without running it; where that fails, runs this one and all others as they are."""
         self._images, self._targets = images.clone(), targets.clone()
         self.optimizer.zero_grad(set_to_none=True)  # gradients are allocated in the graph's own memory
-        graph = torch.cuda.CUDAGraph()
+        graph, usual = torch.cuda.CUDAGraph(), torch.cuda.current_stream(images.device)
         try:
-            with torch.cuda.graph(graph):
+            # Thread-local: images may be on their way to the device from another thread meanwhile.
+            with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
                 self._backward(self._images, self._targets)
                 self.optimizer.step()
         except RuntimeError as error:
             logger.warning("this network's step cannot be captured as a CUDA graph: %s", str(error).splitlines()[0])
+            torch.cuda.set_stream(usual)  # which a failed capture may leave behind
             self._possible = False
             super()._run(images, targets)
             return

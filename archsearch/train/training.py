@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from archsearch.data.images import ImageData, Split
 from archsearch.data.stream import batches, fetch
@@ -21,6 +22,8 @@ from archsearch.trial import Epoch
 
 #: Pixels of all images of one step of an evaluation, by kind of device.
 EVAL_PIXELS = {"cpu": 1 << 18, "cuda": 1 << 23}
+#: Images that mean and deviation are taken from.
+STATISTICS_IMAGES = 2048
 #: A later epoch whose loss lies this far above that of a uniform guess has diverged: no network at all would be
 #: better. The first one may pass through such heights and come down.
 DIVERGED = 2.0
@@ -85,11 +88,11 @@ class Training(Iterator[Epoch]):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Goes on from such a state, of the same model, data, recipe and seed."""
-        self.done = state["done"]
         self.model.load_state_dict(state["model"])
         self.step.optimizer.load_state_dict(state["optimizer"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
+        self.done = state["done"]
 
     def _pass(self, epoch: int) -> float:
         """One pass over the samples; the mean loss."""
@@ -116,21 +119,25 @@ class Training(Iterator[Epoch]):
 
 @contextmanager
 def _repeatable(device: torch.device) -> Iterator[None]:
-    """Kernels of cuDNN that give the same numbers every time."""
+    """On the device, with kernels that give the same numbers every time."""
+    if device.type != "cuda":
+        yield
+        return
     cudnn = torch.backends.cudnn
     before = cudnn.benchmark, cudnn.deterministic
-    if device.type == "cuda":
-        cudnn.benchmark, cudnn.deterministic = False, True
+    cudnn.benchmark, cudnn.deterministic = False, True
     try:
-        yield
+        with torch.cuda.device(device), sdpa_kernel(SDPBackend.MATH):  # others add up gradients in any order
+            yield
     finally:
         cudnn.benchmark, cudnn.deterministic = before
 
 
 def channel_statistics(split: Split) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation per channel, each (1, 3, 1, 1), in grey levels."""
-    every = max(1, len(split) // 2048)  # a folder's images are sorted by class
-    sample = split.pixels(torch.arange(0, len(split), every, device=split.labels.device)).float()
+    every = -(-len(split) // STATISTICS_IMAGES)  # a folder's images are sorted by class
+    # On the CPU, so that they are the same wherever the images have found room.
+    sample = split.pixels(torch.arange(0, len(split), every, device=split.labels.device)).cpu().float()
     mean = sample.mean((0, 2, 3), keepdim=True)
     return mean, sample.std((0, 2, 3), keepdim=True).clamp_min(1.0)
 

@@ -109,21 +109,41 @@ def test_bins_are_equal_in_number(cost):
     assert (np.diff(bins[np.argsort(cost)]) >= 0).all()
 
 
+def test_ties_are_worth_their_share():
+    truth = np.array([4.0, 3, 2, 1])
+    assert top_recall(np.array([1.0, 1, 0, 0]), truth, share=0.25) == 0.5
+    assert top_recall(np.zeros(4), truth, share=0.5) == 0.5
+    assert front_regret(np.zeros(4), truth, np.arange(4.0)) == pytest.approx([0, 0.5, 1, 1.5])
+
+
+def traits_of(count):
+    return [{"kernel_size": 3 + 4 * (i % 2), "depths": f"d{i % 3}"} for i in range(count)]
+
+
 def test_a_planted_bias_is_found_and_named():
     rng = np.random.default_rng(3)
-    traits = [{"kernel_size": 3 + 4 * (i % 2), "depths": f"d{i % 3}"} for i in range(30)]
-    truth = rng.random(30)
+    traits, truth = traits_of(30), rng.random(30)
     score = truth + 0.5 * np.array([t["kernel_size"] == 3 for t in traits])
-    found = {name: estimate for name, estimate, _ in rank_shifts(score, truth, traits)}
+    found = {shift.trait: shift for shift in rank_shifts(score, truth, traits)}
     assert set(found) == {"kernel_size 3", "kernel_size 7"}
-    assert found["kernel_size 3"].value > 5
-    assert found["kernel_size 7"].high < 0
+    assert found["kernel_size 3"].places > 5
+    assert found["kernel_size 3"].count == 15
+    assert found["kernel_size 7"].places < -5
+    assert found["kernel_size 3"].chance < 0.01
 
 
-def test_where_there_is_no_bias_hardly_any_is_found():
+@pytest.mark.parametrize("least", [3, 8])
+def test_where_there_is_no_bias_hardly_any_is_found(least):
+    """At most one in twenty, whatever the size of the groups, though the truth follows a trait and the score is noisy."""
     rng, false = np.random.default_rng(4), 0
-    for _ in range(50):
-        traits = [{"a": rng.integers(3), "b": rng.integers(2)} for _ in range(24)]
-        truth = rng.random(24)
-        false += bool(rank_shifts(truth + 0.3 * rng.standard_normal(24), truth, traits))
-    assert false <= 8
+    for _ in range(100):
+        traits = [{"a": rng.integers(6), "b": rng.integers(2), "c": rng.integers(3)} for _ in range(24)]
+        truth = np.array([t["c"] for t in traits]) + 0.5 * rng.random(24)
+        false += bool(rank_shifts(truth + 0.8 * rng.standard_normal(24), truth, traits, least))
+    assert false <= 10
+
+
+def test_nothing_to_compare_finds_nothing():
+    truth = np.arange(8.0)
+    assert rank_shifts(truth, truth, traits_of(8)) == []
+    assert rank_shifts(-truth, truth, [{}] * 8) == []

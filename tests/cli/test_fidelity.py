@@ -1,4 +1,9 @@
 import csv
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +18,7 @@ rungs:
 reference: {epochs: 2, train_samples: 128, val_samples: 64, batch_size: 32, seeds: 2}
 paper: {tables: [8], rungs: [one]}
 """
+ROOT = Path(__file__).parents[2]
 FACTS = ("network", "rung", "seed", "accuracy")
 
 
@@ -21,6 +27,7 @@ def plan(tmp_path, small_space, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "plan.yaml"
     path.write_text(PLAN)
+    (tmp_path / "thin.yaml").write_text(PLAN.replace("epochs: 1,", "width: 1/64, width_step: 1,"))
     return path
 
 
@@ -53,6 +60,12 @@ def test_a_plan_is_carried_out_once(plan, capsys, monkeypatch):
     [
         (["nosuch"], "unknown plan 'nosuch'"),
         (["--n-archs", "3"], "needs at least 6"),
+        (
+            ["inception_dw"],
+            "'1 epoch of more images' asks for 10752 images, and drawn has 4096; use a larger --dataset",
+        ),
+        (["thin.yaml"], "plan thin, 'one': space small: the proxy of"),
+        (["--from", "none.csv", "--seeds", "2"], "leave --seeds out"),
         (["plan.yaml", "--n-archs", "200"], "space small has 10 architectures with stand-ins of their own"),
         (["--from", "none.csv"], "cannot read none.csv"),
         (["plan.yaml", "--from", "none.csv"], "leave the plan out"),
@@ -63,3 +76,26 @@ def test_a_plan_is_carried_out_once(plan, capsys, monkeypatch):
 )
 def test_wrong_commands(plan, capsys, tmp_path, words, says):
     assert says in refused(capsys, tmp_path, "fidelity", *words, "-q")
+
+
+@pytest.mark.slow
+def test_interrupted_it_ends_at_once_and_goes_on(plan, tmp_path):
+    """Ctrl-C ends the workers too; what was finished is in the file and is not trained again."""
+    words = [sys.executable, ROOT / "cli.py", "fidelity", "plan.yaml", "--results-file", "r.csv", "--workers", "2"]
+    plan.write_text(PLAN.replace("archs: 6", "archs: 8").replace("epochs: 2,", "epochs: 40,"))
+    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=heed_ctrl_c)
+    for line in process.stderr:
+        if line.startswith("[5/"):
+            break
+    os.killpg(process.pid, signal.SIGINT)
+    start = time.monotonic()
+    rest = process.stderr.read()
+    assert process.wait(timeout=60) == 130
+    assert time.monotonic() - start < 20
+    assert "interrupted" in rest
+    assert len(list(csv.DictReader(Path("r.csv").read_text().splitlines()))) >= 5
+
+
+def heed_ctrl_c():
+    """A shell that started the tests in the background has told them to ignore it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)

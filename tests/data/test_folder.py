@@ -1,4 +1,5 @@
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -169,3 +170,20 @@ def test_decoded_images_stay_on_disk(root):
     data = reduce(load("folder", root, 12), Proxy(img_size=12, train_samples=8))
     assert data.train.store is data.val.store
     assert len(data.train.store) == 20
+
+
+def test_other_pictures_of_the_same_names_and_sizes_are_other_data(root):
+    before = load("folder", root, 12)
+    for path in (root / "train").glob("*/*.png"):
+        path.unlink()
+    for name in ("cat", "dog"):
+        for number in range(10):
+            Image.new("RGB", (12, 12), (number, 7, 7)).save(root / "train" / name / f"{number:03}.png")
+    assert load("folder", root, 12).fingerprint != before.fingerprint
+
+
+def test_two_that_decode_at_once_agree(root):
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: load("folder", root, 12), range(4)))
+    assert len({data.fingerprint for data in found}) == 1
+    assert len(list(cache_folder().glob("folders/*"))) == 1

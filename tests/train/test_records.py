@@ -6,6 +6,7 @@ import tiny
 import torch
 
 from archsearch.data import load, reduce
+from archsearch.errors import DivergedError
 from archsearch.evaluate import Task, evaluate
 from archsearch.networks import network
 from archsearch.nn import build
@@ -66,23 +67,36 @@ def test_what_the_numbers_depend_on_is_part_of_the_key(data, known):
 def test_a_long_training_goes_on_where_it_was_stopped(data, known, monkeypatch, stop):
     key = known.key(ARCH, PROXY, data, 0)
     expected = numbers(training(data))
-    assert numbers(itertools.islice(known.epochs(key, training(data)), stop)) == expected[:stop]
+    assert numbers(itertools.islice(known.epochs(key, lambda: training(data)), stop)) == expected[:stop]
     real, passes = Training._pass, []
     monkeypatch.setattr(Training, "_pass", lambda self, epoch: passes.append(epoch) or real(self, epoch))
-    assert numbers(known.epochs(key, training(data))) == expected
+    assert numbers(known.epochs(key, lambda: training(data))) == expected
     assert passes == list(range(stop + 1, 4))
     assert known.curve(key) is not None
     assert not list(known.store.folder.glob("*.pt"))
 
 
-@pytest.mark.parametrize("damage", [b"", b"junk", None])
+def cut_short(path):
+    path.write_bytes(path.read_bytes()[:-200])
+
+
+def of_another_make(path):
+    """All is there but the optimizer's state: found out after the weights have been loaded."""
+    saved = torch.load(path, weights_only=True)
+    saved["state"]["optimizer"] = {"state": {}, "param_groups": []}
+    torch.save(saved, path)
+
+
+@pytest.mark.parametrize(
+    "damage", [cut_short, of_another_make, lambda p: p.write_bytes(b""), lambda p: p.write_bytes(b"junk")]
+)
 def test_a_damaged_state_begins_anew(data, known, damage):
     key = known.key(ARCH, PROXY, data, 0)
     expected = numbers(training(data))
-    list(itertools.islice(known.epochs(key, training(data)), 2))
+    list(itertools.islice(known.epochs(key, lambda: training(data)), 2))
     (saved,) = known.store.folder.glob("*.pt")
-    saved.write_bytes(saved.read_bytes()[:-200] if damage is None else damage)
-    assert numbers(known.epochs(key, training(data))) == expected
+    damage(saved)
+    assert numbers(known.epochs(key, lambda: training(data))) == expected
 
 
 def test_a_damaged_curve_is_trained_again(data, known):
@@ -96,4 +110,34 @@ def test_a_damaged_curve_is_trained_again(data, known):
 def test_where_nothing_can_be_written_it_trains_all_the_same(data, tmp_path):
     (tmp_path / "file").touch()
     known = Trainings(tmp_path / "file" / "trainings", FACTS, save_every_s=0)
-    assert len(list(known.epochs(known.key(ARCH, PROXY, data, 0), training(data)))) == 3
+    assert len(list(known.epochs(known.key(ARCH, PROXY, data, 0), lambda: training(data)))) == 3
+
+
+def test_a_diverged_training_leaves_no_state(data, known):
+    key = known.key(ARCH, PROXY, data, 0)
+
+    class Doomed(Training):
+        def _check(self, train_loss, epoch):
+            super()._check(float("nan") if epoch == 2 else train_loss, epoch)
+
+    with pytest.raises(DivergedError):
+        list(known.epochs(key, lambda: Doomed(build(ARCH), data, PROXY, 0)))
+    assert not list(known.store.folder.glob("*"))
+
+
+def test_training_again_replaces_what_was_known(data, known):
+    key = known.key(ARCH, PROXY, data, 0)
+    known.store.put(key, [{"epoch": 3, "train_loss": 9.0, "accuracy": 0.0, "seconds": 0.0}])
+    again = Trainings(known.store.folder, FACTS, reuse=False)
+    assert again.curve(key) is None
+    trained = numbers(again.epochs(key, lambda: training(data)))
+    assert numbers(known.curve(key)) == trained
+
+
+def test_a_disk_that_is_full_costs_no_training(data, known, monkeypatch):
+    def full(*args):
+        raise RuntimeError("[enforce fail at inline_container.cc:671] . unexpected pos 64 vs 0")
+
+    monkeypatch.setattr("archsearch.train.records.torch.save", full)
+    key = known.key(ARCH, PROXY, data, 0)
+    assert len(list(known.epochs(key, lambda: training(data)))) == 3

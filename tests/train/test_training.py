@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from archsearch.data import load, reduce
 from archsearch.data.images import Split
@@ -14,7 +15,7 @@ from archsearch.nn import build, init_fan_in
 from archsearch.recipes import Proxy
 from archsearch.train import Training
 from archsearch.train.optimizer import Schedule
-from archsearch.train.steps import GraphStep, Step
+from archsearch.train.steps import GraphStep, Step, forward
 from archsearch.train.training import channel_statistics, evaluate_accuracy
 
 PROXY = Proxy(width=0.4, width_step=8, depth=0.1, epochs=2, train_samples=512, val_samples=256, batch_size=32, lr=4e-3)
@@ -76,7 +77,7 @@ def test_accuracy_is_counted_in_evaluation_mode(data):
 
 
 def test_normalised_images_have_no_mean_and_unit_deviation(data):
-    mean, std = channel_statistics(data.train)
+    mean, std = channel_statistics(data.train)  # of all: there are few
     normal = (data.train.images.float() - mean) / std
     assert normal.mean((0, 2, 3)).abs().max() < 1e-3
     assert (normal.std((0, 2, 3)) - 1).abs().max() < 1e-3
@@ -149,6 +150,18 @@ def test_parts_of_a_batch_add_up_to_it(data):
     assert runs[1][1] == pytest.approx(runs[4][1], rel=1e-2)
     assert torch.cosine_similarity(runs[1][0], runs[4][0], dim=0) > 0.999
     assert runs[1][0].norm().item() == pytest.approx(runs[4][0].norm().item(), rel=0.02)
+
+
+@pytest.mark.parametrize("count", [9, 3])
+def test_parts_may_be_unequal(data, count):
+    """Where the data are fewer than a batch, its parts are weighted by their size."""
+    training = started(data, dataclasses.replace(PROXY, accumulate=8), name="convnext_atto")
+    images, labels = data.train.pixels(torch.arange(count)), data.train.labels[:count]
+    with torch.no_grad():
+        logits = forward(training.model, (images.float() - training.mean) / training.std)
+        expected = F.cross_entropy(logits, labels, label_smoothing=PROXY.label_smoothing).item()
+    training.step(images, labels, 0.0)
+    assert training.step.mean_loss() == pytest.approx(expected, rel=2e-2)
 
 
 def test_the_average_is_what_is_evaluated(data):

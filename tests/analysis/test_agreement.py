@@ -134,7 +134,7 @@ def test_a_planted_bias_is_found_and_named():
 
 @pytest.mark.parametrize("least", [3, 8])
 def test_where_there_is_no_bias_hardly_any_is_found(least):
-    """At most one in twenty, whatever the size of the groups, though the truth follows a trait and the score is noisy."""
+    """About one in twenty, whatever the groups, though the truth follows a trait and the score is noisy."""
     rng, false = np.random.default_rng(4), 0
     for _ in range(100):
         traits = [{"a": rng.integers(6), "b": rng.integers(2), "c": rng.integers(3)} for _ in range(24)]

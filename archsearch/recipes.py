@@ -210,6 +210,7 @@ class Bench:
 PROXIES: dict[str, Proxy] = {
     "smoke": Proxy(width=1 / 6, width_step=16, depth=0.1, epochs=1, train_samples=256, val_samples=256),
     "cpu": Proxy(),
+    "cpu_long": Proxy(epochs=6, batch_size=32),
     "gpu": Proxy(width=1 / 3, width_step=8, epochs=20, train_samples=0, val_samples=0, batch_size=128, crop_padding=4),
     "paper": Proxy(
         width=1,

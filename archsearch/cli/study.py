@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--sampler", default="nsga2", metavar="NAME", help="nsga2 or random (%(default)s)")
     add("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps (%(default)s)")
     add(
-        "--proxy", metavar="NAME|FILE", help="recipe of the proxy: smoke, cpu, gpu, paper, or YAML (default: by device)"
+        "--proxy", metavar="NAME|FILE", help="smoke, cpu, cpu_long, gpu, paper, or a YAML file (default: by device)"
     )
     add("--bench", metavar="NAME", help="recipe of the timing: smoke, cpu, gpu (default: by device)")
     add("--epochs", type=positive_int, metavar="N", help="short for --set proxy.epochs=N")

@@ -81,8 +81,10 @@ def read_table(path: Path) -> Table:
 
 
 def line_of(table: Table, error: Exception) -> int | None:
-    """The line of the key that a complaint about a mapping names."""
-    return next((line for key, line in table.lines.items() if re.search(rf"\b{re.escape(key)}\b", str(error))), None)
+    """The line of the key that a complaint about a mapping names first."""
+    named = {key: re.search(rf"\b{re.escape(key)}\b", str(error)) for key in table}
+    places = {key: match.start() for key, match in named.items() if match}
+    return table.lines[min(places, key=lambda key: places[key])] if places else None
 
 
 def number(value: Any) -> Any:

@@ -47,9 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=natural, default=0, metavar="N", help="of sampler and training (%(default)s)")
     add("--sampler", default="nsga2", metavar="NAME", help="nsga2 or random (%(default)s)")
     add("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps (%(default)s)")
-    add(
-        "--proxy", metavar="NAME|FILE", help="smoke, cpu, cpu_long, gpu, paper, or a YAML file (default: by device)"
-    )
+    add("--proxy", metavar="NAME|FILE", help="smoke, cpu, cpu_long, gpu, paper, or a YAML file (default: by device)")
     add("--bench", metavar="NAME", help="recipe of the timing: smoke, cpu, gpu (default: by device)")
     add("--epochs", type=positive_int, metavar="N", help="short for --set proxy.epochs=N")
     add("--set", nargs="+", action="extend", default=[], metavar="RECIPE.FIELD=VALUE", help="change a recipe's field")

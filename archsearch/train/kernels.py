@@ -1,8 +1,8 @@
 """Faster ways through two operators that are slow in bfloat16 on a CPU; what they compute stays the same.
 
 **Weight gradient of depthwise convolutions.** oneDNN has a fast kernel for it only where the filter
-is at most 3 wide and no taller than the map; elsewhere it takes 2 to 19 times as long as the way
-below (``benchmarks/depthwise_gradient.py``), and up to half of a ConvNeXt's training step. The
+is at most 3 wide and no taller than the map; elsewhere it takes 1.5 to 7 times as long as the
+way below (``benchmarks/depthwise_gradient.py``), and up to half of a ConvNeXt's training step. The
 gradient of tap (i, j) of channel c is the correlation of input and output gradient of that channel,
 added up over samples. That is a depthwise convolution too: samples and channels together are its
 channels, the output gradient is its filter, and its output is as large as the original filter.

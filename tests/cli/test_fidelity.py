@@ -51,7 +51,7 @@ def test_a_plan_is_carried_out_once(plan, capsys, monkeypatch):
 
     code, table, _ = run(capsys, "fidelity", "--from", "r.csv")
     assert code == 0
-    assert "one against the paper's Table 8 (11 rows)" in table
+    assert "one (mean of seeds) against the paper's Table 8 (11 rows)" in table
     assert run(capsys, "fidelity", "--from", "r.csv", "-f", "csv")[1] == out
 
 

@@ -14,7 +14,7 @@ from archsearch.data.images import ImageData
 from archsearch.errors import TrialError
 from archsearch.measure.complexity import count, count_activations
 from archsearch.measure.device import identity, is_out_of_memory
-from archsearch.nn import build, init_fan_in
+from archsearch.nn import MetaNeXt, build, init_fan_in
 from archsearch.objectives import Objective, Tier
 from archsearch.recipes import Proxy
 from archsearch.speed.exclusive import OnWait, nobody, shared
@@ -163,11 +163,16 @@ def train(arch: Arch, task: Task, seed: int) -> Iterator[Epoch]:
 
 
 def _start(stand_in: Arch, task: Task, seed: int) -> Training:
+    return Training(build_stand_in(stand_in, task.proxy, seed).to(task.device), task.data, task.proxy, seed)
+
+
+def build_stand_in(stand_in: Arch, proxy: Proxy, seed: int) -> MetaNeXt:
+    """The untrained network of a shrunken architecture, on the CPU, as a recipe and a seed initialise it."""
     torch.manual_seed(seed)
     model = build(stand_in)
-    if task.proxy.fan_in_init:
+    if proxy.fan_in_init:
         init_fan_in(model)
-    return Training(model.to(task.device), task.data, task.proxy, seed)
+    return model
 
 
 def _alternating(epochs: Iterator[Epoch], task: Task) -> Iterator[Epoch]:

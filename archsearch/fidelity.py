@@ -6,16 +6,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
-
 from archsearch.arch import Arch
 from archsearch.data.images import ImageData, stratified
 from archsearch.errors import UserError
+from archsearch.evaluate import build_stand_in
 from archsearch.measure.complexity import Complexity, count
 from archsearch.measure.zero_cost import naswot, synflow
 from archsearch.mixer import Value
 from archsearch.networks import network
-from archsearch.nn import build, init_fan_in
+from archsearch.nn import build
 from archsearch.plan import Plan, Rung
 from archsearch.pool import Source, TrainJob, train_all
 from archsearch.recipes import Proxy
@@ -57,16 +56,16 @@ def draw(space: Space, number: int, proxies: Sequence[Proxy], seed: int = 0) -> 
         UserError: the space has too few.
     """
     rng = random.Random(seed)
-    found: dict[Any, dict[str, Value]] = {}
+    found: dict[Any, tuple[Arch, dict[str, Value]]] = {}
     for _ in range(100 * number):
         params = space.sample(rng)
         arch = space.arch(params)
-        found.setdefault(tuple(proxy.shrink(arch, 10) for proxy in proxies), params)
+        found.setdefault(tuple(proxy.shrink(arch, 10) for proxy in proxies), (arch, params))
         if len(found) == COUNTED * number:
             break
     if len(found) < number:
         raise UserError(f"space {space.name} has {len(found)} architectures with stand-ins of their own; ask for fewer")
-    subjects = [_subject(space.arch(params), params) for params in found.values()]
+    subjects = [Subject(arch.key, arch, _complexity(arch), params) for arch, params in found.values()]
     subjects.sort(key=lambda subject: (subject.complexity.macs, subject.name))
     edges = [round(i * len(subjects) / number) for i in range(number + 1)]
     return [rng.choice(subjects[low:high]) for low, high in itertools.pairwise(edges)]
@@ -81,10 +80,6 @@ def published(plan: Plan) -> list[Subject]:
             top1 = float(row.figures["top1"])
             found.append(Subject(row.network, arch, _complexity(arch), table=row.table, top1=top1))
     return found
-
-
-def _subject(arch: Arch, params: Mapping[str, Value]) -> Subject:
-    return Subject(arch.key, arch, _complexity(arch), params)
 
 
 def _complexity(arch: Arch) -> Complexity:
@@ -163,8 +158,5 @@ def zero_cost(subjects: Sequence[Subject], proxy: Proxy, data: ImageData) -> Ite
     images = data.train.pixels(stratified(data.train.labels, min(NASWOT_IMAGES, len(data.train)), seed=0))
     normal = (images.float() - mean) / std
     for subject in subjects:
-        torch.manual_seed(0)
-        model = build(proxy.shrink(subject.arch, len(data.classes)))
-        if proxy.fan_in_init:
-            init_fan_in(model)
+        model = build_stand_in(proxy.shrink(subject.arch, len(data.classes)), proxy, seed=0)
         yield subject, {"synflow": synflow(model, proxy.img_size), "naswot": naswot(model, normal)}

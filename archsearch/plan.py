@@ -22,7 +22,7 @@ from archsearch.recipefile import load_proxy
 from archsearch.recipes import Proxy, override
 from archsearch.space import Space
 from archsearch.spacefile import load_space
-from archsearch.yamlfile import Table, YamlError, line_of, locate, number, read_table
+from archsearch.yamlfile import Table, YamlError, check_keys, line_of, locate, mapping, number, read_table, told_as
 
 KEYS = ("title", "space", "proxy", "archs", "seeds", "rungs", "reference", "paper")
 #: Fewest architectures that a rank correlation can say something about.
@@ -78,29 +78,22 @@ def load_plan(name_or_path: str, folder: Path, spaces: Path) -> Plan:
         StudyFileError: no such plan, or what is wrong with it and in which line.
     """
     path = locate(name_or_path, folder, "plan", StudyFileError)
-    try:
+    with told_as(StudyFileError, path):
         return _plan(path, read_table(path), spaces)
-    except YamlError as error:
-        where = f", line {error.line}" if error.line else ""
-        raise StudyFileError(f"{path}{where}: {error}") from None
-    except OSError as error:
-        raise StudyFileError(f"cannot read {path}: {error.strerror}") from None
 
 
 def _plan(path: Path, table: Table, spaces: Path) -> Plan:
-    for key in table:
-        if key not in KEYS:
-            raise YamlError(unknown("key of a plan", key, KEYS), table.lines[key])
+    check_keys(table, KEYS, "key of a plan")
     for key in ("space", "rungs", "reference"):
         if key not in table:
             raise YamlError(f"the key {key!r} is missing")
     space, base = _base(path, table, spaces)
     seeds = _count(table, "seeds", 2, least=1)
-    named = _mapping(table, "rungs")
+    named = mapping(table, "rungs")
     if not named or REFERENCE in named:
         raise YamlError(f"rungs must name at least one schedule, and none {REFERENCE!r}", table.lines["rungs"])
     rungs = tuple(Rung(name, _changed(base, named, name), seeds) for name in named)
-    long = _mapping(table, REFERENCE)
+    long = mapping(table, REFERENCE)
     reference = Rung(REFERENCE, _changed(base, table, REFERENCE, leave="seeds"), _count(long, "seeds", seeds, least=1))
     published, paper_rungs = _paper(table, {rung.name: rung for rung in (*rungs, reference)})
     return Plan(
@@ -130,7 +123,7 @@ def _base(path: Path, table: Table, spaces: Path) -> tuple[Space, Proxy]:
 
 
 def _changed(base: Proxy, table: Table, key: str, leave: str = "") -> Proxy:
-    given = _mapping(table, key)
+    given = mapping(table, key)
     changes = number({name: value for name, value in given.items() if name != leave})
     try:
         return override(base, changes)
@@ -141,10 +134,8 @@ def _changed(base: Proxy, table: Table, key: str, leave: str = "") -> Proxy:
 def _paper(table: Table, rungs: dict[str, Rung]) -> tuple[tuple[Published, ...], tuple[Rung, ...]]:
     if "paper" not in table:
         return (), ()
-    asked, line = _mapping(table, "paper"), table.lines["paper"]
-    for key in asked:
-        if key not in ("tables", "rungs", "seeds"):
-            raise YamlError(unknown("key of paper", key, ("tables", "rungs", "seeds")), asked.lines[key])
+    asked, line = mapping(table, "paper"), table.lines["paper"]
+    check_keys(asked, ("tables", "rungs", "seeds"), "key of paper")
     tables, names = asked.get("tables", []), asked.get("rungs", list(rungs))
     for given, known, what in ((tables, TABLES, "table of the paper"), (names, tuple(rungs), "rung")):
         if not isinstance(given, list) or not given:
@@ -164,10 +155,3 @@ def _count(table: Table, key: str, default: int, least: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise YamlError(f"{key} is {value!r}, but must be a whole number of at least {least}", table.lines[key])
     return value
-
-
-def _mapping(table: Table, key: str) -> Table:
-    if not isinstance(table[key], Table):
-        raise YamlError(f"{key!r} must be a mapping, not {table[key]!r}", table.lines[key])
-    found: Table = table[key]
-    return found

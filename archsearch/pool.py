@@ -19,9 +19,8 @@ from pathlib import Path
 import torch
 
 from archsearch.arch import Arch
-from archsearch.data import ImageData, load, reduce
+from archsearch.data import ImageData, load_for
 from archsearch.data.folder import cache_folder
-from archsearch.data.stream import room_on
 from archsearch.errors import ArchsearchError
 from archsearch.evaluate import Task, evaluate
 from archsearch.measure.device import environment
@@ -121,20 +120,17 @@ def _say_who(holder: str) -> None:
 
 def _train(job: TrainJob) -> Evaluation:
     device = torch.device(_source.device)
-    data = _data(_source, job.proxy.img_size, job.proxy.train_samples, job.proxy.val_samples)
+    data = _data(_source, job.proxy)
     trainings = Trainings(cache_folder() / "trainings", environment(device), reuse=not _source.retrain)
     objectives = parse_objectives("accuracy")
     task = Task(objectives, job.proxy, data, device, on_wait=_say_who, trainings=trainings, counted=False)
     return evaluate(job.arch, task, job.seed)
 
 
-def _data(source: Source, img_size: int, train_samples: int, val_samples: int) -> ImageData:
+def _data(source: Source, proxy: Proxy) -> ImageData:
     """What the last job trained on, where this one asks for the same; else that is given up first."""
-    wanted = (img_size, train_samples, val_samples)
+    wanted = (proxy.img_size, proxy.train_samples, proxy.val_samples)
     if wanted not in _held:
         _held.clear()
-        proxy = Proxy(img_size=img_size, train_samples=train_samples, val_samples=val_samples)
-        device = torch.device(source.device)
-        data = reduce(load(source.dataset, source.root, img_size), proxy)
-        _held[wanted] = data.to(device, room_on(device))
+        _held[wanted] = load_for(proxy, source.dataset, source.root, torch.device(source.device))
     return _held[wanted]

@@ -12,7 +12,7 @@ from typing import Any
 
 from archsearch.errors import OptionError, UserError, unknown
 from archsearch.recipes import PROXIES, Proxy, override
-from archsearch.yamlfile import YamlError, line_of, number, read_table
+from archsearch.yamlfile import line_of, number, read_table, told_as
 
 
 def load_proxy(name_or_path: str, kind: str, space: Mapping[str, Any]) -> Proxy:
@@ -29,12 +29,8 @@ def load_proxy(name_or_path: str, kind: str, space: Mapping[str, Any]) -> Proxy:
     if Path(name_or_path).suffix not in (".yaml", ".yml"):
         return _base(name_or_path, space)
     path = Path(name_or_path)
-    try:
+    with told_as(OptionError, path):
         table = read_table(path)
-    except OSError as error:
-        raise OptionError(f"cannot read {path}: {error.strerror}") from None
-    except YamlError as error:
-        raise OptionError(f"{path}{f', line {error.line}' if error.line else ''}: {error}") from None
     changes = {name: number(value) for name, value in table.items() if name != "base"}
     try:
         return override(_base(str(table.get("base", kind)), space), changes)

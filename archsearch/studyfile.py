@@ -16,7 +16,7 @@ from typing import Any
 from archsearch.errors import StudyFileError, UserError, unknown
 from archsearch.paper import TABLES, Published, rows
 from archsearch.recipes import BENCHES, override
-from archsearch.yamlfile import Table, YamlError, locate, number, read_table
+from archsearch.yamlfile import Table, YamlError, check_keys, locate, mapping, number, read_table, told_as
 
 KEYS = ("title", "table", "baseline", "device", "columns", "cpu", "gpu")
 SPEEDS = ("train", "infer")
@@ -66,17 +66,12 @@ def load_study(name_or_path: str, folder: Path) -> PaperStudy:
         StudyFileError: no such study, or what is wrong with it and in which line.
     """
     path = locate(name_or_path, folder, "study", StudyFileError)
-    try:
+    with told_as(StudyFileError, path):
         return _study(path, read_table(path))
-    except YamlError as error:
-        where = f", line {error.line}" if error.line else ""
-        raise StudyFileError(f"{path}{where}: {error}") from None
-    except OSError as error:
-        raise StudyFileError(f"cannot read {path}: {error.strerror}") from None
 
 
 def _study(path: Path, table: Table) -> PaperStudy:
-    _known(table, KEYS, "key of a study")
+    check_keys(table, KEYS, "key of a study")
     for key in ("table", "baseline", "columns"):
         if key not in table:
             raise YamlError(f"the key {key!r} is missing")
@@ -100,8 +95,8 @@ def _study(path: Path, table: Table) -> PaperStudy:
 
 
 def _columns(table: Table, published: tuple[Published, ...]) -> Mapping[str, str]:
-    columns = _sub(table, "columns")
-    _known(columns, SPEEDS, "speed")
+    columns = mapping(table, "columns")
+    check_keys(columns, SPEEDS, "speed")
     if not columns:
         raise YamlError("columns must name those of train or infer", table.lines["columns"])
     for speed, column in columns.items():
@@ -111,7 +106,7 @@ def _columns(table: Table, published: tuple[Published, ...]) -> Mapping[str, str
 
 
 def _recipe(table: Table, kind: str) -> tuple[dict[str, Any], float]:
-    changes: dict[str, Any] = number(dict(_sub(table, kind))) if kind in table else {}
+    changes: dict[str, Any] = number(dict(mapping(table, kind))) if kind in table else {}
     resolution = changes.pop("resolution", 1)
     if not isinstance(resolution, int | float) or not 0 < resolution <= 4:
         raise YamlError(f"resolution is {resolution!r}, but must be a factor such as 1/2", table.lines[kind])
@@ -123,15 +118,3 @@ def _recipe(table: Table, kind: str) -> tuple[dict[str, Any], float]:
     except UserError as error:
         raise YamlError(str(error), table.lines[kind]) from None
     return {"reference": table["baseline"], **changes}, resolution
-
-
-def _sub(table: Table, key: str) -> Table:
-    if not isinstance(table[key], Table):
-        raise YamlError(f"{key!r} must be a mapping, not {table[key]!r}", table.lines[key])
-    return table[key]
-
-
-def _known(table: Table, keys: tuple[str, ...], what: str) -> None:
-    for key in table:
-        if key not in keys:
-            raise YamlError(unknown(what, key, keys), table.lines[key])

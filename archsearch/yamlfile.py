@@ -1,6 +1,8 @@
 """YAML that knows its lines: every mapping and list remembers where it stands in the file."""
 
 import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -78,6 +80,41 @@ def read_table(path: Path) -> Table:
     if not isinstance(data, Table):
         raise YamlError("the file must hold a mapping of keys to values", 1)
     return data
+
+
+@contextmanager
+def told_as(kind: type[UserError], path: Path) -> Iterator[None]:
+    """What is wrong with a file as an error of a kind, with the file and the line."""
+    try:
+        yield
+    except YamlError as error:
+        where = f", line {error.line}" if error.line else ""
+        raise kind(f"{path}{where}: {error}") from None
+    except OSError as error:
+        raise kind(f"cannot read {path}: {error.strerror}") from None
+
+
+def mapping(table: Table, key: str) -> Table:
+    """A mapping inside another.
+
+    Raises:
+        YamlError: it is something else.
+    """
+    inner = table[key]
+    if not isinstance(inner, Table):
+        raise YamlError(f"{key!r} must be a mapping, not {inner!r}", table.lines[key])
+    return inner
+
+
+def check_keys(table: Table, keys: Sequence[str], what: str) -> None:
+    """Makes sure that a mapping has no other keys.
+
+    Raises:
+        YamlError: it has.
+    """
+    for key in table:
+        if key not in keys:
+            raise YamlError(unknown(what, key, keys), table.lines[key])
 
 
 def line_of(table: Table, error: Exception) -> int | None:

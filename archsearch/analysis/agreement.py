@@ -202,13 +202,13 @@ def resamples(count: int, seed: int = 0, number: int = RESAMPLES) -> np.ndarray:
     return np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), number).astype(float)
 
 
-def _estimate(statistic, weights: np.ndarray, level: float = LEVEL) -> Estimate:  # type: ignore[no-untyped-def]
+def _estimate(statistic, weights: np.ndarray) -> Estimate:  # type: ignore[no-untyped-def]
     value = float(statistic(np.ones((1, weights.shape[1])))[0])
     drawn = statistic(weights)
     drawn = drawn[np.isfinite(drawn)]
     if not np.isfinite(value) or len(drawn) == 0:
         return Estimate(value, float("nan"), float("nan"))
-    low, high = np.quantile(drawn, ((1 - level) / 2, (1 + level) / 2))
+    low, high = np.quantile(drawn, ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
     return Estimate(value, float(low), float(high))
 
 

@@ -20,20 +20,20 @@ if TYPE_CHECKING:
 
 #: The plan for the drawn data, and for others by kind of device.
 DRAWN, OTHERS = "inception_dw_drawn", {"cpu": "inception_dw", "cuda": "inception_dw_gpu"}
-#: What asks for trainings, and its default.
-TRAINING: dict[str, Any] = {
-    "plan": None,
-    "dataset": "drawn",
-    "data_root": None,
-    "n_archs": None,
-    "seeds": None,
-    "seed": 0,
-    "workers": None,
-    "device": "auto",
-    "retrain": False,
-    "results_file": None,
-    "mixers": [],
-}
+#: What asks for trainings.
+TRAINING = (
+    "plan",
+    "dataset",
+    "data_root",
+    "n_archs",
+    "seeds",
+    "seed",
+    "workers",
+    "device",
+    "retrain",
+    "results_file",
+    "mixers",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,6 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_mixers(parser)
     add_format(parser)
     add("-q", "--quiet", action="store_true", help="no progress")
+    parser.set_defaults(unasked={name: parser.get_default(name) for name in TRAINING})
 
 
 def run(args: argparse.Namespace) -> int:
@@ -67,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     from archsearch.report.fidelity import FORMATS, Report, read_records
 
     if args.records is not None:
-        for name, default in TRAINING.items():
+        for name, default in args.unasked.items():
             if getattr(args, name) != default:
                 option = "the plan" if name == "plan" else f"--{name.replace('_', '-')}"
                 raise OptionError(f"--from reads records and trains nothing; leave {option} out")
@@ -136,13 +137,14 @@ def _train(args: argparse.Namespace) -> Any:
         records.append(record)
         tally.tell(record, weights[record["rung"]])
 
-    for size in dict.fromkeys(proxy.img_size for proxy in reversed(recipes)):  # decoded here, and not by every worker
+    last = recipes[0].img_size  # its images are looked at below
+    for size in (*({proxy.img_size for proxy in recipes} - {last}), last):  # decoded here, and not by every worker
         data = load(args.dataset, args.data_root, size, None if args.quiet else track)
         check_samples(plan, data)
     tally.say(f"{plan.title}\ncounting the MACs of architectures of {plan.space.name}")
     subjects, paper = draw(plan.space, plan.archs, recipes, args.seed), published(plan)
-    first = reduce(load(args.dataset, args.data_root, recipes[0].img_size), recipes[0])
-    untrained = {subject.name: scores for subject, scores in zero_cost(subjects, recipes[0], first)}
+    scored = zero_cost(subjects, recipes[0], reduce(data, recipes[0]))
+    untrained = {subject.name: scores for subject, scores in scored}
     asked = trainings(plan, subjects, paper)
     weights = {rung.name: passes(rung.proxy) for rung in (*plan.rungs, plan.reference)}
     tally.begin(len(asked), sum(weights[rung.name] for _, rung, _ in asked))

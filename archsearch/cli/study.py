@@ -162,11 +162,9 @@ def _recipes(args: argparse.Namespace, space: "Space", kind: str) -> tuple["Prox
 
 def _load(args: argparse.Namespace, proxy: "Proxy", device: "torch.device") -> "ImageData":
     from archsearch.cli.progress import track
-    from archsearch.data import load, reduce
-    from archsearch.data.stream import room_on
+    from archsearch.data import load_for
 
-    data = load(args.dataset, args.data_root, proxy.img_size, None if args.quiet else track)
-    return reduce(data, proxy).to(device, room_on(device))
+    return load_for(proxy, args.dataset, args.data_root, device, None if args.quiet else track)
 
 
 def _search(args: argparse.Namespace, study: "Study", data: "ImageData", device: "torch.device", page: Path) -> int:

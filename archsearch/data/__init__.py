@@ -5,13 +5,16 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from archsearch.data.drawn import load_drawn
 from archsearch.data.folder import Track, load_folder
 from archsearch.data.hub import load_hub
 from archsearch.data.images import ImageData, Split, resize, stratified
+from archsearch.data.stream import room_on
 from archsearch.recipes import Proxy, check_dataset
 
-__all__ = ["ImageData", "Split", "load", "reduce"]
+__all__ = ["ImageData", "Split", "load", "load_for", "reduce"]
 
 
 def _untracked(items: Iterable[Any], length: int, what: str) -> Iterable[Any]:
@@ -34,6 +37,11 @@ def load(name: str, root: Path | None, img_size: int, track: Track | None = None
     if name == "folder" and root is not None:
         return load_folder(root, img_size, track or _untracked)
     return resize(load_drawn() if name == "drawn" else load_hub(name, root), img_size)
+
+
+def load_for(proxy: Proxy, name: str, root: Path | None, device: torch.device, track: Track | None = None) -> ImageData:
+    """A data set as a recipe wants it: at its resolution, reduced, on a device as far as that has room."""
+    return reduce(load(name, root, proxy.img_size, track), proxy).to(device, room_on(device))
 
 
 def reduce(data: ImageData, proxy: Proxy) -> ImageData:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from archsearch.analysis.agreement import Agreement, Estimate, Shift, agreement, kendall, rank_shifts, retest
+from archsearch.analysis.agreement import Agreement, Estimate, Shift, agreement, rank_shifts, retest
 from archsearch.errors import DataError
 from archsearch.plan import FEWEST, REFERENCE
 from archsearch.report.tables import csv_text, markdown_table, terminal_table
@@ -104,10 +104,12 @@ class Report:
                 f"a ranking needs at least {FEWEST}"
             )
         facts = own.drop_duplicates("network").set_index("network").loc[reference.index]
+        truth, macs = reference.to_numpy().mean(axis=1), facts["macs"].to_numpy(float)
+        traits = [_traits(row) for _, row in facts.iterrows()]
         seconds = own.groupby("rung")["seconds"].median()
         free = {label: facts[name].to_numpy(float) for name, label in BASELINES.items() if name in facts}
         found = {
-            name: agreement(score, reference.to_numpy().mean(axis=1), facts["macs"].to_numpy(float))
+            name: agreement(score, truth, macs)
             for name, score in free.items()
             if np.isfinite(score).all() and len(np.unique(score)) > 1
         }
@@ -119,12 +121,10 @@ class Report:
                 left_out[name] = f"{len(whole)} of {len(reference)} architectures finished{_first_error(own, name)}"
             if len(whole) < FEWEST:
                 continue
-            truth, known = reference.loc[whole.index].to_numpy().mean(axis=1), facts.loc[whole.index]
-            scores = whole.to_numpy().T
-            each = agreement(scores, truth, known["macs"].to_numpy(float))
+            places, scores = reference.index.get_indexer(whole.index), whole.to_numpy().T
+            each = agreement(scores, truth[places], macs[places])
             lines.append(Line(name, len(whole), float(seconds[name]), retest(scores), each, verdict(each, best)))
-            traits = [_traits(row) for _, row in known.iterrows()]
-            biases[name] = rank_shifts(scores.mean(0), truth, traits)
+            biases[name] = rank_shifts(scores.mean(0), truth[places], [traits[place] for place in places])
         lines += [Line(name, len(reference), None, None, each, verdict(each, None)) for name, each in found.items()]
         return cls(
             archs=len(reference),
@@ -189,7 +189,7 @@ def _paper_lines(records: pd.DataFrame) -> list[PaperLine]:
                 str(rung),
                 str(table).removesuffix(".0"),
                 len(mean),
-                kendall(mean, top1),
+                found.tau.value,
                 found.tau.low,
                 found.tau.high,
                 retest(accuracy.to_numpy().T),

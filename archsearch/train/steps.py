@@ -138,7 +138,7 @@ class GraphStep(Step):
                 self._backward(self._images, self._targets)
                 self.optimizer.step()
         except RuntimeError as error:
-            logger.warning("this network's step cannot be captured as a CUDA graph: %s", str(error).splitlines()[0])
+            logger.warning("this network's step cannot be captured as a CUDA graph: %s", str(error).partition("\n")[0])
             torch.cuda.set_stream(usual)  # which a failed capture may leave behind
             self._possible = False
             super()._run(images, targets)

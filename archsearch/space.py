@@ -193,6 +193,19 @@ class Space:
         }
 
 
+def space_from_dict(name: str, data: Mapping[str, Any]) -> Space:
+    """What ``Space.to_dict`` gave.
+
+    Raises:
+        ArchError: its baseline cannot exist here.
+    """
+    axes = tuple(
+        Axis(axis, tuple(spec["values"]), {key: tuple(values) for key, values in spec["when"].items()})
+        for axis, spec in data["axes"].items()
+    )
+    return Space(name, "", Arch.from_dict(data["baseline"]), axes, data["proxy"])
+
+
 def _grid(axes: tuple[Axis, ...], params: dict[str, Value]) -> Iterator[dict[str, Value]]:
     if not axes:
         yield params

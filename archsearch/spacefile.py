@@ -24,7 +24,7 @@ from archsearch.mixer import MIXER_PARAMS, Mixer, Value
 from archsearch.networks import network, read_arch
 from archsearch.recipes import Proxy, override
 from archsearch.space import ARCH_AXES, LIST_AXES, STAGE_AXES, Axis, Params, Space, mixer_axes
-from archsearch.yamlfile import Table, YamlError, locate, number, read_table
+from archsearch.yamlfile import Table, YamlError, check_keys, locate, mapping, number, read_table, told_as
 
 
 def load_space(name_or_path: str, folder: Path) -> Space:
@@ -34,51 +34,55 @@ def load_space(name_or_path: str, folder: Path) -> Space:
         SpaceError: no such space, or what is wrong with it and in which line.
     """
     path = locate(name_or_path, folder, "space", SpaceError)
-    try:
-        table = read_table(path)
-    except YamlError as error:
-        raise _at(path, error.line, str(error)) from None
-    except OSError as error:
-        raise SpaceError(f"cannot read {path}: {error.strerror}") from None
-    return _Reader(path, table).space()
+    with told_as(SpaceError, path):
+        return _Reader(path, read_table(path)).space()
 
 
-def _at(path: Path, line: int | None, message: str) -> SpaceError:
-    return SpaceError(f"{path}{f', line {line}' if line else ''}: {message}")
+def read_baseline(path: Path, table: Table) -> Arch:
+    """What ``baseline`` names or describes.
+
+    Raises:
+        YamlError: what is wrong with it and in which line.
+    """
+    return _Reader(path, table).baseline()
+
+
+def read_axes(path: Path, table: Table, baseline: Arch) -> tuple[Axis, ...]:
+    """What ``axes`` describes.
+
+    Raises:
+        YamlError: what is wrong with them and in which line.
+    """
+    return _Reader(path, table).axes(baseline)
+
+
+def read_proxy(path: Path, table: Table) -> dict[str, Value]:
+    """The fields of a proxy recipe under ``proxy``.
+
+    Raises:
+        YamlError: what is wrong with them and in which line.
+    """
+    return _Reader(path, table).proxy()
 
 
 class _Reader:
-    """Turns a YAML table into a checked ``Space``; every complaint names its line."""
+    """Turns a YAML table into a checked ``Space``; every complaint is a ``YamlError`` with its line."""
 
     KEYS = ("name", "description", "baseline", "axes", "proxy")
 
     def __init__(self, path: Path, table: Table) -> None:
         self.path, self.table = path, table
 
-    def fail(self, line: int | None, message: str) -> SpaceError:
-        return _at(self.path, line, message)
-
-    def known(self, table: Table, keys: tuple[str, ...], what: str) -> None:
-        for key in table:
-            if key not in keys:
-                raise self.fail(table.lines[key], unknown(what, key, keys))
-
-    def sub(self, table: Table, key: str) -> Table:
-        value = table[key]
-        if not isinstance(value, Table):
-            raise self.fail(table.lines[key], f"{key!r} must be a mapping, not {value!r}")
-        return value
-
     def space(self) -> Space:
         table = self.table
-        self.known(table, self.KEYS, "key of a space")
+        check_keys(table, self.KEYS, "key of a space")
         for key in ("baseline", "axes"):
             if key not in table:
-                raise self.fail(None, f"the key {key!r} is missing")
+                raise YamlError(f"the key {key!r} is missing")
         name = table.get("name", self.path.stem)
         if not isinstance(name, str) or not re.fullmatch(r"[\w.-]+", name):
-            raise self.fail(
-                table.lines.get("name"), f"name is {name!r}, but must be one word of letters, digits, _ - ."
+            raise YamlError(
+                f"name is {name!r}, but must be one word of letters, digits, _ - .", table.lines.get("name")
             )
         baseline = self.baseline()
         space = Space(
@@ -96,32 +100,32 @@ class _Reader:
         try:
             if isinstance(value, str):
                 return read_arch(self.path.parent / value) if value.endswith(".json") else network(value)
-            return Arch.from_dict(number(self.sub(self.table, "baseline")))
+            return Arch.from_dict(number(mapping(self.table, "baseline")))
         except ArchError as error:
-            raise self.fail(line, f"baseline: {error}") from None
+            raise YamlError(f"baseline: {error}", line) from None
 
     def proxy(self) -> dict[str, Value]:
         if "proxy" not in self.table:
             return {}
-        table = self.sub(self.table, "proxy")
+        table = mapping(self.table, "proxy")
         for key, value in table.items():
             try:
                 override(Proxy(), {key: number(value)})
             except UserError as error:
-                raise self.fail(table.lines[key], f"proxy: {error}") from None
+                raise YamlError(f"proxy: {error}", table.lines[key]) from None
         return dict(number(table))
 
     def axes(self, baseline: Arch) -> tuple[Axis, ...]:
-        table = self.sub(self.table, "axes")
+        table = mapping(self.table, "axes")
         stages = len(baseline.depths)
         axes: list[Axis] = []
         for name in table:
             if (stage := re.match(r"stage(\d+)", name)) and int(stage[1]) > stages:
-                raise self.fail(table.lines[name], f"axis {name!r}: the baseline has {stages} stages")
+                raise YamlError(f"axis {name!r}: the baseline has {stages} stages", table.lines[name])
             axes.append(self.axis(table, name, {axis.name: axis for axis in axes}))
         self.check_parameters(baseline, axes)
         if not axes:
-            raise self.fail(self.table.lines["axes"], "axes is empty; name at least one axis")
+            raise YamlError("axes is empty; name at least one axis", self.table.lines["axes"])
         return tuple(axes)
 
     def axis(self, table: Table, name: str, before: dict[str, Axis]) -> Axis:
@@ -129,21 +133,21 @@ class _Reader:
         stage = re.fullmatch(r"stage[1-9]\.(.*)", name)
         allowed = (*(STAGE_AXES if stage else ARCH_AXES), *mixer_axes())
         if (stage[1] if stage else name) not in allowed:
-            raise self.fail(line, unknown("axis", stage[1] if stage else name, allowed))
+            raise YamlError(unknown("axis", stage[1] if stage else name, allowed), line)
         when: dict[str, tuple[Value, ...]] = {}
         if isinstance(spec, Table):
-            self.known(spec, ("values", "when"), f"key of axis {name!r}")
+            check_keys(spec, ("values", "when"), f"key of axis {name!r}")
             if "values" not in spec:
-                raise self.fail(line, f"axis {name!r} needs 'values', a list of choices")
+                raise YamlError(f"axis {name!r} needs 'values', a list of choices", line)
             if "when" in spec:
-                when = self.when(name, self.sub(spec, "when"), before)
+                when = self.when(name, mapping(spec, "when"), before)
             line, spec = spec.lines["values"], spec["values"]
         if not isinstance(spec, list) or not spec:
-            raise self.fail(line, f"axis {name!r} must be a list of choices, not {spec!r}")
+            raise YamlError(f"axis {name!r} must be a list of choices, not {spec!r}", line)
         values = tuple(self.value(name, line, item) for item in spec)
         for value in values:
             if values.count(value) > 1:
-                raise self.fail(line, f"axis {name!r} has the choice {value!r} twice; keep one")
+                raise YamlError(f"axis {name!r} has the choice {value!r} twice; keep one", line)
             if name.endswith("token_mixer"):
                 self.token_mixer(line, value)
         return Axis(name, values, when, line)
@@ -153,7 +157,7 @@ class _Reader:
         try:
             Mixer.of(str(kind))
         except ArchError as error:
-            raise self.fail(line, str(error)) from None
+            raise YamlError(str(error), line) from None
 
     def check_parameters(self, baseline: Arch, axes: list[Axis]) -> None:
         """A parameter that no mixer has where it is set would be an axis without effect."""
@@ -170,7 +174,7 @@ class _Reader:
                 name in MIXER_PARAMS[kind] for i in where for kind in kinds[i] & _asked(axis, i, axes, kinds[i])
             ):
                 message = f"axis {axis.name!r} has no effect: no token_mixer that it could speak of has that parameter"
-                raise self.fail(axis.line, message)
+                raise YamlError(message, axis.line)
 
     def value(self, name: str, line: int, item: Any) -> Value:
         item = number(item)
@@ -179,23 +183,23 @@ class _Reader:
             if isinstance(item, list) and item and all(_in_list(part, kind) for part in item):
                 return "-".join(map(str, item))
             allowed = "positive integers" if kind is int else "positive numbers"
-            raise self.fail(line, f"axis {name!r} cannot take the choice {item!r}; write lists of {allowed}")
+            raise YamlError(f"axis {name!r} cannot take the choice {item!r}; write lists of {allowed}", line)
         if isinstance(item, (bool, int, float, str)):
             return item
-        raise self.fail(line, f"axis {name!r} cannot take the choice {item!r}")
+        raise YamlError(f"axis {name!r} cannot take the choice {item!r}", line)
 
     def when(self, name: str, table: Table, before: dict[str, Axis]) -> dict[str, tuple[Value, ...]]:
         conditions = {}
         for key, spec in table.items():
             line = table.lines[key]
             if key not in before:
-                raise self.fail(line, f"axis {name!r} depends on {key!r}, which is no axis above it")
+                raise YamlError(f"axis {name!r} depends on {key!r}, which is no axis above it", line)
             allowed = tuple(number(spec if isinstance(spec, list) else [spec]))
             if not allowed:
-                raise self.fail(line, f"axis {name!r} depends on {key!r} having one of no values; name at least one")
+                raise YamlError(f"axis {name!r} depends on {key!r} having one of no values; name at least one", line)
             for value in allowed:
                 if value not in before[key].values:
-                    raise self.fail(line, unknown(f"choice of {key!r}", value, map(str, before[key].values)))
+                    raise YamlError(unknown(f"choice of {key!r}", value, map(str, before[key].values)), line)
             conditions[key] = allowed
         return conditions
 
@@ -214,7 +218,7 @@ class _Reader:
         try:
             space.arch(params)
         except ArchError as error:
-            raise self.fail(line, f"{what}: {error}") from None
+            raise YamlError(f"{what}: {error}", line) from None
 
 
 def _asked(axis: Axis, stage: int, axes: list[Axis], kinds: set[str]) -> set[str]:

@@ -1,120 +1,456 @@
-"""Studies over a list of networks, from YAML: here, the rows of one of the paper's tables.
+"""Studies over a list of networks, from YAML: a baseline and what is changed about it.
 
-title: Table 1, smaller kernels and fewer convolved channels
-table: 1                                     # of the paper; its rows are what is compared
-baseline: convnext_tiny                      # what ratios are to
-device: A100                                 # that the paper's speeds are from
+title: Does the square branch pay?
+baseline: inceptionnext_tiny          # a named network, a JSON file beside this one, or an architecture's fields
+factors:
+  norm: [layer]                       # an axis, as in a space, and the values that the baseline does not have
+  branch:                             # or a name of your own, and what each of its variants changes
+    no square kernel: {branches: horizontal+vertical}
+    bands in sequence: {bands: sequential}
+  conv_ratio:                         # an axis whose variants share other changes, compared to a variant
+    values: [1/2, 1/4]
+    with: {token_mixer: partial_depthwise, kernel_size: 3}
+    from: {kernel_size: 3}
+full: false                           # true: every combination of the factors' values
+train: true                           # false: counted and timed, trained only where --dataset is given
+proxy: {stem_patch_size: 4}           # changes to the recipe of the stand-ins
+cpu: {batch_size: 2, resolution: 1/2} # changes to the recipe of the timing, by kind of device
+table: 8                              # of the paper: its figures are shown beside ours. Without factors: its rows
+device: A100                          # that the paper's speeds are from
 columns: {train: train_img_s, infer: infer_img_s}
-cpu: {batch_size: 2, resolution: 1/2}        # changes to the recipe, by kind of device
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from archsearch.errors import StudyFileError, UserError, unknown
+from archsearch.arch import Arch
+from archsearch.errors import ArchError, StudyFileError, UserError, unknown
+from archsearch.mixer import Value
+from archsearch.networks import TimmModel, find
 from archsearch.paper import TABLES, Published, rows
 from archsearch.recipes import BENCHES, override
+from archsearch.space import Space
+from archsearch.spacefile import read_axes, read_baseline, read_proxy
 from archsearch.yamlfile import Table, YamlError, check_keys, locate, mapping, number, read_table, told_as
 
-KEYS = ("title", "table", "baseline", "device", "columns", "cpu", "gpu")
+KEYS = (
+    "title", "baseline", "factors", "full", "networks", "train", "proxy", "cpu", "gpu", "table", "device", "columns",
+    "partial", "operators",
+)  # fmt: skip
 SPEEDS = ("train", "infer")
+#: What the baseline is called where it has no name.
+BASELINE = "baseline"
+#: More variants than this are a slip: of the key, or of thought.
+MOST_VARIANTS = 500
+#: The paper's images, where a table does not say.
+IMG_SIZE = 224
 
 
 @dataclass(frozen=True)
-class PaperStudy:
-    """Rows of one of the paper's tables, to be measured here.
+class Variant:
+    """One network of a study.
+
+    Attributes:
+        name: in tables.
+        network: at its own resolution.
+        factor: that it belongs to; empty for the baseline.
+        base: name of the variant that it is compared to; its own for the baseline.
+        changes: axes, as in a space, that make it from the baseline.
+        parts: names of the variants of single factors that it combines; its own where it is one.
+        row: of the paper, if it is one.
+    """
+
+    name: str
+    network: Arch | TimmModel
+    factor: str = ""
+    base: str = BASELINE
+    changes: Mapping[str, Value] = field(default_factory=dict)
+    parts: tuple[str, ...] = ()
+    row: Published | None = None
+
+
+@dataclass(frozen=True)
+class ListStudy:
+    """Networks that are compared, one of them the baseline.
 
     Attributes:
         name: of the file.
         title: what it is about.
-        rows: the table's.
-        baseline: the network that ratios are to.
+        variants: the baseline first.
+        full: whether the variants are every combination of the factors' values.
+        train: whether it is trained without a data set being named.
+        proxy: fields of the proxy recipe that it changes.
         device: that the paper's speeds are from.
-        columns: names of the paper's columns of ``train`` and ``infer`` speeds, in images/s.
-        changes: to the recipe, by kind of device, ``cpu`` and ``gpu``.
-        resolutions: factors on the rows' image sizes, likewise.
+        columns: names of the paper's columns of ``train`` and ``infer`` speeds, in images/s; the first that a row has.
+        changes: to the recipe of the timing, by kind of device, ``cpu`` and ``gpu``.
+        resolutions: factors on the networks' image sizes, likewise.
+        kernel_sizes: where operators are compared instead of networks.
     """
 
     name: str
     title: str
-    rows: tuple[Published, ...]
-    baseline: str
-    device: str
-    columns: Mapping[str, str]
-    changes: Mapping[str, Mapping[str, Any]]
-    resolutions: Mapping[str, float]
+    variants: tuple[Variant, ...]
+    full: bool = False
+    train: bool = True
+    proxy: Mapping[str, Value] = field(default_factory=dict)
+    device: str = "the paper's device"
+    columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    changes: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"cpu": {}, "gpu": {}})
+    resolutions: Mapping[str, float] = field(default_factory=lambda: {"cpu": 1, "gpu": 1})
+    kernel_sizes: tuple[int, ...] = ()
 
-    def img_size(self, row: Published, kind: str) -> int | None:
-        """Side of the images of a row; None for the network's own."""
-        printed = row.figures.get("image_size")
-        factor = self.resolutions[kind]
-        return None if printed is None and factor == 1 else round(int(printed or 224) * factor)
+    @property
+    def baseline(self) -> Variant:
+        """What everything is compared to."""
+        return self.variants[0]
 
-    def paper_ratio(self, row: Published, speed: str) -> float:
-        """Images per second over those of the baseline, as the paper prints them."""
-        column = self.columns[speed]
-        base = next(row for row in self.rows if row.network == self.baseline)
-        return float(row.figures[column]) / float(base.figures[column])
+    @property
+    def factors(self) -> tuple[str, ...]:
+        """Their names, in the order of the file."""
+        return tuple(dict.fromkeys(variant.factor for variant in self.variants if variant.factor))
+
+    def only(self, factors: Sequence[str]) -> "ListStudy":
+        """The study of some of its factors.
+
+        Raises:
+            StudyFileError: it has no such factor.
+        """
+        for name in factors:
+            if name not in self.factors:
+                raise StudyFileError(f"study {self.name}: {unknown('factor', name, self.factors)}")
+        bases = {variant.base for variant in self.variants if variant.factor in factors}
+        kept = [v for v in self.variants if not v.factor or v.factor in factors or v.name in bases]
+        return replace(self, variants=tuple(kept))
+
+    def img_size(self, variant: Variant, kind: str) -> int:
+        """Side of the images that a variant is timed with, in pixels."""
+        return round((variant.network.img_size or IMG_SIZE) * self.resolutions[kind])
+
+    def timed(self, variant: Variant, kind: str) -> Arch | TimmModel:
+        """The network at that resolution."""
+        size = self.img_size(variant, kind)
+        if isinstance(variant.network, TimmModel):
+            return replace(variant.network, img_size=size)
+        return variant.network.replace(img_size=size)
+
+    def paper_speed(self, variant: Variant, speed: str) -> float | None:
+        """Images per second as the paper prints them."""
+        figures = variant.row.figures if variant.row else {}
+        return next((float(figures[name]) for name in self.columns.get(speed, ()) if name in figures), None)
+
+    def paper_ratio(self, variant: Variant, speed: str) -> float | None:
+        """The same over that of the baseline."""
+        own, base = self.paper_speed(variant, speed), self.paper_speed(self.baseline, speed)
+        return own / base if own and base else None
 
 
-def load_study(name_or_path: str, folder: Path) -> PaperStudy:
+def load_study(name_or_path: str, folder: Path, baseline: tuple[str, Arch] | None = None) -> ListStudy:
     """Reads a study by name from ``folder``, or from a YAML file.
+
+    Args:
+        name_or_path: of the study.
+        folder: of the studies with names.
+        baseline: another one than the file's, with its name; rows of the paper are then looked for anew.
 
     Raises:
         StudyFileError: no such study, or what is wrong with it and in which line.
     """
     path = locate(name_or_path, folder, "study", StudyFileError)
     with told_as(StudyFileError, path):
-        return _study(path, read_table(path))
+        return _Reader(path, read_table(path), baseline).study()
 
 
-def _study(path: Path, table: Table) -> PaperStudy:
-    check_keys(table, KEYS, "key of a study")
-    for key in ("table", "baseline", "columns"):
-        if key not in table:
-            raise YamlError(f"the key {key!r} is missing")
-    if str(table["table"]) not in TABLES:
-        raise YamlError(unknown("table of the paper", table["table"], TABLES), table.lines["table"])
-    published = rows(str(table["table"]))
-    networks = list(dict.fromkeys(row.network for row in published))
-    if table["baseline"] not in networks:
-        raise YamlError(unknown("row of the table", table["baseline"], networks), table.lines["baseline"])
-    recipes = {kind: _recipe(table, kind) for kind in ("cpu", "gpu")}
-    return PaperStudy(
-        name=path.stem,
-        title=str(table.get("title", path.stem)),
-        rows=published,
-        baseline=table["baseline"],
-        device=str(table.get("device", "the paper's device")),
-        columns=_columns(table, published),
-        changes={kind: changes for kind, (changes, _) in recipes.items()},
-        resolutions={kind: factor for kind, (_, factor) in recipes.items()},
-    )
+def around(name: str, space: Space, params: Mapping[str, Value], arch: Arch) -> ListStudy:
+    """What a found network owes to each choice of its space: every other value of every axis, one at a time.
+
+    Args:
+        name: of the network.
+        space: that it was found in.
+        params: values of the axes that are open for it.
+        arch: the network.
+
+    Raises:
+        StudyFileError: the space holds nothing beside it.
+    """
+    variants, seen = [Variant(name, arch, base=name)], {arch.key}
+    for axis in space.axes:
+        for value in axis.values if axis.name in params else ():
+            other = space.arch(
+                space.active({a.name: a.values[0] for a in space.axes} | dict(params) | {axis.name: value})
+            )
+            if other.key not in seen:
+                seen.add(other.key)
+                variants.append(Variant(f"{axis.name} {_word(value)}", other, axis.name, name, {axis.name: value}))
+    if len(variants) == 1:
+        raise StudyFileError(f"space {space.name} has no other choice than {name}")
+    title = f"{name}: every other choice of space {space.name}, one at a time"
+    return ListStudy(f"around-{name}", title, _with_parts(variants))
 
 
-def _columns(table: Table, published: tuple[Published, ...]) -> Mapping[str, str]:
-    columns = mapping(table, "columns")
-    check_keys(columns, SPEEDS, "speed")
-    if not columns:
-        raise YamlError("columns must name those of train or infer", table.lines["columns"])
-    for speed, column in columns.items():
-        if not isinstance(column, str) or column not in published[0].figures:
-            raise YamlError(unknown("column of the table", column, published[0].figures), columns.lines[speed])
-    return columns
+def combine(study: ListStudy, names: Sequence[str]) -> Variant:
+    """The variant that makes the changes of several at once.
+
+    Raises:
+        StudyFileError: two of them change the same, or they are not all compared to the baseline.
+        ArchError: it cannot exist.
+    """
+    parts = [next(variant for variant in study.variants if variant.name == name) for name in names]
+    changes: dict[str, Value] = {}
+    for part in parts:
+        shared = sorted({*changes} & {*part.changes})
+        if shared or part.base != study.baseline.name:
+            why = f"both set {shared[0]}" if shared else f"{part.name} is compared to {part.base}"
+            raise StudyFileError(f"study {study.name}: {' and '.join(names)} cannot be combined: {why}")
+        changes |= part.changes
+    name, network = " + ".join(names), _apply(study.baseline.network, changes)
+    return Variant(name, network, " x ".join(p.factor for p in parts), study.baseline.name, changes, tuple(names))
 
 
-def _recipe(table: Table, kind: str) -> tuple[dict[str, Any], float]:
-    changes: dict[str, Any] = number(dict(mapping(table, kind))) if kind in table else {}
-    resolution = changes.pop("resolution", 1)
-    if not isinstance(resolution, int | float) or not 0 < resolution <= 4:
-        raise YamlError(f"resolution is {resolution!r}, but must be a factor such as 1/2", table.lines[kind])
-    for taken, instead in (("reference", "baseline"), ("img_size", "resolution")):
-        if taken in changes:
-            raise YamlError(f"{taken} follows from {instead}; leave it out", table.lines[kind])
-    try:
-        override(BENCHES[kind], changes)
-    except UserError as error:
-        raise YamlError(str(error), table.lines[kind]) from None
-    return {"reference": table["baseline"], **changes}, resolution
+def _apply(baseline: Arch | TimmModel, changes: Mapping[str, Value]) -> Arch:
+    if isinstance(baseline, TimmModel):
+        raise ArchError(f"{baseline} comes ready made from timm and has no parts to change")
+    return Space("", "", baseline, ()).arch(changes)
+
+
+def _word(value: Value) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _with_parts(variants: Sequence[Variant]) -> tuple[Variant, ...]:
+    return tuple(replace(v, parts=(v.name,) if v.factor else ()) for v in variants)
+
+
+class _Reader:
+    """Turns a YAML table into a checked ``ListStudy``."""
+
+    def __init__(self, path: Path, table: Table, baseline: tuple[str, Arch] | None) -> None:
+        self.path, self.table, self.baseline = path, table, baseline
+
+    def study(self) -> ListStudy:
+        table = self.table
+        check_keys(table, KEYS, "key of a study")
+        if "baseline" not in table:
+            raise YamlError("the key 'baseline' is missing")
+        if "operators" not in table and "factors" not in table and "table" not in table:
+            raise YamlError("a study needs factors, or a table of the paper; the key 'factors' is missing")
+        for key in ("full", "partial", "train"):
+            if not isinstance(table.get(key, False), bool):
+                raise YamlError(f"{key} is {table[key]!r}, but must be true or false", table.lines[key])
+        published = self._published()
+        variants = self._variants(published)
+        recipes = {kind: self._recipe(kind, variants[0]) for kind in ("cpu", "gpu")}
+        study = ListStudy(
+            name=self.path.stem,
+            title=str(table.get("title", self.path.stem)),
+            variants=variants,
+            full=table.get("full", False),
+            train=table.get("train", True),
+            proxy=read_proxy(self.path, table),
+            device=str(table.get("device", "the paper's device")),
+            columns=self._columns(published),
+            changes={kind: changes for kind, (changes, _) in recipes.items()},
+            resolutions={kind: factor for kind, (_, factor) in recipes.items()},
+            kernel_sizes=self._operators(),
+        )
+        return self._full(study) if study.full else study
+
+    def _published(self) -> tuple[Published, ...]:
+        if "table" not in self.table:
+            for key in ("columns", "device", "partial", "networks"):
+                if key in self.table:
+                    raise YamlError(f"{key} speaks of a table of the paper; name it by 'table'", self.table.lines[key])
+            return ()
+        given = self.table["table"]
+        for name in given if isinstance(given, list) else [given]:
+            if str(name) not in TABLES:
+                raise YamlError(unknown("table of the paper", name, TABLES), self.table.lines["table"])
+        found = [row for name in (given if isinstance(given, list) else [given]) for row in rows(str(name))]
+        return tuple({_named(row): row for row in reversed(found)}[name] for name in dict.fromkeys(map(_named, found)))
+
+    def _variants(self, published: tuple[Published, ...]) -> tuple[Variant, ...]:
+        if "factors" not in self.table:
+            return self._listed(published)
+        name, arch = self._base()
+        found = {arch.key: Variant(name, arch, base=name)}
+        factors = mapping(self.table, "factors")
+        for factor in factors:
+            for variant in self._factor(factors, factor, found, arch):
+                found[variant.network.key] = variant  # type: ignore[union-attr]
+        if len(found) == 1:
+            raise YamlError("factors is empty; name at least one", self.table.lines["factors"])
+        by_key = {find(row.network).key: row for row in published if not row.network.startswith("timm:")}  # type: ignore[union-attr]
+        if self.baseline is None and not self.table.get("partial"):
+            for key, row in by_key.items():
+                if key not in found:
+                    what = f"row {row.row!r} of table {row.table} has no variant here"
+                    raise YamlError(f"{what}; add it to factors, or set partial: true", self.table.lines["table"])
+        return _with_parts([replace(variant, row=by_key.get(key)) for key, variant in found.items()])
+
+    def _base(self) -> tuple[str, Arch]:
+        if self.baseline is not None:
+            return self.baseline
+        given = self.table["baseline"]
+        return given if isinstance(given, str) else BASELINE, read_baseline(self.path, self.table)
+
+    def _listed(self, published: tuple[Published, ...]) -> tuple[Variant, ...]:
+        """Named networks, or the rows of the table themselves."""
+        if self.baseline is not None:
+            raise YamlError("another baseline needs factors, and this study has none")
+        known, base = {_named(row): row for row in published}, self.table["baseline"]
+        names = self.table.get("networks", list(known))
+        if "operators" in self.table:
+            return (Variant(*self._base()),)
+        if not isinstance(names, list) or not names:
+            raise YamlError("networks must be a list of names", self.table.lines["networks"])
+        for key, name in [("baseline", base), *(("networks", name) for name in names)]:
+            if name not in known:
+                raise YamlError(unknown("row of the table", name, known), self.table.lines.get(key))
+        order = dict.fromkeys([base, *names])
+        return tuple(
+            Variant(name, _network(known[name]), "" if name == base else "network", base, row=known[name])
+            for name in order
+        )
+
+    def _factor(self, factors: Table, name: str, found: Mapping[str, Variant], arch: Arch) -> Iterator[Variant]:
+        """The variants of a factor, and before them the one that they are compared to, where it is a new one."""
+        spec, root = factors[name], found[arch.key].name
+        start = Variant(root, arch)
+        if isinstance(spec, Table) and "values" not in spec:
+            choices = [(label, mapping(spec, label), spec.lines[label]) for label in spec]
+        else:
+            inner = spec if isinstance(spec, Table) else _table(factors.lines[name], values=spec)
+            check_keys(inner, ("values", "with", "from"), f"key of factor {name!r}")
+            choices = self._values(name, inner)
+            if "from" in inner:
+                line = inner.lines["from"]
+                changes = self._changes(mapping(inner, "from"), arch, line)
+                start = Variant(_label(changes), self._arch(arch, changes, line), name, root, changes)
+        key = start.network.key  # type: ignore[union-attr]
+        if key not in found:
+            yield start
+        base = found.get(key, start).name
+        taken = {key: base} | {key: variant.name for key, variant in found.items()}
+        for label, given, line in choices:
+            changes = self._changes(given, arch, line)
+            network = self._arch(arch, changes, line)
+            if network.key in taken:
+                raise YamlError(f"factor {name!r}: {label!r} is the same network as {taken[network.key]!r}", line)
+            if label in taken.values():
+                raise YamlError(f"factor {name!r}: there is a variant {label!r} already; choose another name", line)
+            taken[network.key] = label
+            yield Variant(label, network, name, base, changes)
+
+    def _values(self, name: str, inner: Table) -> list[tuple[str, Table, int]]:
+        """A label, the changes and a line for every value of an axis."""
+        values, line = inner["values"], inner.lines["values"]
+        if not isinstance(values, list) or not values:
+            raise YamlError(f"factor {name!r} must be a list of values, not {values!r}", line)
+        shared = mapping(inner, "with") if "with" in inner else {}
+        return [(f"{name} {_shown(value)}", _table(line, **{**shared, name: value}), line) for value in values]
+
+    def _changes(self, given: Table, arch: Arch, line: int) -> dict[str, Value]:
+        """Values of axes, checked as those of a space."""
+        if not given:
+            raise YamlError("a variant without a change; name an axis and its value", line)
+        axes = _table(line, **{axis: [value] for axis, value in given.items()})
+        return {axis.name: axis.values[0] for axis in read_axes(self.path, _table(line, axes=axes), arch)}
+
+    def _arch(self, baseline: Arch, changes: Mapping[str, Value], line: int) -> Arch:
+        try:
+            return _apply(baseline, changes)
+        except ArchError as error:
+            raise YamlError(f"{_label(changes)}: {error}", line) from None
+
+    def _full(self, study: ListStudy) -> ListStudy:
+        line = self.table.lines["full"]
+        groups = [[v.name for v in study.variants if v.factor == factor] for factor in study.factors]
+        count = -1
+        for combination in itertools.product(*([None, *group] for group in groups)):
+            count += 1
+            if count > MOST_VARIANTS:
+                raise YamlError(f"full: more than {MOST_VARIANTS} combinations; leave out factors or values", line)
+            names = [name for name in combination if name]
+            if len(names) < 2:
+                continue
+            try:
+                study = replace(study, variants=(*study.variants, combine(study, names)))
+            except UserError as error:
+                raise YamlError(f"full: {error}", line) from None
+        return study
+
+    def _columns(self, published: tuple[Published, ...]) -> Mapping[str, tuple[str, ...]]:
+        if "columns" not in self.table:
+            return {}
+        columns, known = mapping(self.table, "columns"), {name: 0 for row in published for name in row.figures}
+        check_keys(columns, SPEEDS, "speed")
+        if not columns:
+            raise YamlError("columns must name those of train or infer", self.table.lines["columns"])
+        named = {speed: given if isinstance(given, list) else [given] for speed, given in columns.items()}
+        for speed, names in named.items():
+            for name in names:
+                if str(name) not in known:
+                    raise YamlError(unknown("column of the table", name, known), columns.lines[speed])
+        return {speed: tuple(map(str, names)) for speed, names in named.items()}
+
+    def _recipe(self, kind: str, baseline: Variant) -> tuple[dict[str, Any], float]:
+        changes: dict[str, Any] = number(dict(mapping(self.table, kind))) if kind in self.table else {}
+        line = self.table.lines.get(kind)
+        resolution = changes.pop("resolution", 1)
+        if not isinstance(resolution, int | float) or not 0 < resolution <= 4:
+            raise YamlError(f"resolution is {resolution!r}, but must be a factor such as 1/2", line)
+        for taken, instead in (("reference", "baseline"), ("img_size", "resolution")):
+            if taken in changes:
+                raise YamlError(f"{taken} follows from {instead}; leave it out", line)
+        try:
+            override(BENCHES[kind], changes)
+        except UserError as error:
+            raise YamlError(str(error), line) from None
+        return changes, resolution
+
+    def _operators(self) -> tuple[int, ...]:
+        if "operators" not in self.table:
+            return ()
+        if "factors" in self.table or "table" in self.table:
+            raise YamlError("operators stand alone; leave out factors and table", self.table.lines["operators"])
+        inner = mapping(self.table, "operators")
+        check_keys(inner, ("kernel_sizes",), "key of operators")
+        sizes = inner.get("kernel_sizes")
+        if (
+            not isinstance(sizes, list)
+            or not all(isinstance(k, int) and 0 < k < 256 and k % 2 for k in sizes)
+            or not sizes
+        ):
+            raise YamlError("kernel_sizes must be a list of odd numbers below 256", self.table.lines["operators"])
+        return tuple(sizes)
+
+
+def _img_size(row: Published) -> int:
+    return int(row.figures.get("image_size", IMG_SIZE))
+
+
+def _network(row: Published) -> Arch | TimmModel:
+    return find(row.network, _img_size(row))
+
+
+def _named(row: Published) -> str:
+    """The network, and the size of its images where it is not the usual one."""
+    return row.network if _img_size(row) == IMG_SIZE else f"{row.network} at {_img_size(row)} px"
+
+
+def _shown(value: Any) -> str:
+    """A value as the file has it: fractions stay fractions."""
+    return "-".join(map(str, value)) if isinstance(value, list) else _word(value)
+
+
+def _table(line: int, **entries: Any) -> Table:
+    """A mapping as if it stood in a line of the file."""
+    table = Table(entries)
+    table.lines = dict.fromkeys(entries, line)
+    return table
+
+
+def _label(changes: Mapping[str, Value]) -> str:
+    return ", ".join(f"{name} {_word(value)}" for name, value in changes.items())

@@ -26,6 +26,7 @@ ROOMS = [
     {"recipes"},
     {"recipefile"},
     {"trial"},
+    {"outcome"},
     {"space"},
     {"spacefile"},
     {"studyfile"},
@@ -39,12 +40,13 @@ ROOMS = [
     {"evaluate"},
     {"pool"},
     {"fidelity"},
+    {"ablation"},
     {"search"},
     {"report"},
     {"cli"},
 ]
 HEAVY = {
-    "torch": {"nn", "data", "train", "measure", "speed", "evaluate", "pool", "fidelity"},
+    "torch": {"nn", "data", "train", "measure", "speed", "evaluate", "pool", "fidelity", "ablation"},
     "torchvision": {"data"},
     "timm": {"nn"},
     "fvcore": {"measure"},
@@ -52,6 +54,7 @@ HEAVY = {
     "ray": set(),
     "plotly": {"report"},
     "moocore": {"analysis"},
+    "scipy": {"analysis"},
     "pynvml": {"speed"},
 }
 

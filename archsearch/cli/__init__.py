@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from archsearch import __version__
-from archsearch.cli import benchmark, describe, fidelity, pareto, report, spaces, study
+from archsearch.cli import ablate, benchmark, describe, fidelity, pareto, report, spaces, study
 from archsearch.errors import ArchsearchError, OptionError, unknown
 
-VERBS = (study, fidelity, benchmark, describe, spaces, pareto, report)
+VERBS = (study, ablate, fidelity, benchmark, describe, spaces, pareto, report)
 
 
 class Parser(argparse.ArgumentParser):

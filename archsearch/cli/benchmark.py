@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from archsearch.cli.models import HELP, Model, find_models, paper_models
+from archsearch.cli.models import HELP, Model, find_models, study_models
 from archsearch.cli.options import (
     FORMATS,
     add_format,
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from archsearch.recipes import Bench
     from archsearch.report.speed import Entry
     from archsearch.speed.plan import Job, Measured
-    from archsearch.studyfile import PaperStudy
+    from archsearch.studyfile import ListStudy
 
 #: Precisions under timm's names and ours.
 PRECISIONS = {
@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the verb."""
     add = parser.add_argument
     add("models", nargs="*", metavar="MODEL", help=HELP)
-    add("--study", metavar="NAME|FILE", help="instead of models: rows of one of the paper's tables (see studies/)")
+    add("--study", metavar="NAME|FILE", help="instead of models: the networks of a study (see studies/)")
     add("--bench", choices=tuple(BENCHES), default="both", help="steps to time (%(default)s)")
     add("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps (%(default)s)")
     add("-b", "--batch-size", type=positive_int, metavar="N", help="images per step (default: 128, on a CPU 2)")
@@ -100,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
         raise OptionError("; ".join(str(model.error) for model in models))
     with Meter(args.quiet) as meter, Session(args.device, args.mixers, meter.event, args.fit_batch) as session:
         kind = "cpu" if session.facts["kind"] == "cpu" else "gpu"
-        models = paper_models(study, kind, args.img_size) if study else models
+        models = study_models(study, kind, args.img_size) if study else models
         known = [model for model in models if model.network is not None]
         meter.names = [model.name for model in known]
         job = _job(args, known, _bench(args, study, kind, session.facts["tf32"]), study)
@@ -125,7 +125,7 @@ def _entries(models: list[Model], measured: "list[Measured]") -> "list[Entry]":
     ]
 
 
-def _tell(args: argparse.Namespace, study: "PaperStudy | None", bench: "Bench", entries: "list[Entry]") -> int:
+def _tell(args: argparse.Namespace, study: "ListStudy | None", bench: "Bench", entries: "list[Entry]") -> int:
     """Prints the table, writes the files, then says what is wrong; returns the exit code."""
     from archsearch.report.speed import FORMATS as WRITERS
     from archsearch.report.speed import told, warnings
@@ -166,7 +166,7 @@ def _roofline(args: argparse.Namespace, entries: "list[Entry]") -> None:
         write_file(args.drawing, figure_html(roofline_figure(drawable)), "--drawing")
 
 
-def _checked(args: argparse.Namespace) -> "PaperStudy | None":
+def _checked(args: argparse.Namespace) -> "ListStudy | None":
     """What can be said about the options before anything is started; the study file, if one is named."""
     from archsearch.recipes import MODES
     from archsearch.shipped import shipped
@@ -215,13 +215,13 @@ def _settle(args: argparse.Namespace) -> None:
             args.img_size = value
 
 
-def _bench(args: argparse.Namespace, study: "PaperStudy | None", kind: str, has_tf32: bool) -> "Bench":
+def _bench(args: argparse.Namespace, study: "ListStudy | None", kind: str, has_tf32: bool) -> "Bench":
     """The recipe: by kind of device, then the study's changes, then the command line's."""
     from archsearch.recipes import BENCHES as RECIPES
     from archsearch.recipes import override
 
     bench = override(RECIPES[kind], THOROUGH | ({"warmup_limit_s": CPU_WARMUP_S} if kind == "cpu" else {}))
-    bench = override(bench, study.changes[kind] if study else {})
+    bench = override(bench, {**study.changes[kind], "reference": study.baseline.name} if study else {})
     if bench.precision == "tf32" and not has_tf32:
         bench = override(bench, {"precision": "fp32"})
     changes: dict[str, Any] = {}
@@ -242,7 +242,7 @@ def _bench(args: argparse.Namespace, study: "PaperStudy | None", kind: str, has_
         raise OptionError(f"--set: {error}") from None
 
 
-def _job(args: argparse.Namespace, models: list[Model], bench: "Bench", study: "PaperStudy | None") -> "Job":
+def _job(args: argparse.Namespace, models: list[Model], bench: "Bench", study: "ListStudy | None") -> "Job":
     from archsearch.networks import find
     from archsearch.speed.plan import Job
 

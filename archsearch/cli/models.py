@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from archsearch.arch import Arch
     from archsearch.networks import TimmModel
     from archsearch.paper import Published
-    from archsearch.studyfile import PaperStudy
+    from archsearch.studyfile import ListStudy
 
 #: What a trial of a study begins with: ``study:NAME#NUMBER``, or ``study:NAME`` for its front.
 STUDY = "study:"
@@ -47,19 +47,19 @@ def find_models(references: list[str], img_size: int | None, storage: str) -> li
     return list(models.values())
 
 
-def paper_models(study: "PaperStudy", kind: str, img_size: int | None) -> list[Model]:
-    """The rows of a study of the paper's, at the resolution for a kind of device or another one."""
-    from archsearch.networks import find
+def study_models(study: "ListStudy", kind: str, img_size: int | None) -> list[Model]:
+    """The networks of a study, at the resolution for a kind of device or another one."""
+    from dataclasses import replace
 
-    return [
-        Model(
-            row.network,
-            find(row.network, img_size or study.img_size(row, kind)),
-            paper=row,
-            paper_ratios={speed: study.paper_ratio(row, speed) for speed in study.columns},
-        )
-        for row in study.rows
-    ]
+    found = []
+    for variant in study.variants:
+        network = study.timed(variant, kind)
+        if img_size is not None:
+            network = replace(network, img_size=img_size)
+        ratios = {speed: study.paper_ratio(variant, speed) for speed in study.columns}
+        known = {speed: ratio for speed, ratio in ratios.items() if ratio is not None}
+        found.append(Model(variant.name, network, paper=variant.row, paper_ratios=known))
+    return found
 
 
 def _find(reference: str, img_size: int | None, storage: str) -> list[Model]:

@@ -241,6 +241,7 @@ class Tally:
     def begin(self, total: int, work: float) -> None:
         """How many there are going to be, and how much work in all."""
         self.total, self.work, self.start = total, work, time.monotonic()
+        self.done, self.spent = 0, 0.0
 
     def tell(self, record: Mapping[str, Any], work: float) -> None:
         """One training's record, and how much work it was."""

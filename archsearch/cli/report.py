@@ -3,6 +3,8 @@
 import argparse
 import hashlib
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +14,7 @@ from archsearch.errors import OptionError, StorageError
 if TYPE_CHECKING:
     import optuna
 
+    from archsearch.outcome import Outcome
     from archsearch.trial import Trial
 
 
@@ -24,12 +27,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Writes the page and says where."""
+    from archsearch.search.ablation import is_ablation, outcome_of
     from archsearch.search.records import trials_of
     from archsearch.search.storage import open_storage
     from archsearch.search.study import load
 
     path = page_path(args.study, args.storage, args.output, "--output")
     record = load(args.study, open_storage(args.storage, create=False))
+    if is_ablation(record):
+        write_ablation(path, outcome_of(record))
+        sys.stdout.write(f"{path}\n")
+        return 0
     trials = trials_of(record)
     if not trials:
         raise StorageError(f"study {args.study!r} has no finished trial yet; run it first")
@@ -70,7 +78,23 @@ def write(path: Path, record: "optuna.Study", trials: list["Trial"]) -> None:
     from archsearch.search.study import objectives_of, recipe_of
 
     frame = trials_frame(trials, objectives_of(record))
-    try:
+    with told_if_unwritable(path):
         write_page(path, record.study_name, recipe_of(record), trials, frame, record.user_attrs.get("command", ""))
+
+
+def write_ablation(path: Path, outcome: "Outcome", interval: str = "t") -> None:
+    """Writes the page of an ablation."""
+    from archsearch.report.ablation import Report
+    from archsearch.report.ablation_page import write_ablation_page
+
+    with told_if_unwritable(path):
+        write_ablation_page(path, Report.of(outcome, interval))
+
+
+@contextmanager
+def told_if_unwritable(path: Path) -> Iterator[None]:
+    """A page that cannot be written as an error of the user's."""
+    try:
+        yield
     except OSError as error:
         raise StorageError(f"cannot write {path}: {error.strerror}; free its place, or name another file") from None

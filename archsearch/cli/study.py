@@ -12,13 +12,13 @@ from archsearch.cli.options import (
     add_mixers,
     add_storage,
     add_verbosity,
-    assignments,
     load_own_mixers,
     natural,
     positive_int,
     seconds,
 )
-from archsearch.errors import ArchsearchError, OptionError, UserError, unknown
+from archsearch.cli.recipes import add_data, add_recipes, load_data, read_recipes, suited
+from archsearch.errors import ArchsearchError, OptionError, unknown
 
 if TYPE_CHECKING:
     import torch
@@ -35,24 +35,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--space", required=True, metavar="NAME|FILE", help="search space: a name (see `spaces`) or a YAML file")
     add("--objective", default="pareto", metavar="LIST", help="pareto, or objectives separated by commas (%(default)s)")
-    add(
-        "--dataset",
-        default="drawn",
-        metavar="NAME",
-        help="drawn, folder, cifar10, cifar100, fashion_mnist (%(default)s)",
-    )
-    add("--data-root", type=Path, metavar="DIR", help="folder with train/ and val/ or test/; or where to download to")
+    add_data(parser)
     add("--n-trials", "--trials", type=positive_int, default=24, metavar="N", help="the study's total (%(default)s)")
     add("--timeout", type=seconds, metavar="SECONDS", help="start no further trial after this long")
     add("--seed", type=natural, default=0, metavar="N", help="of sampler and training (%(default)s)")
     add("--sampler", default="nsga2", metavar="NAME", help="nsga2 or random (%(default)s)")
     add("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps (%(default)s)")
-    add("--proxy", metavar="NAME|FILE", help="smoke, cpu, cpu_long, gpu, paper, or a YAML file (default: by device)")
-    add("--bench", metavar="NAME", help="recipe of the timing: smoke, cpu, gpu (default: by device)")
-    add("--epochs", type=positive_int, metavar="N", help="short for --set proxy.epochs=N")
-    add("--set", nargs="+", action="extend", default=[], metavar="RECIPE.FIELD=VALUE", help="change a recipe's field")
-    add("--remeasure", action="store_true", help="time again what earlier studies timed on this device")
-    add("--retrain", action="store_true", help="train again what earlier studies trained on this device")
+    add_recipes(parser)
     add("--study-name", metavar="NAME", help="default: space, objectives and data set")
     add("--page", type=Path, metavar="FILE", help="the HTML page (default: beside the storage)")
     add_mixers(parser)
@@ -85,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
         raise OptionError("--study-name is empty; leave it out for the default name")
     if name is None:
         name = "-".join((space.name, *map(str.strip, args.objective.split(",")), args.dataset))
-    recipes = {kind: _recipes(args, space, kind) for kind in ("cpu", "gpu")}
+    recipes = {kind: read_recipes(args, kind, None, space.proxy) for kind in ("cpu", "gpu")}
     check_storage(args.storage, create=True)
     page = page_path(name, args.storage, args.page, "--page")
 
@@ -95,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
 
     device = pick_device(args.device)
     proxy, bench = recipes["cpu" if device.type == "cpu" else "gpu"]
-    bench = _suited(args, bench, device)
+    bench = suited(args, bench, device)
     if device.type != "cuda" and any(objective.name == "peak_memory_mb" for objective in objectives):
         raise OptionError(f"objective peak_memory_mb is read from a GPU's allocator; leave it out on {device}")
     space.check_proxy(proxy)
@@ -103,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
     find(bench.reference, bench.img_size or None)
     if args.mixers:
         _try_mixers(space, proxy, bench)
-    data = _load(args, proxy, device)
+    data = load_data(args, proxy, device)
     study = Study(
         name=name,
         space=space,
@@ -119,19 +108,6 @@ def run(args: argparse.Namespace) -> int:
     return _search(args, study, data, device, page)
 
 
-def _suited(args: argparse.Namespace, bench: "Bench", device: "torch.device") -> "Bench":
-    """The recipe, with float32 where TF32 was nobody's wish and the device has none; checked."""
-    import dataclasses
-
-    from archsearch.speed.steps import check_device, has_tf32
-
-    asked = any(word.startswith("bench.precision=") for word in args.set)
-    if bench.precision == "tf32" and not asked and not has_tf32(device):
-        bench = dataclasses.replace(bench, precision="fp32")
-    check_device(bench, device)
-    return bench
-
-
 def _try_mixers(space: "Space", proxy: "Proxy", bench: "Bench") -> None:
     """Runs the user's mixers as targets and proxies will have them, before anything is trained."""
     from archsearch.nn import check_mixers
@@ -140,31 +116,6 @@ def _try_mixers(space: "Space", proxy: "Proxy", bench: "Bench") -> None:
     check_mixers(
         arch for target in targets for arch in (target, bench.resized(target), proxy.shrink(target, num_classes=10))
     )
-
-
-def _recipes(args: argparse.Namespace, space: "Space", kind: str) -> tuple["Proxy", "Bench"]:
-    """The recipes for a kind of device: by name, then the space's changes, then the command line's."""
-    from archsearch.recipefile import load_proxy
-    from archsearch.recipes import BENCHES, override
-
-    bench = args.bench or kind
-    if bench not in BENCHES:
-        raise OptionError(unknown("bench", bench, BENCHES))
-    changes = assignments(args.set, ("proxy", "bench"))
-    if args.epochs is not None:
-        changes["proxy"]["epochs"] = args.epochs
-    proxy = load_proxy(args.proxy or kind, kind, space.proxy)
-    try:
-        return override(proxy, changes["proxy"]), override(BENCHES[bench], changes["bench"])
-    except UserError as error:
-        raise OptionError(f"--set: {error}") from None
-
-
-def _load(args: argparse.Namespace, proxy: "Proxy", device: "torch.device") -> "ImageData":
-    from archsearch.cli.progress import track
-    from archsearch.data import load_for
-
-    return load_for(proxy, args.dataset, args.data_root, device, None if args.quiet else track)
 
 
 def _search(args: argparse.Namespace, study: "Study", data: "ImageData", device: "torch.device", page: Path) -> int:

@@ -41,7 +41,18 @@ def write_page(
         "front": shown(front_rows(frame, objectives), objectives).to_dict(orient="split"),
         "trials": {trial.number: _trial(trial, row) for trial, (_, row) in zip(trials, frame.iterrows(), strict=True)},
     }
-    html = TEMPLATE.read_text(encoding="utf-8")
+    write_html(path, TEMPLATE, data)
+
+
+def write_html(path: Path, template: Path, data: Any) -> None:
+    """Writes a page with plotly.js and its data inside, in one step.
+
+    Args:
+        path: the file; replaced if it is there.
+        template: with ``/*PLOTLY*/`` and ``/*DATA*/`` in script elements.
+        data: JSON-ready.
+    """
+    html = template.read_text(encoding="utf-8")
     html = html.replace("/*PLOTLY*/", get_plotlyjs().replace("</script", r"<\/script"))
     html = html.replace("/*DATA*/", _script_safe(data))
     path.parent.mkdir(parents=True, exist_ok=True)

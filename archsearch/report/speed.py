@@ -11,7 +11,7 @@ from archsearch.recipes import Bench
 from archsearch.report.tables import csv_text, markdown_table, terminal_table
 from archsearch.speed.plan import Measured, Network
 from archsearch.speed.timing import KINDS, Timing
-from archsearch.studyfile import PaperStudy
+from archsearch.studyfile import ListStudy
 
 #: Marks the better layout.
 BETTER = "*"
@@ -240,7 +240,7 @@ def _note(row: dict[str, Any]) -> str:
     return "; ".join([*dict.fromkeys(filter(None, errors)), *words])
 
 
-def told(entries: Sequence[Entry], bench: Bench, study: PaperStudy | None) -> str:
+def told(entries: Sequence[Entry], bench: Bench, study: ListStudy | None) -> str:
     """What stands over the table: what was measured on what, and how to read it."""
     timings = [timing for entry in entries for timing in entry.measured.timings]
     environment = next((entry.measured.environment for entry in entries if entry.measured.environment), {})

@@ -80,7 +80,7 @@ def create_or_resume(study: Study, storage: BaseStorage) -> optuna.Study:
     Raises:
         StorageError: a study of that name was run with another recipe, or by another tool.
     """
-    record = _existing(study.name, storage)
+    record = existing(study.name, storage)
     if record is not None:
         _check_recipe(study, recipe_of(record))
         return record
@@ -99,7 +99,7 @@ def load(name: str, storage: BaseStorage) -> optuna.Study:
     Raises:
         StorageError: there is none of that name (the nearest is offered), or it is another tool's.
     """
-    record = _existing(name, storage)
+    record = existing(name, storage)
     if record is None:
         names = optuna.get_all_study_names(storage)
         raise StorageError(unknown("study", name, names) if names else "the storage holds no study yet; run one first")
@@ -125,7 +125,8 @@ def objectives_of(record: optuna.Study) -> tuple[Objective, ...]:
     return tuple(OBJECTIVES[name] for name in recipe_of(record)["objectives"])
 
 
-def _existing(name: str, storage: BaseStorage) -> optuna.Study | None:
+def existing(name: str, storage: BaseStorage) -> optuna.Study | None:
+    """A study's record of whatever make; None where there is none of that name."""
     if name not in optuna.get_all_study_names(storage):
         return None
     return optuna.load_study(study_name=name, storage=storage)
@@ -141,9 +142,25 @@ def _completed(recipe: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_recipe(study: Study, before: dict[str, Any]) -> None:
-    now, before = study.recipe(), _completed(before)
+    if "space" not in before:
+        raise StorageError(f"study {study.name!r} exists and is an ablation; choose another --study-name")
     tiers = {objective.tier for objective in study.objectives}
     matters = {"population": False, "bench": Tier.CHEAP in tiers, "trainer": Tier.DEAR in tiers}
+    check_same(study.name, study.recipe(), _completed(before), matters)
+
+
+def check_same(name: str, now: Mapping[str, Any], before: Mapping[str, Any], matters: Mapping[str, bool]) -> None:
+    """Makes sure that a study goes on as it began.
+
+    Args:
+        name: of the study.
+        now: its recipe.
+        before: the recipe that it was made with.
+        matters: fields of which not all do.
+
+    Raises:
+        StorageError: another recipe.
+    """
     for field, value in now.items():
         if before.get(field) == value or not matters.get(field, True):
             continue
@@ -152,7 +169,7 @@ def _check_recipe(study: Study, before: dict[str, Any]) -> None:
             inner = next(k for k in {**value, **earlier} if earlier.get(k) != value.get(k))
             if field == "mixers":
                 raise StorageError(
-                    f"study {study.name!r} knows another version of token_mixer {inner!r}: its file has changed; "
+                    f"study {name!r} knows another version of token_mixer {inner!r}: its file has changed; "
                     "bring the old one back, or choose another --study-name"
                 )
             detail = "" if isinstance(value.get(inner), dict) else f" ({earlier.get(inner)}, not {value.get(inner)})"
@@ -160,6 +177,6 @@ def _check_recipe(study: Study, before: dict[str, Any]) -> None:
         else:
             detail = f" ({before.get(field, 'an earlier one')}, not {value})"
         raise StorageError(
-            f"study {study.name!r} exists with another {field}{detail}; "
+            f"study {name!r} exists with another {field}{detail}; "
             "choose another --study-name, or repeat the options it was made with"
         )

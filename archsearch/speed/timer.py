@@ -10,7 +10,7 @@ from archsearch.errors import ArchsearchError, TrialError
 from archsearch.networks import find
 from archsearch.recipes import Bench
 from archsearch.speed.exclusive import OnWait, nobody
-from archsearch.speed.plan import Job
+from archsearch.speed.plan import Job, Network, network_to_dict
 from archsearch.speed.process import TimingProcess
 from archsearch.speed.timing import Timing
 from archsearch.store import Store
@@ -29,23 +29,27 @@ class Timings:
         self.store = Store(folder)
         self.device = {name: environment.get(name) for name in DEVICE_FACTS}
 
-    def get(self, arch: Arch, bench: Bench, kind: str) -> Timing | None:
-        """A known timing."""
+    def get(self, network: Network, bench: Bench, kind: str, reference: Network | None = None) -> Timing | None:
+        """A known timing; ``reference`` where it is another than the recipe names."""
         try:
-            return Timing.from_dict(self.store.get(self._key(arch, bench, kind)))
+            return Timing.from_dict(self.store.get(self._key(network, bench, kind, reference)))
         except (ValueError, TypeError, KeyError):
             return None
 
-    def put(self, arch: Arch, bench: Bench, kind: str, timing: Timing) -> None:
+    def put(self, network: Network, bench: Bench, kind: str, timing: Timing, reference: Network | None = None) -> None:
         """Keeps a timing."""
-        self.store.put(self._key(arch, bench, kind), timing.to_dict())
+        self.store.put(self._key(network, bench, kind, reference), timing.to_dict())
 
-    def _key(self, arch: Arch, bench: Bench, kind: str) -> dict[str, Any]:
-        return {"protocol": PROTOCOL, "arch": arch.key, "bench": asdict(bench), "kind": kind, **self.device}
+    def _key(self, network: Network, bench: Bench, kind: str, reference: Network | None) -> dict[str, Any]:
+        named = network.key if isinstance(network, Arch) else network_to_dict(network)
+        recipe = asdict(bench)
+        if reference is not None:
+            recipe["reference"] = reference.key if isinstance(reference, Arch) else network_to_dict(reference)
+        return {"protocol": PROTOCOL, "arch": named, "bench": recipe, "kind": kind, **self.device}
 
 
 class Timer:
-    """Times architectures on one device by one recipe; its process starts with the first."""
+    """Times networks on one device by one recipe; its process starts with the first."""
 
     def __init__(
         self,
@@ -55,10 +59,11 @@ class Timer:
         mixers: Sequence[Path] = (),
         on_wait: OnWait = nobody,
         remeasure: bool = False,
+        reference: Network | None = None,
     ) -> None:
-        """Args: remeasure: whether known timings are made anew."""
+        """Args: remeasure: whether known timings are made anew; reference: instead of the one that the recipe names."""
         self.bench, self.device, self.timings, self.mixers = bench, device, timings, mixers
-        self.on_wait, self.remeasure = on_wait, remeasure
+        self.on_wait, self.remeasure, self.reference = on_wait, remeasure, reference
         self._process: TimingProcess | None = None
 
     def __enter__(self) -> "Timer":
@@ -67,17 +72,17 @@ class Timer:
     def __exit__(self, *args: object) -> None:
         self.close()
 
-    def __call__(self, arch: Arch, kinds: Sequence[str]) -> dict[str, Timing]:
+    def __call__(self, network: Network, kinds: Sequence[str]) -> dict[str, Timing]:
         """The better layout's timing of each kind.
 
         Raises:
             TrialError: it cannot be timed, and why.
         """
-        timings = {} if self.remeasure else self._known(arch, kinds)
+        timings = {} if self.remeasure else self._known(network, kinds)
         missing = tuple(kind for kind in kinds if kind not in timings)
-        for timing in self._measure(arch, missing) if missing else ():
+        for timing in self._measure(network, missing) if missing else ():
             if not timing.conditions.get("warnings"):  # a disturbed one is not worth keeping for others
-                self.timings.put(arch, self.bench, timing.setting.kind, timing)
+                self.timings.put(network, self.bench, timing.setting.kind, timing, self.reference)
             timings[timing.setting.kind] = timing
         return timings
 
@@ -87,13 +92,14 @@ class Timer:
             self._process.close()
             self._process = None
 
-    def _known(self, arch: Arch, kinds: Sequence[str]) -> dict[str, Timing]:
-        known = {kind: self.timings.get(arch, self.bench, kind) for kind in kinds}
+    def _known(self, network: Network, kinds: Sequence[str]) -> dict[str, Timing]:
+        known = {kind: self.timings.get(network, self.bench, kind, self.reference) for kind in kinds}
         return {kind: timing for kind, timing in known.items() if timing is not None}
 
-    def _measure(self, arch: Arch, kinds: tuple[str, ...]) -> list[Timing]:
-        reference = find(self.bench.reference, self.bench.img_size or None)
-        job = Job((self.bench.resized(arch),), reference, self.bench, kinds, (self.bench.mode,))
+    def _measure(self, network: Network, kinds: tuple[str, ...]) -> list[Timing]:
+        reference = self.reference or find(self.bench.reference, self.bench.img_size or None)
+        target = self.bench.resized(network) if isinstance(network, Arch) else network
+        job = Job((target,), reference, self.bench, kinds, (self.bench.mode,))
         if self._process is None:
             self._process = TimingProcess(self.device, self.mixers, self._listen)
         try:

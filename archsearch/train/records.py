@@ -23,6 +23,8 @@ from archsearch.trial import Epoch
 DEVICE_FACTS = ("device_name", "torch", "cuda", "cudnn", "threads", "proxy_autocast")
 #: Fields of a recipe that only say what the stand-in looks like, which its architecture says too.
 SHAPE = ("width", "width_step", "depth", "stem_patch_size", "layer_scale_init_value", "drop_path_rate")
+#: Threads of a process that sets none, and of the workers of ``archsearch.pool``.
+THREADS = (torch.get_num_threads(), 1)
 #: Seconds of training between two states on disk.
 SAVE_EVERY_S = 60.0
 
@@ -51,9 +53,16 @@ class Trainings:
         }
 
     def curve(self, key: Mapping[str, Any]) -> tuple[Epoch, ...] | None:
-        """That of a finished training; None where there is none."""
+        """That of a finished training; None where there is none.
+
+        One with another number of threads counts too: it differs by the order of its sums, and took other seconds.
+        """
         if not self.reuse:
             return None
+        known = (self._finished({**key, "threads": n}) for n in dict.fromkeys((key.get("threads"), *THREADS)))
+        return next((curve for curve in known if curve), None)
+
+    def _finished(self, key: Mapping[str, Any]) -> tuple[Epoch, ...] | None:
         try:
             return tuple(Epoch(**entry) for entry in self.store.get(key) or ()) or None
         except TypeError:

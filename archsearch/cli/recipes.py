@@ -1,0 +1,91 @@
+"""Recipes and data as verbs that train take them from the command line."""
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from archsearch.cli.options import assignments, positive_int
+from archsearch.errors import OptionError, UserError, unknown
+
+if TYPE_CHECKING:
+    import torch
+
+    from archsearch.data import ImageData
+    from archsearch.recipes import Bench, Proxy
+
+
+def add_data(parser: argparse.ArgumentParser, default: str | None = "drawn") -> None:
+    """``--dataset`` and ``--data-root``."""
+    add = parser.add_argument
+    help_text = "drawn, folder, cifar10, cifar100, fashion_mnist (default: drawn)"
+    add("--dataset", default=default, metavar="NAME", help=help_text)
+    add("--data-root", type=Path, metavar="DIR", help="folder with train/ and val/ or test/; or where to download to")
+
+
+def add_recipes(parser: argparse.ArgumentParser, proxy: str = "by device") -> None:
+    """``--proxy``, ``--bench``, ``--epochs``, ``--set``, ``--remeasure``, ``--retrain``."""
+    add = parser.add_argument
+    add("--proxy", metavar="NAME|FILE", help=f"smoke, cpu, cpu_long, gpu, paper, or a YAML file (default: {proxy})")
+    add("--bench", metavar="NAME", help="recipe of the timing: smoke, cpu, gpu (default: by device)")
+    add("--epochs", type=positive_int, metavar="N", help="short for --set proxy.epochs=N")
+    add("--set", nargs="+", action="extend", default=[], metavar="RECIPE.FIELD=VALUE", help="change a recipe's field")
+    add("--remeasure", action="store_true", help="time again what earlier studies timed on this device")
+    add("--retrain", action="store_true", help="train again what earlier studies trained on this device")
+
+
+def read_recipes(
+    args: argparse.Namespace,
+    kind: str,
+    proxy: str | None,
+    changes: Mapping[str, Any],
+    bench_changes: Mapping[str, Any] | None = None,
+) -> tuple["Proxy", "Bench"]:
+    """The recipes for a kind of device: by name, then the file's changes, then the command line's.
+
+    Args:
+        args: with the options of ``add_recipes``.
+        kind: of device, ``cpu`` or ``gpu``.
+        proxy: the recipe where no option names one; None for that of the device.
+        changes: to the proxy.
+        bench_changes: to the timing.
+
+    Raises:
+        OptionError: a recipe or a field is unknown, or a value is not allowed.
+    """
+    from archsearch.recipefile import load_proxy
+    from archsearch.recipes import BENCHES, override
+
+    bench = args.bench or kind
+    if bench not in BENCHES:
+        raise OptionError(unknown("bench", bench, BENCHES))
+    given = assignments(args.set, ("proxy", "bench"))
+    if args.epochs is not None:
+        given["proxy"]["epochs"] = args.epochs
+    made = load_proxy(args.proxy or proxy or kind, kind, changes)
+    base = override(BENCHES[bench], bench_changes if bench_changes and bench == kind else {})
+    try:
+        return override(made, given["proxy"]), override(base, given["bench"])
+    except UserError as error:
+        raise OptionError(f"--set: {error}") from None
+
+
+def suited(args: argparse.Namespace, bench: "Bench", device: "torch.device") -> "Bench":
+    """The recipe, with float32 where TF32 was nobody's wish and the device has none; checked."""
+    import dataclasses
+
+    from archsearch.speed.steps import check_device, has_tf32
+
+    asked = any(word.startswith("bench.precision=") for word in args.set)
+    if bench.precision == "tf32" and not asked and not has_tf32(device):
+        bench = dataclasses.replace(bench, precision="fp32")
+    check_device(bench, device)
+    return bench
+
+
+def load_data(args: argparse.Namespace, proxy: "Proxy", device: "torch.device") -> "ImageData":
+    """The data set, reduced to the proxy's samples, on the device."""
+    from archsearch.cli.progress import track
+    from archsearch.data import load_for
+
+    return load_for(proxy, args.dataset, args.data_root, device, None if args.quiet else track)

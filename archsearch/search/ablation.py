@@ -1,0 +1,107 @@
+"""An ablation's record in a storage: one Optuna trial per network and seed.
+
+Of the study: ``archsearch`` (the recipe, with ``ablation``), ``outcome`` (the networks: names, factors, counts,
+speeds, the paper's figures), ``command``. Of a trial: what ``archsearch.search.records`` lists, with ``variant``.
+"""
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import optuna
+from optuna.storages import BaseStorage
+from optuna.trial import TrialState, create_trial
+
+from archsearch.arch import Arch
+from archsearch.errors import StorageError
+from archsearch.outcome import Outcome
+from archsearch.search.records import end_attrs, start_attrs, to_trial
+from archsearch.search.study import RECIPE, check_same, existing, recipe_of
+from archsearch.trial import Evaluation, Trial
+
+#: Study attribute with everything about an ablation but its accuracies.
+OUTCOME = "outcome"
+
+
+def create_or_resume(name: str, recipe: Mapping[str, Any], storage: BaseStorage) -> optuna.Study:
+    """The record of an ablation, made if it is not there.
+
+    Args:
+        name: of the study in the storage.
+        recipe: what its trainings depend on, JSON-ready; ``bench`` may change from run to run.
+        storage: that holds it.
+
+    Raises:
+        StorageError: a study of that name trained otherwise, or is no ablation.
+    """
+    record = existing(name, storage)
+    if record is None:
+        record = optuna.create_study(storage=storage, study_name=name, directions=["maximize"])
+        record.set_user_attr(RECIPE, dict(recipe))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # still marked experimental
+            record.set_metric_names(["accuracy"])
+        return record
+    before = recipe_of(record)
+    if "ablation" not in before:
+        raise StorageError(f"study {name!r} exists and is no ablation; choose another --study-name")
+    check_same(name, recipe, before, {"bench": False, "ablation": False})
+    return record
+
+
+def is_ablation(record: optuna.Study) -> bool:
+    """Whether a record is one of these."""
+    return "ablation" in recipe_of(record)
+
+
+def add(
+    record: optuna.Study, name: str, arch: Arch, seed: int, evaluation: Evaluation, environment: Mapping[str, Any]
+) -> None:
+    """Records a finished training, all of it at once."""
+    state = TrialState.COMPLETE if evaluation.error is None else TrialState.FAIL
+    attrs = {
+        "variant": name,
+        **start_attrs(arch, {"variant": name}, seed),
+        **end_attrs(evaluation, dict(environment)),
+    }
+    values = [evaluation.scores["accuracy"]] if evaluation.error is None else None
+    record.add_trial(create_trial(state=state, values=values, user_attrs=attrs))
+
+
+def trainings(record: optuna.Study) -> dict[tuple[str, int], Trial]:
+    """The last training of each network, by its key, and seed."""
+    found = (to_trial(frozen) for frozen in record.get_trials(deepcopy=False) if "variant" in frozen.user_attrs)
+    return {(trial.arch.key, trial.seed): trial for trial in found}
+
+
+def set_outcome(record: optuna.Study, outcome: Outcome) -> None:
+    """Keeps everything but the accuracies, which the trials hold."""
+    bare = tuple(replace(result, accuracies={}, errors={}) for result in outcome.results)
+    record.set_user_attr(OUTCOME, replace(outcome, results=bare).to_dict())
+
+
+def outcome_of(record: optuna.Study) -> Outcome:
+    """What an ablation has found so far.
+
+    Raises:
+        StorageError: it was interrupted before anything was known.
+    """
+    kept = record.user_attrs.get(OUTCOME)
+    if kept is None:
+        raise StorageError(f"study {record.study_name!r} has no result yet; run it first")
+    return with_accuracies(Outcome.from_dict(kept), record)
+
+
+def with_accuracies(outcome: Outcome, record: optuna.Study) -> Outcome:
+    """The outcome with every training that the record holds of its networks."""
+    found = trainings(record)
+    results = []
+    for result in outcome.results:
+        arch = result.network.get("arch")
+        key = Arch.from_dict(arch).key if arch else None
+        own = {seed: trial for (of, seed), trial in found.items() if of == key}
+        accuracies = {s: t.evaluation.scores["accuracy"] for s, t in sorted(own.items()) if t.evaluation.error is None}
+        errors = {s: t.evaluation.error for s, t in sorted(own.items()) if t.evaluation.error is not None}
+        results.append(replace(result, accuracies=accuracies, errors=errors))
+    return replace(outcome, results=tuple(results))

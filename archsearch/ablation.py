@@ -136,13 +136,13 @@ def split_seeds(pairs: int, budget: int, seeds: Sequence[int]) -> tuple[Sequence
     return seeds[:first], seeds[first:]
 
 
-def screened(pairs: Sequence[Variant], budget: int, screening: Sequence[int]) -> list[tuple[Variant, int]]:
+def to_screen(pairs: Sequence[Variant], budget: int, screening: Sequence[int]) -> list[tuple[Variant, int]]:
     """Trainings that say which pairs are worth testing: half of the budget."""
     chosen = pairs[: budget // 2 // len(screening)] if screening else []
     return [(variant, seed) for seed in screening for variant in chosen]
 
 
-def tested(
+def to_test(
     pairs: Sequence[Variant], outcome: Outcome, budget: int, screening: Sequence[int], testing: Sequence[int]
 ) -> list[tuple[Variant, int]]:
     """Trainings that test the pairs farthest from the sum of their parts, with seeds that did not choose them.

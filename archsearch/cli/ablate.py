@@ -188,7 +188,7 @@ def _work(args: argparse.Namespace, study: "ListStudy", proxy: "Proxy | None") -
     """Everything that the user may have got wrong is checked here, before anything is written."""
     from archsearch.cli.report import page_path
     from archsearch.recipes import check_dataset, override
-    from archsearch.search.storage import check_storage
+    from archsearch.search.storage import check_place, check_storage
 
     chosen = study if args.only is None else study.only([name.strip() for name in args.only.split(",")])
     dataset = args.dataset or "drawn"
@@ -200,6 +200,7 @@ def _work(args: argparse.Namespace, study: "ListStudy", proxy: "Proxy | None") -
     name = args.study_name or "-".join(("ablate", study.name, *([] if args.no_train else [dataset])))
     page = page_path(name, args.storage, args.page, "--page")
     if args.results_file is not None:
+        check_place(args.results_file, "--results-file")
         check_writable(args.results_file, "--results-file")
 
     from archsearch.ablation import check_stand_ins
@@ -326,10 +327,10 @@ def _timed(work: _Work, variant: "Variant") -> "Arch | TimmModel":
 def _timing_line(number: int, total: int, result: Any) -> str:
     if "error" in result.speeds:
         return f"[{number}/{total}] {result.name}: not timed: {result.speeds['error']['error']}"
-    speeds = (
-        f"{speed} {detail['throughput']:.1f} img/s, ratio {detail['ratio']:.3f}"
-        for speed, detail in result.speeds.items()
-    )
+    speeds = []
+    for speed, detail in result.speeds.items():
+        ratio = "" if detail["ratio"] is None else f", ratio {detail['ratio']:.3f}"  # the baseline could not be timed
+        speeds.append(f"{speed} {detail['throughput']:.1f} img/s{ratio}")
     return f"[{number}/{total}] {result.name}: {'; '.join(speeds)}"
 
 
@@ -358,7 +359,7 @@ def _trained(
     args: argparse.Namespace, work: _Work, record: "optuna.Study", outcome: "Outcome", tally: "Tally"
 ) -> "Outcome":
     """Trains what the record does not know yet: the study's variants, then pairs of them."""
-    from archsearch.ablation import all_pairs, screened, split_seeds, tested, trainings, with_variants
+    from archsearch.ablation import all_pairs, split_seeds, to_screen, to_test, trainings, with_variants
     from archsearch.search.ablation import set_outcome, with_accuracies
 
     set_outcome(record, outcome)
@@ -377,9 +378,9 @@ def _trained(
     outcome = replace(outcome, pairs={"screened": list(screening), "tested": list(testing)})
     for stage in ("screened", "tested"):
         if stage == "screened":
-            jobs = screened(pairs, args.pairs, screening)
+            jobs = to_screen(pairs, args.pairs, screening)
         else:
-            jobs = tested(pairs, with_accuracies(outcome, record), args.pairs, screening, testing)
+            jobs = to_test(pairs, with_accuracies(outcome, record), args.pairs, screening, testing)
         if not jobs:
             continue
         tally.say(f"pairs, {stage} with {len({seed for _, seed in jobs})} seeds: {len({v.name for v, _ in jobs})}")

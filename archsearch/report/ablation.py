@@ -98,7 +98,7 @@ def _row(outcome: Outcome, c: Comparison) -> dict[str, Any]:
     row |= {"seeds": c.accuracy.n if c.accuracy else 0} | _estimate("top1", c.accuracy) | {"top1_paper": result.top1}
     row |= _estimate("difference", c.difference) | {"p": c.difference.p if c.difference else None, "p_holm": c.p_holm}
     row |= {"difference_paper": c.paper, "seeds_needed": c.seeds_needed, "verdict": c.verdict or None}
-    return row | {"note": _note(result)}
+    return row | {"note": _note(result, trained=bool(outcome.seeds))}
 
 
 def _estimate(name: str, found: Mean | None) -> dict[str, Any]:
@@ -112,11 +112,11 @@ def paper_ratio(outcome: Outcome, result: Result, speed: str) -> float | None:
     return own / base if own and base else None
 
 
-def _note(result: Result) -> str:
+def _note(result: Result, trained: bool) -> str:
     words = [f"{len(result.errors)} failed: {next(iter(result.errors.values()))}"] if result.errors else []
     if "error" in result.speeds:
         words.append(f"not timed: {result.speeds['error']['error']}")
-    if "timm" in result.network:
+    if trained and "timm" in result.network:
         words.append("from timm, has no proxy")
     return "; ".join(words)
 

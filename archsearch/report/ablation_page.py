@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +34,7 @@ def write_ablation_page(path: Path, report: Report) -> None:
             "title": outcome.title,
             "command": outcome.command,
             "figures": [json.loads(figure.to_json()) for figure in (*figures, *([tradeoff] if tradeoff else ()))],
-            "tables": [
-                {"title": s.title, "header": s.header, "rows": s.cells, "left": s.left, "grouped": s.grouped}
-                for s in sections(report)
-            ],
+            "tables": [asdict(section) for section in sections(report)],
             "notes": notes(report),
             "recipe": dict(outcome.recipe),
         },
@@ -91,7 +89,7 @@ def factor_figure(report: Report, factor: str) -> go.Figure:
 def _differences(group: Sequence[Comparison]) -> list[go.Bar]:
     found = [c.difference for c in group]
     ends = [None if d is None or d.low is None or d.high is None else (d.low, d.high) for d in found]
-    here = _bar([c.result for c in group], [None if d is None else d.mean for d in found], ends, "here (proxy)", HERE)
+    here = _bar([c.result for c in group], [None if d is None else d.mean for d in found], ends, "here", HERE)
     paper = _bar([c.result for c in group], [c.paper for c in group], None, "paper", PAPER)
     return [here, paper]
 
@@ -100,7 +98,7 @@ def _ratios(report: Report, group: Sequence[Comparison], speed: str) -> list[go.
     results = [c.result for c in group]
     details = [result.speeds.get(speed, {}) for result in results]
     ends = [tuple(d["ratio_interval"]) if d.get("ratio_interval") else None for d in details]
-    here = _bar(results, [d.get("ratio") for d in details], ends, "here (proxy)", HERE)
+    here = _bar(results, [d.get("ratio") for d in details], ends, "here", HERE)
     printed = [paper_ratio(report.outcome, result, speed) for result in results]
     return [here, _bar(results, printed, None, "paper", PAPER)]
 

@@ -9,6 +9,9 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 from tiny import FAILED, OBJECTIVES, RECIPE, trial
 
+from archsearch.outcome import Outcome, Result
+from archsearch.report.ablation import Report
+from archsearch.report.ablation_page import write_ablation_page
 from archsearch.report.frame import trials_frame
 from archsearch.report.page import write_page
 
@@ -103,3 +106,33 @@ def test_names_are_text_and_nothing_else(page):
     assert page.find_element(By.TAG_NAME, "h1").text == HOSTILE
     assert page.execute_script("return window.owned") is None
     assert HOSTILE in page.find_element(By.ID, "detail").text
+
+
+@pytest.fixture
+def ablation(browser, tmp_path):
+    base = Result("base", base="base", accuracies={0: 0.5, 1: 0.52}, paper={"top1": 82.3, "train": 900.0})
+    speeds = {"train": {"throughput": 50.0, "ratio": 1.2, "ratio_interval": [1.1, 1.3]}}
+    results = [
+        Result(name, factor, "base", parts=(name,), accuracies={0: 0.4, 1: 0.45}, speeds=speeds, paper={"top1": 82.0})
+        for name, factor in ((HOSTILE, "one"), ("b", "one"), ("c", "two"))
+    ]
+    outcome = Outcome("o", HOSTILE, (base, *results), {"device": HOSTILE}, "python cli.py ablate", "A100")
+    write_ablation_page(tmp_path / "a.html", Report.of(outcome))
+    browser.get((tmp_path / "a.html").as_uri())
+    yield browser
+    assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+
+
+def test_an_ablation_has_bars_per_factor_and_its_table(ablation):
+    charts = ablation.find_elements(By.CSS_SELECTOR, ".chart .main-svg:first-child")
+    assert len(charts) == 3  # two factors, and accuracy against speed
+    bars = "return [...document.querySelectorAll('.chart')].map(c => c.querySelectorAll('.bars .point').length)"
+    WebDriverWait(ablation, 5).until(lambda page: page.execute_script(bars)[0] >= 4)
+    assert ablation.execute_script("return document.querySelectorAll('.errorbar').length") > 0
+    first = ablation.find_elements(By.CSS_SELECTOR, "#tables table")[0]
+    cells = [row.find_elements(By.TAG_NAME, "td") for row in first.find_elements(By.CSS_SELECTOR, "tbody tr")]
+    assert [row[0].text for row in cells] == ["", "one", "", "two"]
+    assert [row[1].text for row in cells] == ["base", HOSTILE, "b", "c"]
+    assert "paired by seed" in ablation.find_element(By.ID, "tables").text
+    assert ablation.find_element(By.TAG_NAME, "h1").text == HOSTILE
+    assert ablation.execute_script("return window.owned") is None

@@ -6,7 +6,7 @@ import torch
 
 from archsearch.errors import TrialError
 from archsearch.measure.device import environment
-from archsearch.networks import network
+from archsearch.networks import TimmModel, network
 from archsearch.recipes import Bench
 from archsearch.speed.timer import Timer, Timings
 from archsearch.speed.timing import Setting, Timing
@@ -138,3 +138,29 @@ def test_what_cannot_be_timed_is_the_candidates_failure(store):
 def test_an_architecture_is_timed_at_the_recipes_size(store):
     with Timer(Bench(**{**dataclasses.asdict(BENCH), "img_size": 96}), "cpu", store) as timer:
         assert timer(tiny.SMALL, ("infer",))["infer"].setting.img_size == 96
+
+
+def test_another_reference_makes_another_timing(store):
+    plain, beside = Counted(BENCH, "cpu", store), Counted(BENCH, "cpu", store, reference=tiny.PLAIN)
+    plain(tiny.SMALL, ("infer",))
+    beside(tiny.SMALL, ("infer",))
+    assert len(beside.asked) == 1
+    again = Counted(BENCH, "cpu", store, reference=tiny.PLAIN)
+    again(tiny.SMALL, ("infer",))
+    renamed = Counted(dataclasses.replace(BENCH, reference="other name"), "cpu", store, reference=tiny.PLAIN)
+    renamed(tiny.SMALL, ("infer",))
+    assert again.asked == renamed.asked == ()
+
+
+@pytest.mark.slow
+def test_a_network_of_timms_is_timed_beside_any_reference(store):
+    bench = dataclasses.replace(BENCH, batch_size=1)
+    model = TimmModel("test_convnext", 64)
+    with Timer(bench, "cpu", store, reference=tiny.SMALL) as timer:
+        (timing,) = timer(model, ("infer",)).values()
+        (own,) = timer(tiny.SMALL, ("infer",)).values()
+    assert timing.setting.img_size == 64
+    assert timing.ratio > 0
+    assert own.ratio == 1.0
+    with Timer(bench, "cpu", store, reference=tiny.SMALL) as timer:
+        assert timer(model, ("infer",))["infer"] == timing

@@ -141,3 +141,17 @@ def test_a_disk_that_is_full_costs_no_training(data, known, monkeypatch):
     monkeypatch.setattr("archsearch.train.records.torch.save", full)
     key = known.key(ARCH, PROXY, data, 0)
     assert len(list(known.epochs(key, lambda: training(data)))) == 3
+
+
+def test_another_number_of_threads_is_no_reason_to_train_again(data, tmp_path):
+    """Studies train with all threads, the workers of an ablation with one."""
+    from archsearch.train.records import THREADS
+
+    alone = Trainings(tmp_path / "t", FACTS | {"threads": 1})
+    key = alone.key(ARCH, PROXY, data, 0)
+    curve = tuple(alone.epochs(key, lambda: training(data)))
+    for threads in THREADS:
+        other = Trainings(tmp_path / "t", FACTS | {"threads": threads})
+        assert other.curve(other.key(ARCH, PROXY, data, 0)) == curve
+    strange = Trainings(tmp_path / "t", FACTS | {"torch": "3"})
+    assert strange.curve(strange.key(ARCH, PROXY, data, 0)) is None

@@ -9,6 +9,7 @@ from typing import Any
 from archsearch.analysis.ablation import differences, interactions
 from archsearch.arch import Arch
 from archsearch.errors import ArchError, StudyFileError, TrialError
+from archsearch.liststudy import SPEEDS, ListStudy, Variant, combine
 from archsearch.measure.complexity import count
 from archsearch.networks import TimmModel
 from archsearch.nn import build_network
@@ -16,7 +17,6 @@ from archsearch.outcome import Outcome, Result
 from archsearch.recipes import Proxy
 from archsearch.speed.plan import network_to_dict
 from archsearch.speed.timer import Timer
-from archsearch.studyfile import SPEEDS, ListStudy, Variant, combine
 
 #: A third of the seeds finds the pairs that are worth testing, with half of the budget.
 SCREENED = 3

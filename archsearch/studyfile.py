@@ -21,18 +21,18 @@ columns: {train: train_img_s, infer: infer_img_s}
 """
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from archsearch.arch import Arch
 from archsearch.errors import ArchError, StudyFileError, UserError, unknown
+from archsearch.liststudy import BASELINE, IMG_SIZE, SPEEDS, ListStudy, Variant, apply, combine, with_parts, word
 from archsearch.mixer import Value
 from archsearch.networks import TimmModel, find
 from archsearch.paper import TABLES, Published, rows
 from archsearch.recipes import BENCHES, override
-from archsearch.space import Space
 from archsearch.spacefile import read_axes, read_baseline, read_proxy
 from archsearch.yamlfile import Table, YamlError, check_keys, locate, mapping, number, read_table, told_as
 
@@ -40,111 +40,8 @@ KEYS = (
     "title", "baseline", "factors", "full", "networks", "train", "proxy", "cpu", "gpu", "table", "device", "columns",
     "partial", "operators",
 )  # fmt: skip
-SPEEDS = ("train", "infer")
-#: What the baseline is called where it has no name.
-BASELINE = "baseline"
 #: More variants than this are a slip: of the key, or of thought.
 MOST_VARIANTS = 500
-#: The paper's images, where a table does not say.
-IMG_SIZE = 224
-
-
-@dataclass(frozen=True)
-class Variant:
-    """One network of a study.
-
-    Attributes:
-        name: in tables.
-        network: at its own resolution.
-        factor: that it belongs to; empty for the baseline.
-        base: name of the variant that it is compared to; its own for the baseline.
-        changes: axes, as in a space, that make it from the baseline.
-        parts: names of the variants of single factors that it combines; its own where it is one.
-        row: of the paper, if it is one.
-    """
-
-    name: str
-    network: Arch | TimmModel
-    factor: str = ""
-    base: str = BASELINE
-    changes: Mapping[str, Value] = field(default_factory=dict)
-    parts: tuple[str, ...] = ()
-    row: Published | None = None
-
-
-@dataclass(frozen=True)
-class ListStudy:
-    """Networks that are compared, one of them the baseline.
-
-    Attributes:
-        name: of the file.
-        title: what it is about.
-        variants: the baseline first.
-        full: whether the variants are every combination of the factors' values.
-        train: whether it is trained without a data set being named.
-        proxy: fields of the proxy recipe that it changes.
-        device: that the paper's speeds are from.
-        columns: names of the paper's columns of ``train`` and ``infer`` speeds, in images/s; the first that a row has.
-        changes: to the recipe of the timing, by kind of device, ``cpu`` and ``gpu``.
-        resolutions: factors on the networks' image sizes, likewise.
-        kernel_sizes: where operators are compared instead of networks.
-    """
-
-    name: str
-    title: str
-    variants: tuple[Variant, ...]
-    full: bool = False
-    train: bool = True
-    proxy: Mapping[str, Value] = field(default_factory=dict)
-    device: str = "the paper's device"
-    columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    changes: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"cpu": {}, "gpu": {}})
-    resolutions: Mapping[str, float] = field(default_factory=lambda: {"cpu": 1, "gpu": 1})
-    kernel_sizes: tuple[int, ...] = ()
-
-    @property
-    def baseline(self) -> Variant:
-        """What everything is compared to."""
-        return self.variants[0]
-
-    @property
-    def factors(self) -> tuple[str, ...]:
-        """Their names, in the order of the file."""
-        return tuple(dict.fromkeys(variant.factor for variant in self.variants if variant.factor))
-
-    def only(self, factors: Sequence[str]) -> "ListStudy":
-        """The study of some of its factors.
-
-        Raises:
-            StudyFileError: it has no such factor.
-        """
-        for name in factors:
-            if name not in self.factors:
-                raise StudyFileError(f"study {self.name}: {unknown('factor', name, self.factors)}")
-        bases = {variant.base for variant in self.variants if variant.factor in factors}
-        kept = [v for v in self.variants if not v.factor or v.factor in factors or v.name in bases]
-        return replace(self, variants=tuple(kept))
-
-    def img_size(self, variant: Variant, kind: str) -> int:
-        """Side of the images that a variant is timed with, in pixels."""
-        return round((variant.network.img_size or IMG_SIZE) * self.resolutions[kind])
-
-    def timed(self, variant: Variant, kind: str) -> Arch | TimmModel:
-        """The network at that resolution."""
-        size = self.img_size(variant, kind)
-        if isinstance(variant.network, TimmModel):
-            return replace(variant.network, img_size=size)
-        return variant.network.replace(img_size=size)
-
-    def paper_speed(self, variant: Variant, speed: str) -> float | None:
-        """Images per second as the paper prints them."""
-        figures = variant.row.figures if variant.row else {}
-        return next((float(figures[name]) for name in self.columns.get(speed, ()) if name in figures), None)
-
-    def paper_ratio(self, variant: Variant, speed: str) -> float | None:
-        """The same over that of the baseline."""
-        own, base = self.paper_speed(variant, speed), self.paper_speed(self.baseline, speed)
-        return own / base if own and base else None
 
 
 def load_study(name_or_path: str, folder: Path, baseline: tuple[str, Arch] | None = None) -> ListStudy:
@@ -161,66 +58,6 @@ def load_study(name_or_path: str, folder: Path, baseline: tuple[str, Arch] | Non
     path = locate(name_or_path, folder, "study", StudyFileError)
     with told_as(StudyFileError, path):
         return _Reader(path, read_table(path), baseline).study()
-
-
-def around(name: str, space: Space, params: Mapping[str, Value], arch: Arch) -> ListStudy:
-    """What a found network owes to each choice of its space: every other value of every axis, one at a time.
-
-    Args:
-        name: of the network.
-        space: that it was found in.
-        params: values of the axes that are open for it.
-        arch: the network.
-
-    Raises:
-        StudyFileError: the space holds nothing beside it.
-    """
-    variants, seen = [Variant(name, arch, base=name)], {arch.key}
-    for axis in space.axes:
-        for value in axis.values if axis.name in params else ():
-            other = space.arch(
-                space.active({a.name: a.values[0] for a in space.axes} | dict(params) | {axis.name: value})
-            )
-            if other.key not in seen:
-                seen.add(other.key)
-                variants.append(Variant(f"{axis.name} {_word(value)}", other, axis.name, name, {axis.name: value}))
-    if len(variants) == 1:
-        raise StudyFileError(f"space {space.name} has no other choice than {name}")
-    title = f"{name}: every other choice of space {space.name}, one at a time"
-    return ListStudy(f"around-{name}", title, _with_parts(variants))
-
-
-def combine(study: ListStudy, names: Sequence[str]) -> Variant:
-    """The variant that makes the changes of several at once.
-
-    Raises:
-        StudyFileError: two of them change the same, or they are not all compared to the baseline.
-        ArchError: it cannot exist.
-    """
-    parts = [next(variant for variant in study.variants if variant.name == name) for name in names]
-    changes: dict[str, Value] = {}
-    for part in parts:
-        shared = sorted({*changes} & {*part.changes})
-        if shared or part.base != study.baseline.name:
-            why = f"both set {shared[0]}" if shared else f"{part.name} is compared to {part.base}"
-            raise StudyFileError(f"study {study.name}: {' and '.join(names)} cannot be combined: {why}")
-        changes |= part.changes
-    name, network = " + ".join(names), _apply(study.baseline.network, changes)
-    return Variant(name, network, " x ".join(p.factor for p in parts), study.baseline.name, changes, tuple(names))
-
-
-def _apply(baseline: Arch | TimmModel, changes: Mapping[str, Value]) -> Arch:
-    if isinstance(baseline, TimmModel):
-        raise ArchError(f"{baseline} comes ready made from timm and has no parts to change")
-    return Space("", "", baseline, ()).arch(changes)
-
-
-def _word(value: Value) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _with_parts(variants: Sequence[Variant]) -> tuple[Variant, ...]:
-    return tuple(replace(v, parts=(v.name,) if v.factor else ()) for v in variants)
 
 
 class _Reader:
@@ -287,7 +124,7 @@ class _Reader:
                 if key not in found:
                     what = f"row {row.row!r} of table {row.table} has no variant here"
                     raise YamlError(f"{what}; add it to factors, or set partial: true", self.table.lines["table"])
-        return _with_parts([replace(variant, row=by_key.get(key)) for key, variant in found.items()])
+        return with_parts([replace(variant, row=by_key.get(key)) for key, variant in found.items()])
 
     def _base(self) -> tuple[str, Arch]:
         if self.baseline is not None:
@@ -360,7 +197,7 @@ class _Reader:
 
     def _arch(self, baseline: Arch, changes: Mapping[str, Value], line: int) -> Arch:
         try:
-            return _apply(baseline, changes)
+            return apply(baseline, changes)
         except ArchError as error:
             raise YamlError(f"{_label(changes)}: {error}", line) from None
 
@@ -442,7 +279,7 @@ def _named(row: Published) -> str:
 
 def _shown(value: Any) -> str:
     """A value as the file has it: fractions stay fractions."""
-    return "-".join(map(str, value)) if isinstance(value, list) else _word(value)
+    return "-".join(map(str, value)) if isinstance(value, list) else word(value)
 
 
 def _table(line: int, **entries: Any) -> Table:
@@ -453,4 +290,4 @@ def _table(line: int, **entries: Any) -> Table:
 
 
 def _label(changes: Mapping[str, Value]) -> str:
-    return ", ".join(f"{name} {_word(value)}" for name, value in changes.items())
+    return ", ".join(f"{name} {word(value)}" for name, value in changes.items())

@@ -13,11 +13,12 @@ from archsearch.ablation import (
 )
 from archsearch.analysis.ablation import interactions
 from archsearch.errors import StudyFileError
+from archsearch.liststudy import ListStudy, Variant
 from archsearch.networks import TimmModel, network
 from archsearch.outcome import Outcome, Result
 from archsearch.recipes import Proxy, override
 from archsearch.shipped import shipped
-from archsearch.studyfile import ListStudy, Variant, load_study
+from archsearch.studyfile import load_study
 
 FOLDER = shipped("studies")
 TABLE8 = load_study("inceptionnext_table8", FOLDER)

@@ -29,6 +29,7 @@ ROOMS = [
     {"outcome"},
     {"space"},
     {"spacefile"},
+    {"liststudy"},
     {"studyfile"},
     {"plan"},
     {"analysis"},

@@ -4,11 +4,12 @@ from hypothesis import strategies as st
 
 from archsearch.arch import Arch
 from archsearch.errors import StudyFileError
+from archsearch.liststudy import around, combine
 from archsearch.networks import NETWORKS, TimmModel, network
 from archsearch.paper import rows
 from archsearch.shipped import shipped
 from archsearch.spacefile import load_space
-from archsearch.studyfile import around, combine, load_study
+from archsearch.studyfile import load_study
 
 FOLDER = shipped("studies")
 NAMES = sorted(path.stem for path in FOLDER.glob("*.yaml"))

@@ -1,15 +1,13 @@
 """Ablate: train a baseline and its variants with the same seeds, time them, and say what the differences are worth."""
 
 import argparse
-import contextlib
 import json
-import shlex
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from archsearch.cli.ablation import Work, carry_out, tell
 from archsearch.cli.models import STUDY
 from archsearch.cli.options import (
     add_mixers,
@@ -20,26 +18,18 @@ from archsearch.cli.options import (
     positive_int,
     write_file,
 )
-from archsearch.cli.recipes import add_data, add_recipes, load_data, read_recipes, suited
-from archsearch.errors import ArchsearchError, OptionError, StorageError, UserError
+from archsearch.cli.recipes import add_data, add_recipes, read_recipes, suited
+from archsearch.errors import OptionError, UserError
 
 if TYPE_CHECKING:
-    import optuna
-    import torch
-
-    from archsearch.arch import Arch
-    from archsearch.cli.progress import Tally
-    from archsearch.networks import TimmModel
-    from archsearch.outcome import Outcome
-    from archsearch.recipes import Bench, Proxy
-    from archsearch.studyfile import ListStudy, Variant
+    from archsearch.liststudy import ListStudy
+    from archsearch.recipes import Proxy
 
 #: As ``archsearch.report.ablation.FORMATS`` and ``archsearch.analysis.paired.METHODS``, which are slow to import.
 FORMATS = ("table", "markdown", "latex", "csv", "json")
 INTERVALS = ("t", "pooled", "bootstrap")
 #: Recipes by kind of device: the shorter one of a CPU does not rank (see the README).
 PROXY = {"cpu": "cpu_long", "gpu": "gpu"}
-ENDINGS = {".md": "markdown", ".tex": "latex", ".csv": "csv", ".txt": "table"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -71,21 +61,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(unasked={name: parser.get_default(name) for name in ("study", "baseline", "only", "pairs")})
 
 
-@dataclass(frozen=True)
-class _Work:
-    """What a command line asks for, checked; ``chosen`` is the study, or the factors of it that are wanted."""
-
-    study: "ListStudy"
-    chosen: "ListStudy"
-    proxy: "Proxy"
-    bench: "Bench"
-    device: "torch.device"
-    kind: str
-    seeds: Sequence[int]
-    name: str
-    page: Path
-
-
 def run(args: argparse.Namespace) -> int:
     """Carries out an ablation, or what is missing of it; prints its table and writes its page."""
     if args.outcome is not None:
@@ -98,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
     if study.kernel_sizes:
         return _operators(args, study)
     work = _work(args, study, proxy)
-    return _carry_out(args, work, args.importance or search)
+    return carry_out(args, work, args.importance or search)
 
 
 def _check_statistics(args: argparse.Namespace) -> None:
@@ -139,13 +114,14 @@ def _study(args: argparse.Namespace) -> "tuple[ListStudy, str | None, Proxy | No
 
 
 def _found(args: argparse.Namespace) -> "tuple[ListStudy, str, Proxy]":
+    from archsearch.liststudy import around
     from archsearch.recipes import Proxy
     from archsearch.search.records import trials_of
     from archsearch.search.storage import open_storage
     from archsearch.search.study import load, recipe_of
     from archsearch.shipped import shipped
     from archsearch.space import space_from_dict
-    from archsearch.studyfile import around, load_study
+    from archsearch.studyfile import load_study
 
     name, mark, number = args.baseline.removeprefix(STUDY).rpartition("#")
     if not mark or not number.isascii() or not number.isdigit():
@@ -184,7 +160,7 @@ def _operators(args: argparse.Namespace, study: "ListStudy") -> int:
     return 0
 
 
-def _work(args: argparse.Namespace, study: "ListStudy", proxy: "Proxy | None") -> _Work:
+def _work(args: argparse.Namespace, study: "ListStudy", proxy: "Proxy | None") -> Work:
     """Everything that the user may have got wrong is checked here, before anything is written."""
     from archsearch.cli.report import page_path
     from archsearch.recipes import check_dataset, override
@@ -214,244 +190,13 @@ def _work(args: argparse.Namespace, study: "ListStudy", proxy: "Proxy | None") -
     if not args.no_train:
         check_stand_ins(chosen, made)
     bench = replace(suited(args, bench, device), reference=study.baseline.name)
-    return _Work(study, chosen, made, bench, device, kind, range(args.seed, args.seed + args.seeds), name, page)
+    return Work(study, chosen, made, bench, device, kind, range(args.seed, args.seed + args.seeds), name, page)
 
 
 def _asked(args: argparse.Namespace) -> dict[str, Any]:
     from archsearch.cli.options import assignments
 
     return assignments(args.set, ("proxy", "bench"))["proxy"] | ({"epochs": args.epochs} if args.epochs else {})
-
-
-def _carry_out(args: argparse.Namespace, work: _Work, search: str | None) -> int:
-    from archsearch.cli.progress import Tally
-    from archsearch.measure.device import device_name, environment
-    from archsearch.outcome import Outcome
-    from archsearch.recipes import TRAINER
-    from archsearch.search.ablation import create_or_resume
-    from archsearch.search.engine import sole_owner
-    from archsearch.search.storage import lock_path, open_storage
-
-    data = None if args.no_train else load_data(args, work.proxy, work.device)
-    recipe: dict[str, Any] = {
-        "version": 1,
-        "ablation": work.study.name,
-        "space_name": work.study.name,
-        "objectives": ["accuracy"],
-        "bench": asdict(work.bench),
-        "device": device_name(work.device),
-    }
-    if data is not None:
-        samples = {"train_samples": len(data.train), "val_samples": len(data.val)}
-        recipe |= {"proxy": asdict(work.proxy), "trainer": TRAINER}
-        recipe["data"] = {"name": data.name, "fingerprint": data.fingerprint, **samples}
-    del data  # workers load their own
-    storage, tally = open_storage(args.storage, create=True), Tally(args.quiet)
-    with sole_owner(work.name, lock_path(args.storage, work.name)):
-        record = create_or_resume(work.name, recipe, storage)
-        told = {**recipe, "environment": environment(work.device)}
-        outcome = Outcome(
-            work.study.name, work.study.title, (), told, _command(args), work.study.device, work.study.full
-        )
-        try:
-            outcome = _measured(args, work, record, outcome, tally)
-            outcome = _importance(args, outcome, search)
-            if not args.no_train:
-                outcome = _trained(args, work, record, outcome, tally)
-        except BaseException:
-            with contextlib.suppress(ArchsearchError):  # what ended it matters more
-                _show(args, work, record)
-            raise
-        return _show(args, work, record)
-
-
-def _command(args: argparse.Namespace) -> str:
-    """The command line, without the passwords of its storage."""
-    from archsearch.search.storage import masked
-
-    words = ["python", "cli.py", *sys.argv[1:]]
-    return shlex.join(word.replace(args.storage, masked(args.storage)) for word in words)
-
-
-def _measured(
-    args: argparse.Namespace, work: _Work, record: "optuna.Study", outcome: "Outcome", tally: "Tally"
-) -> "Outcome":
-    """Counts and times; what the record knows from before is kept."""
-    from archsearch.ablation import counted, timed
-    from archsearch.data.folder import cache_folder
-    from archsearch.measure.device import environment
-    from archsearch.search.ablation import OUTCOME, outcome_of, set_outcome
-    from archsearch.speed.timer import Timer, Timings
-
-    before = outcome_of(record) if OUTCOME in record.user_attrs else None
-    known = {result.name: result for result in before.results} if before else {}
-    keep = before is not None and before.recipe["bench"] == outcome.recipe["bench"] and not args.remeasure
-    tally.say(f"{work.study.title}\ncounting {len(work.study.variants)} networks")
-    results = {result.name: result for result in counted(work.study, known)}
-    for name, result in results.items():
-        if keep and name in known and known[name].network == result.network:
-            results[name] = replace(result, speeds=known[name].speeds)
-    if before and before.pairs:  # of an earlier run with --pairs
-        results |= {n: r for n, r in known.items() if len(r.parts) == 2 and {*r.parts} <= {*results}}
-        outcome = replace(outcome, pairs=before.pairs)
-    outcome = replace(outcome, results=tuple(results.values()))
-    set_outcome(record, outcome)
-    wanted = [v for v in work.chosen.variants if not results[v.name].speeds or "error" in results[v.name].speeds]
-    if args.no_speed or not wanted:
-        return outcome
-    timer = Timer(
-        work.bench,
-        str(work.device),
-        Timings(cache_folder() / "timings", environment(work.device)),
-        args.mixers,
-        on_wait=lambda holder: tally.say(f"waiting for the device: {holder}"),
-        remeasure=args.remeasure,
-        reference=_timed(work, work.study.baseline),
-    )
-    with timer:
-        for number, variant in enumerate(wanted, 1):
-            speeds = timed(_timed(work, variant), timer)
-            results[variant.name] = replace(results[variant.name], speeds=speeds)
-            tally.say(_timing_line(number, len(wanted), results[variant.name]))
-            outcome = replace(outcome, results=tuple(results.values()))
-            set_outcome(record, outcome)
-    return outcome
-
-
-def _timed(work: _Work, variant: "Variant") -> "Arch | TimmModel":
-    """The network at the resolution that it is timed with."""
-    network = work.study.timed(variant, work.kind)
-    return replace(network, img_size=work.bench.img_size) if work.bench.img_size else network
-
-
-def _timing_line(number: int, total: int, result: Any) -> str:
-    if "error" in result.speeds:
-        return f"[{number}/{total}] {result.name}: not timed: {result.speeds['error']['error']}"
-    speeds = []
-    for speed, detail in result.speeds.items():
-        ratio = "" if detail["ratio"] is None else f", ratio {detail['ratio']:.3f}"  # the baseline could not be timed
-        speeds.append(f"{speed} {detail['throughput']:.1f} img/s{ratio}")
-    return f"[{number}/{total}] {result.name}: {'; '.join(speeds)}"
-
-
-def _importance(args: argparse.Namespace, outcome: "Outcome", search: str | None) -> "Outcome":
-    """What a search says of its axes; of the baseline's own only where it has enough trials."""
-    if search is None:
-        return outcome
-    from archsearch.search.importance import importance
-    from archsearch.search.storage import open_storage
-    from archsearch.search.study import load, objectives_of
-
-    try:
-        record = load(search, open_storage(args.storage, create=False))
-        names = [objective.name for objective in objectives_of(record)]
-        if "accuracy" not in names:
-            raise StorageError(f"study {search!r} has no accuracy to explain; name another --importance")
-        found = importance(record, names.index("accuracy"))
-    except UserError:
-        if args.importance:
-            raise
-        return outcome
-    return replace(outcome, importance={"study": search, "axes": [asdict(axis) for axis in found]})
-
-
-def _trained(
-    args: argparse.Namespace, work: _Work, record: "optuna.Study", outcome: "Outcome", tally: "Tally"
-) -> "Outcome":
-    """Trains what the record does not know yet: the study's variants, then pairs of them."""
-    from archsearch.ablation import all_pairs, split_seeds, to_screen, to_test, trainings, with_variants
-    from archsearch.search.ablation import set_outcome, with_accuracies
-
-    set_outcome(record, outcome)
-    asked = trainings(work.chosen.variants, work.seeds)
-    _train(args, work, record, asked[: args.n_trials], tally)
-    if not args.pairs or (args.n_trials is not None and args.n_trials < len(asked)):
-        return outcome
-    outcome = with_accuracies(outcome, record)
-    pairs = all_pairs(work.chosen, outcome, work.proxy)
-    if not pairs:
-        raise OptionError("--pairs: no two variants of different factors can be combined; leave it out")
-    screening, testing = split_seeds(len(pairs), args.pairs, work.seeds)
-    if not testing or len(testing) < 2:
-        raise OptionError(f"--pairs {args.pairs}: {len(pairs)} pairs ask for screening, and that for --seeds 3 or more")
-    study = work.chosen
-    outcome = replace(outcome, pairs={"screened": list(screening), "tested": list(testing)})
-    for stage in ("screened", "tested"):
-        if stage == "screened":
-            jobs = to_screen(pairs, args.pairs, screening)
-        else:
-            jobs = to_test(pairs, with_accuracies(outcome, record), args.pairs, screening, testing)
-        if not jobs:
-            continue
-        tally.say(f"pairs, {stage} with {len({seed for _, seed in jobs})} seeds: {len({v.name for v, _ in jobs})}")
-        study, outcome = with_variants(study, outcome, [variant for variant, _ in jobs])
-        set_outcome(record, outcome)
-        _train(args, work, record, jobs, tally)
-    return outcome
-
-
-def _train(
-    args: argparse.Namespace,
-    work: _Work,
-    record: "optuna.Study",
-    asked: "Sequence[tuple[Variant, int]]",
-    tally: "Tally",
-) -> None:
-    from archsearch.measure.device import environment
-    from archsearch.pool import Source, TrainJob, default_workers, train_all
-    from archsearch.search.ablation import add, trainings
-
-    known = {} if args.retrain else trainings(record)
-    missing = [(v, seed, _arch(v)) for v, seed in asked if (_arch(v).key, seed) not in known]
-    jobs = [TrainJob(arch, work.proxy, seed) for _, seed, arch in missing]
-    if not jobs:
-        return
-    if len(jobs) < len(asked):
-        tally.say(f"{len(asked) - len(jobs)} trainings are known")
-    tally.begin(len(jobs), len(jobs))
-    source = Source(args.dataset, args.data_root, str(work.device), tuple(args.mixers), args.retrain)
-    facts = environment(work.device)
-    for index, evaluation in train_all(jobs, source, args.workers or default_workers(work.device)):
-        variant, seed, arch = missing[index]
-        add(record, variant.name, arch, seed, evaluation, facts)
-        seconds = sum(epoch.seconds for epoch in evaluation.curve)
-        told = {"rung": variant.factor or "baseline", "seed": seed, "network": variant.name, "seconds": seconds}
-        tally.tell({**told, "accuracy": evaluation.scores.get("accuracy"), "error": evaluation.error}, 1)
-
-
-def _arch(variant: "Variant") -> "Arch":
-    from archsearch.arch import Arch
-
-    assert isinstance(variant.network, Arch)  # noqa: S101 - trainings are of these alone
-    return variant.network
-
-
-def _show(args: argparse.Namespace, work: _Work, record: "optuna.Study") -> int:
-    """Prints the tables and writes the page, from the record alone."""
-    from archsearch.cli.report import write_ablation
-    from archsearch.search.ablation import outcome_of
-    from archsearch.search.storage import masked
-
-    outcome = outcome_of(record).of({variant.name for variant in work.chosen.variants})
-    _tell(args, outcome)
-    write_ablation(work.page, outcome, args.interval or "t")
-    if not args.quiet:
-        print(f"study {work.name} in {masked(args.storage)}\npage: {work.page}", file=sys.stderr)
-    if outcome.seeds and not any(result.accuracies for result in outcome.results):
-        raise ArchsearchError(f"all trainings failed; {next(iter(outcome.baseline.errors.values()), 'see the table')}")
-    return 0
-
-
-def _tell(args: argparse.Namespace, outcome: "Outcome") -> None:
-    from archsearch.report.ablation import FORMATS as WRITERS
-    from archsearch.report.ablation import Report
-
-    report = Report.of(outcome, args.interval or "t")
-    sys.stdout.write(WRITERS[args.format](report) + "\n")
-    sys.stdout.flush()
-    if args.results_file is not None:
-        written = WRITERS[ENDINGS.get(args.results_file.suffix.lower(), "json")](report)
-        write_file(args.results_file, written + "\n", "--results-file")
 
 
 def _retold(args: argparse.Namespace) -> int:
@@ -468,7 +213,7 @@ def _retold(args: argparse.Namespace) -> int:
         raise OptionError(f"--from {args.outcome}: {error.strerror}") from None
     except (ValueError, UserError) as error:
         raise OptionError(f"--from {args.outcome}: {error}; name a result that ablate wrote as json") from None
-    _tell(args, outcome)
+    tell(args, outcome)
     if args.page:
         write_ablation(page_path(outcome.name, args.storage, args.page, "--page"), outcome, args.interval or "t")
     return 0

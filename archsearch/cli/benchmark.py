@@ -21,10 +21,10 @@ from archsearch.cli.options import (
 from archsearch.errors import ArchsearchError, OptionError, UserError, unknown
 
 if TYPE_CHECKING:
+    from archsearch.liststudy import ListStudy
     from archsearch.recipes import Bench
     from archsearch.report.speed import Entry
     from archsearch.speed.plan import Job, Measured
-    from archsearch.studyfile import ListStudy
 
 #: Precisions under timm's names and ours.
 PRECISIONS = {

@@ -7,9 +7,9 @@ from archsearch.errors import OptionError, UserError
 
 if TYPE_CHECKING:
     from archsearch.arch import Arch
+    from archsearch.liststudy import ListStudy
     from archsearch.networks import TimmModel
     from archsearch.paper import Published
-    from archsearch.studyfile import ListStudy
 
 #: What a trial of a study begins with: ``study:NAME#NUMBER``, or ``study:NAME`` for its front.
 STUDY = "study:"

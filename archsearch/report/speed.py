@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from archsearch.arch import Arch
+from archsearch.liststudy import ListStudy
 from archsearch.paper import Published
 from archsearch.recipes import Bench
 from archsearch.report.tables import csv_text, markdown_table, terminal_table
 from archsearch.speed.plan import Measured, Network
 from archsearch.speed.timing import KINDS, Timing
-from archsearch.studyfile import ListStudy
 
 #: Marks the better layout.
 BETTER = "*"

@@ -1,0 +1,282 @@
+"""An ablation under way: counted, timed, trained, recorded and told."""
+
+import argparse
+import contextlib
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from archsearch.cli.options import write_file
+from archsearch.cli.recipes import load_data
+from archsearch.errors import ArchsearchError, OptionError, StorageError, UserError
+
+if TYPE_CHECKING:
+    import optuna
+    import torch
+
+    from archsearch.arch import Arch
+    from archsearch.cli.progress import Tally
+    from archsearch.liststudy import ListStudy, Variant
+    from archsearch.networks import TimmModel
+    from archsearch.outcome import Outcome
+    from archsearch.recipes import Bench, Proxy
+
+#: Formats of files by the ending of their names; others are json.
+ENDINGS = {".md": "markdown", ".tex": "latex", ".csv": "csv", ".txt": "table"}
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a command line asks for, checked; ``chosen`` is the study, or the factors of it that are wanted."""
+
+    study: "ListStudy"
+    chosen: "ListStudy"
+    proxy: "Proxy"
+    bench: "Bench"
+    device: "torch.device"
+    kind: str
+    seeds: Sequence[int]
+    name: str
+    page: Path
+
+
+def carry_out(args: argparse.Namespace, work: Work, search: str | None) -> int:
+    """Does what is missing, prints the tables and writes the page; returns the exit code.
+
+    Args:
+        args: of the verb.
+        work: what they ask for.
+        search: a study whose importances are told beside.
+    """
+    from archsearch.cli.progress import Tally
+    from archsearch.measure.device import device_name, environment
+    from archsearch.outcome import Outcome
+    from archsearch.recipes import TRAINER
+    from archsearch.search.ablation import create_or_resume
+    from archsearch.search.engine import sole_owner
+    from archsearch.search.storage import lock_path, open_storage
+
+    data = None if args.no_train else load_data(args, work.proxy, work.device)
+    recipe: dict[str, Any] = {
+        "version": 1,
+        "ablation": work.study.name,
+        "space_name": work.study.name,
+        "objectives": ["accuracy"],
+        "bench": asdict(work.bench),
+        "device": device_name(work.device),
+    }
+    if data is not None:
+        samples = {"train_samples": len(data.train), "val_samples": len(data.val)}
+        recipe |= {"proxy": asdict(work.proxy), "trainer": TRAINER}
+        recipe["data"] = {"name": data.name, "fingerprint": data.fingerprint, **samples}
+    del data  # workers load their own
+    storage, tally = open_storage(args.storage, create=True), Tally(args.quiet)
+    with sole_owner(work.name, lock_path(args.storage, work.name)):
+        record = create_or_resume(work.name, recipe, storage)
+        told = {**recipe, "environment": environment(work.device)}
+        outcome = Outcome(
+            work.study.name, work.study.title, (), told, _command(args), work.study.device, work.study.full
+        )
+        try:
+            outcome = _measured(args, work, record, outcome, tally)
+            outcome = _importance(args, outcome, search)
+            if not args.no_train:
+                outcome = _trained(args, work, record, outcome, tally)
+        except BaseException:
+            with contextlib.suppress(ArchsearchError):  # what ended it matters more
+                _show(args, work, record)
+            raise
+        return _show(args, work, record)
+
+
+def _command(args: argparse.Namespace) -> str:
+    """The command line, without the passwords of its storage."""
+    from archsearch.search.storage import masked
+
+    words = ["python", "cli.py", *sys.argv[1:]]
+    return shlex.join(word.replace(args.storage, masked(args.storage)) for word in words)
+
+
+def _measured(
+    args: argparse.Namespace, work: Work, record: "optuna.Study", outcome: "Outcome", tally: "Tally"
+) -> "Outcome":
+    """Counts and times; what the record knows from before is kept."""
+    from archsearch.ablation import counted, timed
+    from archsearch.data.folder import cache_folder
+    from archsearch.measure.device import environment
+    from archsearch.search.ablation import OUTCOME, outcome_of, set_outcome
+    from archsearch.speed.timer import Timer, Timings
+
+    before = outcome_of(record) if OUTCOME in record.user_attrs else None
+    known = {result.name: result for result in before.results} if before else {}
+    keep = before is not None and before.recipe["bench"] == outcome.recipe["bench"] and not args.remeasure
+    tally.say(f"{work.study.title}\ncounting {len(work.study.variants)} networks")
+    results = {result.name: result for result in counted(work.study, known)}
+    for name, result in results.items():
+        if keep and name in known and known[name].network == result.network:
+            results[name] = replace(result, speeds=known[name].speeds)
+    if before and before.pairs:  # of an earlier run with --pairs
+        results |= {n: r for n, r in known.items() if len(r.parts) == 2 and {*r.parts} <= {*results}}
+        outcome = replace(outcome, pairs=before.pairs)
+    outcome = replace(outcome, results=tuple(results.values()))
+    set_outcome(record, outcome)
+    wanted = [v for v in work.chosen.variants if not results[v.name].speeds or "error" in results[v.name].speeds]
+    if args.no_speed or not wanted:
+        return outcome
+    timer = Timer(
+        work.bench,
+        str(work.device),
+        Timings(cache_folder() / "timings", environment(work.device)),
+        args.mixers,
+        on_wait=lambda holder: tally.say(f"waiting for the device: {holder}"),
+        remeasure=args.remeasure,
+        reference=_timed(work, work.study.baseline),
+    )
+    with timer:
+        for number, variant in enumerate(wanted, 1):
+            speeds = timed(_timed(work, variant), timer)
+            results[variant.name] = replace(results[variant.name], speeds=speeds)
+            tally.say(_timing_line(number, len(wanted), results[variant.name]))
+            outcome = replace(outcome, results=tuple(results.values()))
+            set_outcome(record, outcome)
+    return outcome
+
+
+def _timed(work: Work, variant: "Variant") -> "Arch | TimmModel":
+    """The network at the resolution that it is timed with."""
+    network = work.study.timed(variant, work.kind)
+    return replace(network, img_size=work.bench.img_size) if work.bench.img_size else network
+
+
+def _timing_line(number: int, total: int, result: Any) -> str:
+    if "error" in result.speeds:
+        return f"[{number}/{total}] {result.name}: not timed: {result.speeds['error']['error']}"
+    speeds = []
+    for speed, detail in result.speeds.items():
+        ratio = "" if detail["ratio"] is None else f", ratio {detail['ratio']:.3f}"  # the baseline could not be timed
+        speeds.append(f"{speed} {detail['throughput']:.1f} img/s{ratio}")
+    return f"[{number}/{total}] {result.name}: {'; '.join(speeds)}"
+
+
+def _importance(args: argparse.Namespace, outcome: "Outcome", search: str | None) -> "Outcome":
+    """What a search says of its axes; of the baseline's own only where it has enough trials."""
+    if search is None:
+        return outcome
+    from archsearch.search.importance import importance
+    from archsearch.search.storage import open_storage
+    from archsearch.search.study import load, objectives_of
+
+    try:
+        record = load(search, open_storage(args.storage, create=False))
+        names = [objective.name for objective in objectives_of(record)]
+        if "accuracy" not in names:
+            raise StorageError(f"study {search!r} has no accuracy to explain; name another --importance")
+        found = importance(record, names.index("accuracy"))
+    except UserError:
+        if args.importance:
+            raise
+        return outcome
+    return replace(outcome, importance={"study": search, "axes": [asdict(axis) for axis in found]})
+
+
+def _trained(
+    args: argparse.Namespace, work: Work, record: "optuna.Study", outcome: "Outcome", tally: "Tally"
+) -> "Outcome":
+    """Trains what the record does not know yet: the study's variants, then pairs of them."""
+    from archsearch.ablation import all_pairs, split_seeds, to_screen, to_test, trainings, with_variants
+    from archsearch.search.ablation import set_outcome, with_accuracies
+
+    set_outcome(record, outcome)
+    asked = trainings(work.chosen.variants, work.seeds)
+    _train(args, work, record, asked[: args.n_trials], tally)
+    if not args.pairs or (args.n_trials is not None and args.n_trials < len(asked)):
+        return outcome
+    outcome = with_accuracies(outcome, record)
+    pairs = all_pairs(work.chosen, outcome, work.proxy)
+    if not pairs:
+        raise OptionError("--pairs: no two variants of different factors can be combined; leave it out")
+    screening, testing = split_seeds(len(pairs), args.pairs, work.seeds)
+    if not testing or len(testing) < 2:
+        raise OptionError(f"--pairs {args.pairs}: {len(pairs)} pairs ask for screening, and that for --seeds 3 or more")
+    study = work.chosen
+    outcome = replace(outcome, pairs={"screened": list(screening), "tested": list(testing)})
+    for stage in ("screened", "tested"):
+        if stage == "screened":
+            jobs = to_screen(pairs, args.pairs, screening)
+        else:
+            jobs = to_test(pairs, with_accuracies(outcome, record), args.pairs, screening, testing)
+        if not jobs:
+            continue
+        tally.say(f"pairs, {stage} with {len({seed for _, seed in jobs})} seeds: {len({v.name for v, _ in jobs})}")
+        study, outcome = with_variants(study, outcome, [variant for variant, _ in jobs])
+        set_outcome(record, outcome)
+        _train(args, work, record, jobs, tally)
+    return outcome
+
+
+def _train(
+    args: argparse.Namespace,
+    work: Work,
+    record: "optuna.Study",
+    asked: "Sequence[tuple[Variant, int]]",
+    tally: "Tally",
+) -> None:
+    from archsearch.measure.device import environment
+    from archsearch.pool import Source, TrainJob, default_workers, train_all
+    from archsearch.search.ablation import add, trainings
+
+    known = {} if args.retrain else trainings(record)
+    missing = [(v, seed, _arch(v)) for v, seed in asked if (_arch(v).key, seed) not in known]
+    jobs = [TrainJob(arch, work.proxy, seed) for _, seed, arch in missing]
+    if not jobs:
+        return
+    if len(jobs) < len(asked):
+        tally.say(f"{len(asked) - len(jobs)} trainings are known")
+    tally.begin(len(jobs), len(jobs))
+    source = Source(args.dataset, args.data_root, str(work.device), tuple(args.mixers), args.retrain)
+    facts = environment(work.device)
+    for index, evaluation in train_all(jobs, source, args.workers or default_workers(work.device)):
+        variant, seed, arch = missing[index]
+        add(record, variant.name, arch, seed, evaluation, facts)
+        seconds = sum(epoch.seconds for epoch in evaluation.curve)
+        told = {"rung": variant.factor or "baseline", "seed": seed, "network": variant.name, "seconds": seconds}
+        tally.tell({**told, "accuracy": evaluation.scores.get("accuracy"), "error": evaluation.error}, 1)
+
+
+def _arch(variant: "Variant") -> "Arch":
+    from archsearch.arch import Arch
+
+    assert isinstance(variant.network, Arch)  # noqa: S101 - trainings are of these alone
+    return variant.network
+
+
+def _show(args: argparse.Namespace, work: Work, record: "optuna.Study") -> int:
+    """Prints the tables and writes the page, from the record alone."""
+    from archsearch.cli.report import write_ablation
+    from archsearch.search.ablation import outcome_of
+    from archsearch.search.storage import masked
+
+    outcome = outcome_of(record).of({variant.name for variant in work.chosen.variants})
+    tell(args, outcome)
+    write_ablation(work.page, outcome, args.interval or "t")
+    if not args.quiet:
+        print(f"study {work.name} in {masked(args.storage)}\npage: {work.page}", file=sys.stderr)
+    if outcome.seeds and not any(result.accuracies for result in outcome.results):
+        raise ArchsearchError(f"all trainings failed; {next(iter(outcome.baseline.errors.values()), 'see the table')}")
+    return 0
+
+
+def tell(args: argparse.Namespace, outcome: "Outcome") -> None:
+    """Prints an outcome in the format that is asked for, and writes the file."""
+    from archsearch.report.ablation import FORMATS as WRITERS
+    from archsearch.report.ablation import Report
+
+    report = Report.of(outcome, args.interval or "t")
+    sys.stdout.write(WRITERS[args.format](report) + "\n")
+    sys.stdout.flush()
+    if args.results_file is not None:
+        written = WRITERS[ENDINGS.get(args.results_file.suffix.lower(), "json")](report)
+        write_file(args.results_file, written + "\n", "--results-file")

@@ -23,6 +23,7 @@ class Result:
         accuracies: top-1 of the stand-in after its last epoch, a fraction, by seed.
         errors: why it has none, by seed.
         speeds: of the target by ``train`` and ``infer``, as ``Timing.details`` has them, or ``error``.
+        trained: top-1 of the target with trained ``weights`` as ``correct`` of ``images``, where these were given.
         paper: ``table``, ``row``, ``top1`` in percent, and ``train`` and ``infer`` in images/s, as far as printed.
     """
 
@@ -37,6 +38,7 @@ class Result:
     accuracies: Mapping[int, float] = field(default_factory=dict)
     errors: Mapping[int, str] = field(default_factory=dict)
     speeds: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    trained: Mapping[str, Any] = field(default_factory=dict)
     paper: Mapping[str, Any] = field(default_factory=dict)
 
     @property

@@ -221,7 +221,8 @@ class _Reader:
     def _columns(self, published: tuple[Published, ...]) -> Mapping[str, tuple[str, ...]]:
         if "columns" not in self.table:
             return {}
-        columns, known = mapping(self.table, "columns"), {name: 0 for row in published for name in row.figures}
+        columns = mapping(self.table, "columns")
+        known = {name: 0 for row in published for name in row.figures if name.endswith("img_s")}
         check_keys(columns, SPEEDS, "speed")
         if not columns:
             raise YamlError("columns must name those of train or infer", self.table.lines["columns"])

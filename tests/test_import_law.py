@@ -39,6 +39,7 @@ ROOMS = [
     {"measure"},
     {"speed"},
     {"evaluate"},
+    {"weights"},
     {"pool"},
     {"fidelity"},
     {"ablation"},
@@ -47,9 +48,9 @@ ROOMS = [
     {"cli"},
 ]
 HEAVY = {
-    "torch": {"nn", "data", "train", "measure", "speed", "evaluate", "pool", "fidelity", "ablation"},
+    "torch": {"nn", "data", "train", "measure", "speed", "evaluate", "weights", "pool", "fidelity", "ablation"},
     "torchvision": {"data"},
-    "timm": {"nn"},
+    "timm": {"nn", "data"},
     "fvcore": {"measure"},
     "optuna": {"search"},
     "ray": set(),

@@ -82,6 +82,16 @@ def estimate(
     return Mean(mean, sd, low, high, float(2 * stats.t.sf(abs(mean) / error, freedom)), n)
 
 
+def share_interval(correct: int, images: int) -> tuple[float, float, float]:
+    """A share in percent, and its 95 % interval (Wilson's).
+
+    >>> [round(value, 1) for value in share_interval(80, 100)]
+    [80.0, 71.1, 86.7]
+    """
+    found = stats.binomtest(correct, images).proportion_ci(LEVEL, method="wilson")
+    return 100 * correct / images, 100 * float(found.low), 100 * float(found.high)
+
+
 def residual_noise(table: Mapping[str, Mapping[int, float]]) -> tuple[float, int] | None:
     """Deviation and degrees of freedom of what networks and seeds, added up, do not explain.
 

@@ -22,7 +22,7 @@ from archsearch.cli.recipes import add_data, add_recipes, read_recipes, suited
 from archsearch.errors import OptionError, UserError
 
 if TYPE_CHECKING:
-    from archsearch.liststudy import ListStudy
+    from archsearch.liststudy import ListStudy, Variant
     from archsearch.recipes import Proxy
 
 #: As ``archsearch.report.ablation.FORMATS`` and ``archsearch.analysis.paired.METHODS``, which are slow to import.
@@ -47,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_data(parser, default=None)
     add("--n-trials", "--trials", type=positive_int, metavar="N", help="at most so many trainings in all")
     add_recipes(parser, proxy="cpu_long on a CPU, gpu on a GPU")
+    add("--weights", metavar="hub|DIR", help="top-1 of trained weights on the images in --data-root DIR/val instead")
     add("--no-train", action="store_true", help="count and time only")
     add("--no-speed", action="store_true", help="count and train only")
     add("--workers", type=positive_int, metavar="N", help="trainings at a time (default: one per core; on a GPU 1)")
@@ -90,7 +91,13 @@ def _check_statistics(args: argparse.Namespace) -> None:
         )
     if args.pairs and args.no_train:
         raise OptionError("--pairs are trained; leave --no-train out")
-    if args.no_train and args.no_speed:
+    if args.weights is not None:
+        if args.data_root is None or args.pairs:
+            raise OptionError(
+                "--weights are tried on --data-root DIR, whose val/ has ImageNet's classes; nothing is trained"
+            )
+        args.no_train = True
+    if args.no_train and args.no_speed and args.weights is None:
         raise OptionError("--no-train and --no-speed leave only counting, which `describe` does; leave one out")
 
 
@@ -169,6 +176,8 @@ def _work(args: argparse.Namespace, study: "ListStudy", proxy: "Proxy | None") -
     chosen = study if args.only is None else study.only([name.strip() for name in args.only.split(",")])
     dataset = args.dataset or "drawn"
     args.no_train |= not study.train and args.dataset is None
+    if args.weights is not None and not any(_weights(variant) for variant in chosen.variants):
+        raise OptionError(f"--weights: study {study.name} names none; imagenet_table4 does")
     args.dataset = dataset
     check_dataset(dataset, args.data_root)
     recipes = {k: read_recipes(args, k, PROXY[k], study.proxy, study.changes[k]) for k in ("cpu", "gpu")}
@@ -191,6 +200,11 @@ def _work(args: argparse.Namespace, study: "ListStudy", proxy: "Proxy | None") -
         check_stand_ins(chosen, made)
     bench = replace(suited(args, bench, device), reference=study.baseline.name)
     return Work(study, chosen, made, bench, device, kind, range(args.seed, args.seed + args.seeds), name, page)
+
+
+def _weights(variant: "Variant") -> str | None:
+    """Timm's name for the weights of a row."""
+    return variant.row.figures.get("weights") if variant.row else None
 
 
 def _asked(args: argparse.Namespace) -> dict[str, Any]:

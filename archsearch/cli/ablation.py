@@ -82,6 +82,8 @@ def carry_out(args: argparse.Namespace, work: Work, search: str | None) -> int:
         )
         try:
             outcome = _measured(args, work, record, outcome, tally)
+            if args.weights is not None:
+                outcome = _weighed(args, work, record, outcome, tally)
             outcome = _importance(args, outcome, search)
             if not args.no_train:
                 outcome = _trained(args, work, record, outcome, tally)
@@ -116,8 +118,9 @@ def _measured(
     tally.say(f"{work.study.title}\ncounting {len(work.study.variants)} networks")
     results = {result.name: result for result in counted(work.study, known)}
     for name, result in results.items():
-        if keep and name in known and known[name].network == result.network:
-            results[name] = replace(result, speeds=known[name].speeds)
+        if name in known and known[name].network == result.network:
+            speeds = known[name].speeds if keep else {}
+            results[name] = replace(result, speeds=speeds, trained=known[name].trained)
     if before and before.pairs:  # of an earlier run with --pairs
         results |= {n: r for n, r in known.items() if len(r.parts) == 2 and {*r.parts} <= {*results}}
         outcome = replace(outcome, pairs=before.pairs)
@@ -149,6 +152,27 @@ def _timed(work: Work, variant: "Variant") -> "Arch | TimmModel":
     """The network at the resolution that it is timed with."""
     network = work.study.timed(variant, work.kind)
     return replace(network, img_size=work.bench.img_size) if work.bench.img_size else network
+
+
+def _weighed(
+    args: argparse.Namespace, work: Work, record: "optuna.Study", outcome: "Outcome", tally: "Tally"
+) -> "Outcome":
+    """Tries trained weights; those that the record knows are not tried again."""
+    from archsearch.search.ablation import set_outcome
+    from archsearch.weights import trained_top1
+
+    folder = None if args.weights == "hub" else Path(args.weights)
+    results = {result.name: result for result in outcome.results}
+    for variant in work.chosen.variants:
+        weights = variant.row.figures.get("weights") if variant.row else None
+        if not weights or results[variant.name].trained.get("weights") == weights:
+            continue
+        trained = trained_top1(weights, folder, args.data_root, work.device)
+        tally.say(f"{variant.name}: {trained['correct']} of {trained['images']} with {weights}")
+        results[variant.name] = replace(results[variant.name], trained=trained)
+        outcome = replace(outcome, results=tuple(results.values()))
+        set_outcome(record, outcome)
+    return outcome
 
 
 def _timing_line(number: int, total: int, result: Any) -> str:

@@ -1,12 +1,13 @@
 """Any network that a user can name: ours from their ``Arch``, timm's from timm."""
 
 import warnings
+from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from archsearch.arch import Arch
-from archsearch.errors import ArchError, unknown
+from archsearch.errors import ArchError, DataError, unknown
 from archsearch.networks import TimmModel
 from archsearch.nn.metanext import build
 from archsearch.nn.user_mixers import check_mixers
@@ -45,6 +46,35 @@ def build_timm(wanted: TimmModel) -> tuple[nn.Module, int]:
         except (AssertionError, ValueError, RuntimeError) as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise ArchError(f"timm:{wanted.name} cannot be built for images of {size} px: {reason}") from None
+
+
+def build_trained(weights: str, folder: Path | None = None) -> nn.Module:
+    """A network of timm's with its trained weights, in evaluation mode.
+
+    Args:
+        weights: timm's name for them, ``convnext_tiny.fb_in1k``.
+        folder: that holds them as ``NAME.safetensors``; None downloads them, or takes them from timm's own cache.
+
+    Raises:
+        DataError: they are not there, or not of this network.
+    """
+    file = folder / f"{weights}.safetensors" if folder else None
+    if file and not file.is_file():
+        raise DataError(f"there are no weights {file}; get them, or name another --weights")
+    overlay = {"file": str(file), "hf_hub_id": None, "url": ""} if file else None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import timm
+
+        try:
+            return timm.create_model(weights, pretrained=True, pretrained_cfg_overlay=overlay).eval()
+        except Exception as error:  # whatever a hub or a damaged file may raise
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            where = file or "the hub"
+            raise DataError(
+                f"cannot load the weights {weights} from {where}: {reason}; "
+                "--weights DIR takes NAME.safetensors from a folder"
+            ) from error
 
 
 def _create(create: Any, wanted: TimmModel, size: int) -> nn.Module:

@@ -15,7 +15,7 @@ from archsearch.analysis.ablation import (
     main_effects,
     typical_deviation,
 )
-from archsearch.analysis.paired import Mean
+from archsearch.analysis.paired import Mean, share_interval
 from archsearch.outcome import Outcome, Result
 from archsearch.report.tables import csv_text, markdown_table, terminal_table
 
@@ -95,10 +95,16 @@ def _row(outcome: Outcome, c: Comparison) -> dict[str, Any]:
             f"{speed}_ratio_high": low_high[1],
             f"{speed}_ratio_paper": paper_ratio(outcome, result, speed),
         }
+    share = share_interval(**_counts(result)) if result.trained else (None, None, None)
+    row |= dict(zip(("trained_top1", "trained_top1_low", "trained_top1_high"), share, strict=True))
     row |= {"seeds": c.accuracy.n if c.accuracy else 0} | _estimate("top1", c.accuracy) | {"top1_paper": result.top1}
     row |= _estimate("difference", c.difference) | {"p": c.difference.p if c.difference else None, "p_holm": c.p_holm}
     row |= {"difference_paper": c.paper, "seeds_needed": c.seeds_needed, "verdict": c.verdict or None}
     return row | {"note": _note(result, trained=bool(outcome.seeds))}
+
+
+def _counts(result: Result) -> dict[str, int]:
+    return {name: result.trained[name] for name in ("correct", "images")}
 
 
 def _estimate(name: str, found: Mean | None) -> dict[str, Any]:
@@ -159,6 +165,7 @@ def _main(report: Report) -> Section:
     for speed in SPEEDS:
         columns += _speed_columns(speed)
     columns += [
+        ("trained top-1 (%)", lambda r, c: _share(r)),
         ("top-1 (%)", lambda r, c: _percent(c.accuracy)),
         ("sd", lambda r, c: _number(r["top1_sd"], 1, 1)),
         ("paper top-1", lambda r, c: _number(r["top1_paper"], 1, 1)),
@@ -205,6 +212,12 @@ def _throughput(value: float | None) -> str:
     return "-" if value is None else f"{value:.{0 if value >= 100 else 1}f}"
 
 
+def _share(row: dict[str, Any]) -> str:
+    if row["trained_top1"] is None:
+        return "-"
+    return f"{row['trained_top1']:.1f} ({row['trained_top1_low']:.1f} to {row['trained_top1_high']:.1f})"
+
+
 def _p(value: float | None) -> str:
     return "-" if value is None else "<0.001" if value < 0.001 else f"{value:.3f}"
 
@@ -249,6 +262,8 @@ def _reading(report: Report) -> Iterator[str]:
         yield f"Parameters, MACs and images/s are the target's; ratio: images/s over those of {base}" + (
             f", and the same on {outcome.device} in the paper." if outcome.baseline.paper else "."
         )
+    if any(result.trained for result in outcome.results):
+        yield "Trained top-1 is that of published weights on the images named above; 95 % intervals: Wilson's."
     if not outcome.seeds:
         return
     others = dict.fromkeys(f"{r.factor} to {r.base}" for r in outcome.results if r.base != base)

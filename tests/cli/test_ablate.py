@@ -195,6 +195,28 @@ def test_counts_and_papers_figures_need_no_training(capsys, tmp_path, monkeypatc
     assert [row["seeds"] for row in rows] == ["1"] + ["0"] * 7
 
 
+def test_trained_weights_stand_beside_the_papers_top_1(capsys, tmp_path, monkeypatch):
+    """The loading is tested in tests/test_weights.py; here, where its figures end up, and that they are kept."""
+    monkeypatch.chdir(tmp_path)
+    tried = []
+
+    def found(weights, folder, root, device):
+        tried.append(weights)
+        return {"weights": weights, "correct": 41, "images": 50}
+
+    monkeypatch.setattr("archsearch.weights.trained_top1", found)
+    Path("t.yaml").write_text("table: 4\nbaseline: convnext_tiny\nnetworks: [convnext_tiny, convnext_atto]\n")
+    words = ["ablate", "t.yaml", "--weights", "here", "--data-root", ".", "--no-speed", "-q", "-f", "csv"]
+    code, out, err = run(capsys, *words)
+    assert code == 0, err
+    rows = list(csv.DictReader(out.splitlines()))
+    assert [(row["trained_top1"], row["top1_paper"], row["seeds"]) for row in rows] == [
+        ("82.0", "82.1", "0"), ("82.0", "75.7", "0"),
+    ]  # fmt: skip
+    assert run(capsys, *words)[1] == out
+    assert tried == ["convnext_tiny.fb_in1k", "convnext_atto.d2_in1k"]
+
+
 def test_figure_3_is_counted(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code, out, _ = run(capsys, "ablate", "figure3", "-f", "csv", "-q")
@@ -271,6 +293,8 @@ def test_interrupted_it_tells_what_it_has_and_goes_on(own, capsys):
         (["--baseline", "convnext_tiny"], "--baseline alone must be study:NAME#TRIAL"),
         (["--baseline", "study:s#1"], "there is no storage"),
         (["imagenet_table4", "--baseline", "convnext_base"], "another baseline needs factors"),
+        (["inceptionnext_table8", "--weights", "hub", "--data-root", "."], "names none; imagenet_table4 does"),
+        (["imagenet_table4", "--weights", "hub"], "--weights are tried on --data-root DIR"),
         (["figure3", "-f", "latex"], "give another --format"),
         (["--from", "none.json"], "--from none.json: No such file"),
         (["--from", "base.json"], "no outcome of an ablation"),

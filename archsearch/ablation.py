@@ -1,12 +1,9 @@
-"""Carries out an ablation: counts its networks, times them, and says which trainings and pairs come next."""
+"""Carries out an ablation: checks its stand-ins, counts its networks, times them, and says what is trained."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from itertools import combinations
 from typing import Any
 
-from archsearch.analysis.ablation import differences, interactions
 from archsearch.arch import Arch
 from archsearch.errors import ArchError, StudyFileError, TrialError
 from archsearch.liststudy import SPEEDS, ListStudy, Variant, combine
@@ -17,9 +14,6 @@ from archsearch.outcome import Outcome, Result
 from archsearch.recipes import Proxy
 from archsearch.speed.plan import network_to_dict
 from archsearch.speed.timer import Timer
-
-#: A third of the seeds finds the pairs that are worth testing, with half of the budget.
-SCREENED = 3
 
 
 def check_stand_ins(study: ListStudy, proxy: Proxy) -> None:
@@ -38,11 +32,17 @@ def check_stand_ins(study: ListStudy, proxy: Proxy) -> None:
                 f"study {study.name}: the proxy of {name!r} cannot exist: {error}; change it with --set proxy.width=..."
             ) from None
     for name, variant in own.items():
-        if variant.base != name and variant.base in shrunk and shrunk[name] == shrunk[variant.base]:
-            raise StudyFileError(
-                f"study {study.name}: {name!r} and {variant.base!r} have the same proxy, which would show nothing; "
-                "change what it shrinks (--set proxy.depth=1), or leave the factor out with --only"
-            )
+        for other in (variant.base, *variant.parts):
+            if other != name and shrunk.get(other) == shrunk[name]:
+                raise StudyFileError(
+                    f"study {study.name}: {name!r} and {other!r} have the same proxy, which would show nothing; "
+                    "change what it shrinks (--set proxy.depth=1), or leave the factor out with --only"
+                )
+
+
+def key_of(network: Arch | TimmModel) -> str:
+    """What tells a network from all others."""
+    return network.key if isinstance(network, Arch) else f"{network} at {network.img_size} px"
 
 
 def counted(study: ListStudy, known: Mapping[str, Result]) -> list[Result]:
@@ -56,8 +56,8 @@ def counted(study: ListStudy, known: Mapping[str, Result]) -> list[Result]:
 
 
 def _counted(study: ListStudy, variant: Variant, known: Result | None = None) -> Result:
-    network = json.loads(json.dumps(network_to_dict(variant.network)))  # as a record gives it back
-    if known is not None and known.network == network:
+    key = key_of(variant.network)
+    if known is not None and known.key == key:
         params, macs = known.params, known.macs
     else:
         model, img_size = build_network(variant.network)
@@ -69,7 +69,8 @@ def _counted(study: ListStudy, variant: Variant, known: Result | None = None) ->
         base=variant.base,
         changes=dict(variant.changes),
         parts=variant.parts,
-        network=network,
+        network=network_to_dict(variant.network),
+        key=key,
         params=params,
         macs=macs,
         paper=_printed(study, variant),
@@ -90,7 +91,7 @@ def timed(network: Arch | TimmModel, timer: Timer) -> dict[str, dict[str, Any]]:
     """The speeds of a network at its resolution, as a ``Result`` keeps them."""
     try:
         timings = timer(network, SPEEDS)
-    except TrialError as error:
+    except (TrialError, ArchError) as error:
         return {"error": {"error": str(error)}}
     return {speed: timing.details() for speed, timing in timings.items()}
 
@@ -101,65 +102,18 @@ def trainings(variants: Iterable[Variant], seeds: Iterable[int]) -> list[tuple[V
     return [(variant, seed) for seed in seeds for variant in own]
 
 
-def all_pairs(study: ListStudy, outcome: Outcome, proxy: Proxy) -> list[Variant]:
-    """Every combination of two variants of different factors, where it can exist.
-
-    Those whose parts do most by themselves come first: interactions rarely hide where neither part does anything.
-    """
-    singles = [v for v in study.variants if len(v.parts) == 1 and v.base == study.baseline.name]
-    found = []
-    for a, b in combinations(singles, 2):
-        if a.factor == b.factor:
-            continue
-        try:
-            both = combine(study, [a.name, b.name])
-            proxy.shrink(both.network, num_classes=10)  # type: ignore[arg-type]
-        except (ArchError, StudyFileError):
-            continue
-        if both.network not in {v.network for v in study.variants if len(v.parts) < 2}:
-            found.append(both)
-    return sorted(found, key=lambda v: -_effect(outcome, v.parts[0]) * _effect(outcome, v.parts[1]))
-
-
-def _effect(outcome: Outcome, name: str) -> float:
-    found = differences(outcome[name], outcome.baseline)
-    return abs(sum(found) / len(found)) if found else 0.0
-
-
-def split_seeds(pairs: int, budget: int, seeds: Sequence[int]) -> tuple[Sequence[int], Sequence[int]]:
-    """Seeds that pairs are screened with, and tested with; no screening where the budget suffices for all.
-
-    >>> split_seeds(40, 60, range(6)), split_seeds(10, 60, range(6))
-    ((range(0, 2), range(2, 6)), (range(0, 0), range(0, 6)))
-    """
-    first = 0 if pairs * len(seeds) <= budget else max(1, len(seeds) // SCREENED)
-    return seeds[:first], seeds[first:]
-
-
-def to_screen(pairs: Sequence[Variant], budget: int, screening: Sequence[int]) -> list[tuple[Variant, int]]:
-    """Trainings that say which pairs are worth testing: half of the budget."""
-    chosen = pairs[: budget // 2 // len(screening)] if screening else []
-    return [(variant, seed) for seed in screening for variant in chosen]
-
-
-def to_test(
-    pairs: Sequence[Variant], outcome: Outcome, budget: int, screening: Sequence[int], testing: Sequence[int]
-) -> list[tuple[Variant, int]]:
-    """Trainings that test the pairs farthest from the sum of their parts, with seeds that did not choose them.
-
-    Args:
-        pairs: of ``all_pairs``.
-        outcome: with the screened ones.
-        budget: trainings in all.
-        screening: seeds that were used for it; with none, all pairs are tested.
-        testing: the others.
-    """
-    if screening:
-        far = sorted(interactions(outcome, "none", screening), key=lambda i: -abs(i.excess.mean))
-        left = (budget - len(far) * len(screening)) // len(testing)
-        names = [interaction.result.name for interaction in far][: max(1, left)]
-        pairs = [pair for name in names for pair in pairs if pair.name == name]
-    return [(variant, seed) for seed in testing for variant in pairs]
+def carried(study: ListStudy, results: Sequence[Result], before: Outcome) -> list[Result]:
+    """The results of a study, and of pairs from an earlier run what still is a pair of its variants."""
+    names = {result.name for result in results}
+    kept = []
+    for result in before.results:
+        if len(result.parts) == 2 and names >= {*result.parts} and result.name not in names:
+            try:
+                same = key_of(combine(study, result.parts).network) == result.key
+            except (ArchError, StudyFileError):
+                same = False
+            kept += [result] if same else []
+    return [*results, *kept]
 
 
 def with_variants(study: ListStudy, outcome: Outcome, variants: Iterable[Variant]) -> tuple[ListStudy, Outcome]:

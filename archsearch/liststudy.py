@@ -79,8 +79,8 @@ class ListStudy:
 
     @property
     def factors(self) -> tuple[str, ...]:
-        """Their names, in the order of the file."""
-        return tuple(dict.fromkeys(variant.factor for variant in self.variants if variant.factor))
+        """Names of the single ones, in the order of the file."""
+        return tuple(dict.fromkeys(v.factor for v in self.variants if v.factor and len(v.parts) < 2))
 
     def only(self, factors: Sequence[str]) -> "ListStudy":
         """The study of some of its factors.
@@ -91,8 +91,9 @@ class ListStudy:
         for name in factors:
             if name not in self.factors:
                 raise StudyFileError(f"study {self.name}: {unknown('factor', name, self.factors)}")
-        bases = {variant.base for variant in self.variants if variant.factor in factors}
-        kept = [v for v in self.variants if not v.factor or v.factor in factors or v.name in bases]
+        chosen = {v.name for v in self.variants if not v.factor or v.factor in factors}
+        chosen |= {v.base for v in self.variants if v.name in chosen}
+        kept = [v for v in self.variants if v.name in chosen or (len(v.parts) > 1 and chosen >= {*v.parts})]
         return replace(self, variants=tuple(kept))
 
     def img_size(self, variant: Variant, kind: str) -> int:
@@ -120,6 +121,8 @@ class ListStudy:
 def around(name: str, space: Space, params: Mapping[str, Value], arch: Arch) -> ListStudy:
     """What a found network owes to each choice of its space: every other value of every axis, one at a time.
 
+    A value that opens other axes takes their first choices along.
+
     Args:
         name: of the network.
         space: that it was found in.
@@ -130,14 +133,16 @@ def around(name: str, space: Space, params: Mapping[str, Value], arch: Arch) -> 
         StudyFileError: the space holds nothing beside it.
     """
     variants, seen = [Variant(name, arch, base=name)], {arch.key}
+    first = {axis.name: axis.values[0] for axis in space.axes}
     for axis in space.axes:
         for value in axis.values if axis.name in params else ():
-            other = space.arch(
-                space.active({a.name: a.values[0] for a in space.axes} | dict(params) | {axis.name: value})
-            )
-            if other.key not in seen:
-                seen.add(other.key)
-                variants.append(Variant(f"{axis.name} {word(value)}", other, axis.name, name, {axis.name: value}))
+            other = space.active({**first, **params, axis.name: value})
+            network = space.arch(other)
+            if network.key in seen:
+                continue
+            seen.add(network.key)
+            changes = {axis: choice for axis, choice in other.items() if params.get(axis) != choice}
+            variants.append(Variant(f"{axis.name} {word(value)}", network, axis.name, name, changes))
     if len(variants) == 1:
         raise StudyFileError(f"space {space.name} has no other choice than {name}")
     title = f"{name}: every other choice of space {space.name}, one at a time"
@@ -154,13 +159,19 @@ def combine(study: ListStudy, names: Sequence[str]) -> Variant:
     parts = [next(variant for variant in study.variants if variant.name == name) for name in names]
     changes: dict[str, Value] = {}
     for part in parts:
-        shared = sorted({*changes} & {*part.changes})
+        shared = sorted({_root(axis) for axis in changes} & {_root(axis) for axis in part.changes})
         if shared or part.base != study.baseline.name:
             why = f"both set {shared[0]}" if shared else f"{part.name} is compared to {part.base}"
             raise StudyFileError(f"study {study.name}: {' and '.join(names)} cannot be combined: {why}")
         changes |= part.changes
     name, network = " + ".join(names), apply(study.baseline.network, changes)
     return Variant(name, network, " x ".join(p.factor for p in parts), study.baseline.name, changes, tuple(names))
+
+
+def _root(axis: str) -> str:
+    """What an axis is about, of one stage or of all: ``stage3.depth`` changes what ``depths`` changes."""
+    name = axis.rpartition(".")[2]
+    return {"depth": "depths", "dim": "dims", "mlp_ratio": "mlp_ratios"}.get(name, name)
 
 
 def apply(baseline: Arch | TimmModel, changes: Mapping[str, Value]) -> Arch:

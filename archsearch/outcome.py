@@ -18,6 +18,7 @@ class Result:
         changes: axes that make it from the baseline.
         parts: names of the variants of single factors that it combines; its own where it is one.
         network: the architecture's fields under ``arch``, or a network of timm's under ``timm``.
+        key: of the architecture, or timm's name and the size of the images.
         params: of the target.
         macs: of the target, for one image.
         accuracies: top-1 of the stand-in after its last epoch, a fraction, by seed.
@@ -33,6 +34,7 @@ class Result:
     changes: Mapping[str, Any] = field(default_factory=dict)
     parts: tuple[str, ...] = ()
     network: Mapping[str, Any] = field(default_factory=dict)
+    key: str = ""
     params: int | None = None
     macs: int | None = None
     accuracies: Mapping[int, float] = field(default_factory=dict)
@@ -120,12 +122,17 @@ class Outcome:
         """
         try:
             known = {f.name: data[f.name] for f in fields(cls) if f.name in data}
-            return cls(**{**known, "results": tuple(_result(entry) for entry in data["results"])})
+            made = cls(**{**known, "results": tuple(_result(entry) for entry in data["results"])})
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise UserError(f"no outcome of an ablation: {type(error).__name__}: {error}") from None
+        names = [result.name for result in made.results]
+        if not names or len({*names}) < len(names) or not {result.base for result in made.results} <= {*names}:
+            raise UserError("no outcome of an ablation: results must have names of their own, and name their bases")
+        return made
 
 
 def _result(entry: Mapping[str, Any]) -> Result:
     known = {f.name: entry[f.name] for f in fields(Result) if f.name in entry}
-    by_seed = {name: {int(k): v for k, v in entry[name].items()} for name in ("accuracies", "errors") if name in entry}
+    kinds = {"accuracies": float, "errors": str}
+    by_seed = {n: {int(k): kind(v) for k, v in entry[n].items()} for n, kind in kinds.items() if n in entry}
     return Result(**{**known, **by_seed, "parts": tuple(entry.get("parts", ()))})

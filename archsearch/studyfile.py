@@ -92,7 +92,11 @@ class _Reader:
             resolutions={kind: factor for kind, (_, factor) in recipes.items()},
             kernel_sizes=self._operators(),
         )
-        return self._full(study) if study.full else study
+        study = self._full(study) if study.full else study
+        names = [variant.name for variant in study.variants]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise YamlError(f"two networks are called {twice!r}; choose another name", table.lines.get("factors"))
+        return study
 
     def _published(self) -> tuple[Published, ...]:
         if "table" not in self.table:
@@ -101,6 +105,8 @@ class _Reader:
                     raise YamlError(f"{key} speaks of a table of the paper; name it by 'table'", self.table.lines[key])
             return ()
         given = self.table["table"]
+        if given == []:
+            raise YamlError("table names no table of the paper", self.table.lines["table"])
         for name in given if isinstance(given, list) else [given]:
             if str(name) not in TABLES:
                 raise YamlError(unknown("table of the paper", name, TABLES), self.table.lines["table"])
@@ -114,6 +120,10 @@ class _Reader:
         found = {arch.key: Variant(name, arch, base=name)}
         factors = mapping(self.table, "factors")
         for factor in factors:
+            if not factor.strip() or "," in factor:
+                raise YamlError(
+                    f"a factor called {factor!r} could not be asked for; choose a word", factors.lines[factor]
+                )
             for variant in self._factor(factors, factor, found, arch):
                 found[variant.network.key] = variant  # type: ignore[union-attr]
         if len(found) == 1:
@@ -143,7 +153,7 @@ class _Reader:
         if not isinstance(names, list) or not names:
             raise YamlError("networks must be a list of names", self.table.lines["networks"])
         for key, name in [("baseline", base), *(("networks", name) for name in names)]:
-            if name not in known:
+            if not isinstance(name, str) or name not in known:
                 raise YamlError(unknown("row of the table", name, known), self.table.lines.get(key))
         order = dict.fromkeys([base, *names])
         return tuple(
@@ -213,9 +223,11 @@ class _Reader:
             if len(names) < 2:
                 continue
             try:
-                study = replace(study, variants=(*study.variants, combine(study, names)))
+                both = combine(study, names)
             except UserError as error:
                 raise YamlError(f"full: {error}", line) from None
+            if both.network not in {variant.network for variant in study.variants}:  # else a value without effect there
+                study = replace(study, variants=(*study.variants, both))
         return study
 
     def _columns(self, published: tuple[Published, ...]) -> Mapping[str, tuple[str, ...]]:

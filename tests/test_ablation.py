@@ -1,21 +1,13 @@
-import numpy as np
+from dataclasses import replace
+
 import pytest
 
-from archsearch.ablation import (
-    all_pairs,
-    check_stand_ins,
-    counted,
-    split_seeds,
-    to_screen,
-    to_test,
-    trainings,
-    with_variants,
-)
-from archsearch.analysis.ablation import interactions
+from archsearch.ablation import carried, check_stand_ins, counted, key_of, trainings, with_variants
 from archsearch.errors import StudyFileError
 from archsearch.liststudy import ListStudy, Variant
 from archsearch.networks import TimmModel, network
-from archsearch.outcome import Outcome, Result
+from archsearch.outcome import Outcome
+from archsearch.pairs import all_pairs
 from archsearch.recipes import Proxy, override
 from archsearch.shipped import shipped
 from archsearch.studyfile import load_study
@@ -68,66 +60,30 @@ def test_every_study_has_stand_ins(name, proxy):
     check_stand_ins(study, override(PROXIES[proxy], study.proxy))
 
 
-def drawn(study, effects, excess, seeds, rng, noise=0.002):
-    """An outcome of made-up accuracies: additive, but for the pairs with an excess."""
-    seedwise = {seed: rng.normal(0, 0.02) for seed in seeds}
-    results = []
-    for variant in study.variants:
-        mean = 0.5 + sum(effects.get(p, 0.0) for p in variant.parts) + excess.get(frozenset(variant.parts), 0.0)
-        accuracies = {seed: mean + by + rng.normal(0, noise) for seed, by in seedwise.items()}
-        results.append(Result(variant.name, variant.factor, variant.base, parts=variant.parts, accuracies=accuracies))
-    return Outcome("o", "O", tuple(results))
-
-
-def test_pairs_are_of_different_factors_and_the_largest_effects_come_first():
-    effects = {"norm layer": 0.05, "branch_ratio 1/16": -0.04, "no square kernel": 0.001}
-    made = drawn(TABLE8, effects, {}, range(3), np.random.default_rng(0), noise=1e-5)
-    pairs = all_pairs(TABLE8, made, Proxy())
-    assert pairs[0].parts in (("branch_ratio 1/16", "norm layer"), ("norm layer", "branch_ratio 1/16"))
-    assert all(len({v.factor for v in TABLE8.variants if v.name in pair.parts}) == 2 for pair in pairs)
-    # 4 x 3 + 4 x 2 + 4 + 3 x 2 + 3 + 2 pairs, of which all can exist.
-    assert len(pairs) == 35
-    assert len({pair.network.key for pair in pairs}) == 35
-
-
-def test_a_budget_for_all_needs_no_screening():
-    assert split_seeds(35, 35 * 3, range(3)) == (range(0), range(3))
-    screening, testing = split_seeds(35, 60, range(3))
-    assert (list(screening), list(testing)) == ([0], [1, 2])
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_a_planted_pair_is_found_within_the_budget(seed):
-    """One of the pairs is 3 points beyond the sum; 60 trainings instead of 35 x 6 find and confirm it."""
-    rng, seeds, budget = np.random.default_rng(seed), range(6), 60
-    effects = {v.name: rng.normal(0, 0.01) for v in TABLE8.variants[1:]} | {
-        "norm layer": 0.03,
-        "no vertical band": -0.03,
-    }
-    planted = frozenset(("norm layer", "no vertical band"))
-    truth = {planted: 0.03}
-    made = drawn(TABLE8, effects, truth, seeds, rng)
-    pairs = all_pairs(TABLE8, made, Proxy())
-    screening, testing = split_seeds(len(pairs), budget, seeds)
-    first = to_screen(pairs, budget, screening)
-    study, _ = with_variants(TABLE8, made, [v for v, _ in first])
-    made = drawn(study, effects, truth, seeds, np.random.default_rng(seed))
-    second = to_test(pairs, made, budget, screening, testing)
-    assert len(first) + len(second) <= budget
-    assert {s for _, s in first}.isdisjoint({s for _, s in second})
-    found = interactions(made, "t", testing)
-    assert {*found[0].result.parts} == planted
-    assert found[0].p_holm < 0.05
-    assert "norm layer" in " ".join(v.name for v, _ in second)
-    assert planted in {frozenset(v.parts) for v, _ in second}
-
-
 def test_combinations_join_a_study_once():
-    made = Outcome("o", "O", tuple(counted(TABLE8.only(["norm", "branch_ratio"]), {})))
     study = TABLE8.only(["norm", "branch_ratio"])
-    pairs = all_pairs(study, made, Proxy())
+    made = Outcome("o", "O", tuple(counted(study, {})))
+    pairs = all_pairs(study, Proxy())
     bigger, outcome = with_variants(study, made, [pairs[0], pairs[0]])
     again, same = with_variants(bigger, outcome, [pairs[0]])
     assert (again, same) == (bigger, outcome)
     assert outcome.results[-1].name == pairs[0].name
     assert outcome.results[-1].params > 27e6
+
+
+def test_of_an_earlier_runs_pairs_those_stay_that_still_are_pairs():
+    study = TABLE8.only(["norm", "branch_ratio"])
+    made = Outcome("o", "O", tuple(counted(study, {})))
+    pair = next(p for p in all_pairs(study, Proxy()) if "branch_ratio 1/4" in p.parts)
+    _, outcome = with_variants(study, made, [pair])
+    assert [r.name for r in carried(study, made.results, outcome)] == [r.name for r in outcome.results]
+    edited = [replace(v, changes={"branch_ratio": 0.2}) if v.name == "branch_ratio 1/4" else v for v in study.variants]
+    assert carried(replace(study, variants=tuple(edited)), made.results, outcome) == list(made.results)
+    alone = TABLE8.only(["norm"])
+    assert len(carried(alone, counted(alone, {}), outcome)) == 2
+
+
+def test_networks_are_told_apart_by_all_that_they_are():
+    tiny = network("inceptionnext_tiny")
+    keys = [key_of(n) for n in (tiny, tiny.replace(norm="layer"), tiny.replace(img_size=192), TimmModel("a", 192))]
+    assert len({*keys, key_of(TimmModel("a", 224)), key_of(TimmModel("b", 192))}) == 6

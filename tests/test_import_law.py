@@ -42,6 +42,7 @@ ROOMS = [
     {"weights"},
     {"pool"},
     {"fidelity"},
+    {"pairs"},
     {"ablation"},
     {"search"},
     {"report"},

@@ -2,9 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archsearch.arch import Arch
 from archsearch.errors import StudyFileError
-from archsearch.liststudy import around, combine
+from archsearch.liststudy import apply, around, combine
 from archsearch.networks import NETWORKS, TimmModel, network
 from archsearch.paper import rows
 from archsearch.shipped import shipped
@@ -138,6 +137,31 @@ def test_a_factorial_has_every_combination_once(tmp_path):
     assert both.network.mixers[0]["band_kernel_size"] == 13
 
 
+def test_some_factors_of_a_factorial_keep_their_combinations(tmp_path):
+    text = OWN.partition("  branch:")[0] + "  act: [relu]\nfull: true\n"
+    study = load(tmp_path, text)
+    assert study.factors == ("norm", "band_kernel_size", "act")
+    assert len(study.variants) == 2 * 3 * 2
+    assert [v.name for v in study.only(["norm", "act"]).variants] == [
+        "inceptionnext_tiny", "norm layer", "act relu", "norm layer + act relu",
+    ]  # fmt: skip
+
+
+def test_a_factorial_leaves_out_what_is_there_already(tmp_path):
+    """Without bands, their size changes nothing."""
+    text = "baseline: inceptionnext_tiny\nfactors:\n  token_mixer: [depthwise]\n  band_kernel_size: [7]\nfull: true\n"
+    assert [v.name for v in load(tmp_path, text).variants] == [
+        "inceptionnext_tiny", "token_mixer depthwise", "band_kernel_size 7",
+    ]  # fmt: skip
+
+
+def test_changes_of_the_same_thing_are_not_combined(tmp_path):
+    text = "baseline: inceptionnext_tiny\nfactors:\n  depths: [[2, 2, 2, 2]]\n  stage3.depth: [3]\n"
+    study = load(tmp_path, text)
+    with pytest.raises(StudyFileError, match="both set depths"):
+        combine(study, ["depths 2-2-2-2", "stage3.depth 3"])
+
+
 def test_another_baseline_keeps_the_factors(tmp_path):
     other = network("inceptionnext_small")
     study = load_study("inceptionnext_table8", FOLDER, ("mine", other))
@@ -161,11 +185,11 @@ def test_around_a_trial_everything_differs_in_one_choice(seed):
     assert study.baseline.network == space.arch(params)
     assert len({v.network.key for v in study.variants}) == len(study.variants) > 1
     for variant in study.variants[1:]:
-        ((axis, value),) = variant.changes.items()
-        assert axis in params
-        assert value != params[axis]
+        assert variant.factor in params
+        assert variant.changes[variant.factor] != params[variant.factor]
+        assert {*variant.changes} - {variant.factor} <= {axis.name for axis in space.axes if axis.when}
         assert variant.base == "found"
-        assert isinstance(variant.network, Arch)
+        assert apply(study.baseline.network, variant.changes) == variant.network
 
 
 @pytest.mark.parametrize(
@@ -196,6 +220,10 @@ def test_around_a_trial_everything_differs_in_one_choice(seed):
         (("title: mine", "titel: mine"), r"line 1: unknown key of a study 'titel': did you mean 'title'"),
         (("title: mine", "train: maybe"), r"line 1: train is 'maybe', but must be true or false"),
         (("title: mine", "networks: [resnet50]"), r"line 1: unknown row of the table 'resnet50'"),
+        (("table: 8", "table: []"), r"line 2: table names no table of the paper"),
+        (("title: mine", "networks: [[a]]"), r"line 1: unknown row of the table"),
+        (("baseline: inceptionnext_tiny", "baseline: [a]"), r"line 3: unknown row of the table"),
+        (("baseline: inceptionnext_tiny", "baseline: {a: b}"), r"line 3: unknown row of the table"),
         (("title: mine", "networks: []"), r"line 1: networks must be a list of names"),
         (("title: mine", "operators: {kernel_sizes: [3]}"), r"line 1: operators stand alone"),
         ((ROWS, "- a list"), r"must hold a mapping"),
@@ -230,6 +258,10 @@ def test_mistakes_about_rows_are_told_with_their_line(tmp_path, change, says):
         (("title: mine", "table: 8"), r"line 1: row 'remove horizontal band kernel' of table 8 has no variant here"),
         (("baseline: inceptionnext_tiny", "baseline: timm:resnet50"), r"line 2: baseline: timm:resnet50 comes ready"),
         (("baseline: inceptionnext_tiny", "baseline: none.json"), r"line 2: baseline: cannot read .*none.json"),
+        (("  norm:", "  'a, b':"), r"line 4: no factor can be called 'a, b'"),
+        (("  norm:", "  '':"), r"line 4: no factor can be called ''"),
+        (("no square:", "token_mixer depthwise, kernel_size 3:"), r"two networks are called 'token_mixer depthwise, k"),
+        (("baseline: inceptionnext_tiny", "baseline: [a]"), r"line 2: 'baseline' must be a mapping"),
         (("title: mine", "device: A100"), r"line 1: device speaks of a table of the paper"),
         (("title: mine", "proxy: {widht: 1/4}"), r"line 1: proxy: unknown field .*did you mean 'width'"),
     ],

@@ -26,7 +26,8 @@ class Comparison:
         difference: to its base in points, over the seeds that both have; None for the baseline.
         p_holm: of the difference, corrected for the number of comparisons in the study.
         paper: the same difference as the paper prints it.
-        seeds_needed: to find the paper's difference in the observed noise; None where it is 0 or unknown.
+        seeds_needed: to find the paper's difference in the observed noise by a test of its own (not corrected for
+            others); None where the difference is 0 or unknown.
         verdict: whether the sign of the difference is the paper's; empty without the paper's.
     """
 
@@ -45,17 +46,17 @@ class Judgement:
 
     Attributes:
         factor: its name.
-        sign: whether its variants are better or worse than their base as the paper says.
-        order: whether pairs of its networks stand in the paper's order.
-        told: pairs whose order could be told, and those of them that stand as in the paper.
-        pairs: that differ in the paper.
+        sign: whether its variants are better or worse than their base as the paper says, as far as that can be told.
+        signs: variants with the paper's sign, those that can be told, and all that differ from their base there.
+        order: whether its networks stand in the paper's order, likewise.
+        orders: pairs in the paper's order, those that can be told, and all that differ there.
     """
 
     factor: str
     sign: str
+    signs: tuple[int, int, int]
     order: str
-    told: tuple[int, int]
-    pairs: int
+    orders: tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -80,9 +81,11 @@ def percent(result: Result) -> dict[int, float]:
     return {seed: 100 * accuracy for seed, accuracy in result.accuracies.items()}
 
 
-def differences(a: Result, b: Result) -> list[float]:
-    """Points that ``a`` is better by, at each seed that both have."""
-    return [100 * (a.accuracies[seed] - b.accuracies[seed]) for seed in sorted({*a.accuracies} & {*b.accuracies})]
+def differences(a: Result, b: Result, seeds: Sequence[int] | None = None) -> list[float]:
+    """Points that ``a`` is better by, at each seed that both have, or at those of ``seeds``."""
+    shared = {*a.accuracies} & {*b.accuracies}
+    counted = sorted(shared if seeds is None else shared & {*seeds})
+    return [100 * (a.accuracies[seed] - b.accuracies[seed]) for seed in counted]
 
 
 def compare(outcome: Outcome, method: str = "t") -> list[Comparison]:
@@ -92,11 +95,11 @@ def compare(outcome: Outcome, method: str = "t") -> list[Comparison]:
         outcome: of the ablation.
         method: of ``archsearch.analysis.paired.METHODS``, or ``none`` for means alone.
     """
-    noise, floor = _noise(outcome), _floor(outcome)
+    noise, floor = _noise(outcome), _floor(outcome, 2)
     rows: list[tuple[Result, Mean | None, Mean | None]] = []
     for result in outcome.results:
         own = list(percent(result).values())
-        accuracy = estimate(own, _for_means(method), floor) if own else None
+        accuracy = estimate(own, _for_means(method), _floor(outcome, 1)) if own else None
         values = differences(result, outcome[result.base]) if result.base != result.name else []
         rows.append((result, accuracy, estimate(values, method, floor, noise) if values else None))
     corrected = holm([None if found is None or method == "none" else found.p for _, _, found in rows])
@@ -127,10 +130,10 @@ def _noise(outcome: Outcome) -> tuple[float, int] | None:
     return (math.sqrt(2) * found[0], found[1]) if found else None
 
 
-def _floor(outcome: Outcome) -> float:
-    """Deviation that rounding to whole images gives a difference, in points."""
+def _floor(outcome: Outcome, terms: int) -> float:
+    """Deviation that rounding to whole images gives a sum of so many accuracies, in points."""
     samples = outcome.recipe.get("data", {}).get("val_samples") or 0
-    return 100 / samples / math.sqrt(6) if samples else 0.0
+    return 100 / samples * math.sqrt(terms / 12) if samples else 0.0
 
 
 def typical_deviation(outcome: Outcome) -> float | None:
@@ -155,7 +158,7 @@ def verdict(paper: float | None, found: Mean | None, p: float | None) -> str:
     >>> verdict(-0.4, Mean(-1.2, 0.3, -1.5, -0.9, 0.001, 5), 0.003)
     'agrees'
     """
-    if paper is None or found is None:
+    if not paper or found is None:  # a printed difference of 0 has no sign
         return ""
     if p is None or p >= ALPHA:
         return CANNOT_TELL
@@ -163,37 +166,46 @@ def verdict(paper: float | None, found: Mean | None, p: float | None) -> str:
 
 
 def judge(outcome: Outcome, comparisons: Sequence[Comparison], method: str = "t") -> list[Judgement]:
-    """Every factor of the paper's against the paper, by sign and by order."""
+    """Every factor of the paper's against the paper, by sign and by order.
+
+    The order of two networks is told from their difference, corrected for the number of pairs in all factors.
+    """
+    pairs = {factor: _printed_pairs(outcome, factor) for factor in outcome.factors}
+    told = _told([pair for group in pairs.values() for pair in group], outcome, method)
     judged = []
-    for factor in outcome.factors:
-        group = [result for result in outcome.group(factor) if result.top1 is not None]
+    for factor, group in pairs.items():
         words = [c.verdict for c in comparisons if c.result.factor == factor and c.verdict]
-        if len(group) < 2 or not words:
-            continue
-        pairs = [(a, b) for a, b in combinations(group, 2) if paper_difference(a, b)]
-        told = _told(outcome, pairs, method)
-        right = sum(told)
-        order = CANNOT_TELL if not told else AGREES if right == len(told) else DISAGREES
-        judged.append(Judgement(factor, _joint(words), order, (len(told), right), len(pairs)))
+        if group and words:
+            orders = [told.pop(0) for _ in group]
+            judged.append(Judgement(factor, _joint(words), _counts(words), _joint(orders), _counts(orders)))
+        else:
+            del told[: len(group)]
     return judged
+
+
+def _printed_pairs(outcome: Outcome, factor: str) -> list[tuple[Result, Result]]:
+    """Networks of a factor, and their base, that the paper tells apart."""
+    return [(a, b) for a, b in combinations(outcome.group(factor), 2) if paper_difference(a, b)]
+
+
+def _counts(words: Sequence[str]) -> tuple[int, int, int]:
+    right, wrong = words.count(AGREES), words.count(DISAGREES)
+    return right, right + wrong, len(words)
 
 
 def _joint(words: Sequence[str]) -> str:
     return next((word for word in (DISAGREES, AGREES) if word in words), CANNOT_TELL)
 
 
-def _told(outcome: Outcome, pairs: Sequence[tuple[Result, Result]], method: str) -> list[bool]:
-    """For each pair whose order can be told here: whether it is the paper's."""
-    if method == "none":
-        return []
-    noise, floor = _noise(outcome), _floor(outcome)
+def _told(pairs: Sequence[tuple[Result, Result]], outcome: Outcome, method: str) -> list[str]:
+    """A verdict for each pair."""
+    noise, floor = _noise(outcome), _floor(outcome, 2)
     values = [differences(a, b) for a, b in pairs]
     found = [estimate(v, method, floor, noise) if v else None for v in values]
-    corrected = holm([None if f is None else f.p for f in found])
+    ps = [None if f is None or method == "none" else f.p for f in found]
     return [
-        f.mean * (paper_difference(a, b) or 0) > 0
-        for (a, b), f, p in zip(pairs, found, corrected, strict=True)
-        if f is not None and p is not None and p < ALPHA
+        verdict(paper_difference(a, b), f, p) or CANNOT_TELL
+        for (a, b), f, p in zip(pairs, found, holm(ps), strict=True)
     ]
 
 
@@ -208,16 +220,15 @@ def interactions(outcome: Outcome, method: str = "t", seeds: Sequence[int] | Non
     Returns:
         The surest first.
     """
-    floor = _floor(outcome)
+    floor = _floor(outcome, 4)
     names = {result.name for result in outcome.results}
     found: list[tuple[Result, Mean, tuple[int, ...]]] = []
     for result in outcome.results:
         if len(result.parts) == 2 and names >= {*result.parts}:
             excess = _excess(outcome, result, seeds)
             if excess:
-                how = "t" if method == "pooled" else method
-                found.append((result, estimate(list(excess.values()), how, floor), tuple(excess)))
-    corrected = holm([estimated.p for _, estimated, _ in found])
+                found.append((result, estimate(list(excess.values()), _for_means(method), floor), tuple(excess)))
+    corrected = holm([None if method == "none" else estimated.p for _, estimated, _ in found])
     made = [Interaction(r, e, p, s) for (r, e, s), p in zip(found, corrected, strict=True)]
     return sorted(made, key=lambda i: (i.excess.p is None, i.excess.p or 0, -abs(i.excess.mean)))
 
@@ -229,13 +240,19 @@ def _excess(outcome: Outcome, result: Result, seeds: Sequence[int] | None) -> di
     return {s: 100 * (result.accuracies[s] - a.accuracies[s] - b.accuracies[s] + base.accuracies[s]) for s in counted}
 
 
-def main_effects(outcome: Outcome, method: str = "t") -> list[tuple[str, Mean]]:
-    """In a full factorial: what a value does on average over all choices of the other factors, in points.
+@dataclass(frozen=True)
+class MainEffect:
+    """What a value does on average over all choices of the other factors, in points; ``p_holm`` is corrected."""
 
-    Every combination with the value is set against the same one without it, and the mean of these is taken per seed.
-    """
+    name: str
+    effect: Mean
+    p_holm: float | None
+
+
+def main_effects(outcome: Outcome, method: str = "t") -> list[MainEffect]:
+    """Of a full factorial: every combination with a value against the same one without it, averaged per seed."""
     by_parts = {frozenset(result.parts): result for result in outcome.results}
-    effects = []
+    found: list[tuple[str, Mean]] = []
     for name in (result.name for result in outcome.results if len(result.parts) == 1):
         with_it = [result for parts, result in by_parts.items() if name in parts]
         pairs = [(r, by_parts.get(frozenset(r.parts) - {name})) for r in with_it]
@@ -246,6 +263,7 @@ def main_effects(outcome: Outcome, method: str = "t") -> list[tuple[str, Mean]]:
             for seed in sorted(shared)
         ]
         if means:
-            how = "t" if method == "pooled" else method
-            effects.append((name, estimate(means, how)))
-    return effects
+            floor = _floor(outcome, 2) / math.sqrt(len(complete))
+            found.append((name, estimate(means, _for_means(method), floor)))
+    corrected = holm([None if method == "none" else effect.p for _, effect in found])
+    return [MainEffect(name, effect, p) for (name, effect), p in zip(found, corrected, strict=True)]

@@ -18,6 +18,8 @@ METHODS = ("t", "pooled", "bootstrap")
 #: A bootstrap of fewer differences gives intervals that are much too short.
 FEWEST_RESAMPLED = 5
 RESAMPLES = 9999
+#: A deviation below this is the rounding of sums, in whatever unit accuracies are given.
+DUST = 1e-9
 #: Probability of finding a difference that is there, when seeds are counted.
 POWER = 0.8
 #: More seeds than anyone would train.
@@ -68,13 +70,14 @@ def estimate(
     """
     n, mean = len(values), float(np.mean(values))
     sd = float(np.std(values, ddof=1)) if n > 1 else None
-    spread, freedom = (max(sd or 0.0, floor), n - 1) if method != "pooled" or noise is None else noise
-    if freedom < 1 or spread == 0 or (n < 2 and method != "pooled"):
+    spread, freedom = (sd or 0.0, n - 1) if method != "pooled" or noise is None else noise
+    spread = max(spread, floor)
+    if freedom < 1 or spread < DUST or (n < 2 and method != "pooled"):
         return Mean(mean, sd, None, None, None, n)
     error = spread / math.sqrt(n)
     half = float(stats.t.ppf((1 + LEVEL) / 2, freedom)) * error
     low, high = mean - half, mean + half
-    if method == "bootstrap" and n >= FEWEST_RESAMPLED and np.ptp(values) > 0:
+    if method == "bootstrap" and n >= FEWEST_RESAMPLED and (sd or 0.0) > floor:
         found = stats.bootstrap(
             (np.asarray(values),), np.mean, confidence_level=LEVEL, n_resamples=RESAMPLES, method="BCa", rng=0
         ).confidence_interval

@@ -59,7 +59,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_storage(parser)
     add("-f", "--format", choices=FORMATS, default="table")
     add("-q", "--quiet", action="store_true", help="no progress")
-    parser.set_defaults(unasked={name: parser.get_default(name) for name in ("study", "baseline", "only", "pairs")})
+    told = ("help", "outcome", "interval", "format", "page", "results_file", "quiet", "storage", "mixers")
+    names = [action.dest for action in parser._actions if action.dest not in told]
+    parser.set_defaults(unasked={name: parser.get_default(name) for name in names})
 
 
 def run(args: argparse.Namespace) -> int:
@@ -102,7 +104,7 @@ def _check_statistics(args: argparse.Namespace) -> None:
 
 
 def _study(args: argparse.Namespace) -> "tuple[ListStudy, str | None, Proxy | None]":
-    """The study, and of a found baseline the search that it comes from and its recipe."""
+    """The study, and of a found baseline the search that it comes from and its recipe, whose data is the default."""
     from archsearch.arch import Arch
     from archsearch.networks import find
     from archsearch.shipped import shipped
@@ -145,6 +147,8 @@ def _found(args: argparse.Namespace) -> "tuple[ListStudy, str, Proxy]":
     else:
         space = space_from_dict(recipe["space_name"], recipe["space"])
         study = around(args.baseline, space, trial.params, trial.arch)
+    if args.dataset is None:
+        args.dataset = recipe["data"]["name"]
     return study, name, Proxy(**recipe["proxy"])
 
 
@@ -182,7 +186,8 @@ def _work(args: argparse.Namespace, study: "ListStudy", proxy: "Proxy | None") -
     check_dataset(dataset, args.data_root)
     recipes = {k: read_recipes(args, k, PROXY[k], study.proxy, study.changes[k]) for k in ("cpu", "gpu")}
     check_storage(args.storage, create=True)
-    name = args.study_name or "-".join(("ablate", study.name, *([] if args.no_train else [dataset])))
+    words = ["ablate", study.name, *([args.baseline] if args.baseline and args.study else [])]
+    name = args.study_name or "-".join([*words, *([] if args.no_train else [dataset])])
     page = page_path(name, args.storage, args.page, "--page")
     if args.results_file is not None:
         check_place(args.results_file, "--results-file")
@@ -195,11 +200,16 @@ def _work(args: argparse.Namespace, study: "ListStudy", proxy: "Proxy | None") -
     kind = "cpu" if device.type == "cpu" else "gpu"
     made, bench = recipes[kind]
     if proxy is not None and args.proxy is None:
-        made = override(proxy, _asked(args))
+        made = override(proxy, {**study.proxy, **_asked(args)})
     if not args.no_train:
         check_stand_ins(chosen, made)
+    seeds = range(args.seed, args.seed + args.seeds)
+    if args.pairs:
+        from archsearch.pairs import all_pairs, plan_pairs
+
+        plan_pairs(len(all_pairs(chosen, made)), args.pairs, seeds)
     bench = replace(suited(args, bench, device), reference=study.baseline.name)
-    return Work(study, chosen, made, bench, device, kind, range(args.seed, args.seed + args.seeds), name, page)
+    return Work(study, chosen, made, bench, device, kind, seeds, name, page)
 
 
 def _weights(variant: "Variant") -> str | None:
@@ -215,18 +225,22 @@ def _asked(args: argparse.Namespace) -> dict[str, Any]:
 
 def _retold(args: argparse.Namespace) -> int:
     """Tells of an earlier result."""
+    from archsearch.analysis.paired import FEWEST_RESAMPLED
     from archsearch.cli.report import page_path, write_ablation
     from archsearch.outcome import Outcome
 
     for name, default in args.unasked.items():
         if getattr(args, name) != default:
-            raise OptionError(f"--from reads a result and trains nothing; leave {name} out")
+            option = "the study" if name == "study" else f"--{name.replace('_', '-')}"
+            raise OptionError(f"--from reads a result and trains nothing; leave {option} out")
     try:
         outcome = Outcome.from_dict(json.loads(args.outcome.read_text(encoding="utf-8")))
     except OSError as error:
         raise OptionError(f"--from {args.outcome}: {error.strerror}") from None
     except (ValueError, UserError) as error:
         raise OptionError(f"--from {args.outcome}: {error}; name a result that ablate wrote as json") from None
+    if args.interval == "bootstrap" and len(outcome.seeds) < FEWEST_RESAMPLED:
+        raise OptionError(f"--interval bootstrap needs {FEWEST_RESAMPLED} seeds, and {args.outcome} has fewer")
     tell(args, outcome)
     if args.page:
         write_ablation(page_path(outcome.name, args.storage, args.page, "--page"), outcome, args.interval or "t")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from archsearch.cli.options import write_file
 from archsearch.cli.recipes import load_data
-from archsearch.errors import ArchsearchError, OptionError, StorageError, UserError
+from archsearch.errors import ArchsearchError, StorageError, UserError
 
 if TYPE_CHECKING:
     import optuna
@@ -51,6 +51,7 @@ def carry_out(args: argparse.Namespace, work: Work, search: str | None) -> int:
         work: what they ask for.
         search: a study whose importances are told beside.
     """
+    from archsearch.ablation import key_of
     from archsearch.cli.progress import Tally
     from archsearch.measure.device import device_name, environment
     from archsearch.outcome import Outcome
@@ -58,6 +59,7 @@ def carry_out(args: argparse.Namespace, work: Work, search: str | None) -> int:
     from archsearch.search.ablation import create_or_resume
     from archsearch.search.engine import sole_owner
     from archsearch.search.storage import lock_path, open_storage
+    from archsearch.search.study import own_mixers, recipe_of
 
     data = None if args.no_train else load_data(args, work.proxy, work.device)
     recipe: dict[str, Any] = {
@@ -66,7 +68,9 @@ def carry_out(args: argparse.Namespace, work: Work, search: str | None) -> int:
         "space_name": work.study.name,
         "objectives": ["accuracy"],
         "bench": asdict(work.bench),
+        "timed": {"resolution": work.study.resolutions[work.kind], "baseline": key_of(work.study.baseline.network)},
         "device": device_name(work.device),
+        "mixers": own_mixers(_token_mixers(work.study)),
     }
     if data is not None:
         samples = {"train_samples": len(data.train), "val_samples": len(data.val)}
@@ -76,7 +80,7 @@ def carry_out(args: argparse.Namespace, work: Work, search: str | None) -> int:
     storage, tally = open_storage(args.storage, create=True), Tally(args.quiet)
     with sole_owner(work.name, lock_path(args.storage, work.name)):
         record = create_or_resume(work.name, recipe, storage)
-        told = {**recipe, "environment": environment(work.device)}
+        told = {**recipe_of(record), "environment": environment(work.device)}
         outcome = Outcome(
             work.study.name, work.study.title, (), told, _command(args), work.study.device, work.study.full
         )
@@ -84,7 +88,7 @@ def carry_out(args: argparse.Namespace, work: Work, search: str | None) -> int:
             outcome = _measured(args, work, record, outcome, tally)
             if args.weights is not None:
                 outcome = _weighed(args, work, record, outcome, tally)
-            outcome = _importance(args, outcome, search)
+            outcome = _importance(args, record, outcome, search)
             if not args.no_train:
                 outcome = _trained(args, work, record, outcome, tally)
         except BaseException:
@@ -92,6 +96,13 @@ def carry_out(args: argparse.Namespace, work: Work, search: str | None) -> int:
                 _show(args, work, record)
             raise
         return _show(args, work, record)
+
+
+def _token_mixers(study: "ListStudy") -> set[str]:
+    from archsearch.arch import Arch
+
+    networks = [variant.network for variant in study.variants]
+    return {mixer.token_mixer for n in networks if isinstance(n, Arch) for mixer in n.mixers}
 
 
 def _command(args: argparse.Namespace) -> str:
@@ -106,7 +117,7 @@ def _measured(
     args: argparse.Namespace, work: Work, record: "optuna.Study", outcome: "Outcome", tally: "Tally"
 ) -> "Outcome":
     """Counts and times; what the record knows from before is kept."""
-    from archsearch.ablation import counted, timed
+    from archsearch.ablation import carried, counted, timed
     from archsearch.data.folder import cache_folder
     from archsearch.measure.device import environment
     from archsearch.search.ablation import OUTCOME, outcome_of, set_outcome
@@ -114,16 +125,17 @@ def _measured(
 
     before = outcome_of(record) if OUTCOME in record.user_attrs else None
     known = {result.name: result for result in before.results} if before else {}
-    keep = before is not None and before.recipe["bench"] == outcome.recipe["bench"] and not args.remeasure
+    recipes = [{name: o.recipe.get(name) for name in ("bench", "timed")} for o in (outcome, before) if o]
+    keep = before is not None and recipes[0] == recipes[1] and not args.remeasure
     tally.say(f"{work.study.title}\ncounting {len(work.study.variants)} networks")
     results = {result.name: result for result in counted(work.study, known)}
     for name, result in results.items():
-        if name in known and known[name].network == result.network:
+        if name in known and known[name].key == result.key:
             speeds = known[name].speeds if keep else {}
             results[name] = replace(result, speeds=speeds, trained=known[name].trained)
-    if before and before.pairs:  # of an earlier run with --pairs
-        results |= {n: r for n, r in known.items() if len(r.parts) == 2 and {*r.parts} <= {*results}}
-        outcome = replace(outcome, pairs=before.pairs)
+    if before:
+        results = {r.name: r for r in carried(work.study, list(results.values()), before)}
+        outcome = replace(outcome, pairs=before.pairs, importance=before.importance)
     outcome = replace(outcome, results=tuple(results.values()))
     set_outcome(record, outcome)
     wanted = [v for v in work.chosen.variants if not results[v.name].speeds or "error" in results[v.name].speeds]
@@ -185,60 +197,76 @@ def _timing_line(number: int, total: int, result: Any) -> str:
     return f"[{number}/{total}] {result.name}: {'; '.join(speeds)}"
 
 
-def _importance(args: argparse.Namespace, outcome: "Outcome", search: str | None) -> "Outcome":
+def _importance(args: argparse.Namespace, record: "optuna.Study", outcome: "Outcome", search: str | None) -> "Outcome":
     """What a search says of its axes; of the baseline's own only where it has enough trials."""
     if search is None:
         return outcome
+    from archsearch.search.ablation import set_outcome
     from archsearch.search.importance import importance
     from archsearch.search.storage import open_storage
     from archsearch.search.study import load, objectives_of
 
     try:
-        record = load(search, open_storage(args.storage, create=False))
-        names = [objective.name for objective in objectives_of(record)]
+        searched = load(search, open_storage(args.storage, create=False))
+        names = [objective.name for objective in objectives_of(searched)]
         if "accuracy" not in names:
             raise StorageError(f"study {search!r} has no accuracy to explain; name another --importance")
-        found = importance(record, names.index("accuracy"))
+        found = importance(searched, names.index("accuracy"))
     except UserError:
         if args.importance:
             raise
         return outcome
-    return replace(outcome, importance={"study": search, "axes": [asdict(axis) for axis in found]})
+    outcome = replace(outcome, importance={"study": search, "axes": [asdict(axis) for axis in found]})
+    set_outcome(record, outcome)
+    return outcome
 
 
 def _trained(
     args: argparse.Namespace, work: Work, record: "optuna.Study", outcome: "Outcome", tally: "Tally"
 ) -> "Outcome":
     """Trains what the record does not know yet: the study's variants, then pairs of them."""
-    from archsearch.ablation import all_pairs, split_seeds, to_screen, to_test, trainings, with_variants
-    from archsearch.search.ablation import set_outcome, with_accuracies
+    from archsearch.ablation import trainings
+    from archsearch.search.ablation import set_outcome
 
     set_outcome(record, outcome)
     asked = trainings(work.chosen.variants, work.seeds)
     _train(args, work, record, asked[: args.n_trials], tally)
-    if not args.pairs or (args.n_trials is not None and args.n_trials < len(asked)):
-        return outcome
-    outcome = with_accuracies(outcome, record)
-    pairs = all_pairs(work.chosen, outcome, work.proxy)
-    if not pairs:
-        raise OptionError("--pairs: no two variants of different factors can be combined; leave it out")
-    screening, testing = split_seeds(len(pairs), args.pairs, work.seeds)
-    if not testing or len(testing) < 2:
-        raise OptionError(f"--pairs {args.pairs}: {len(pairs)} pairs ask for screening, and that for --seeds 3 or more")
-    study = work.chosen
-    outcome = replace(outcome, pairs={"screened": list(screening), "tested": list(testing)})
-    for stage in ("screened", "tested"):
-        if stage == "screened":
-            jobs = to_screen(pairs, args.pairs, screening)
-        else:
-            jobs = to_test(pairs, with_accuracies(outcome, record), args.pairs, screening, testing)
-        if not jobs:
-            continue
-        tally.say(f"pairs, {stage} with {len({seed for _, seed in jobs})} seeds: {len({v.name for v, _ in jobs})}")
-        study, outcome = with_variants(study, outcome, [variant for variant, _ in jobs])
+    if args.pairs and (args.n_trials is None or args.n_trials > len(asked)):
+        most = args.pairs if args.n_trials is None else min(args.pairs, args.n_trials - len(asked))
+        return _pairs(args, work, record, outcome, tally, most)
+    return outcome
+
+
+def _pairs(
+    args: argparse.Namespace, work: Work, record: "optuna.Study", outcome: "Outcome", tally: "Tally", most: int
+) -> "Outcome":
+    """Screens pairs and tests those that stand out, in at most so many trainings."""
+    from archsearch.ablation import with_variants
+    from archsearch.pairs import all_pairs, plan_pairs, to_screen, to_test
+    from archsearch.search.ablation import set_outcome, with_accuracies
+
+    pairs, study = all_pairs(work.chosen, work.proxy), work.chosen
+    used = outcome.pairs.get("screened", [])
+    budget = plan_pairs(len(pairs), most, work.seeds, used)
+    told = {"screened": sorted({*used, *budget.screening}), "tested": list(budget.testing)}
+    outcome = replace(outcome, pairs=told)
+    if budget.screening:
+        jobs = to_screen(pairs, with_accuracies(outcome, record), budget)
+        pairs = _unique(jobs)
+        tally.say(f"{len(pairs)} pairs are screened, with seeds {', '.join(map(str, budget.screening))}")
+        study, outcome = with_variants(study, outcome, pairs)
         set_outcome(record, outcome)
         _train(args, work, record, jobs, tally)
+    jobs = to_test(pairs, with_accuracies(outcome, record), budget)
+    tally.say(f"{len(_unique(jobs))} pairs are tested, with seeds {', '.join(map(str, budget.testing))}")
+    study, outcome = with_variants(study, outcome, _unique(jobs))
+    set_outcome(record, outcome)
+    _train(args, work, record, jobs, tally)
     return outcome
+
+
+def _unique(jobs: "Sequence[tuple[Variant, int]]") -> "list[Variant]":
+    return list({variant.name: variant for variant, _ in jobs}.values())
 
 
 def _train(
@@ -252,7 +280,7 @@ def _train(
     from archsearch.pool import Source, TrainJob, default_workers, train_all
     from archsearch.search.ablation import add, trainings
 
-    known = {} if args.retrain else trainings(record)
+    known = {} if args.retrain else {key for key, trained in trainings(record).items() if trained.settled}
     missing = [(v, seed, _arch(v)) for v, seed in asked if (_arch(v).key, seed) not in known]
     jobs = [TrainJob(arch, work.proxy, seed) for _, seed, arch in missing]
     if not jobs:

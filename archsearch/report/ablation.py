@@ -9,6 +9,7 @@ from archsearch.analysis.ablation import (
     Comparison,
     Interaction,
     Judgement,
+    MainEffect,
     compare,
     interactions,
     judge,
@@ -47,7 +48,7 @@ class Report:
     comparisons: list[Comparison]
     judgements: list[Judgement]
     interactions: list[Interaction]
-    effects: list[tuple[str, Mean]]
+    effects: list[MainEffect]
 
     @classmethod
     def of(cls, outcome: Outcome, method: str = "t") -> "Report":
@@ -131,11 +132,11 @@ def sections(report: Report) -> Iterator[Section]:
     """All tables that people read; columns that say nothing here are left out."""
     yield _main(report)
     if report.judgements:
-        header = ["factor", "sign", "order", "pairs", "told", "as in the paper"]
-        cells = [[j.factor, j.sign, j.order, str(j.pairs), str(j.told[0]), str(j.told[1])] for j in report.judgements]
-        yield Section("Against the paper", header, cells, (0, 1, 2))
+        header = ["factor", "sign", "variants", "order", "pairs"]
+        cells = [[j.factor, j.sign, _as_printed(j.signs), j.order, _as_printed(j.orders)] for j in report.judgements]
+        yield Section("Against the paper, as far as it can be told", header, cells, (0, 1, 2, 3, 4))
     if report.effects:
-        cells = [[name, _points(found), _p(found.p)] for name, found in report.effects]
+        cells = [[e.name, _points(e.effect), _p(e.p_holm)] for e in report.effects]
         yield Section(
             "Main effects: points, averaged over all choices of the other factors", ["value", "effect", "p"], cells
         )
@@ -148,6 +149,11 @@ def sections(report: Report) -> Iterator[Section]:
         yield Section("Pairs: points beyond the sum of what both parts do", header, cells)
     if report.outcome.importance:
         yield _importance(report)
+
+
+def _as_printed(counts: tuple[int, int, int]) -> str:
+    right, told, all_of_them = counts
+    return f"{right} as printed, of {told} told, of {all_of_them}"
 
 
 def _mean(result: Result) -> float:
@@ -239,14 +245,15 @@ def notes(report: Report) -> list[str]:
     """How to read the tables, and all that it takes to repeat them."""
     outcome, recipe = report.outcome, report.outcome.recipe
     lines = list(_reading(report))
-    if "proxy" in recipe:
+    if "proxy" in recipe and "data" in recipe:
         lines.append("proxy: " + _fields(recipe["proxy"]))
         data = recipe["data"]
         words = ", ".join(map(str, outcome.seeds)) or "none yet"
-        samples = f"{data['train_samples']} images, {data['val_samples']} to choose by"
-        lines.append(f"data: {data['name']} ({data['fingerprint']}), {samples}; seeds {words}")
+        samples = f"{data.get('train_samples')} images, {data.get('val_samples')} to choose by"
+        lines.append(f"data: {data.get('name')} ({data.get('fingerprint')}), {samples}; seeds {words}")
     if "bench" in recipe and any(result.speeds for result in outcome.results):
-        lines.append("timing: " + _fields(recipe["bench"]))
+        sizes = {str(d["img_size"]) for r in outcome.results for d in r.speeds.values() if "img_size" in d}
+        lines.append("timing: " + _fields(recipe["bench"] | {"img_size": " and ".join(sorted(sizes))}))
     if "device" in recipe:
         environment = recipe.get("environment", {})
         facts = ("torch", "cuda", "cudnn", "timm", "python", "commit")
@@ -273,12 +280,13 @@ def _reading(report: Report) -> Iterator[str]:
         if report.method != "none"
         else "paired by seed; no intervals."
     )
-    deviation = typical_deviation(outcome)
+    deviation = typical_deviation(outcome if outcome.full else replace(outcome, results=outcome.singles))
     if deviation is not None:
         yield (
             f"A difference deviates by {deviation:.2f} points from seed to seed; seeds needed: to find the paper's "
-            + ("difference in that, with a probability of 0.8.")
+            "difference in that by a test of its own, with a probability of 0.8."
         )
+    yield from _pairs(outcome)
 
 
 def _pairs(outcome: Outcome) -> Iterator[str]:
@@ -323,7 +331,8 @@ def latex_text(text: str) -> str:
     >>> print(latex_text("branch_ratio 1/8, 50 %"))
     branch\_ratio 1/8, 50 \%
     """
-    return "".join(_ESCAPED.get(c, c) for c in text).replace("<", r"$<$").replace(">", r"$>$")
+    escaped = "".join(_ESCAPED.get(c, c) for c in text)
+    return escaped.replace("<", r"$<$").replace(">", r"$>$").replace("--", "-{}-")
 
 
 def _latex(section: Section, under: Sequence[str]) -> str:
@@ -372,7 +381,7 @@ def as_json(report: Report) -> str:
             {"pair": i.result.name, **asdict(i.excess), "p_holm": i.p_holm, "seeds": i.seeds}
             for i in report.interactions
         ],
-        "main_effects": [{"value": name, **asdict(found)} for name, found in report.effects],
+        "main_effects": [{"value": e.name, **asdict(e.effect), "p_holm": e.p_holm} for e in report.effects],
     }
     return json.dumps(report.outcome.to_dict() | told, indent=1)
 

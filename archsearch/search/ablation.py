@@ -6,7 +6,7 @@ speeds, the paper's figures), ``command``. Of a trial: what ``archsearch.search.
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import optuna
@@ -16,10 +16,12 @@ from optuna.trial import TrialState, create_trial
 from archsearch.arch import Arch
 from archsearch.errors import StorageError
 from archsearch.outcome import Outcome
-from archsearch.search.records import end_attrs, start_attrs, to_trial
+from archsearch.search.records import end_attrs, start_attrs
 from archsearch.search.study import RECIPE, check_same, existing, recipe_of
-from archsearch.trial import Evaluation, Trial
+from archsearch.trial import Evaluation
 
+#: Fields of a recipe that may change from run to run: nothing that was trained depends on them.
+FREE = ("ablation", "space_name", "bench", "timed", "mixers")
 #: Study attribute with everything about an ablation but its accuracies.
 OUTCOME = "outcome"
 
@@ -46,7 +48,16 @@ def create_or_resume(name: str, recipe: Mapping[str, Any], storage: BaseStorage)
     before = recipe_of(record)
     if "ablation" not in before:
         raise StorageError(f"study {name!r} exists and is no ablation; choose another --study-name")
-    check_same(name, recipe, before, {"bench": False, "ablation": False})
+    shared = {field: value for field, value in recipe.items() if field in before and field not in FREE}
+    check_same(name, shared, before, {})
+    mixers = {**before.get("mixers", {}), **recipe.get("mixers", {})}
+    for mixer, declared in before.get("mixers", {}).items():
+        if mixers[mixer] != declared:
+            raise StorageError(
+                f"study {name!r} knows another version of token_mixer {mixer!r}: its file has changed; "
+                "bring the old one back, or choose another --study-name"
+            )
+    record.set_user_attr(RECIPE, {**before, **recipe, "mixers": mixers})
     return record
 
 
@@ -69,10 +80,30 @@ def add(
     record.add_trial(create_trial(state=state, values=values, user_attrs=attrs))
 
 
-def trainings(record: optuna.Study) -> dict[tuple[str, int], Trial]:
-    """The last training of each network, by its key, and seed."""
-    found = (to_trial(frozen) for frozen in record.get_trials(deepcopy=False) if "variant" in frozen.user_attrs)
-    return {(trial.arch.key, trial.seed): trial for trial in found}
+@dataclass(frozen=True)
+class Trained:
+    """What became of a training: its accuracy, or why there is none."""
+
+    accuracy: float | None
+    error: str | None
+
+    @property
+    def settled(self) -> bool:
+        """Whether training again would come to the same: it ended, or diverged."""
+        return self.error is None or self.error.startswith("diverged")
+
+
+def trainings(record: optuna.Study) -> dict[tuple[str, int], Trained]:
+    """The last training of each network, by its key, and seed; a finished one before one that failed."""
+    found: dict[tuple[str, int], Trained] = {}
+    for frozen in record.get_trials(deepcopy=False):
+        attrs = frozen.user_attrs
+        if "variant" in attrs:
+            key = attrs["arch_key"], attrs["seed"]
+            new = Trained(attrs.get("scores", {}).get("accuracy"), attrs.get("error"))
+            if new.error is None or key not in found or found[key].error is not None:
+                found[key] = new
+    return found
 
 
 def set_outcome(record: optuna.Study, outcome: Outcome) -> None:
@@ -98,10 +129,8 @@ def with_accuracies(outcome: Outcome, record: optuna.Study) -> Outcome:
     found = trainings(record)
     results = []
     for result in outcome.results:
-        arch = result.network.get("arch")
-        key = Arch.from_dict(arch).key if arch else None
-        own = {seed: trial for (of, seed), trial in found.items() if of == key}
-        accuracies = {s: t.evaluation.scores["accuracy"] for s, t in sorted(own.items()) if t.evaluation.error is None}
-        errors = {s: t.evaluation.error for s, t in sorted(own.items()) if t.evaluation.error is not None}
+        own = {seed: trained for (key, seed), trained in sorted(found.items()) if key == result.key}
+        accuracies = {seed: t.accuracy for seed, t in own.items() if t.accuracy is not None and t.error is None}
+        errors = {seed: t.error for seed, t in own.items() if t.error is not None}
         results.append(replace(result, accuracies=accuracies, errors=errors))
     return replace(outcome, results=tuple(results))

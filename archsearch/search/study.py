@@ -2,7 +2,7 @@
 
 import dataclasses
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,6 +50,8 @@ class Study:
 
     def recipe(self) -> dict[str, Any]:
         """As JSON-ready data."""
+        stages = range(len(self.space.baseline.depths))
+        own = own_mixers(set().union(*(self.space.token_mixers(stage) for stage in stages)))
         return {
             "version": 1,
             "space_name": self.space.name,
@@ -63,15 +65,14 @@ class Study:
             "sampler": self.sampler,
             "seed": self.seed,
             "population": self.population,
-            **self._own_mixers(),
+            **({"mixers": own} if own else {}),
         }
 
-    def _own_mixers(self) -> dict[str, Any]:
-        """Mixers from users' files that a candidate may have: what is needed to read the study without the files."""
-        stages = range(len(self.space.baseline.depths))
-        kinds = set().union(*(self.space.token_mixers(stage) for stage in stages))
-        own = {name: declared for name, declared in declarations().items() if name in kinds}
-        return {"mixers": own} if own else {}
+
+def own_mixers(kinds: Iterable[str]) -> dict[str, Any]:
+    """Of the named mixers those from users' files: what is needed to read a record without the files."""
+    wanted = {*kinds}
+    return {name: declared for name, declared in declarations().items() if name in wanted}
 
 
 def create_or_resume(study: Study, storage: BaseStorage) -> optuna.Study:

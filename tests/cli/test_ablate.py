@@ -112,6 +112,30 @@ def test_what_is_there_is_kept_and_what_is_missing_is_done(capsys, own):
 
 
 @pytest.mark.slow
+def test_after_an_edit_nothing_old_is_told_as_new(capsys, own):
+    words = ["ablate", "own.yaml", *QUICK, "--seeds", 1, "-q", "-f", "json"]
+    first = json.loads(run(capsys, *words)[1])
+    Path("own.yaml").write_text(OWN.replace("horizontal+vertical", "square") + "cpu: {resolution: 1/2}\n")
+    again = json.loads(run(capsys, *words[:-3], "-f", "json")[1])
+    old, new = ({row["variant"]: row for row in told["rows"]} for told in (first, again))
+    assert new["no square"]["params"] != old["no square"]["params"]
+    assert values(again)["no square"] != {}
+    assert values(again)["norm layer"] == values(first)["norm layer"]
+    blocks = [[r["speeds"]["train"]["blocks_s"] for r in told["results"]] for told in (first, again)]
+    assert all(a != b for a, b in zip(*blocks, strict=True))  # another resolution is timed anew
+
+
+@pytest.mark.slow
+def test_an_importance_is_told_without_training(capsys, own, small_space):
+    words = ["study", "--space", small_space, "--objective", "accuracy", "--n-trials", 8, "--study-name", "s"]
+    assert run(capsys, *words, *FAST)[0] == 0
+    words = ["ablate", "own.yaml", "--no-train", *QUICK, "-q"]
+    assert "Importance in the search s (fANOVA)" in run(capsys, *words, "--importance", "s")[1]
+    assert "Importance in the search s (fANOVA)" in run(capsys, *words)[1]  # kept
+    assert run(capsys, *words, "--importance", "nosuch")[0] == 2
+
+
+@pytest.mark.slow
 def test_pairs_within_a_budget(capsys, own):
     words = ["ablate", "own.yaml", *TRAIN, "-q", "--seeds", 3]
     code, out, err = run(capsys, *words, "--pairs", 4)
@@ -120,7 +144,12 @@ def test_pairs_within_a_budget(capsys, own):
     assert len([t for t in trials("ablate-own-drawn") if " + " in t.user_attrs["variant"]]) <= 4
     code, again, _ = run(capsys, *words)  # known pairs stay in the picture
     assert "Pairs" in again
-    assert "--seeds 3 or more" in run(capsys, *words[:-2], "--seeds", 2, "--pairs", 2)[2]
+    before = len(trials("ablate-own-drawn"))
+    assert run(capsys, *words, "--seeds", 4, "--pairs", 5, "--n-trials", 19)[0] == 0
+    assert len(trials("ablate-own-drawn")) <= before + 4 + 3  # 16 trainings of single variants, and 3 of pairs
+    code, out, err = run(capsys, *words[:-2], "--seeds", 2, "--pairs", 2)
+    assert (code, out) == (2, "")
+    assert "give more --seeds" in err
 
 
 @pytest.mark.slow
@@ -158,7 +187,7 @@ def test_what_a_search_found_is_taken_apart(capsys, tmp_path, monkeypatch, small
     (base,) = [t for t in ours.trials if t.user_attrs["variant"] == f"study:s#{trial.number}"]
     assert base.user_attrs["curve"] == trial.user_attrs["curve"]  # seconds too: recalled, not repeated
     axes = {axis for result in outcome["results"][1:] for axis in result["changes"]}
-    assert axes == set(trial.user_attrs["params"])
+    assert axes >= set(trial.user_attrs["params"])
     assert {axis["axis"] for axis in outcome["importance"]["axes"]} == {
         "token_mixer",
         "band_kernel_size",
@@ -278,6 +307,8 @@ def test_interrupted_it_tells_what_it_has_and_goes_on(own, capsys):
         (["inceptionnext_table8", "--interval", "bootstrap"], "needs --seeds 5 or more"),
         (["inceptionnext_table8", "--interval", "z"], "invalid choice: 'z'"),
         (["inceptionnext_table8", "--seeds", "0"], "is not a whole number of at least 1"),
+        (["inceptionnext_table8", "--pairs", "2"], "--pairs 2: one pair takes 3 trainings"),
+        (["own.yaml", "--only", "norm", "--pairs", "5"], "no two variants of different factors can be combined"),
         (["inceptionnext_table8", "--no-train", "--pairs", "5"], "--pairs are trained"),
         (["inceptionnext_table8", "--no-train", "--no-speed"], "leave only counting, which `describe` does"),
         (["inceptionnext_table8", "--proxy", "nosuch"], "unknown proxy 'nosuch'"),
@@ -299,12 +330,15 @@ def test_interrupted_it_tells_what_it_has_and_goes_on(own, capsys):
         (["--from", "none.json"], "--from none.json: No such file"),
         (["--from", "base.json"], "no outcome of an ablation"),
         (["--from", "own.yaml"], "name a result that ablate wrote as json"),
-        (["own.yaml", "--from", "o.json"], "leave study out"),
+        (["own.yaml", "--from", "o.json"], "leave the study out"),
+        (["--from", "o.json", "--seeds", "5"], "leave --seeds out"),
+        (["--from", "empty.json"], "results must have names of their own, and name their bases"),
         (["own.yaml", "--storage", "base.json"], "is no SQLite database"),
         (["bad.yaml"], "bad.yaml, line 4: unknown axis 'normal': did you mean 'norm'"),
     ],
 )
 def test_wrong_commands(capsys, own, words, says):
+    (own / "empty.json").write_text('{"name": "n", "title": "t", "results": []}')
     (own / "bad.yaml").write_text(OWN.replace("norm:", "normal:"))
     assert says in refused(capsys, own, "ablate", *words, "-q")
 

@@ -63,9 +63,9 @@ def test_everything_needed_to_repeat_it_stands_under_the_table(outcome):
         "images/s over those of base_net",
         "on A100 in the paper", "Student's t over seeds", "corrected by Holm",
     ):  # fmt: skip
-        assert words in text
+        assert words in text, words
     for format in ("table", "markdown", "latex"):
-        written = FORMATS[format](Report.of(outcome)).replace("\\", "")
+        written = FORMATS[format](Report.of(outcome)).replace("\\", "").replace("-{}-", "--")
         assert all(line.replace("<", "$<$") in written or line in written for line in notes(Report.of(outcome)))
 
 
@@ -85,6 +85,19 @@ def test_one_seed_is_told_without_intervals(outcome):
     report = Report.of(dataclasses.replace(outcome, results=tuple(single)))
     assert report.method == "none"
     assert rows(report)[1]["difference"] == pytest.approx(-5)
+
+
+def test_how_pairs_were_chosen_is_told(outcome):
+    import dataclasses
+
+    pair = Result("norm layer + band 7", "norm x band_kernel_size", "base_net", parts=("norm layer", "band 7"),
+                  accuracies=accuracies(0.4, 0.42))  # fmt: skip
+    told = dataclasses.replace(outcome, results=(*outcome.results, pair), pairs={"screened": [0], "tested": [1, 2]})
+    text = "\n".join(notes(Report.of(told)))
+    assert "1 pairs of the largest effects were trained with seeds 0; " in text
+    assert "tested with seeds 1, 2 alone" in text
+    assert [row["variant"] for row in rows(Report.of(told))] == ["base_net", "norm layer", "band 7", "resnet"]
+    assert rows(Report.of(told)) == rows(Report.of(outcome))  # a pair changes nothing about the rest
 
 
 def test_csv_and_json_hold_every_column(outcome):
@@ -116,6 +129,7 @@ def test_latex_is_escaped_and_its_rows_are_complete(outcome):
     assert {len(re.findall(r"(?<!\\)&", line)) for line in body} == {columns - 1}
     assert first.count(r"\midrule") == 4  # under the header, and before each factor
     assert "$-$5.0" in first
+    assert latex_text("--only") == "-{}-only"  # and no dash
     assert latex_text("a~b^c<d\\") == r"a\textasciitilde{}b\textasciicircum{}c$<$d\textbackslash{}"
 
 

@@ -15,6 +15,7 @@ from archsearch.search.ablation import (
 from archsearch.search.importance import importance
 from archsearch.search.storage import open_storage
 from archsearch.search.study import create_or_resume as create_search
+from archsearch.search.study import recipe_of
 from archsearch.speed.plan import network_to_dict
 from archsearch.trial import Epoch, Evaluation
 
@@ -34,9 +35,9 @@ def done(accuracy):
 
 def made(**changes):
     results = (
-        Result("atto", base="atto", network=network_to_dict(ATTO), params=1),
-        Result("conv", "f", "atto", network=network_to_dict(CONV), parts=("conv",)),
-        Result("resnet", "f", "atto", network={"timm": {"name": "resnet18", "img_size": None}}),
+        Result("atto", base="atto", network=network_to_dict(ATTO), key=ATTO.key, params=1),
+        Result("conv", "f", "atto", network=network_to_dict(CONV), key=CONV.key, parts=("conv",)),
+        Result("resnet", "f", "atto", network={"timm": {"name": "resnet18", "img_size": None}}, key="resnet"),
     )
     return Outcome("mine", "Mine", results, RECIPE, **changes)
 
@@ -54,8 +55,31 @@ def test_what_was_trained_comes_back(storage):
     assert outcome.seeds == (0, 3)
     assert outcome.pairs == {"screened": [0]}
     assert outcome == with_accuracies(made(pairs={"screened": [0]}), again)
-    assert trainings(again)[ATTO.key, 0].evaluation.curve == (Epoch(1, 1.0, 0.5, 2.0),)
+    assert {key: trained.settled for key, trained in trainings(again).items()} == {
+        (ATTO.key, 0): True, (CONV.key, 0): True, (ATTO.key, 3): True,
+    }  # fmt: skip
     assert is_ablation(again)
+
+
+def test_a_finished_training_counts_whatever_failed_after_it(storage):
+    record = create_or_resume("a", RECIPE, storage)
+    set_outcome(record, made())
+    add(record, "atto", ATTO, 0, done(0.5), {})
+    add(record, "atto", ATTO, 0, Evaluation(error="out of memory"), {})
+    assert outcome_of(record).baseline.accuracies == {0: 0.5}
+    add(record, "conv", CONV, 0, Evaluation(error="out of memory"), {})
+    add(record, "conv", CONV, 1, Evaluation(error="diverged: the training loss of epoch 1 is nan"), {})
+    assert [trainings(record)[CONV.key, seed].settled for seed in (0, 1)] == [False, True]  # what is worth a retry
+
+
+def test_a_record_that_trained_nothing_takes_on_a_recipe(storage):
+    bare = {name: value for name, value in RECIPE.items() if name not in ("proxy", "data", "trainer")}
+    create_or_resume("a", bare, storage)
+    record = create_or_resume("a", RECIPE, storage)
+    assert recipe_of(record)["proxy"] == {"epochs": 3}
+    assert recipe_of(create_or_resume("a", bare, storage))["proxy"] == {"epochs": 3}
+    with pytest.raises(StorageError, match=r"another proxy\.epochs"):
+        create_or_resume("a", RECIPE | {"proxy": {"epochs": 4}}, storage)
 
 
 def test_the_last_of_two_trainings_counts(storage):
@@ -89,6 +113,32 @@ def test_what_was_trained_otherwise_is_not_mixed(storage, change, says):
     with pytest.raises(StorageError, match=says):
         create_or_resume("a", RECIPE | change, storage)
     create_or_resume("a", RECIPE | {"bench": {"batch_size": 4}}, storage)  # speeds are timed anew
+    create_or_resume("a", RECIPE | {"ablation": "renamed", "space_name": "renamed"}, storage)
+
+
+def test_mixers_of_the_users_are_read_without_their_file_and_not_mixed_with_edited_ones(storage, tmp_path):
+    from archsearch import mixer
+    from archsearch.nn import load_mixers
+    from archsearch.search.study import own_mixers
+
+    path = tmp_path / "m.py"
+    path.write_text("from torch import nn\nclass Mine(nn.Identity):\n    def __init__(self, dim): super().__init__()\n"
+                    "MIXERS = {'mine': Mine}\n")  # fmt: skip
+    load_mixers(path)
+    arch = ATTO.replace(mixers=(mixer.Mixer.of("mine"),) * 4)
+    recipe = RECIPE | {"mixers": own_mixers({"mine", "identity"})}
+    assert list(recipe["mixers"]) == ["mine"]
+    record = create_or_resume("a", recipe, storage)
+    set_outcome(record, Outcome("m", "M", (Result("mine", base="mine", network=network_to_dict(arch), key=arch.key),)))
+    add(record, "mine", arch, 0, done(0.5), {})
+    for table in (mixer.MIXER_PARAMS, mixer._SOURCES):
+        table.pop("mine")
+    assert outcome_of(record).baseline.accuracies == {0: 0.5}
+    assert create_or_resume("a", RECIPE, storage)  # the variant was taken out of the file
+    path.write_text(path.read_text() + "# edited\n")
+    load_mixers(path)
+    with pytest.raises(StorageError, match="knows another version of token_mixer 'mine': its file has changed"):
+        create_or_resume("a", RECIPE | {"mixers": own_mixers({"mine"})}, storage)
 
 
 def test_searches_and_ablations_keep_apart(storage, small_space):

@@ -133,6 +133,8 @@ class Outcome:
 
 def _result(entry: Mapping[str, Any]) -> Result:
     known = {f.name: entry[f.name] for f in fields(Result) if f.name in entry}
+    if not all(isinstance(value, Mapping) for value in (entry.get("paper", {}), *entry.get("speeds", {}).values())):
+        raise ValueError("speeds and paper must be mappings")
     kinds = {"accuracies": float, "errors": str}
     by_seed = {n: {int(k): kind(v) for k, v in entry[n].items()} for n, kind in kinds.items() if n in entry}
     return Result(**{**known, **by_seed, "parts": tuple(entry.get("parts", ()))})

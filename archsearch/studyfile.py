@@ -10,7 +10,7 @@ factors:
   conv_ratio:                         # an axis whose variants share other changes, compared to a variant
     values: [1/2, 1/4]
     with: {token_mixer: partial_depthwise, kernel_size: 3}
-    from: {kernel_size: 3}
+    from: {token_mixer: depthwise, kernel_size: 3}
 full: false                           # true: every combination of the factors' values
 train: true                           # false: counted and timed, trained only where --dataset is given
 proxy: {stem_patch_size: 4}           # changes to the recipe of the stand-ins
@@ -121,9 +121,7 @@ class _Reader:
         factors = mapping(self.table, "factors")
         for factor in factors:
             if not factor.strip() or "," in factor:
-                raise YamlError(
-                    f"a factor called {factor!r} could not be asked for; choose a word", factors.lines[factor]
-                )
+                raise YamlError(f"no factor can be called {factor!r}; choose a word", factors.lines[factor])
             for variant in self._factor(factors, factor, found, arch):
                 found[variant.network.key] = variant  # type: ignore[union-attr]
         if len(found) == 1:
@@ -165,11 +163,13 @@ class _Reader:
         """The variants of a factor, and before them the one that they are compared to, where it is a new one."""
         spec, root = factors[name], found[arch.key].name
         start = Variant(root, arch)
-        if isinstance(spec, Table) and "values" not in spec:
+        if isinstance(spec, Table) and not {*spec} & {"values", "with", "from"}:
             choices = [(label, mapping(spec, label), spec.lines[label]) for label in spec]
         else:
-            inner = spec if isinstance(spec, Table) else _table(factors.lines[name], values=spec)
+            inner = spec if isinstance(spec, Table) else _table(factors.lines[name], {"values": spec})
             check_keys(inner, ("values", "with", "from"), f"key of factor {name!r}")
+            if "values" not in inner:
+                raise YamlError(f"factor {name!r} needs 'values', a list", factors.lines[name])
             choices = self._values(name, inner)
             if "from" in inner:
                 line = inner.lines["from"]
@@ -196,14 +196,14 @@ class _Reader:
         if not isinstance(values, list) or not values:
             raise YamlError(f"factor {name!r} must be a list of values, not {values!r}", line)
         shared = mapping(inner, "with") if "with" in inner else {}
-        return [(f"{name} {_shown(value)}", _table(line, **{**shared, name: value}), line) for value in values]
+        return [(f"{name} {_shown(value)}", _table(line, {**shared, name: value}), line) for value in values]
 
     def _changes(self, given: Table, arch: Arch, line: int) -> dict[str, Value]:
         """Values of axes, checked as those of a space."""
         if not given:
             raise YamlError("a variant without a change; name an axis and its value", line)
-        axes = _table(line, **{axis: [value] for axis, value in given.items()})
-        return {axis.name: axis.values[0] for axis in read_axes(self.path, _table(line, axes=axes), arch)}
+        axes = _table(line, {axis: [value] for axis, value in given.items()})
+        return {axis.name: axis.values[0] for axis in read_axes(self.path, _table(line, {"axes": axes}), arch)}
 
     def _arch(self, baseline: Arch, changes: Mapping[str, Value], line: int) -> Arch:
         try:
@@ -295,7 +295,7 @@ def _shown(value: Any) -> str:
     return "-".join(map(str, value)) if isinstance(value, list) else word(value)
 
 
-def _table(line: int, **entries: Any) -> Table:
+def _table(line: int, entries: Mapping[str, Any]) -> Table:
     """A mapping as if it stood in a line of the file."""
     table = Table(entries)
     table.lines = dict.fromkeys(entries, line)

@@ -1,11 +1,17 @@
+import re
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from archsearch import studyfile
 from archsearch.errors import StudyFileError
 from archsearch.liststudy import apply, around, combine
 from archsearch.networks import NETWORKS, TimmModel, network
+from archsearch.pairs import all_pairs
 from archsearch.paper import rows
+from archsearch.recipes import PROXIES
 from archsearch.shipped import shipped
 from archsearch.spacefile import load_space
 from archsearch.studyfile import load_study
@@ -241,6 +247,8 @@ def test_mistakes_about_rows_are_told_with_their_line(tmp_path, change, says):
         (("norm: [layer]", "norm: [group]"), r"line 4: norm group: unknown norm 'group'"),
         (("norm: [layer]", "norm: [batch]"), r"line 4: factor 'norm': 'norm batch' is the same network as 'inceptionn"),
         (("norm: [layer]", "norm: layer"), r"line 4: factor 'norm' must be a list of values, not 'layer'"),
+        (("norm: [layer]", "line: [3]"), r"line 4: unknown axis 'line'"),
+        (("norm: [layer]", "norm: {from: {act: relu}}"), r"line 4: factor 'norm' needs 'values'"),
         (("norm: [layer]", "norm: []"), r"line 4: factor 'norm' must be a list of values"),
         (("[7, 13]", "[7, 12]"), r"line 5: band_kernel_size 12: .*must be a positive odd integer"),
         (("[7, 13]", "[7, 7]"), r"line 5: factor 'band_kernel_size': 'band_kernel_size 7' is the same network as"),
@@ -276,6 +284,17 @@ def test_a_factorial_beyond_all_measure_is_refused(tmp_path):
     text = f"baseline: inceptionnext_tiny\nfactors:\n  band_kernel_size: [{sizes}]\n  square_kernel_size: [{sizes}]\n"
     with pytest.raises(StudyFileError, match="line 5: full: more than 500 combinations"):
         load(tmp_path, text + "full: true\n")
+
+
+def test_the_examples_of_the_documentation_are_studies(tmp_path):
+    text = studyfile.__doc__.partition("\n\n")[2]
+    found = load(tmp_path, text.partition("table: 8")[0])
+    assert [v.name for v in found.variants][-1] == "conv_ratio 1/4"
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    (example,) = re.findall(r"`my_ablation.yaml`:\n\n```yaml\n(.*?)```", readme, re.DOTALL)
+    study = load(tmp_path, example)
+    assert len(study.variants) == 9
+    assert len(all_pairs(study, PROXIES["cpu_long"])) > 0
 
 
 def test_part_of_a_table_where_that_is_said(tmp_path):

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from archsearch.cli.ablation import Work, carry_out, tell
+from archsearch.cli.ablation import ENDINGS, Work, carry_out, tell
 from archsearch.cli.models import STUDY
 from archsearch.cli.options import (
     add_mixers,
@@ -158,6 +158,9 @@ def _operators(args: argparse.Namespace, study: "ListStudy") -> int:
     from archsearch.measure.operators import kernel_costs
     from archsearch.report.kernels import figure_html, kernel_figure, kernels_as, kernels_title
 
+    for name in ("only", "pairs", "importance", "weights", "baseline", "dataset", "results_file"):
+        if getattr(args, name) is not None:
+            raise OptionError(f"{study.name} counts operators and trains nothing; leave --{name.replace('_', '-')} out")
     if args.format == "latex":
         raise OptionError("operators are told as table, markdown, csv or json; give another --format")
     network: Any = study.baseline.network
@@ -175,7 +178,7 @@ def _work(args: argparse.Namespace, study: "ListStudy", proxy: "Proxy | None") -
     """Everything that the user may have got wrong is checked here, before anything is written."""
     from archsearch.cli.report import page_path
     from archsearch.recipes import check_dataset, override
-    from archsearch.search.storage import check_place, check_storage
+    from archsearch.search.storage import check_storage
 
     chosen = study if args.only is None else study.only([name.strip() for name in args.only.split(",")])
     dataset = args.dataset or "drawn"
@@ -189,9 +192,13 @@ def _work(args: argparse.Namespace, study: "ListStudy", proxy: "Proxy | None") -
     words = ["ablate", study.name, *([args.baseline] if args.baseline and args.study else [])]
     name = args.study_name or "-".join([*words, *([] if args.no_train else [dataset])])
     page = page_path(name, args.storage, args.page, "--page")
-    if args.results_file is not None:
-        check_place(args.results_file, "--results-file")
-        check_writable(args.results_file, "--results-file")
+    check_writable(page, "--page")
+    _check_results_file(args, page)
+    if args.importance is not None:
+        from archsearch.search.storage import open_storage
+        from archsearch.search.study import load
+
+        load(args.importance, open_storage(args.storage, create=False))
 
     from archsearch.ablation import check_stand_ins
     from archsearch.measure.device import pick_device
@@ -210,6 +217,26 @@ def _work(args: argparse.Namespace, study: "ListStudy", proxy: "Proxy | None") -
         plan_pairs(len(all_pairs(chosen, made)), args.pairs, seeds)
     bench = replace(suited(args, bench, device), reference=study.baseline.name)
     return Work(study, chosen, made, bench, device, kind, seeds, name, page)
+
+
+def _check_results_file(args: argparse.Namespace, page: Path | None) -> None:
+    """Whether a result may be written where it is wanted: in a known form, and over nothing that is read or kept.
+
+    Raises:
+        UserError: it may not.
+    """
+    from archsearch.search.storage import check_place, sqlite_path
+
+    path = args.results_file
+    if path is None:
+        return
+    if path.suffix.lower() not in ENDINGS:
+        raise OptionError(f"--results-file {path}: the name must end in one of {', '.join(ENDINGS)}")
+    taken = (args.study, args.baseline, args.outcome, page, sqlite_path(args.storage))
+    if any(other is not None and Path(other).resolve() == path.resolve() for other in taken):
+        raise OptionError(f"--results-file {path} would replace what this command reads or keeps; name another file")
+    check_place(path, "--results-file")
+    check_writable(path, "--results-file")
 
 
 def _weights(variant: "Variant") -> str | None:
@@ -241,6 +268,7 @@ def _retold(args: argparse.Namespace) -> int:
         raise OptionError(f"--from {args.outcome}: {error}; name a result that ablate wrote as json") from None
     if args.interval == "bootstrap" and len(outcome.seeds) < FEWEST_RESAMPLED:
         raise OptionError(f"--interval bootstrap needs {FEWEST_RESAMPLED} seeds, and {args.outcome} has fewer")
+    _check_results_file(args, args.page)
     tell(args, outcome)
     if args.page:
         write_ablation(page_path(outcome.name, args.storage, args.page, "--page"), outcome, args.interval or "t")

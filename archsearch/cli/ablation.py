@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from archsearch.outcome import Outcome
     from archsearch.recipes import Bench, Proxy
 
-#: Formats of files by the ending of their names; others are json.
-ENDINGS = {".md": "markdown", ".tex": "latex", ".csv": "csv", ".txt": "table"}
+#: Formats of files by the ending of their names.
+ENDINGS = {".json": "json", ".md": "markdown", ".tex": "latex", ".csv": "csv", ".txt": "table"}
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,8 @@ def carry_out(args: argparse.Namespace, work: Work, search: str | None) -> int:
         "space_name": work.study.name,
         "objectives": ["accuracy"],
         "bench": asdict(work.bench),
-        "timed": {"resolution": work.study.resolutions[work.kind], "baseline": key_of(work.study.baseline.network)},
+        "baseline": key_of(work.study.baseline.network),
+        "timed": {"resolution": work.study.resolutions[work.kind]},
         "device": device_name(work.device),
         "mixers": own_mixers(_token_mixers(work.study)),
     }
@@ -231,7 +232,9 @@ def _trained(
     set_outcome(record, outcome)
     asked = trainings(work.chosen.variants, work.seeds)
     _train(args, work, record, asked[: args.n_trials], tally)
-    if args.pairs and (args.n_trials is None or args.n_trials > len(asked)):
+    if args.pairs and args.n_trials is not None and args.n_trials <= len(asked):
+        tally.say(f"--n-trials {args.n_trials} leaves none for pairs: there are {len(asked)} without them")
+    elif args.pairs:
         most = args.pairs if args.n_trials is None else min(args.pairs, args.n_trials - len(asked))
         return _pairs(args, work, record, outcome, tally, most)
     return outcome
@@ -311,9 +314,10 @@ def _show(args: argparse.Namespace, work: Work, record: "optuna.Study") -> int:
     from archsearch.search.ablation import outcome_of
     from archsearch.search.storage import masked
 
-    outcome = outcome_of(record).of({variant.name for variant in work.chosen.variants})
+    whole = outcome_of(record)
+    outcome = whole.of({variant.name for variant in work.chosen.variants})
     tell(args, outcome)
-    write_ablation(work.page, outcome, args.interval or "t")
+    write_ablation(work.page, whole, args.interval or "t")
     if not args.quiet:
         print(f"study {work.name} in {masked(args.storage)}\npage: {work.page}", file=sys.stderr)
     if outcome.seeds and not any(result.accuracies for result in outcome.results):
@@ -330,5 +334,5 @@ def tell(args: argparse.Namespace, outcome: "Outcome") -> None:
     sys.stdout.write(WRITERS[args.format](report) + "\n")
     sys.stdout.flush()
     if args.results_file is not None:
-        written = WRITERS[ENDINGS.get(args.results_file.suffix.lower(), "json")](report)
+        written = WRITERS[ENDINGS[args.results_file.suffix.lower()]](report)
         write_file(args.results_file, written + "\n", "--results-file")

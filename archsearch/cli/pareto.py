@@ -4,6 +4,7 @@ import argparse
 import sys
 
 from archsearch.cli.options import add_format, add_storage
+from archsearch.errors import OptionError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,11 +19,14 @@ def run(args: argparse.Namespace) -> int:
     """Writes the table to stdout."""
     from archsearch.report.frame import front_rows, trials_frame
     from archsearch.report.tables import FORMATS
+    from archsearch.search.ablation import is_ablation
     from archsearch.search.records import trials_of
     from archsearch.search.storage import open_storage
     from archsearch.search.study import load, objectives_of
 
     record = load(args.study, open_storage(args.storage, create=False))
+    if is_ablation(record):
+        raise OptionError(f"study {args.study!r} is an ablation, whose trials are seeds; see `ablate` and `report`")
     objectives = objectives_of(record)
     frame = trials_frame(trials_of(record), objectives)
     rows = frame if args.all else front_rows(frame, objectives)

@@ -1,6 +1,7 @@
 """An ablation as text: for the terminal, Markdown, LaTeX, CSV, JSON; under every table stands how it was made."""
 
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -16,7 +17,8 @@ from archsearch.analysis.ablation import (
     main_effects,
     typical_deviation,
 )
-from archsearch.analysis.paired import Mean, share_interval
+from archsearch.analysis.paired import FEWEST_RESAMPLED, Mean, share_interval
+from archsearch.networks import NETWORKS
 from archsearch.outcome import Outcome, Result
 from archsearch.report.tables import csv_text, markdown_table, terminal_table
 
@@ -53,7 +55,8 @@ class Report:
     @classmethod
     def of(cls, outcome: Outcome, method: str = "t") -> "Report":
         """Everything that follows from an outcome."""
-        method = "none" if method == "t" and len(outcome.seeds) < 2 else method
+        method = "t" if method == "bootstrap" and len(outcome.seeds) < FEWEST_RESAMPLED else method
+        method = "none" if len(outcome.seeds) < 2 else method
         listed = outcome if outcome.full else replace(outcome, results=outcome.singles)
         comparisons = compare(listed, method)
         return cls(
@@ -142,7 +145,7 @@ def sections(report: Report) -> Iterator[Section]:
         )
     if report.interactions:
         cells = [
-            [i.result.name, _number(_mean(i.result), 1, 1), _points(i.excess), _p(i.p_holm), str(len(i.seeds))]
+            [i.result.name, _number(_mean(i), 1, 1), _points(i.excess), _p(i.p_holm), str(len(i.seeds))]
             for i in report.interactions
         ]
         header = ["pair", "top-1 (%)", "beyond the sum", "p", "seeds"]
@@ -156,8 +159,9 @@ def _as_printed(counts: tuple[int, int, int]) -> str:
     return f"{right} as printed, of {told} told, of {all_of_them}"
 
 
-def _mean(result: Result) -> float:
-    return 100 * sum(result.accuracies.values()) / len(result.accuracies)
+def _mean(interaction: Interaction) -> float:
+    accuracies = interaction.result.accuracies
+    return 100 * sum(accuracies[seed] for seed in interaction.seeds) / len(interaction.seeds)
 
 
 def _main(report: Report) -> Section:
@@ -165,11 +169,12 @@ def _main(report: Report) -> Section:
     columns: list[tuple[str, Callable[[dict[str, Any], Comparison], str]]] = [
         ("factor", lambda r, c: r["factor"]),
         ("variant", lambda r, c: r["variant"]),
-        ("params (M)", lambda r, c: _number(r["params"], 1e-6, 1)),
-        ("MACs (G)", lambda r, c: _number(r["macs"], 1e-9, 1)),
+        ("params (M)", lambda r, c: _size(r["params"], 1e-6)),
+        ("MACs (G)", lambda r, c: _size(r["macs"], 1e-9)),
     ]
     for speed in SPEEDS:
-        columns += _speed_columns(speed)
+        if any(speed in c.result.speeds for c in report.comparisons):
+            columns += _speed_columns(speed)
     columns += [
         ("trained top-1 (%)", lambda r, c: _share(r)),
         ("top-1 (%)", lambda r, c: _percent(c.accuracy)),
@@ -194,8 +199,8 @@ def _main(report: Report) -> Section:
 
 def _speed_columns(speed: str) -> Iterator[tuple[str, Callable[[dict[str, Any], Comparison], str]]]:
     yield f"{speed} (img/s)", lambda r, c: _throughput(r[f"{speed}_img_s"])
-    yield "ratio", lambda r, c: _number(r[f"{speed}_ratio"], 1, 2)
-    yield "paper", lambda r, c: _number(r[f"{speed}_ratio_paper"], 1, 2)
+    yield f"{speed} ratio", lambda r, c: _number(r[f"{speed}_ratio"], 1, 2)
+    yield f"paper {speed} ratio", lambda r, c: _number(r[f"{speed}_ratio_paper"], 1, 2)
 
 
 def _importance(report: Report) -> Section:
@@ -212,6 +217,11 @@ def _importance(report: Report) -> Section:
 
 def _number(value: float | None, scale: float, digits: int) -> str:
     return "-" if value is None else f"{value * scale:.{digits}f}"
+
+
+def _size(value: float | None, scale: float) -> str:
+    """As the paper prints it; small networks with the digits that they have."""
+    return "-" if value is None else f"{value * scale:.1f}" if value * scale >= 0.95 else f"{value * scale:.2g}"
 
 
 def _throughput(value: float | None) -> str:
@@ -244,9 +254,9 @@ def _with_interval(found: Mean, sign: str) -> str:
 def notes(report: Report) -> list[str]:
     """How to read the tables, and all that it takes to repeat them."""
     outcome, recipe = report.outcome, report.outcome.recipe
-    lines = list(_reading(report))
+    lines = [*_reading(report), *_networks(outcome)]
     if "proxy" in recipe and "data" in recipe:
-        lines.append("proxy: " + _fields(recipe["proxy"]))
+        lines.append("proxy: " + _fields(recipe["proxy"] | {"trainer": recipe.get("trainer")}))
         data = recipe["data"]
         words = ", ".join(map(str, outcome.seeds)) or "none yet"
         samples = f"{data.get('train_samples')} images, {data.get('val_samples')} to choose by"
@@ -266,8 +276,8 @@ def _reading(report: Report) -> Iterator[str]:
     outcome, base = report.outcome, report.outcome.baseline.name
     speeds = any(result.speeds for result in outcome.results)
     if speeds:
-        yield f"Parameters, MACs and images/s are the target's; ratio: images/s over those of {base}" + (
-            f", and the same on {outcome.device} in the paper." if outcome.baseline.paper else "."
+        yield f"Parameters, MACs and images/s are the target's; ratio: blocks of {base} and of the variant in turns" + (
+            f", and images/s over those of {base} on {outcome.device} in the paper." if outcome.baseline.paper else "."
         )
     if any(result.trained for result in outcome.results):
         yield "Trained top-1 is that of published weights on the images named above; 95 % intervals: Wilson's."
@@ -276,17 +286,30 @@ def _reading(report: Report) -> Iterator[str]:
     others = dict.fromkeys(f"{r.factor} to {r.base}" for r in outcome.results if r.base != base)
     compared = f"to {base}" + (f" ({', '.join(others)})" if others else "")
     yield f"Top-1 is that of a proxy after its last epoch, mean over seeds; difference: in points, {compared}, " + (
-        f"paired by seed; 95 % intervals: {INTERVALS[report.method]}; p: paired t-test, corrected by Holm."
+        f"paired by seed; 95 % intervals: {INTERVALS[report.method]}; p: paired t-test, corrected by Holm for "
+        f"{sum(c.p_holm is not None for c in report.comparisons)} comparisons."
         if report.method != "none"
         else "paired by seed; no intervals."
     )
     deviation = typical_deviation(outcome if outcome.full else replace(outcome, results=outcome.singles))
-    if deviation is not None:
-        yield (
-            f"A difference deviates by {deviation:.2f} points from seed to seed; seeds needed: to find the paper's "
-            "difference in that by a test of its own, with a probability of 0.8."
+    if deviation:
+        needed = any(c.seeds_needed for c in report.comparisons)
+        yield f"A difference deviates by {deviation:.2f} points from seed to seed" + (
+            "; seeds needed: to find the paper's difference in that by a test of its own, with a probability of 0.8."
+            if needed
+            else "."
         )
     yield from _pairs(outcome)
+
+
+def _networks(outcome: Outcome) -> Iterator[str]:
+    """What the names stand for, where it takes more than the names."""
+    base = outcome.baseline
+    if base.name not in NETWORKS and "arch" in base.network:
+        yield f"{base.name}: {json.dumps(base.network['arch'])}"
+    changes = [f"{r.name}: {_fields(dict(r.changes))}" for r in outcome.singles if r.changes]
+    if changes:
+        yield "changes: " + "; ".join(changes)
 
 
 def _pairs(outcome: Outcome) -> Iterator[str]:
@@ -311,8 +334,18 @@ def as_table(report: Report) -> str:
 
 def as_markdown(report: Report) -> str:
     """Markdown tables of the same."""
-    first, *others = [f"**{s.title}**\n\n{markdown_table(s.header, s.cells, s.left)}" for s in sections(report)]
+    first, *others = [f"**{_marked(s.title)}**\n\n{_markdown(s)}" for s in sections(report)]
     return "\n\n".join([first, "\n".join(f"- {line}" for line in notes(report)), *others])
+
+
+def _marked(text: str) -> str:
+    """Plain text for Markdown."""
+    return re.sub(r"([\\*_`])", r"\\\1", text).replace("<", "&lt;")
+
+
+def _markdown(section: Section) -> str:
+    cells = [[cell.replace("<", "&lt;") for cell in row] for row in section.cells]
+    return markdown_table(section.header, cells, section.left)
 
 
 def as_latex(report: Report) -> str:
@@ -320,8 +353,12 @@ def as_latex(report: Report) -> str:
     return "\n\n".join(_latex(section, notes(report) if i == 0 else []) for i, section in enumerate(sections(report)))
 
 
-_ESCAPED = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"} | {
-    c: "\\" + c for c in "&%$#_{}"
+_ESCAPED = {c: "\\" + c for c in "&%$#_{}"} | {
+    "\\": r"\textbackslash{}",
+    "|": r"\textbar{}",
+    "'": r"\textquotesingle{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
 }
 
 
@@ -359,10 +396,8 @@ def _latex(section: Section, under: Sequence[str]) -> str:
 
 
 def _latex_cell(cell: str) -> str:
-    """Numbers with a sign take LaTeX's minus."""
-    if cell[:1] in "+-" and cell != "-" and cell[1:2].isdigit():
-        return latex_text(cell).replace("-", "$-$").replace("+", "$+$")
-    return latex_text(cell)
+    """Numbers take LaTeX's minus."""
+    return re.sub(r"(?<![\w.])-(?=\d)", "$-$", latex_text(cell))
 
 
 def as_csv(report: Report) -> str:

@@ -68,8 +68,9 @@ def factor_figure(report: Report, factor: str) -> go.Figure:
     }
     figure = make_subplots(cols=len(panels), shared_yaxes=True, subplot_titles=[titles[p] for p in panels])
     for column, panel in enumerate(panels, 1):
-        for trace in _differences(group) if panel == "difference" else _ratios(report, group, panel):
-            trace.showlegend = column == 1
+        traces = _differences(group) if panel == "difference" else _ratios(report, group, panel)
+        for trace in (t for t in traces if any(x is not None for x in t.x)):
+            trace.showlegend = trace.name not in {other.name for other in figure.data}
             figure.add_trace(trace, row=1, col=column)
         figure.add_vline(x=0 if panel == "difference" else 1, line={"color": "#59636e", "width": 1}, row=1, col=column)
         if panel != "difference":
@@ -111,7 +112,10 @@ def _bar(
     colour: str,
 ) -> go.Bar:
     bar = go.Bar(
-        y=[result.name for result in results],
+        y=[
+            result.name if result.base == results[0].base else f"{result.name}<br>to {result.base}"
+            for result in results
+        ],
         x=list(values),
         orientation="h",
         name=name,
@@ -137,14 +141,14 @@ def tradeoff_figure(report: Report) -> go.Figure | None:
     if not printed and not own:
         return None
     accuracy = "top-1 of the proxy (%)" if trained else "top-1 in the paper (%)"
-    figure = make_subplots(
-        cols=2, subplot_titles=(f"the paper, {report.outcome.device}", "measured here"), horizontal_spacing=0.1
-    )
-    figure.add_trace(_marks(printed, PAPER, "diamond"), row=1, col=1)
-    figure.add_trace(_marks([(n, timed[n], y) for n, y in own.items()], HERE, "circle"), row=1, col=2)
+    panels = [(printed, PAPER, "diamond", f"the paper, {report.outcome.device}", "top-1 (%)")] if printed else []
+    if own:
+        panels.append(([(n, timed[n], y) for n, y in own.items()], HERE, "circle", "measured here", accuracy))
+    figure = make_subplots(cols=len(panels), subplot_titles=[panel[3] for panel in panels], horizontal_spacing=0.1)
+    for column, (points, colour, symbol, _, axis) in enumerate(panels, 1):
+        figure.add_trace(_marks(points, colour, symbol), row=1, col=column)
+        figure.update_yaxes(title_text=axis, row=1, col=column)
     figure.update_xaxes(title_text="training images/s of the target")
-    figure.update_yaxes(title_text="top-1 (%)", row=1, col=1)
-    figure.update_yaxes(title_text=accuracy, row=1, col=2)
     figure.update_layout(
         title={"text": "accuracy against training throughput", "font": {"size": 15}},
         template="plotly_white",

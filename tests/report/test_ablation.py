@@ -17,6 +17,7 @@ RECIPE = {
     "bench": {"batch_size": 2},
     "data": {"name": "cifar", "fingerprint": "f1", "train_samples": 3584, "val_samples": 2048},
     "device": "a GPU",
+    "trainer": 2,
     "environment": {"torch": "2.15", "commit": "abc"},
 }
 
@@ -58,15 +59,18 @@ def test_rows_have_what_the_paper_has_and_how_sure_it_is(outcome):
 def test_everything_needed_to_repeat_it_stands_under_the_table(outcome):
     text = "\n".join(notes(Report.of(outcome)))
     for words in (
-        "proxy: epochs 6, lr 0.006", "cifar (f1), 3584 images, 2048 to choose by; seeds 0, 1, 2",
+        "proxy: epochs 6, lr 0.006, trainer 2", "changes: norm layer: norm layer; band 7: band_kernel_size 7",
+        "cifar (f1), 3584 images, 2048 to choose by; seeds 0, 1, 2",
         "timing: batch_size 2", "device: a GPU; torch 2.15, commit abc", "command: python cli.py ablate x",
+        "blocks of base_net and of the variant in turns",
         "images/s over those of base_net",
-        "on A100 in the paper", "Student's t over seeds", "corrected by Holm",
+        "on A100 in the paper", "Student's t over seeds", "corrected by Holm for 2 comparisons",
     ):  # fmt: skip
         assert words in text, words
     for format in ("table", "markdown", "latex"):
         written = FORMATS[format](Report.of(outcome)).replace("\\", "").replace("-{}-", "--")
-        assert all(line.replace("<", "$<$") in written or line in written for line in notes(Report.of(outcome)))
+        written = written.replace("textquotesingle{}", "'")
+        assert all(line in written for line in notes(Report.of(outcome)))
 
 
 @pytest.mark.parametrize("method", ["t", "pooled", "none"])
@@ -130,6 +134,8 @@ def test_latex_is_escaped_and_its_rows_are_complete(outcome):
     assert first.count(r"\midrule") == 4  # under the header, and before each factor
     assert "$-$5.0" in first
     assert latex_text("--only") == "-{}-only"  # and no dash
+    assert "($-$" in first
+    assert latex_text("a|b") == r"a\textbar{}b"
     assert latex_text("a~b^c<d\\") == r"a\textasciitilde{}b\textasciicircum{}c$<$d\textbackslash{}"
 
 
@@ -146,6 +152,34 @@ def test_columns_that_say_nothing_are_left_out():
     bare = Outcome("o", "O", (Result("a", base="a", params=1_000_000, macs=1_000_000_000), Result("b", "f", "a")))
     (section,) = sections(Report.of(bare))
     assert section.header == ["factor", "variant", "params (M)", "MACs (G)"]
+    assert section.cells[0][2:] == ["1.0", "1.0"]
+
+
+def test_small_networks_keep_their_digits():
+    bare = Outcome("o", "O", (Result("a", base="a", params=12_978, macs=920_480), Result("b", "f", "a")))
+    (section,) = sections(Report.of(bare))
+    assert section.cells[0][2:] == ["0.013", "0.00092"]
+
+
+def test_a_study_of_ones_own_speaks_of_no_paper(outcome):
+    import dataclasses
+
+    own = [dataclasses.replace(r, paper={}) for r in outcome.results]
+    report = Report.of(dataclasses.replace(outcome, results=tuple(own), device="the paper's device"))
+    assert "paper" not in FORMATS["markdown"](report)
+    assert [trace.name for trace in factor_figure(report, "norm").data] == ["here", "here"]
+    assert len(tradeoff_figure(report).data) == 1
+
+
+def test_a_bootstrap_that_was_none_is_not_called_one(outcome):
+    assert Report.of(outcome, "bootstrap").method == "t"
+
+
+def test_markdown_titles_are_text(outcome):
+    import dataclasses
+
+    told = FORMATS["markdown"](Report.of(dataclasses.replace(outcome, title="Does <square> _all_ *pay*?")))
+    assert told.startswith(r"**Does &lt;square> \_all\_ \*pay\*?**")
 
 
 def test_bars_stand_beside_the_papers_with_their_intervals(outcome):

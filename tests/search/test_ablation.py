@@ -20,7 +20,13 @@ from archsearch.speed.plan import network_to_dict
 from archsearch.trial import Epoch, Evaluation
 
 RECIPE = {"version": 1, "ablation": "mine", "space_name": "mine", "objectives": ["accuracy"], "trainer": 2}
-RECIPE |= {"proxy": {"epochs": 3}, "bench": {"batch_size": 2}, "data": {"name": "drawn"}, "device": "here"}
+RECIPE |= {
+    "proxy": {"epochs": 3},
+    "bench": {"batch_size": 2},
+    "data": {"name": "drawn"},
+    "device": "here",
+    "baseline": "key",
+}
 ATTO, CONV = network("inceptionnext_atto"), network("convnext_atto")
 
 
@@ -106,6 +112,7 @@ def test_accuracies_live_in_the_trials_alone(storage):
         ({"data": {"name": "folder"}}, "another data.name"),
         ({"device": "there"}, "another device"),
         ({"trainer": 3}, "another trainer"),
+        ({"baseline": "other"}, r"another baseline \(key, not other\)"),
     ],
 )
 def test_what_was_trained_otherwise_is_not_mixed(storage, change, says):

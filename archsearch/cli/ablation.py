@@ -86,7 +86,9 @@ def carry_out(args: argparse.Namespace, work: Work, search: str | None) -> int:
             work.study.name, work.study.title, (), told, _command(args), work.study.device, work.study.full
         )
         try:
-            outcome = _measured(args, work, record, outcome, tally)
+            outcome = _counted(args, work, record, outcome, tally)
+            if not args.no_speed:
+                outcome = _measured(args, work, record, outcome, tally)
             if args.weights is not None:
                 outcome = _weighed(args, work, record, outcome, tally)
             outcome = _importance(args, record, outcome, search)
@@ -114,34 +116,43 @@ def _command(args: argparse.Namespace) -> str:
     return shlex.join(word.replace(args.storage, masked(args.storage)) for word in words)
 
 
-def _measured(
+def _counted(
     args: argparse.Namespace, work: Work, record: "optuna.Study", outcome: "Outcome", tally: "Tally"
 ) -> "Outcome":
-    """Counts and times; what the record knows from before is kept."""
-    from archsearch.ablation import carried, counted, timed
-    from archsearch.data.folder import cache_folder
-    from archsearch.measure.device import environment
+    """The outcome with every network of the study, and what the record knows of them from before."""
+    from archsearch.ablation import carried, counted
     from archsearch.search.ablation import OUTCOME, outcome_of, set_outcome
-    from archsearch.speed.timer import Timer, Timings
 
     before = outcome_of(record) if OUTCOME in record.user_attrs else None
     known = {result.name: result for result in before.results} if before else {}
     recipes = [{name: o.recipe.get(name) for name in ("bench", "timed")} for o in (outcome, before) if o]
     keep = before is not None and recipes[0] == recipes[1] and not args.remeasure
     tally.say(f"{work.study.title}\ncounting {len(work.study.variants)} networks")
-    results = {result.name: result for result in counted(work.study, known)}
-    for name, result in results.items():
-        if name in known and known[name].key == result.key:
-            speeds = known[name].speeds if keep else {}
-            results[name] = replace(result, speeds=speeds, trained=known[name].trained)
+    results = counted(work.study, known)
+    for place, result in enumerate(results):
+        old = known.get(result.name)
+        if old and old.key == result.key:
+            results[place] = replace(result, speeds=old.speeds if keep else {}, trained=old.trained)
     if before:
-        results = {r.name: r for r in carried(work.study, list(results.values()), before)}
+        results = carried(work.study, results, before)
         outcome = replace(outcome, pairs=before.pairs, importance=before.importance)
-    outcome = replace(outcome, results=tuple(results.values()))
+    outcome = replace(outcome, results=tuple(results))
     set_outcome(record, outcome)
+    return outcome
+
+
+def _measured(
+    args: argparse.Namespace, work: Work, record: "optuna.Study", outcome: "Outcome", tally: "Tally"
+) -> "Outcome":
+    """Times the networks that are wanted and have no speeds yet."""
+    from archsearch.ablation import timed
+    from archsearch.data.folder import cache_folder
+    from archsearch.measure.device import environment
+    from archsearch.search.ablation import set_outcome
+    from archsearch.speed.timer import Timer, Timings
+
+    results = {result.name: result for result in outcome.results}
     wanted = [v for v in work.chosen.variants if not results[v.name].speeds or "error" in results[v.name].speeds]
-    if args.no_speed or not wanted:
-        return outcome
     timer = Timer(
         work.bench,
         str(work.device),

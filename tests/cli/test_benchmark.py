@@ -84,8 +84,9 @@ def test_what_cannot_be_measured_leaves_the_rest(capsys):
     assert rows["plain.json"]["train_samples_per_sec"] > 0
     assert "unknown network 'nosuch'" in rows["nosuch"]["error"]
     assert "unknown network of timm's 'nosuch'" in rows["timm:nosuch"]["error"]
-    assert err.count("\n") == 2
-    assert all(line.startswith("archsearch: ") for line in err.splitlines())
+    lines = [line for line in err.splitlines() if "other programs" not in line]  # which the machine may add
+    assert len(lines) == 2
+    assert all(line.startswith("archsearch: ") for line in lines)
 
 
 def test_a_step_that_fails_leaves_the_others(capsys):

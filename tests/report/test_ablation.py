@@ -9,6 +9,7 @@ import pytest
 from archsearch.outcome import Outcome, Result
 from archsearch.report.ablation import FORMATS, Report, latex_text, notes, rows, sections
 from archsearch.report.ablation_page import factor_figure, tradeoff_figure
+from archsearch.shipped import shipped
 
 SPEED = {"throughput": 50.0, "ratio": 1.25, "ratio_interval": [1.2, 1.3]}
 OWN_SPEED = {"throughput": 40.0, "ratio": 1.0, "ratio_interval": [1.0, 1.0]}
@@ -203,3 +204,13 @@ def test_accuracy_stands_against_speed_as_in_figure_1(outcome):
     }  # fmt: skip
     bare = Outcome("o", "O", (Result("a", base="a"), Result("b", "f", "a")))
     assert tradeoff_figure(Report.of(bare)) is None
+
+
+@pytest.mark.parametrize("path", sorted((shipped("studies") / "results").glob("ablation-*.json")), ids=lambda p: p.stem)
+def test_the_projects_own_results_can_be_told(path):
+    outcome = Outcome.from_dict(json.loads(path.read_text()))
+    told = Report.of(outcome)
+    assert FORMATS["table"](told)
+    trained = [result for result in outcome.results if result.accuracies]
+    assert all(len(result.accuracies) >= 3 for result in trained)
+    assert json.loads(path.read_text())["rows"] == json.loads(FORMATS["json"](told))["rows"]

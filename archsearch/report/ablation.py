@@ -287,7 +287,7 @@ def _reading(report: Report) -> Iterator[str]:
     compared = f"to {base}" + (f" ({', '.join(others)})" if others else "")
     yield f"Top-1 is that of a proxy after its last epoch, mean over seeds; difference: in points, {compared}, " + (
         f"paired by seed; 95 % intervals: {INTERVALS[report.method]}; p: paired t-test, corrected by Holm for "
-        f"{sum(c.p_holm is not None for c in report.comparisons)} comparisons."
+        f"{_number_of('comparison', sum(c.p_holm is not None for c in report.comparisons))}."
         if report.method != "none"
         else "paired by seed; no intervals."
     )
@@ -300,6 +300,10 @@ def _reading(report: Report) -> Iterator[str]:
             else "."
         )
     yield from _pairs(outcome)
+
+
+def _number_of(what: str, number: int) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _networks(outcome: Outcome) -> Iterator[str]:
@@ -316,7 +320,8 @@ def _pairs(outcome: Outcome) -> Iterator[str]:
     screened, tested = (outcome.pairs.get(stage, []) for stage in ("screened", "tested"))
     names = [result for result in outcome.results if len(result.parts) == 2]
     if screened:
-        words = f"{len(names)} pairs of the largest effects were trained with seeds {', '.join(map(str, screened))}; "
+        seeds = ", ".join(map(str, screened))
+        words = f"{_number_of('pair', len(names))} of the largest effects were trained with seeds {seeds}; "
         yield words + f"those farthest from the sum were then tested with seeds {', '.join(map(str, tested))} alone."
 
 

@@ -99,7 +99,7 @@ def test_how_pairs_were_chosen_is_told(outcome):
                   accuracies=accuracies(0.4, 0.42))  # fmt: skip
     told = dataclasses.replace(outcome, results=(*outcome.results, pair), pairs={"screened": [0], "tested": [1, 2]})
     text = "\n".join(notes(Report.of(told)))
-    assert "1 pairs of the largest effects were trained with seeds 0; " in text
+    assert "1 pair of the largest effects were trained with seeds 0; " in text
     assert "tested with seeds 1, 2 alone" in text
     assert [row["variant"] for row in rows(Report.of(told))] == ["base_net", "norm layer", "band 7", "resnet"]
     assert rows(Report.of(told)) == rows(Report.of(outcome))  # a pair changes nothing about the rest

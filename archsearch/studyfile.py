@@ -78,7 +78,7 @@ class _Reader:
                 raise YamlError(f"{key} is {table[key]!r}, but must be true or false", table.lines[key])
         published = self._published()
         variants = self._variants(published)
-        recipes = {kind: self._recipe(kind, variants[0]) for kind in ("cpu", "gpu")}
+        recipes = {kind: self._recipe(kind) for kind in ("cpu", "gpu")}
         study = ListStudy(
             name=self.path.stem,
             title=str(table.get("title", self.path.stem)),
@@ -105,12 +105,13 @@ class _Reader:
                     raise YamlError(f"{key} speaks of a table of the paper; name it by 'table'", self.table.lines[key])
             return ()
         given = self.table["table"]
-        if given == []:
+        names = given if isinstance(given, list) else [given]
+        if not names:
             raise YamlError("table names no table of the paper", self.table.lines["table"])
-        for name in given if isinstance(given, list) else [given]:
+        for name in names:
             if str(name) not in TABLES:
                 raise YamlError(unknown("table of the paper", name, TABLES), self.table.lines["table"])
-        found = [row for name in (given if isinstance(given, list) else [given]) for row in rows(str(name))]
+        found = [row for name in names for row in rows(str(name))]
         return tuple({_named(row): row for row in reversed(found)}[name] for name in dict.fromkeys(map(_named, found)))
 
     def _variants(self, published: tuple[Published, ...]) -> tuple[Variant, ...]:
@@ -245,7 +246,7 @@ class _Reader:
                     raise YamlError(unknown("column of the table", name, known), columns.lines[speed])
         return {speed: tuple(map(str, names)) for speed, names in named.items()}
 
-    def _recipe(self, kind: str, baseline: Variant) -> tuple[dict[str, Any], float]:
+    def _recipe(self, kind: str) -> tuple[dict[str, Any], float]:
         changes: dict[str, Any] = number(dict(mapping(self.table, kind))) if kind in self.table else {}
         line = self.table.lines.get(kind)
         resolution = changes.pop("resolution", 1)

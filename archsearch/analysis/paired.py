@@ -167,4 +167,4 @@ def seeds_needed(sd: float, difference: float, power: float = POWER) -> int | No
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if reaches(middle) else (middle, high)
-    return max(high, 2)
+    return high

@@ -18,7 +18,7 @@ from archsearch.cli.options import (
     positive_int,
     write_file,
 )
-from archsearch.cli.recipes import add_data, add_recipes, read_recipes, suited
+from archsearch.cli.recipes import add_data, add_recipes, asked_changes, read_recipes, suited
 from archsearch.errors import OptionError, UserError
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1 (%(default)s)")
     add("--study-name", metavar="NAME", help="in the storage (default: ablate, study and data set)")
     add("--page", type=Path, metavar="FILE", help="the HTML page (default: beside the storage)")
-    add("--results-file", type=Path, metavar="FILE", help="write the result here as well, by the name's ending or json")
+    add("--results-file", type=Path, metavar="FILE", help="write the result here as well: .json, .md, .tex, .csv, .txt")
     add_mixers(parser)
     add_storage(parser)
     add("-f", "--format", choices=FORMATS, default="table")
@@ -207,7 +207,7 @@ def _work(args: argparse.Namespace, study: "ListStudy", proxy: "Proxy | None") -
     kind = "cpu" if device.type == "cpu" else "gpu"
     made, bench = recipes[kind]
     if proxy is not None and args.proxy is None:
-        made = override(proxy, {**study.proxy, **_asked(args)})
+        made = override(proxy, {**study.proxy, **asked_changes(args)["proxy"]})
     if not args.no_train:
         check_stand_ins(chosen, made)
     seeds = range(args.seed, args.seed + args.seeds)
@@ -242,12 +242,6 @@ def _check_results_file(args: argparse.Namespace, page: Path | None) -> None:
 def _weights(variant: "Variant") -> str | None:
     """Timm's name for the weights of a row."""
     return variant.row.figures.get("weights") if variant.row else None
-
-
-def _asked(args: argparse.Namespace) -> dict[str, Any]:
-    from archsearch.cli.options import assignments
-
-    return assignments(args.set, ("proxy", "bench"))["proxy"] | ({"epochs": args.epochs} if args.epochs else {})
 
 
 def _retold(args: argparse.Namespace) -> int:

@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from archsearch.cli.options import write_file
-from archsearch.cli.recipes import load_data
+from archsearch.cli.recipes import command_line, load_data
 from archsearch.errors import ArchsearchError, StorageError, UserError
 
 if TYPE_CHECKING:
@@ -83,7 +82,7 @@ def carry_out(args: argparse.Namespace, work: Work, search: str | None) -> int:
         record = create_or_resume(work.name, recipe, storage)
         told = {**recipe_of(record), "environment": environment(work.device)}
         outcome = Outcome(
-            work.study.name, work.study.title, (), told, _command(args), work.study.device, work.study.full
+            work.study.name, work.study.title, (), told, command_line(args.storage), work.study.device, work.study.full
         )
         try:
             outcome = _counted(args, work, record, outcome, tally)
@@ -106,14 +105,6 @@ def _token_mixers(study: "ListStudy") -> set[str]:
 
     networks = [variant.network for variant in study.variants]
     return {mixer.token_mixer for n in networks if isinstance(n, Arch) for mixer in n.mixers}
-
-
-def _command(args: argparse.Namespace) -> str:
-    """The command line, without the passwords of its storage."""
-    from archsearch.search.storage import masked
-
-    words = ["python", "cli.py", *sys.argv[1:]]
-    return shlex.join(word.replace(args.storage, masked(args.storage)) for word in words)
 
 
 def _counted(
@@ -238,9 +229,7 @@ def _trained(
 ) -> "Outcome":
     """Trains what the record does not know yet: the study's variants, then pairs of them."""
     from archsearch.ablation import trainings
-    from archsearch.search.ablation import set_outcome
 
-    set_outcome(record, outcome)
     asked = trainings(work.chosen.variants, work.seeds)
     _train(args, work, record, asked[: args.n_trials], tally)
     if args.pairs and args.n_trials is not None and args.n_trials <= len(asked):

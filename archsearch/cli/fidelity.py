@@ -13,6 +13,7 @@ from archsearch.cli.options import (
     positive_int,
     write_file,
 )
+from archsearch.cli.recipes import add_data
 from archsearch.errors import OptionError, StudyFileError, UserError
 
 if TYPE_CHECKING:
@@ -46,8 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="name of a plan or a YAML file (default: by data set and device)",
     )
     add("--from", dest="records", type=Path, metavar="FILE", help="report on such a --results-file, train nothing")
-    add("--dataset", default="drawn", metavar="NAME", help="as for `study` (%(default)s)")
-    add("--data-root", type=Path, metavar="DIR", help="folder with train/ and val/ or test/; or where to download to")
+    add_data(parser)
     add("--n-archs", type=positive_int, metavar="N", help="architectures (default: the plan's)")
     add("--seeds", type=positive_int, metavar="N", help="trainings of each at each rung (default: the plan's)")
     add("--seed", type=natural, default=0, metavar="N", help="of the drawing of architectures (%(default)s)")

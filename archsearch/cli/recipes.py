@@ -1,6 +1,8 @@
 """Recipes and data as verbs that train take them from the command line."""
 
 import argparse
+import shlex
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,15 +61,29 @@ def read_recipes(
     bench = args.bench or kind
     if bench not in BENCHES:
         raise OptionError(unknown("bench", bench, BENCHES))
-    given = assignments(args.set, ("proxy", "bench"))
-    if args.epochs is not None:
-        given["proxy"]["epochs"] = args.epochs
+    given = asked_changes(args)
     made = load_proxy(args.proxy or proxy or kind, kind, changes)
     base = override(BENCHES[bench], bench_changes if bench_changes and bench == kind else {})
     try:
         return override(made, given["proxy"]), override(base, given["bench"])
     except UserError as error:
         raise OptionError(f"--set: {error}") from None
+
+
+def asked_changes(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """What the command line changes about each recipe."""
+    given = assignments(args.set, ("proxy", "bench"))
+    if args.epochs is not None:
+        given["proxy"]["epochs"] = args.epochs
+    return given
+
+
+def command_line(storage: str) -> str:
+    """The command line as it was typed, without the passwords of its storage."""
+    from archsearch.search.storage import masked
+
+    words = ["python", "cli.py", *sys.argv[1:]]
+    return shlex.join(word.replace(storage, masked(storage)) for word in words)
 
 
 def suited(args: argparse.Namespace, bench: "Bench", device: "torch.device") -> "Bench":

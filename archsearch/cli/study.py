@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +16,7 @@ from archsearch.cli.options import (
     positive_int,
     seconds,
 )
-from archsearch.cli.recipes import add_data, add_recipes, load_data, read_recipes, suited
+from archsearch.cli.recipes import add_data, add_recipes, command_line, load_data, read_recipes, suited
 from archsearch.errors import ArchsearchError, OptionError, unknown
 
 if TYPE_CHECKING:
@@ -134,7 +133,7 @@ def _search(args: argparse.Namespace, study: "Study", data: "ImageData", device:
     storage, facts = open_storage(args.storage, create=True), environment(device)
     with sole_owner(study.name, lock_path(args.storage, study.name)):
         record = create_or_resume(study, storage)
-        record.set_user_attr("command", _command(args))
+        record.set_user_attr("command", command_line(args.storage))
         search = Search(study, record)
         try:
             with (
@@ -163,14 +162,6 @@ def _search(args: argparse.Namespace, study: "Study", data: "ImageData", device:
                 _show(args, search, page)
             raise
         return _show(args, search, page)
-
-
-def _command(args: argparse.Namespace) -> str:
-    """The command line, without the passwords of its storage."""
-    from archsearch.search.storage import masked
-
-    words = ["python", "cli.py", *sys.argv[1:]]
-    return shlex.join(word.replace(args.storage, masked(args.storage)) for word in words)
 
 
 def _show(args: argparse.Namespace, search: "Search", page: Path) -> int:

@@ -18,11 +18,11 @@ from archsearch.analysis.ablation import (
     typical_deviation,
 )
 from archsearch.analysis.paired import FEWEST_RESAMPLED, Mean, share_interval
+from archsearch.liststudy import SPEEDS
 from archsearch.networks import NETWORKS
 from archsearch.outcome import Outcome, Result
 from archsearch.report.tables import csv_text, markdown_table, terminal_table
 
-SPEEDS = ("train", "infer")
 #: What interval each way of finding one gives, in words.
 INTERVALS = {
     "t": "Student's t over seeds",

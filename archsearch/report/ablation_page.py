@@ -10,8 +10,9 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from archsearch.analysis.ablation import Comparison
+from archsearch.liststudy import SPEEDS
 from archsearch.outcome import Result
-from archsearch.report.ablation import SPEEDS, Report, notes, paper_ratio, sections
+from archsearch.report.ablation import Report, notes, paper_ratio, sections
 from archsearch.report.page import write_html
 
 TEMPLATE = Path(__file__).with_name("ablation.html")

@@ -12,7 +12,7 @@
         |-- DataError               exit 2  a data set that cannot be read
         `-- StorageError            exit 2  a study storage, or a study inside it
 
-Ctrl-C is exit 130.
+Ctrl-C is exit 130, SIGTERM 143.
 """
 
 import difflib
@@ -23,6 +23,10 @@ class ArchsearchError(Exception):
     """Root of all errors raised on purpose."""
 
     exit_code = 1
+
+
+class Terminated(KeyboardInterrupt):
+    """Somebody wants this program to end (SIGTERM): as with Ctrl-C, what runs is given back."""
 
 
 class TrialError(ArchsearchError):

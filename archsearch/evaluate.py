@@ -29,6 +29,14 @@ KINDS = {"infer_throughput": "infer", "train_throughput": "train", "latency_ms":
 #: An architecture and the kinds of step that are wanted, to their timings.
 TimeIt = Callable[[Arch, tuple[str, ...]], Mapping[str, Timing]]
 
+#: Told after an epoch what is known so far; whether there shall be another.
+OnEpoch = Callable[[Evaluation], bool]
+
+
+def go_on(known: Evaluation) -> bool:
+    """Stops no training."""
+    return True
+
 
 def never(arch: Arch, kinds: tuple[str, ...]) -> Mapping[str, Timing]:
     """For tasks without a speed among their objectives."""
@@ -68,18 +76,23 @@ class _Progress:
     seconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
-    def clock(self, phase: str) -> Iterator[None]:
+    def clock(self, phase: str) -> Iterator[Callable[[], None]]:
         start = time.perf_counter()
-        try:
-            yield
-        finally:
+
+        def stop() -> None:
             self.seconds[phase] = time.perf_counter() - start
 
-    def ended(self, error: str | None = None, trace: str | None = None) -> Evaluation:
-        return Evaluation(self.scores, self.details, tuple(self.curve), self.seconds, error, trace)
+        try:
+            yield stop
+        finally:
+            stop()
+
+    def so_far(self, error: str | None = None, trace: str | None = None, stopped: bool = False) -> Evaluation:
+        scores, details, seconds = dict(self.scores), dict(self.details), dict(self.seconds)
+        return Evaluation(scores, details, tuple(self.curve), seconds, error, trace, stopped)
 
 
-def evaluate(arch: Arch, task: Task, seed: int, on_epoch: Callable[[Epoch], None] | None = None) -> Evaluation:
+def evaluate(arch: Arch, task: Task, seed: int, on_epoch: OnEpoch = go_on) -> Evaluation:
     """Scores one architecture: counted, then timed, then trained.
 
     A candidate that diverges, runs out of memory or cannot be built comes back with what was
@@ -89,26 +102,25 @@ def evaluate(arch: Arch, task: Task, seed: int, on_epoch: Callable[[Epoch], None
         arch: the target.
         task: what to do with it.
         seed: of the proxy's initialisation, data order and augmentation.
-        on_epoch: called after each epoch of training.
+        on_epoch: called after each epoch of training; where it says False, that was the last.
     """
-    progress = _Progress()
+    progress, stopped = _Progress(), False
     try:
         if task.counted:
             _cost(arch, task, progress)
         if any(o.tier is Tier.DEAR for o in task.objectives):
-            with progress.clock("train"):
-                _train(arch, task, seed, progress, on_epoch or (lambda epoch: None))
+            stopped = not _train(arch, task, seed, progress, on_epoch)
     except TrialError as error:
-        return progress.ended(str(error))
+        return progress.so_far(str(error))
     except Exception as error:  # whatever it is, it is this candidate's end and not the study's
         if is_out_of_memory(error):
-            return progress.ended(f"out of memory: {str(error).splitlines()[0] if str(error) else task.device}")
-        return progress.ended(f"{type(error).__name__}: {error}".splitlines()[0], traceback.format_exc())
+            return progress.so_far(f"out of memory: {str(error).splitlines()[0] if str(error) else task.device}")
+        return progress.so_far(f"{type(error).__name__}: {error}".splitlines()[0], traceback.format_exc())
     finally:
         if task.device.type == "cuda":
             with suppress(RuntimeError):  # a device that is lost is told by what lost it
                 torch.cuda.empty_cache()
-    return progress.ended()
+    return progress.so_far(stopped=stopped)
 
 
 def _cost(arch: Arch, task: Task, progress: _Progress) -> None:
@@ -138,11 +150,16 @@ def _score(name: str, timing: Timing) -> float:
     return timing.step_s * 1e3 if name == "latency_ms" else timing.throughput
 
 
-def _train(arch: Arch, task: Task, seed: int, progress: _Progress, on_epoch: Callable[[Epoch], None]) -> None:
-    for epoch in train(arch, task, seed):
-        progress.curve.append(epoch)
-        on_epoch(epoch)
+def _train(arch: Arch, task: Task, seed: int, progress: _Progress, on_epoch: OnEpoch) -> bool:
+    """Whether it was trained to its end."""
+    with progress.clock("train") as stop_clock:
+        for epoch in train(arch, task, seed):
+            progress.curve.append(epoch)
+            stop_clock()
+            if not on_epoch(progress.so_far(stopped=True)) and epoch.epoch < task.proxy.epochs:
+                return False
     progress.scores["accuracy"] = progress.curve[-1].accuracy
+    return True
 
 
 def train(arch: Arch, task: Task, seed: int) -> Iterator[Epoch]:

@@ -16,7 +16,7 @@ from archsearch.mixer import Value
 from archsearch.networks import network
 from archsearch.nn import build
 from archsearch.plan import Plan, Rung
-from archsearch.pool import Source, TrainJob, train_all
+from archsearch.pool import Machine, Source, TrainJob, train_all
 from archsearch.recipes import Proxy
 from archsearch.space import Space
 from archsearch.train.training import channel_statistics
@@ -97,7 +97,7 @@ def carry_out(
     asked: Sequence[tuple[Subject, Rung, int]],
     untrained: Mapping[str, Mapping[str, float]],
     source: Source,
-    workers: int,
+    machine: Machine,
     told: Callable[[dict[str, Any]], None],
 ) -> None:
     """Trains.
@@ -106,11 +106,11 @@ def carry_out(
         asked: of ``trainings``.
         untrained: zero-cost scores by subject's name.
         source: where workers find what they need.
-        workers: processes at a time.
+        machine: that workers share.
         told: the record of each training as it ends.
     """
     jobs = [TrainJob(subject.arch, rung.proxy, seed) for subject, rung, seed in asked]
-    for index, evaluation in train_all(jobs, source, workers):
+    for index, evaluation in train_all(jobs, source, machine):
         subject, rung, seed = asked[index]
         told(_record(subject, rung, seed, evaluation) | dict(untrained.get(subject.name, {})))
 

@@ -1,20 +1,18 @@
-"""Several trainings at once, in processes of their own that share the device.
+"""What worker processes do: evaluate a study's candidates, or train what a comparison asks for.
 
 Two processes of one thread each train 1.5 times as many small networks per second on two cores as
 one process of two threads (``benchmarks/several.py``): small networks' operators are too short to be
 worth splitting.
 """
 
-import multiprocessing
+import dataclasses
 import os
-import signal
 import sys
-import threading
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -23,12 +21,19 @@ from archsearch.data import ImageData, load_for
 from archsearch.data.folder import cache_folder
 from archsearch.errors import ArchsearchError
 from archsearch.evaluate import Task, evaluate
-from archsearch.measure.device import environment
+from archsearch.measure.device import environment, pick_device
 from archsearch.nn import load_mixers
-from archsearch.objectives import parse_objectives
-from archsearch.recipes import Proxy
+from archsearch.objectives import Objective, parse_objectives
+from archsearch.recipes import Bench, Proxy
+from archsearch.speed.timer import Timer, Timings
 from archsearch.train.records import Trainings
-from archsearch.trial import Evaluation
+from archsearch.trial import Evaluation, Report, Waiting
+from archsearch.workers import Died, Done, Say, Workers
+
+#: Bytes of memory that a worker on a CPU is counted with: torch, its networks, and the process that times.
+WORKER_BYTES = 2 << 30
+#: Workers that may die with a training before it counts as the training's fault.
+ATTEMPTS = 2
 
 
 @dataclass(frozen=True)
@@ -38,16 +43,153 @@ class Source:
     Attributes:
         dataset: a key of ``archsearch.recipes.DATASETS``.
         root: of a folder, or of downloads.
-        device: that trains.
         mixers: files with mixers of the user's.
         retrain: whether known trainings are made anew.
     """
 
     dataset: str
     root: Path | None
-    device: str
     mixers: tuple[Path, ...] = ()
     retrain: bool = False
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What workers share out among them.
+
+    Attributes:
+        devices: names; workers take them in turns.
+        workers: how many; 0 where this process does the work itself.
+        cores: that may be used; none where the system does not tell.
+        threads: of each worker; 0 for its share of the cores.
+    """
+
+    devices: tuple[str, ...]
+    workers: int
+    cores: tuple[int, ...]
+    threads: int = 0
+
+    @classmethod
+    def here(cls, devices: Sequence[str], workers: int, threads: int = 0) -> "Machine":
+        """All that this process may use."""
+        return cls(tuple(devices), workers, available_cores(), threads)
+
+    def device(self, index: int) -> torch.device:
+        """That of a worker."""
+        return torch.device(self.devices[index % len(self.devices)])
+
+    def share(self, index: int) -> tuple[int, ...]:
+        """The cores of a worker: its own, as long as there are as many as workers.
+
+        >>> [Machine(("cpu",), 3, tuple(range(8))).share(i) for i in range(3)]
+        [(0, 1), (2, 3, 4), (5, 6, 7)]
+        >>> [Machine(("cpu",), 3, (4, 5)).share(i) for i in range(3)]
+        [(4,), (5,), (4,)]
+        """
+        count, cores = max(1, self.workers), self.cores
+        if len(cores) < count:
+            return cores[index % len(cores) : index % len(cores) + 1] if cores else ()
+        return cores[index * len(cores) // count : (index + 1) * len(cores) // count]
+
+    def settle(self, index: int) -> None:
+        """In a new worker: takes its share and no more, so that workers do not fight over the cores."""
+        if not self.workers:
+            return
+        share = self.share(index)
+        if share and self.device(index).type == "cpu":
+            os.sched_setaffinity(0, share)
+        # One number for all, as it is part of what a training depends on.
+        torch.set_num_threads(self.threads or max(1, len(self.cores or range(os.cpu_count() or 1)) // self.workers))
+
+
+def available_cores() -> tuple[int, ...]:
+    """Logical cores that this process may use; none where the system does not tell."""
+    return tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else ()
+
+
+def devices_for(name: str) -> tuple[str, ...]:
+    """The devices that a ``--device`` means for several workers: ``auto`` and ``cuda`` mean all GPUs of one make.
+
+    Raises:
+        OptionError: no such device here.
+    """
+    first = pick_device(name)
+    if first.type != "cuda" or name not in ("auto", "cuda"):
+        return (str(first),)
+    make = torch.cuda.get_device_name(first)
+    alike = (i for i in range(torch.cuda.device_count()) if torch.cuda.get_device_name(i) == make)
+    return tuple(f"cuda:{i}" for i in alike)
+
+
+def default_workers(devices: Sequence[str]) -> int:
+    """One per GPU; on a CPU one per core, as far as memory goes."""
+    if torch.device(devices[0]).type != "cpu":
+        return len(devices)
+    cores = len(available_cores()) or os.cpu_count() or 1
+    try:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return cores
+    return max(1, min(cores, memory // WORKER_BYTES))
+
+
+@dataclass(frozen=True)
+class StudyWork:
+    """What a worker needs to evaluate the candidates of a study; called in the worker, once.
+
+    Attributes:
+        source: of data and mixers.
+        machine: that workers share.
+        objectives: the scores that are wanted.
+        proxy: how stand-ins are made and trained.
+        bench: how targets are timed.
+        remeasure: whether known timings are made anew.
+        data: already loaded and on the device; None where the worker loads it.
+    """
+
+    source: Source
+    machine: Machine
+    objectives: tuple[Objective, ...]
+    proxy: Proxy
+    bench: Bench
+    remeasure: bool = False
+    data: ImageData | None = None
+
+    def __call__(self, index: int) -> "Evaluator":
+        """What evaluates candidates from then on."""
+        return Evaluator(self, index)
+
+
+class Evaluator:
+    """From an architecture and its seed to its evaluation, and the environment of that."""
+
+    def __init__(self, work: StudyWork, index: int) -> None:
+        """Args: work: of the study; index: of the worker."""
+        source, machine = work.source, work.machine
+        self.device = machine.device(index)
+        whole = environment(self.device)  # a timing has the machine to itself, whatever share of it trains
+        machine.settle(index)
+        _load_mixers(source, machine)
+        cores = machine.cores if machine.workers and self.device.type == "cpu" else ()
+        timings = Timings(cache_folder() / "timings", whole)
+        self.timer = Timer(work.bench, str(self.device), timings, source.mixers, remeasure=work.remeasure, cores=cores)
+        trainings = Trainings(cache_folder() / "trainings", environment(self.device), reuse=not source.retrain)
+        data = work.data or load_for(work.proxy, source.dataset, source.root, self.device)
+        self.task = Task(work.objectives, work.proxy, data, self.device, self.timer, trainings=trainings)
+
+    def __call__(self, arch: Arch, seed: int, report: Report) -> tuple[Evaluation, dict[str, Any]]:
+        """Evaluates a candidate; ``report`` hears of its epochs and of waiting, and may stop it."""
+
+        def on_wait(holder: str) -> None:
+            report(Waiting(holder))
+
+        self.timer.on_wait = on_wait
+        evaluation = evaluate(arch, dataclasses.replace(self.task, on_wait=on_wait), seed, report)
+        return evaluation, environment(self.device)
+
+    def close(self) -> None:
+        """Ends the process that times."""
+        self.timer.close()
 
 
 @dataclass(frozen=True)
@@ -59,78 +201,70 @@ class TrainJob:
     seed: int
 
 
-def default_workers(device: torch.device) -> int:
-    """A process per core, or on a GPU one alone."""
-    return (os.cpu_count() or 1) if device.type == "cpu" else 1
+@dataclass(frozen=True)
+class TrainWork:
+    """What a worker needs to train stand-ins; called in the worker, once."""
+
+    source: Source
+    machine: Machine
+
+    def __call__(self, index: int) -> Callable[[TrainJob, Say], Evaluation]:
+        """From a job to its evaluation, which has the accuracy alone."""
+        device = self.machine.device(index)
+        self.machine.settle(index)
+        _load_mixers(self.source, self.machine)
+        trainings = Trainings(cache_folder() / "trainings", environment(device), reuse=not self.source.retrain)
+        held: dict[tuple[int, int, int], ImageData] = {}
+
+        def work(job: TrainJob, say: Say) -> Evaluation:
+            wanted = (job.proxy.img_size, job.proxy.train_samples, job.proxy.val_samples)
+            if wanted not in held:  # what another recipe trained on is given up first
+                held.clear()
+                held[wanted] = load_for(job.proxy, self.source.dataset, self.source.root, device)
+            objectives = parse_objectives("accuracy")
+            task = Task(
+                objectives, job.proxy, held[wanted], device, on_wait=_say_who, trainings=trainings, counted=False
+            )
+            return evaluate(job.arch, task, job.seed)
+
+        return work
 
 
-def train_all(jobs: Sequence[TrainJob], source: Source, workers: int) -> Iterator[tuple[int, Evaluation]]:
+def train_all(jobs: Sequence[TrainJob], source: Source, machine: Machine) -> Iterator[tuple[int, Evaluation]]:
     """Trains all, several at a time; yields each with its index as soon as it is done.
 
     Every finished training is on disk by then, so that whatever ends this, the next run goes on.
     What ends it early ends the workers too.
 
     Raises:
-        ArchsearchError: a worker died.
+        ArchsearchError: two workers died with the same training.
     """
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(source,))
-    try:
-        futures = {pool.submit(_train, job): index for index, job in enumerate(jobs)}
-        for future in as_completed(futures):
-            yield futures.pop(future), future.result()
-    except BrokenProcessPool:
-        raise ArchsearchError(
-            "a process that trains ended unexpectedly, perhaps for want of memory; "
-            "what was finished is kept: run the same command again, with fewer --workers"
-        ) from None
-    except BaseException:
-        for worker in multiprocessing.active_children():
-            worker.terminate()
-        raise
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+    waiting, running = deque(range(len(jobs))), dict[int, int]()
+    deaths = [0] * len(jobs)
+    with Workers(TrainWork(source, machine), machine.workers) as workers:
+        while waiting or running:
+            for worker in workers.idle[: len(waiting)]:
+                running[worker] = waiting.popleft()
+                workers.start(worker, jobs[running[worker]])
+            for event in workers.events():
+                if isinstance(event, Done):
+                    yield running.pop(event.worker), event.result
+                elif isinstance(event, Died):
+                    index = running.pop(event.worker)
+                    deaths[index] += 1
+                    if deaths[index] == ATTEMPTS:
+                        raise ArchsearchError(
+                            f"a training was tried {ATTEMPTS} times, and {event.reason}; "
+                            "what was finished is kept: run the same command again, with fewer --workers"
+                        )
+                    waiting.appendleft(index)
 
 
-_source: Source
-_held: dict[tuple[int, int, int], ImageData] = {}
-
-
-def _begin(source: Source) -> None:
-    """In a new worker: one thread, whatever the number of workers, as that is part of what a training depends on."""
-    global _source
-    _source = source
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # reaches all processes of a terminal; the parent's word is enough
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    torch.set_num_threads(1)
-    for path in source.mixers:
-        load_mixers(path)
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+def _load_mixers(source: Source, machine: Machine) -> None:
+    if machine.workers:  # this process has them
+        for path in source.mixers:
+            load_mixers(path)
 
 
 def _say_who(holder: str) -> None:
     print(f"waiting for the device: {holder}", file=sys.stderr)
-
-
-def _train(job: TrainJob) -> Evaluation:
-    device = torch.device(_source.device)
-    data = _data(_source, job.proxy)
-    trainings = Trainings(cache_folder() / "trainings", environment(device), reuse=not _source.retrain)
-    objectives = parse_objectives("accuracy")
-    task = Task(objectives, job.proxy, data, device, on_wait=_say_who, trainings=trainings, counted=False)
-    return evaluate(job.arch, task, job.seed)
-
-
-def _data(source: Source, proxy: Proxy) -> ImageData:
-    """What the last job trained on, where this one asks for the same; else that is given up first."""
-    wanted = (proxy.img_size, proxy.train_samples, proxy.val_samples)
-    if wanted not in _held:
-        _held.clear()
-        _held[wanted] = load_for(proxy, source.dataset, source.root, torch.device(source.device))
-    return _held[wanted]

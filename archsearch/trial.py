@@ -1,5 +1,6 @@
 """``Trial``: the record of one candidate, and the pieces that it is made of."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +25,13 @@ class Epoch:
 
 
 @dataclass(frozen=True)
+class Waiting:
+    """Whoever evaluates waits for its device; ``holder`` says who has it."""
+
+    holder: str
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """What evaluating an architecture gave, finished or not.
 
@@ -34,6 +42,7 @@ class Evaluation:
         seconds: wall time per phase (``count``, ``measure``, ``train``).
         error: why it ended early, in one line; None if it did not.
         traceback: of an error that nobody expected.
+        stopped: whether its training was ended early because it promised nothing.
     """
 
     scores: dict[str, float] = field(default_factory=dict)
@@ -42,6 +51,11 @@ class Evaluation:
     seconds: dict[str, float] = field(default_factory=dict)
     error: str | None = None
     traceback: str | None = None
+    stopped: bool = False
+
+
+#: Told after an epoch what is known by then, or of waiting; whether to go on.
+Report = Callable[[Evaluation | Waiting], bool]
 
 
 @dataclass(frozen=True)
@@ -50,7 +64,7 @@ class Trial:
 
     Attributes:
         number: within the study, from 0.
-        state: ``complete`` or ``failed``.
+        state: ``complete``, ``stopped`` or ``failed``.
         arch: the target architecture.
         params: the axis values that made it.
         seed: of the proxy's initialisation, data order and augmentation.

@@ -1,14 +1,19 @@
 """The command line: a verb a file. Nothing heavy is imported before a verb runs."""
 
 import argparse
+import json
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
 from typing import NoReturn
 
 from archsearch import __version__
 from archsearch.cli import ablate, benchmark, describe, fidelity, pareto, report, spaces, study
-from archsearch.errors import ArchsearchError, OptionError, unknown
+from archsearch.errors import ArchsearchError, OptionError, Terminated, unknown
 
 VERBS = (study, ablate, fidelity, benchmark, describe, spaces, pareto, report)
 
@@ -42,14 +47,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in argv
     try:
-        return _run([word for word in argv if word != "--debug"])
+        with _ending_on_sigterm():
+            return _run([word for word in argv if word != "--debug"])
     except ArchsearchError as error:
         if debug:
             raise
-        print(f"archsearch: error: {error}", file=sys.stderr)
+        _complain(argv, f"error: {error}")
         return error.exit_code
+    except Terminated:
+        _complain(argv, "terminated")
+        return 143
     except KeyboardInterrupt:
-        print("archsearch: interrupted", file=sys.stderr)
+        _complain(argv, "interrupted")
         return 130
     except BrokenPipeError:  # the reader of a pipe has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -58,8 +67,36 @@ def main(argv: Sequence[str] | None = None) -> int:
         if debug:
             raise
         reason = (str(error).splitlines() or [""])[0]
-        print(f"archsearch: failed: {type(error).__name__}: {reason} (--debug shows where)", file=sys.stderr)
+        _complain(argv, f"failed: {type(error).__name__}: {reason} (--debug shows where)")
         return 1
+
+
+def _complain(argv: list[str], what: str) -> None:
+    """One line on stderr; an object, where the progress is told in objects."""
+    if any(
+        now == "--log-format=json" or (now, then) == ("--log-format", "json") for now, then in pairwise([*argv, ""])
+    ):
+        what = json.dumps({"event": "failed", "text": what})
+        print(what, file=sys.stderr)
+    else:
+        print(f"archsearch: {what}", file=sys.stderr)
+
+
+@contextmanager
+def _ending_on_sigterm() -> Iterator[None]:
+    """SIGTERM ends a verb as Ctrl-C does: batch systems send it some time before they kill."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, frame: object) -> NoReturn:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _run(argv: list[str]) -> int:

@@ -56,8 +56,8 @@ def carry_out(args: argparse.Namespace, work: Work, search: str | None) -> int:
     from archsearch.outcome import Outcome
     from archsearch.recipes import TRAINER
     from archsearch.search.ablation import create_or_resume
-    from archsearch.search.engine import sole_owner
-    from archsearch.search.storage import lock_path, open_storage
+    from archsearch.search.ownership import owned
+    from archsearch.search.storage import open_storage
     from archsearch.search.study import own_mixers, recipe_of
 
     data = None if args.no_train else load_data(args, work.proxy, work.device)
@@ -78,7 +78,7 @@ def carry_out(args: argparse.Namespace, work: Work, search: str | None) -> int:
         recipe["data"] = {"name": data.name, "fingerprint": data.fingerprint, **samples}
     del data  # workers load their own
     storage, tally = open_storage(args.storage, create=True), Tally(args.quiet)
-    with sole_owner(work.name, lock_path(args.storage, work.name)):
+    with owned(work.name, args.storage):
         record = create_or_resume(work.name, recipe, storage)
         told = {**recipe_of(record), "environment": environment(work.device)}
         outcome = Outcome(
@@ -280,7 +280,7 @@ def _train(
     tally: "Tally",
 ) -> None:
     from archsearch.measure.device import environment
-    from archsearch.pool import Source, TrainJob, default_workers, train_all
+    from archsearch.pool import Machine, Source, TrainJob, default_workers, train_all
     from archsearch.search.ablation import add, trainings
 
     known = {} if args.retrain else {key for key, trained in trainings(record).items() if trained.settled}
@@ -291,9 +291,11 @@ def _train(
     if len(jobs) < len(asked):
         tally.say(f"{len(asked) - len(jobs)} trainings are known")
     tally.begin(len(jobs), len(jobs))
-    source = Source(args.dataset, args.data_root, str(work.device), tuple(args.mixers), args.retrain)
+    source = Source(args.dataset, args.data_root, tuple(args.mixers), args.retrain)
+    devices = (str(work.device),)
+    machine = Machine.here(devices, args.workers or default_workers(devices), threads=1)
     facts = environment(work.device)
-    for index, evaluation in train_all(jobs, source, args.workers or default_workers(work.device)):
+    for index, evaluation in train_all(jobs, source, machine):
         variant, seed, arch = missing[index]
         add(record, variant.name, arch, seed, evaluation, facts)
         seconds = sum(epoch.seconds for epoch in evaluation.curve)

@@ -128,7 +128,7 @@ def _train(args: argparse.Namespace) -> Any:
     from archsearch.cli.progress import Tally, track
     from archsearch.data import load, reduce
     from archsearch.fidelity import carry_out, check_samples, draw, passes, published, trainings, zero_cost
-    from archsearch.pool import Source, default_workers
+    from archsearch.pool import Machine, Source, default_workers
 
     recipes = [rung.proxy for rung in (*plan.rungs, plan.reference)]
     tally, records = Tally(args.quiet), []
@@ -148,9 +148,11 @@ def _train(args: argparse.Namespace) -> Any:
     asked = trainings(plan, subjects, paper)
     weights = {rung.name: passes(rung.proxy) for rung in (*plan.rungs, plan.reference)}
     tally.begin(len(asked), sum(weights[rung.name] for _, rung, _ in asked))
-    source = Source(args.dataset, args.data_root, str(device), tuple(args.mixers), args.retrain)
+    source = Source(args.dataset, args.data_root, tuple(args.mixers), args.retrain)
+    devices = (str(device),)
+    machine = Machine.here(devices, args.workers or default_workers(devices), threads=1)
     try:
-        carry_out(asked, untrained, source, args.workers or default_workers(device), told)
+        carry_out(asked, untrained, source, machine, told)
     finally:  # what is known by then can be reported on
         order = {(subject.name, rung.name, seed): place for place, (subject, rung, seed) in enumerate(asked)}
         records.sort(key=lambda record: order[record["network"], record["rung"], record["seed"]])

@@ -52,6 +52,12 @@ def add_verbosity(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-v", "--verbose", action="store_true", help="a line per epoch as well")
 
 
+def add_log_format(parser: argparse.ArgumentParser) -> None:
+    """``--log-format``."""
+    add = parser.add_argument
+    add("--log-format", choices=("text", "json"), default="text", help="of the progress on stderr (%(default)s)")
+
+
 def positive_int(text: str) -> int:
     """An integer of at least 1."""
     if not text.isascii() or not text.isdigit() or int(text) < 1:

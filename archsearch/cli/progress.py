@@ -1,8 +1,12 @@
 """What is shown while something runs, on stderr: a live display on a terminal, lines elsewhere."""
 
+import json
+import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Console, Group
@@ -11,6 +15,7 @@ from rich.markup import escape
 from rich.progress import track as rich_track
 from rich.text import Text
 
+from archsearch.analysis.standing import Standing
 from archsearch.report.frame import front_rows, trials_frame
 from archsearch.report.tables import shown
 from archsearch.search.engine import Watch
@@ -19,6 +24,8 @@ from archsearch.trial import Epoch, Trial
 
 #: Members of the front that the display has room for.
 FRONT_LINES = 8
+#: Workers that it has room for.
+WORKER_LINES = 16
 
 
 def track(items: Iterable[Any], length: int, what: str) -> Iterable[Any]:
@@ -38,9 +45,27 @@ def timing_warnings(trial: Trial) -> Iterator[str]:
 class Quiet(Watch):
     """Nothing, but for what would look like a program that hangs."""
 
-    def waiting(self, holder: str) -> None:
+    def waiting(self, candidate: Candidate, holder: str) -> None:
         """Says who has the device."""
-        Console(stderr=True, highlight=False).print(Text(f"waiting for the device: {holder}"), soft_wrap=True)
+        self.say(f"waiting for the device: {holder}")
+
+    def say(self, text: str) -> None:
+        """One line on stderr."""
+        Console(stderr=True, highlight=False).print(Text(text), soft_wrap=True)
+
+
+class Pace:
+    """How long the rest of a study takes, judged by the trials of this run."""
+
+    def __init__(self, search: Search, n_trials: int) -> None:
+        self.search, self.n_trials = search, n_trials
+        self.start, self.before = time.monotonic(), len(search.trials)
+
+    def left_s(self) -> float | None:
+        """Seconds; None where nothing is left, or nothing is known yet."""
+        done = len(self.search.trials) - self.before
+        left = max(0, self.n_trials - len(self.search.trials))
+        return (time.monotonic() - self.start) / done * left if done and left else None
 
 
 class Lines(Watch):
@@ -48,35 +73,44 @@ class Lines(Watch):
 
     def __init__(self, search: Search, n_trials: int, verbose: bool, console: Console) -> None:
         self.search, self.n_trials, self.verbose, self.console = search, n_trials, verbose, console
-        self.start, self.before = time.monotonic(), len(search.trials)
+        self.pace = Pace(search, n_trials)
+        self.standing = Standing(search.study.objectives, search.trials)
 
     def say(self, text: str) -> None:
         """One line on stderr."""
         self.console.print(Text(text), soft_wrap=True)
 
-    def started(self, candidate: Candidate) -> None:
+    def started(self, candidate: Candidate, worker: str) -> None:
         """Says when a lost trial is run again."""
         if candidate.rerun_of is not None:
             self.say(f"trial {candidate.number} runs trial {candidate.rerun_of} again, whose process had ended")
 
-    def waiting(self, holder: str) -> None:
+    def waiting(self, candidate: Candidate, holder: str) -> None:
         """Says who has the device."""
-        self.say(f"waiting for the device: {holder}")
+        self.say(f"trial {candidate.number} waits for the device: {holder}")
 
-    def epoch(self, epoch: Epoch) -> None:
+    def epoch(self, candidate: Candidate, epoch: Epoch) -> None:
         """A line per epoch, where asked for."""
         if self.verbose:
-            self.say(f"  epoch {epoch.epoch}: loss {epoch.train_loss:.4f}, top-1 {epoch.accuracy:.2%}")
+            told = f"loss {epoch.train_loss:.4f}, top-1 {epoch.accuracy:.2%}"
+            self.say(f"  trial {candidate.number}, epoch {epoch.epoch}: {told}")
 
     def ended(self, trial: Trial) -> None:
         """A line per trial: scores or error, what it is, time left."""
+        self.standing.add(trial)
         self.say(f"[{len(self.search.trials)}/{self.n_trials}] {self.outcome(trial)}{self.time_left()}")
 
+    def lost(self, candidate: Candidate, reason: str) -> None:
+        """Says what became of the worker."""
+        self.say(f"trial {candidate.number} is lost and will run again: {reason}")
+
     def outcome(self, trial: Trial) -> str:
-        """The scores of a trial, or why it failed, and its parameters."""
+        """The scores of a trial, or why it has none, and its parameters."""
         what = ", ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in trial.params.values())
         if trial.evaluation.error:
             return f"trial {trial.number} failed: {trial.evaluation.error} ({what})"
+        if trial.evaluation.stopped:
+            return f"trial {trial.number} stopped after epoch {len(trial.evaluation.curve)} ({what})"
         scores = (
             f"{o.label} {trial.evaluation.scores[o.name] * o.scale:.{o.precision}f}"
             for o in self.search.study.objectives
@@ -87,49 +121,59 @@ class Lines(Watch):
 
     def time_left(self) -> str:
         """From the mean of this run's trials."""
-        done = len(self.search.trials) - self.before
-        left = max(0, self.n_trials - len(self.search.trials))
-        if not done or not left:
-            return ""
-        minutes, rest = divmod(round((time.monotonic() - self.start) / done * left), 60)
-        return f", {minutes}:{rest:02d} left"
+        left = self.pace.left_s()
+        return "" if left is None else f", {minutes(left)} left"
 
 
 class Display(Lines):
-    """The same on a terminal: progress, the running trial and the front so far, redrawn in place."""
+    """The same on a terminal: progress, what each worker does and the front so far, redrawn in place."""
 
     def __init__(self, search: Search, n_trials: int, verbose: bool, console: Console) -> None:
         super().__init__(search, n_trials, verbose, console)
-        self.running = self.progress = ""
+        self.workers: dict[str, int] = {}
+        self.running: dict[int, str] = {}
         self.front = Text("")
         self.live = Live(console=console, get_renderable=self.render, refresh_per_second=4, transient=True)
         if search.trials:
             self._update_front()
 
-    def started(self, candidate: Candidate) -> None:
-        """Shows the candidate."""
-        super().started(candidate)
-        what = ", ".join(f"{k} {v}" for k, v in candidate.params.items())
-        self.running = f"trial {candidate.number}: {what}"
-        self.progress = ""
+    def started(self, candidate: Candidate, worker: str) -> None:
+        """Shows the candidate beside its worker."""
+        super().started(candidate, worker)
+        self.workers[worker] = candidate.number
+        self._show(candidate, "")
 
-    def epoch(self, epoch: Epoch) -> None:
+    def epoch(self, candidate: Candidate, epoch: Epoch) -> None:
         """Shows how far the training is."""
-        super().epoch(epoch)
-        self.progress = f", epoch {epoch.epoch}: top-1 {epoch.accuracy:.1%}"
+        super().epoch(candidate, epoch)
+        self._show(candidate, f", epoch {epoch.epoch}: top-1 {epoch.accuracy:.1%}")
+
+    def waiting(self, candidate: Candidate, holder: str) -> None:
+        """Shows who has the device."""
+        self._show(candidate, f", waiting for the device: {holder}")
 
     def ended(self, trial: Trial) -> None:
         """Shows the new front; a failure stays on the screen as a line."""
-        self.running = self.progress = ""
+        self.running.pop(trial.number, None)
         if trial.evaluation.error:
             self.say(self.outcome(trial))
-        self._update_front()
+        if self.standing.add(trial) or not trial.number % 10:
+            self._update_front()
+
+    def lost(self, candidate: Candidate, reason: str) -> None:
+        """Says so, in a line that stays."""
+        super().lost(candidate, reason)
+        self.running.pop(candidate.number, None)
+
+    def _show(self, candidate: Candidate, how_far: str) -> None:
+        what = ", ".join(f"{k} {v}" for k, v in candidate.params.items())
+        self.running[candidate.number] = f"trial {candidate.number}{how_far}: {what}"
 
     def _update_front(self) -> None:
         objectives = self.search.study.objectives
-        rows = front_rows(trials_frame(self.search.trials, objectives), objectives)
+        rows = front_rows(trials_frame(self.standing.front, objectives), objectives)
         table = shown(rows.head(FRONT_LINES), objectives)
-        lines = [f"front: {len(rows)} of {len(self.search.trials)} trials"]
+        lines = [f"front: {len(rows)} trials, hypervolume {self.standing.hypervolume():.3f}{self._unfinished()}"]
         for _, row in table.iterrows():
             scores = ", ".join(f"{label} {row[label]}" for label in table.columns[1:-1])
             lines.append(f"  {row['trial']:>4}  {scores}  {row['architecture']}")
@@ -137,32 +181,105 @@ class Display(Lines):
             lines.append(f"  and {len(rows) - FRONT_LINES} more")
         self.front = Text("\n".join(lines), no_wrap=True, overflow="ellipsis")
 
+    def _unfinished(self) -> str:
+        counts = {"failed": self.standing.failed, "stopped": self.standing.stopped}
+        return "".join(f", {count} {state}" for state, count in counts.items() if count)
+
     def render(self) -> Group:
         """The picture as it is now."""
         done, width = len(self.search.trials), 30
         filled = round(width * min(1.0, done / self.n_trials))
         bar = "[green]" + "━" * filled + "[/][dim]" + "━" * (width - filled) + "[/]"
         head = Text.from_markup(f"{bar} {done}/{self.n_trials} trials{self.time_left()}")
-        running = Text.from_markup(f"[cyan]{escape(self.running)}[/]{self.progress}")
-        running.no_wrap, running.overflow = True, "ellipsis"
-        return Group(head, running, self.front)
+        rows = [
+            Text(f"{worker}: {self.running.get(number, 'idle')}", "cyan", no_wrap=True, overflow="ellipsis")
+            for worker, number in list(self.workers.items())[:WORKER_LINES]
+        ]
+        if len(self.workers) > WORKER_LINES:
+            rows.append(Text(f"and {len(self.workers) - WORKER_LINES} more workers"))
+        return Group(head, *rows, self.front)
+
+
+class JsonLines(Watch):
+    """An object per event, a line each, for programs that read along."""
+
+    def __init__(self, search: Search, n_trials: int) -> None:
+        self.search, self.n_trials = search, n_trials
+        self.pace = Pace(search, n_trials)
+        self.standing = Standing(search.study.objectives, search.trials)
+
+    def say(self, text: str) -> None:
+        """A remark in words."""
+        json_event("note", text=text)
+
+    def started(self, candidate: Candidate, worker: str) -> None:
+        """A candidate, its parameters and its worker."""
+        rerun = {} if candidate.rerun_of is None else {"rerun_of": candidate.rerun_of}
+        json_event("started", trial=candidate.number, worker=worker, params=dict(candidate.params), **rerun)
+
+    def epoch(self, candidate: Candidate, epoch: Epoch) -> None:
+        """An epoch of its curve."""
+        json_event("epoch", trial=candidate.number, **asdict(epoch))
+
+    def waiting(self, candidate: Candidate, holder: str) -> None:
+        """Who has the device."""
+        json_event("waiting", trial=candidate.number, holder=holder)
+
+    def ended(self, trial: Trial) -> None:
+        """What came of it, and how the study stands."""
+        on_front = self.standing.add(trial)
+        left = self.pace.left_s()
+        json_event(
+            "ended",
+            trial=trial.number,
+            state=trial.state,
+            scores=trial.evaluation.scores,
+            error=trial.evaluation.error,
+            on_front=on_front,
+            done=len(self.search.trials),
+            of=self.n_trials,
+            failed=self.standing.failed,
+            front=[member.number for member in self.standing.front],
+            hypervolume=self.standing.hypervolume(),
+            left_s=None if left is None else round(left, 1),
+        )
+
+    def lost(self, candidate: Candidate, reason: str) -> None:
+        """Why it runs again."""
+        json_event("lost", trial=candidate.number, reason=reason)
+
+
+def json_event(event: str, **details: Any) -> None:
+    """One line on stderr."""
+    stamp = datetime.now(UTC).isoformat(timespec="milliseconds")
+    print(json.dumps({"time": stamp, "event": event, **details}, default=str), file=sys.stderr, flush=True)
+
+
+def minutes(seconds: float) -> str:
+    """A duration for people.
+
+    >>> minutes(75.4)
+    '1:15'
+    """
+    whole, rest = divmod(round(seconds), 60)
+    return f"{whole}:{rest:02d}"
 
 
 @contextmanager
-def display(search: Search, n_trials: int, *, quiet: bool, verbose: bool) -> Iterator[Watch]:
-    """The display that fits: none, lines, or live on a terminal. Says first what is continued."""
-    console = Console(stderr=True, highlight=False)
+def display(search: Search, n_trials: int, *, quiet: bool, verbose: bool, log_format: str = "text") -> Iterator[Watch]:
+    """The display that fits: none, JSON, lines, or live on a terminal. Says first what is continued."""
     if quiet:
         yield Quiet()
         return
-    live = console.is_terminal
-    watch: Lines = (Display if live else Lines)(search, n_trials, verbose, console)
+    console = Console(stderr=True, highlight=False)
+    watch: JsonLines | Lines
+    if log_format == "json":
+        watch = JsonLines(search, n_trials)
+    else:
+        watch = (Display if console.is_terminal else Lines)(search, n_trials, verbose, console)
     for line in _opening(search, n_trials):
         watch.say(line)
-    if isinstance(watch, Display):
-        with watch.live:
-            yield watch
-    else:
+    with watch.live if isinstance(watch, Display) else nullcontext():
         yield watch
     for line in _closing(search, n_trials):
         watch.say(line)
@@ -247,7 +364,6 @@ class Tally:
         """One training's record, and how much work it was."""
         self.done, self.spent = self.done + 1, self.spent + work
         left = (time.monotonic() - self.start) * (self.work - self.spent) / self.spent
-        minutes, seconds = divmod(max(0, round(left)), 60)
         result = record["error"] or f"top-1 {record['accuracy']:.1%} in {record['seconds']:.0f} s"
         what = f"{record['rung']}, seed {record['seed']}, {record['network']}"
-        self.say(f"[{self.done}/{self.total}] {what}: {result}, {minutes}:{seconds:02d} left")
+        self.say(f"[{self.done}/{self.total}] {what}: {result}, {minutes(max(0.0, left))} left")

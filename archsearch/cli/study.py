@@ -6,8 +6,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from archsearch.cli.engines import add_engine, carry_out, check_engine
 from archsearch.cli.options import (
     add_format,
+    add_log_format,
     add_mixers,
     add_storage,
     add_verbosity,
@@ -20,8 +22,6 @@ from archsearch.cli.recipes import add_data, add_recipes, command_line, load_dat
 from archsearch.errors import ArchsearchError, OptionError, unknown
 
 if TYPE_CHECKING:
-    import torch
-
     from archsearch.data import ImageData
     from archsearch.recipes import Bench, Proxy
     from archsearch.search.search import Search
@@ -40,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=natural, default=0, metavar="N", help="of sampler and training (%(default)s)")
     add("--sampler", default="nsga2", metavar="NAME", help="nsga2 or random (%(default)s)")
     add("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps (%(default)s)")
+    add_engine(parser)
     add_recipes(parser)
     add("--study-name", metavar="NAME", help="default: space, objectives and data set")
     add("--page", type=Path, metavar="FILE", help="the HTML page (default: beside the storage)")
@@ -47,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_storage(parser)
     add_format(parser)
     add_verbosity(parser)
+    add_log_format(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -67,6 +69,7 @@ def run(args: argparse.Namespace) -> int:
     space = load_space(args.space, shipped("search_spaces"))
     if args.sampler not in SAMPLERS:
         raise OptionError(unknown("sampler", args.sampler, SAMPLERS))
+    check_engine(args)
     check_dataset(args.dataset, args.data_root)
     name = args.study_name
     if name == "":
@@ -104,7 +107,7 @@ def run(args: argparse.Namespace) -> int:
         seed=args.seed,
         population=max(8, min(50, args.n_trials // 4)),
     )
-    return _search(args, study, data, device, page)
+    return _search(args, study, data, page)
 
 
 def _try_mixers(space: "Space", proxy: "Proxy", bench: "Bench") -> None:
@@ -117,46 +120,26 @@ def _try_mixers(space: "Space", proxy: "Proxy", bench: "Bench") -> None:
     )
 
 
-def _search(args: argparse.Namespace, study: "Study", data: "ImageData", device: "torch.device", page: Path) -> int:
+def _search(args: argparse.Namespace, study: "Study", data: "ImageData", page: Path) -> int:
     from archsearch.cli.progress import display
-    from archsearch.data.folder import cache_folder
-    from archsearch.evaluate import Task, evaluate
-    from archsearch.measure.device import environment
-    from archsearch.search.engine import run as run_search
-    from archsearch.search.engine import sole_owner
+    from archsearch.search.engine import Runner
+    from archsearch.search.ledger import Ledger
+    from archsearch.search.ownership import owned, sign
     from archsearch.search.search import Search
-    from archsearch.search.storage import lock_path, open_storage
+    from archsearch.search.storage import open_storage
     from archsearch.search.study import create_or_resume
-    from archsearch.speed.timer import Timer, Timings
-    from archsearch.train.records import Trainings
 
-    storage, facts = open_storage(args.storage, create=True), environment(device)
-    with sole_owner(study.name, lock_path(args.storage, study.name)):
+    storage = open_storage(args.storage, create=True)
+    with owned(study.name, args.storage) as check:
         record = create_or_resume(study, storage)
+        sign(record)
         record.set_user_attr("command", command_line(args.storage))
-        search = Search(study, record)
+        search = Search(study, Ledger(record, check))
         try:
-            with (
-                display(search, args.n_trials, quiet=args.quiet, verbose=args.verbose) as watch,
-                Timer(
-                    study.bench,
-                    str(device),
-                    Timings(cache_folder() / "timings", facts),
-                    args.mixers,
-                    on_wait=watch.waiting,
-                    remeasure=args.remeasure,
-                ) as timer,
-            ):
-                trainings = Trainings(cache_folder() / "trainings", facts, reuse=not args.retrain)
-                task = Task(study.objectives, study.proxy, data, device, timer, watch.waiting, trainings)
-                run_search(
-                    search,
-                    args.n_trials,
-                    lambda arch, seed, on_epoch: evaluate(arch, task, seed, on_epoch),
-                    lambda: environment(device),
-                    watch,
-                    args.timeout,
-                )
+            with display(
+                search, args.n_trials, quiet=args.quiet, verbose=args.verbose, log_format=args.log_format
+            ) as watch:
+                carry_out(args, Runner(search, args.n_trials, watch, args.timeout), study, data)
         except BaseException:
             with contextlib.suppress(ArchsearchError):  # what ended the study matters more
                 _show(args, search, page)

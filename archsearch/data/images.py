@@ -2,7 +2,10 @@
 
 import dataclasses
 import math
+import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +14,9 @@ from torch import Tensor
 #: Share of a training split that is held out to choose by, where a data set brings no split for it.
 HELD_OUT = 0.1
 
+
+#: Fields of a data set that are splits.
+SPLITS = ("train", "val", "test")
 
 #: Images that are copied at once.
 COPIED = 4096
@@ -99,6 +105,25 @@ class ImageData:
             moved.append(split.to(device) if fits else split)
             room -= split.nbytes() if fits else 0
         return dataclasses.replace(self, train=moved[0], val=moved[1])
+
+
+def to_arrays(data: ImageData) -> dict[str, Any]:
+    """A data set as plain values and NumPy arrays of the images that belong to it, to be sent elsewhere."""
+    plain: dict[str, Any] = {f.name: getattr(data, f.name) for f in dataclasses.fields(data) if f.name not in SPLITS}
+    for name in SPLITS:
+        split: Split = getattr(data, name)
+        plain[name] = (split.images.cpu().numpy(), split.labels.cpu().numpy())
+    return plain
+
+
+def from_arrays(plain: Mapping[str, Any]) -> ImageData:
+    """What ``to_arrays`` gave; the images are not copied, and must not be written to."""
+    splits = {}
+    for name in SPLITS:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+            splits[name] = Split(*(torch.from_numpy(array) for array in plain[name]))
+    return ImageData(**{**plain, **splits})
 
 
 def stratified(labels: Tensor, count: int, seed: int) -> Tensor:

@@ -1,87 +1,145 @@
-"""Engines: who evaluates the candidates that a ``Search`` asks for. Here: this process, one at a time."""
+"""What all engines share: which candidate comes next, and what is done with what came of it.
+
+An engine asks a ``Runner`` for candidates whenever it has a worker to spare, and tells it what the workers
+report. It never touches the study itself, so that every engine makes the same records.
+"""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from archsearch.arch import Arch
-from archsearch.errors import StorageError
 from archsearch.search.search import Candidate, Search
-from archsearch.trial import Epoch, Evaluation, Trial
+from archsearch.trial import Epoch, Evaluation, Report, Trial, Waiting
 
-#: An architecture, its seed and a listener for its epochs, to its evaluation.
-Evaluate = Callable[[Arch, int, Callable[[Epoch], None]], Evaluation]
+#: An architecture, its seed and who is told of its progress, to its evaluation and that one's environment.
+Evaluate = Callable[[Arch, int, Report], tuple[Evaluation, dict[str, Any]]]
+#: Makes that in a worker, which its index tells from the others.
+MakeEvaluate = Callable[[int], Evaluate]
+#: Whether a candidate's training shall end, by what is known after an epoch.
+Stop = Callable[[Candidate, Evaluation], bool]
+
+
+def stop_none(candidate: Candidate, known: Evaluation) -> bool:
+    """Trains every candidate to its end."""
+    return False
 
 
 class Watch:
-    """Who is told of a study's progress; this one tells nobody."""
+    """Who is told of a study's progress; this one tells nobody. Workers have names that people can tell apart."""
 
-    def started(self, candidate: Candidate) -> None:
-        """A candidate is about to be evaluated."""
+    def started(self, candidate: Candidate, worker: str) -> None:
+        """A worker has been given a candidate."""
 
-    def epoch(self, epoch: Epoch) -> None:
+    def epoch(self, candidate: Candidate, epoch: Epoch) -> None:
         """It has been trained for one more epoch."""
 
-    def waiting(self, holder: str) -> None:
-        """The device is in somebody else's hands."""
+    def waiting(self, candidate: Candidate, holder: str) -> None:
+        """Its device is in somebody else's hands."""
 
     def ended(self, trial: Trial) -> None:
         """It has been recorded."""
 
+    def lost(self, candidate: Candidate, reason: str) -> None:
+        """Its worker is gone, and it is going to run again."""
+
+
+@dataclass
+class _Underway:
+    candidate: Candidate
+    known: Evaluation = field(default_factory=Evaluation)
+
+
+class Runner:
+    """Hands out a study's candidates and records what becomes of them."""
+
+    def __init__(
+        self,
+        search: Search,
+        n_trials: int,
+        watch: Watch,
+        timeout: float | None = None,
+        stop: Stop = stop_none,
+    ) -> None:
+        """Prepares a run.
+
+        Args:
+            search: of the study; this process must own it.
+            n_trials: the study's total, earlier runs included.
+            watch: told of the progress.
+            timeout: seconds after which no further candidate is handed out.
+            stop: ends trainings early.
+        """
+        self.search, self.n_trials, self.watch, self.stop = search, n_trials, watch, stop
+        self._until = None if timeout is None else time.monotonic() + timeout
+        self._underway: dict[int, _Underway] = {}
+        self._dry = False
+
+    @property
+    def left(self) -> int:
+        """Trials that are neither finished nor under way."""
+        return self.n_trials - len(self.search.trials) - len(self._underway)
+
+    def next(self, worker: str) -> Candidate | None:
+        """A candidate for a worker; None where there is none now (there may be again when others have ended)."""
+        if self._dry or self.left <= 0 or (self._until is not None and time.monotonic() >= self._until):
+            return None
+        candidate = self.search.ask()
+        self._dry = candidate is None
+        if candidate is not None:
+            self._underway[candidate.number] = _Underway(candidate)
+            self.watch.started(candidate, worker)
+        return candidate
+
+    def reported(self, number: int, what: Evaluation | Waiting) -> bool:
+        """A worker reports on its candidate; whether it shall go on."""
+        underway = self._underway[number]
+        if isinstance(what, Waiting):
+            self.watch.waiting(underway.candidate, what.holder)
+            return True
+        underway.known = what
+        self.watch.epoch(underway.candidate, what.curve[-1])
+        return not self.stop(underway.candidate, what)
+
+    def ended(self, number: int, evaluation: Evaluation, environment: Mapping[str, Any]) -> None:
+        """A worker has evaluated its candidate."""
+        self.watch.ended(self.search.tell(self._underway[number].candidate, evaluation, environment))
+        del self._underway[number]
+
+    def lost(self, number: int, reason: str, again: bool = True) -> None:
+        """A worker is gone, or was ended; its candidate runs once more, or is recorded as failed.
+
+        Args:
+            number: of the trial.
+            reason: in words.
+            again: whether it may run again.
+        """
+        underway = self._underway[number]
+        if again and self.search.lose(underway.candidate, reason):
+            self.watch.lost(underway.candidate, reason)
+            del self._underway[number]
+            self._dry = False
+        else:
+            self.ended(number, replace(underway.known, stopped=False, error=reason), {})
+
 
 @contextmanager
-def sole_owner(study_name: str, lock: Path) -> Iterator[None]:
-    """Holds a study for this process; the lock ends with the process, however it ends.
-
-    Args:
-        study_name: for the message.
-        lock: of ``archsearch.search.storage.lock_path``, in a folder that exists.
-
-    Raises:
-        StorageError: another process runs the study.
-    """
+def giving_back(search: Search) -> Iterator[None]:
+    """Whatever ends a run early, what was under way goes back into the study, and its next run starts with it."""
     try:
-        with FileLock(lock, blocking=False):
-            yield
-    except Timeout:
-        raise StorageError(
-            f"study {study_name!r} is being run by another process; wait for it, or choose another --study-name"
-        ) from None
-
-
-def run(
-    search: Search,
-    n_trials: int,
-    evaluate: Evaluate,
-    environment: Callable[[], Mapping[str, Any]],
-    watch: Watch,
-    timeout: float | None = None,
-) -> None:
-    """Evaluates candidates until the study has ``n_trials``, the space is exhausted or time is up.
-
-    Ctrl-C gives the running candidate back, so that the study's next run starts with it.
-
-    Args:
-        search: of the study; this process must own it.
-        n_trials: the study's total, earlier runs included.
-        evaluate: what is done to a candidate.
-        environment: recorded with every trial.
-        watch: told of the progress.
-        timeout: seconds after which no further candidate is asked for.
-    """
-    start = time.monotonic()
-    try:
-        while len(search.trials) < n_trials and (timeout is None or time.monotonic() - start < timeout):
-            candidate = search.ask()
-            if candidate is None:
-                return
-            watch.started(candidate)
-            evaluation = evaluate(candidate.arch, candidate.seed, watch.epoch)
-            watch.ended(search.tell(candidate, evaluation, environment()))
-    except BaseException:
-        search.give_back("interrupted")
+        yield
+    except BaseException as end:
+        with suppress(Exception):  # the study's next run does it, where this one cannot
+            search.give_back("interrupted" if isinstance(end, KeyboardInterrupt) else "the run ended before it")
         raise
+
+
+def run_here(runner: Runner, evaluate: Evaluate) -> None:
+    """Evaluates candidates in this process, one at a time: nothing is started, and nothing is isolated."""
+    with giving_back(runner.search):
+        while (candidate := runner.next("this process")) is not None:
+            report = partial(runner.reported, candidate.number)
+            runner.ended(candidate.number, *evaluate(candidate.arch, candidate.seed, report))

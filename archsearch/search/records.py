@@ -7,6 +7,8 @@ scores        value per objective              traceback    of an unexpected fai
 details       interval and blocks of a timing  lost         its process ended; run again
 curve         one entry per epoch              rerun_of     number of the lost trial
 seconds       wall time per phase              duplicate_of number of the same architecture
+stopped       training ended early             deaths       of workers that had it
+                                               draw         how many draws came before
 """
 
 from dataclasses import asdict
@@ -18,6 +20,9 @@ from optuna.trial import FrozenTrial, TrialState
 from archsearch.arch import Arch
 from archsearch.trial import Epoch, Evaluation, Trial
 
+#: Of a finished trial, as ``Trial`` has it.
+STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "stopped", TrialState.FAIL: "failed"}
+
 
 def start_attrs(arch: Arch, params: dict[str, Any], seed: int) -> dict[str, Any]:
     """What is known before a trial starts."""
@@ -28,7 +33,7 @@ def end_attrs(evaluation: Evaluation, environment: dict[str, Any]) -> dict[str, 
     """What is known after it; empty parts are left out."""
     attrs = {**asdict(evaluation), "environment": environment}
     attrs["curve"] = [asdict(epoch) for epoch in evaluation.curve]
-    return {name: value for name, value in attrs.items() if value not in (None, {}, [], ())}
+    return {name: value for name, value in attrs.items() if value not in (None, False, {}, [], ())}
 
 
 def to_trial(frozen: FrozenTrial) -> Trial:
@@ -36,7 +41,7 @@ def to_trial(frozen: FrozenTrial) -> Trial:
     attrs = frozen.user_attrs
     return Trial(
         number=frozen.number,
-        state="complete" if frozen.state == TrialState.COMPLETE else "failed",
+        state=STATES[frozen.state],
         arch=Arch.from_dict(attrs["arch"]),
         params=attrs["params"],
         seed=attrs["seed"],
@@ -47,6 +52,7 @@ def to_trial(frozen: FrozenTrial) -> Trial:
             seconds=attrs.get("seconds", {}),
             error=attrs.get("error"),
             traceback=attrs.get("traceback"),
+            stopped=attrs.get("stopped", False),
         ),
         environment=attrs.get("environment", {}),
     )
@@ -54,8 +60,9 @@ def to_trial(frozen: FrozenTrial) -> Trial:
 
 def is_candidate(frozen: FrozenTrial) -> bool:
     """Whether a trial is the finished record of an architecture: not lost, not a duplicate."""
-    finished = frozen.state in (TrialState.COMPLETE, TrialState.FAIL)
-    return finished and not {"lost", "duplicate_of"} & set(frozen.user_attrs) and "arch" in frozen.user_attrs
+    return (
+        frozen.state in STATES and not {"lost", "duplicate_of"} & set(frozen.user_attrs) and "arch" in frozen.user_attrs
+    )
 
 
 def trials_of(study: optuna.Study) -> list[Trial]:

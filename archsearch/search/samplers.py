@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
-from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler
+from optuna.samplers import BaseSampler, RandomSampler
+from optuna.trial import FrozenTrial
 
 from archsearch.errors import OptionError, unknown
 from archsearch.mixer import Value
@@ -28,18 +29,32 @@ def genome(space: Space, params: Mapping[str, Value]) -> dict[str, Value]:
     return {axis.name: params.get(axis.name, axis.values[0]) for axis in space.axes}
 
 
-def _nsga2(seed: int, population: int) -> BaseSampler:
-    return NSGAIISampler(seed=seed, population_size=population)
+class NSGAIISampler(optuna.samplers.NSGAIISampler):
+    """Optuna's, told its space: finding out from all trials which axes they share takes longer with every trial.
+
+    It has Optuna's name, as that is part of what is on record.
+    """
+
+    def __init__(self, seed: int, population: int, axes: Mapping[str, BaseDistribution]) -> None:
+        super().__init__(seed=seed, population_size=population)
+        self.axes = {name: axes[name] for name in sorted(axes) if not axes[name].single()}
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """All axes that have more than one value."""
+        return self.axes
 
 
-def _random(seed: int, population: int) -> BaseSampler:
+def _random(seed: int, population: int, axes: Mapping[str, BaseDistribution]) -> BaseSampler:
     return RandomSampler(seed=seed)
 
 
-SAMPLERS: dict[str, Callable[[int, int], BaseSampler]] = {"nsga2": _nsga2, "random": _random}
+SAMPLERS: dict[str, Callable[[int, int, Mapping[str, BaseDistribution]], BaseSampler]] = {
+    "nsga2": NSGAIISampler,
+    "random": _random,
+}
 
 
-def make_sampler(name: str, seed: int, draw: int, population: int) -> BaseSampler:
+def make_sampler(name: str, seed: int, draw: int, population: int, axes: Mapping[str, BaseDistribution]) -> BaseSampler:
     """The sampler for one draw.
 
     It is made anew for every draw, seeded by the study's seed and the draw's index, so a study
@@ -50,6 +65,7 @@ def make_sampler(name: str, seed: int, draw: int, population: int) -> BaseSample
         seed: of the study.
         draw: index of the draw, from 0.
         population: individuals of a generation.
+        axes: of ``distributions``.
 
     Raises:
         OptionError: the name is unknown.
@@ -59,10 +75,10 @@ def make_sampler(name: str, seed: int, draw: int, population: int) -> BaseSample
     digest = hashlib.sha256(f"{seed}/{draw}".encode()).digest()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return SAMPLERS[name](int.from_bytes(digest[:4], "big"), population)
+        return SAMPLERS[name](int.from_bytes(digest[:4], "big"), population, axes)
 
 
-def join_generation(sampler: BaseSampler, study: optuna.Study, trial: optuna.Trial) -> None:
-    """Counts a trial in its generation: Optuna's genetic samplers leave enqueued ones out of all."""
+def join_generation(sampler: BaseSampler, study: optuna.Study, trial: FrozenTrial) -> None:
+    """Counts a trial in its generation: Optuna's genetic samplers leave those that they did not draw out of all."""
     if isinstance(sampler, NSGAIISampler):
-        sampler.get_trial_generation(study, study._storage.get_trial(trial._trial_id))
+        sampler.get_trial_generation(study, trial)

@@ -1,28 +1,43 @@
 """Opening an Optuna storage, with a clear word where that cannot be done."""
 
-import hashlib
 import os
 import sqlite3
-import tempfile
 from contextlib import closing
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna.exceptions import OptunaError
 from optuna.storages import BaseStorage, RDBStorage
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from archsearch.errors import StorageError
 
-#: Seconds to wait for another program that holds an SQLite file.
-SQLITE_TIMEOUT = 60
+#: Arguments of a connection, by kind of database: how many seconds to wait for another program that holds an
+#: SQLite file, or for a server that does not answer.
+CONNECT: dict[str, dict[str, Any]] = {"sqlite": {"timeout": 20}, "postgresql": {"connect_timeout": 10}}
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
-def _as_url(text: str) -> str:
-    return text if "://" in text or not text else f"sqlite:///{text}"
+def storage_url(text: str) -> URL:
+    """The URL of a storage, or of the path of an SQLite file; PostgreSQL with the driver that is installed.
+
+    Raises:
+        StorageError: it is none.
+
+    >>> storage_url("runs/a.db").database
+    'runs/a.db'
+    """
+    try:
+        url = make_url(text if "://" in text or not text else f"sqlite:///{text}")
+    except ArgumentError:
+        raise StorageError(f"{text!r} is no storage URL; for a file write sqlite:///runs/archsearch.db") from None
+    if url.drivername in ("postgresql", "postgres") and not find_spec("psycopg2"):
+        return url.set(drivername="postgresql+psycopg")
+    return url
 
 
 def sqlite_path(url: str) -> Path | None:
@@ -31,10 +46,7 @@ def sqlite_path(url: str) -> Path | None:
     Raises:
         StorageError: it is no URL at all, or an SQLite database in memory, which would not last.
     """
-    try:
-        parts = make_url(_as_url(url))
-    except ArgumentError:
-        raise StorageError(f"{url!r} is no storage URL; for a file write sqlite:///runs/archsearch.db") from None
+    parts = storage_url(url)
     if not parts.drivername.startswith("sqlite"):
         return None
     if parts.database in (None, "", ":memory:"):
@@ -55,15 +67,6 @@ def masked(url: str) -> str:
     parts = make_url(url)
     hidden = {key: "***" for key in parts.query if "pass" in key or "secret" in key or "token" in key}
     return parts.update_query_dict(hidden).render_as_string(hide_password=True).replace("%2A", "*")
-
-
-def lock_path(url: str, study_name: str) -> Path:
-    """The file whose lock means owning a study: beside an SQLite file, else among temporary files."""
-    path = sqlite_path(url)
-    place = str(path.resolve()) if path else url
-    digest = hashlib.sha256(f"{place}\n{study_name}".encode()).hexdigest()[:16]
-    folder = path.resolve().parent if path else Path(tempfile.gettempdir())
-    return folder / f".archsearch-{digest}.lock"
 
 
 def check_storage(url: str, *, create: bool) -> None:
@@ -114,10 +117,16 @@ def open_storage(url: str, *, create: bool) -> BaseStorage:
     try:
         if path is not None and create:
             path.parent.mkdir(parents=True, exist_ok=True)
-        kwargs = {"connect_args": {"timeout": SQLITE_TIMEOUT}} if path is not None else {}
-        return RDBStorage(_as_url(url), engine_kwargs=kwargs)
+        address = storage_url(url)
+        kwargs = {"connect_args": CONNECT.get(address.get_backend_name(), {}), "pool_pre_ping": path is None}
+        return RDBStorage(address.render_as_string(hide_password=False), engine_kwargs=kwargs)
     except OSError as error:
         raise StorageError(f"cannot write {path}: {error.strerror}; give --storage another place") from None
+    except ModuleNotFoundError as error:
+        raise StorageError(
+            f"{masked(url)} needs {error.name}, which is not installed; "
+            "for PostgreSQL: pip install 'archsearch[postgresql]'"
+        ) from None
     except (SQLAlchemyError, OptunaError, ImportError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise StorageError(f"cannot open the storage {masked(url)}: {reason}; check --storage") from None

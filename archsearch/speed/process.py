@@ -33,8 +33,14 @@ class TimingProcess:
         facts: about the device: ``device``, ``kind``, ``name``, ``tf32``.
     """
 
-    def __init__(self, device: str, mixers: Sequence[Path] = (), listen: Listen = lambda event: None) -> None:
-        """Starts it; ``device`` is a name as for ``--device``.
+    def __init__(
+        self,
+        device: str,
+        mixers: Sequence[Path] = (),
+        listen: Listen = lambda event: None,
+        cores: Sequence[int] = (),
+    ) -> None:
+        """Starts it; ``device`` is a name as for ``--device``, ``cores`` those it may use (none: as its parent).
 
         Raises:
             OptionError: there is no such device, or a file of mixers is wrong.
@@ -44,7 +50,7 @@ class TimingProcess:
         self._complaints = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
         path = os.pathsep.join([str(Path(archsearch.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "archsearch.speed.worker", device, *map(str, mixers)],
+            [sys.executable, "-m", "archsearch.speed.worker", device, ",".join(map(str, cores)), *map(str, mixers)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._complaints,

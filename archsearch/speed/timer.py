@@ -60,10 +60,22 @@ class Timer:
         on_wait: OnWait = nobody,
         remeasure: bool = False,
         reference: Network | None = None,
+        cores: Sequence[int] = (),
     ) -> None:
-        """Args: remeasure: whether known timings are made anew; reference: instead of the one that the recipe names."""
+        """Prepares; the process that times starts when it is needed.
+
+        Args:
+            bench: the recipe.
+            device: a name as for ``--device``.
+            timings: known ones, and where new ones are kept.
+            mixers: files of the user's mixers.
+            on_wait: told who has the device.
+            remeasure: whether known timings are made anew.
+            reference: instead of the one that the recipe names.
+            cores: that may be used; none for those of this process.
+        """
         self.bench, self.device, self.timings, self.mixers = bench, device, timings, mixers
-        self.on_wait, self.remeasure, self.reference = on_wait, remeasure, reference
+        self.on_wait, self.remeasure, self.reference, self.cores = on_wait, remeasure, reference, cores
         self._process: TimingProcess | None = None
 
     def __enter__(self) -> "Timer":
@@ -101,7 +113,7 @@ class Timer:
         target = self.bench.resized(network) if isinstance(network, Arch) else network
         job = Job((target,), reference, self.bench, kinds, (self.bench.mode,))
         if self._process is None:
-            self._process = TimingProcess(self.device, self.mixers, self._listen)
+            self._process = TimingProcess(self.device, self.mixers, self._listen, self.cores)
         try:
             measured = self._process.run(job)[0]
         except ArchsearchError as error:  # whatever it was, the next one gets a new process

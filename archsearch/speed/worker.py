@@ -1,6 +1,8 @@
 """The program of a process that times: jobs come in on stdin and answers go out on stdout, a line of JSON each.
 
-    python -m archsearch.speed.worker DEVICE [MIXERS.py ...]
+    python -m archsearch.speed.worker DEVICE CORES [MIXERS.py ...]
+
+CORES, separated by commas, are those that it may use, whatever its parent is pinned to; or nothing.
 
 It ends as soon as its stdin does, which is when its parent is gone, and with it the locks that it holds.
 """
@@ -25,12 +27,15 @@ def main() -> None:
         answers.write(json.dumps({"event": event, **details}) + "\n")
         answers.flush()
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the parent, which ends this process
+    for sent_to_all in (signal.SIGINT, signal.SIGTERM):  # they go to the parent too, which ends this process
+        signal.signal(sent_to_all, signal.SIG_IGN)
     _be_the_first_to_die()
+    if sys.argv[2]:
+        os.sched_setaffinity(0, map(int, sys.argv[2].split(",")))
     from archsearch.errors import UserError
 
     try:
-        device = _start(sys.argv[1], sys.argv[2:], say)
+        device = _start(sys.argv[1], sys.argv[3:], say)
     except UserError as error:
         say("refused", error=str(error))
         return

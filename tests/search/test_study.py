@@ -6,11 +6,13 @@ import tiny
 from optuna.trial import TrialState
 
 from archsearch.errors import OptionError, StorageError
-from archsearch.search.engine import Watch, run, sole_owner
+from archsearch.search.engine import Runner, Watch, run_here
+from archsearch.search.ledger import Ledger
+from archsearch.search.ownership import lock_path, owned
 from archsearch.search.records import is_candidate, trials_of
 from archsearch.search.samplers import SAMPLERS, make_sampler
 from archsearch.search.search import Search
-from archsearch.search.storage import lock_path, open_storage
+from archsearch.search.storage import open_storage
 from archsearch.search.study import create_or_resume
 from archsearch.trial import Epoch, Evaluation
 
@@ -19,8 +21,9 @@ def made_up(arch, seed, on_epoch):
     """A cost and an accuracy that any real architecture has, without the training."""
     size = sum(arch.dims) * (2 if arch.mixers[0].token_mixer == "depthwise" else 1)
     epoch = Epoch(1, 1.0, (size % 97) / 97, 0.1)
-    on_epoch(epoch)
-    return Evaluation({"macs": float(size), "accuracy": epoch.accuracy, "infer_throughput": 1e4 / size}, curve=(epoch,))
+    done = Evaluation({"macs": float(size), "accuracy": epoch.accuracy, "infer_throughput": 1e4 / size}, curve=(epoch,))
+    on_epoch(done)
+    return done
 
 
 @pytest.fixture
@@ -29,11 +32,14 @@ def storage(tmp_path):
 
 
 def search_of(study, storage):
-    return Search(study, create_or_resume(study, storage))
+    return Search(study, Ledger(create_or_resume(study, storage)))
 
 
 def go(search, n_trials, evaluate=made_up, **kwargs):
-    run(search, n_trials, evaluate, lambda: {"device": "test"}, Watch(), **kwargs)
+    def evaluated(arch, seed, report):
+        return evaluate(arch, seed, report), {"device": "test"}
+
+    run_here(Runner(search, n_trials, Watch(), **kwargs), evaluated)
     return search.trials
 
 
@@ -149,13 +155,14 @@ def test_a_lost_trial_runs_again_and_changes_nothing_else(tmp_path, study):
     assert sum("lost" in t.user_attrs for t in resumed.record.trials) == 3
 
 
-def test_a_trial_that_was_lost_while_drawn_is_drawn_again(tmp_path, study):
+def test_a_trial_that_has_no_architecture_is_nobodys(tmp_path, study):
     whole = go(search_of(study, open_storage(str(tmp_path / "a.db"), create=True)), 6)
     search = search_of(study, open_storage(str(tmp_path / "b.db"), create=True))
     go(search, 3)
-    number = search.record.ask().number  # killed before it had its parameters
+    number = search.record.ask().number  # by a program that was killed before it had its parameters
     resumed = search_of(study, open_storage(str(tmp_path / "b.db"), create=True))
-    assert resumed.reruns == [number]
+    assert resumed.reruns == []
+    assert resumed.record.trials[number].state == TrialState.FAIL
     assert essence(go(resumed, 6)) == essence(whole)
 
 
@@ -164,14 +171,14 @@ def test_time_runs_out_between_trials(storage, study):
 
 
 def test_one_process_owns_a_study(tmp_path):
-    a, b = (lock_path(f"sqlite:///{tmp_path}/s.db", name) for name in ("a", "b"))
-    assert a.parent == tmp_path
-    with sole_owner("a", a):
-        with pytest.raises(StorageError, match="run by another process"), sole_owner("a", a):
+    url = f"sqlite:///{tmp_path}/s.db"
+    assert lock_path(url, "a").parent == tmp_path
+    with owned("a", url):
+        with pytest.raises(StorageError, match="run by another process"), owned("a", url):
             pass
-        with sole_owner("b", b):
+        with owned("b", url):
             pass
-    with sole_owner("a", a):
+    with owned("a", url):
         pass
 
 
@@ -194,7 +201,7 @@ def test_an_exhausted_space_is_left_alone(storage, small_space):
 
 def test_samplers_by_name():
     with pytest.raises(OptionError, match="did you mean 'nsga2'"):
-        make_sampler("nsga", 0, 0, 8)
+        make_sampler("nsga", 0, 0, 8, {})
 
 
 def test_a_study_from_before_a_field_came_goes_on(storage, study):

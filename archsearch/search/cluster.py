@@ -1,0 +1,170 @@
+"""A Ray cluster, joined or started, and what of it a candidate needs. Ray is imported when it is asked for."""
+
+import logging
+import os
+import secrets
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import archsearch
+from archsearch.errors import OptionError
+
+#: How Tune behaves where only the environment of the driver says so: silent, and without records of its own.
+SETTINGS = {
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    "TUNE_FORCE_TRIAL_CLEANUP_S": "10",
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    "TUNE_RESULT_BUFFER_LENGTH": "1",
+    "TUNE_WARN_THRESHOLD_S": "1000000000",
+}
+
+
+@dataclass(frozen=True)
+class Share:
+    """What of a cluster a candidate has to itself.
+
+    Attributes:
+        cpus: cores.
+        gpus: GPUs.
+        others: further resources that only fitting machines have, as Ray names them.
+    """
+
+    cpus: float
+    gpus: float
+    others: Mapping[str, float] = field(default_factory=dict)
+
+    def resources(self) -> dict[str, float]:
+        """As Tune takes them."""
+        return {"cpu": self.cpus, **({"gpu": self.gpus} if self.gpus else {}), **self.others}
+
+    def slots(self, cluster: Mapping[str, float]) -> int:
+        """How many candidates a cluster has room for.
+
+        >>> Share(2, 1).slots({"CPU": 16, "GPU": 4})
+        4
+        >>> Share(1, 0).slots({"CPU": 2.0})
+        2
+        """
+        wanted = {"CPU": self.cpus, "GPU": self.gpus, **self.others}
+        return min(int(cluster.get(name, 0.0) / each + 1e-6) for name, each in wanted.items() if each)
+
+
+@contextmanager
+def cluster(address: str | None, cpus: int | None = None) -> Iterator[dict[str, float]]:
+    """Connects to a Ray cluster, or starts one on this machine that nobody else can reach.
+
+    Args:
+        address: ``HOST:PORT`` or ``auto``; None starts one.
+        cpus: cores of one that is started.
+
+    Yields:
+        The resources of the cluster.
+
+    Raises:
+        OptionError: Ray is not installed, or there is no cluster at that address.
+    """
+    if address is not None and "://" in address:
+        raise OptionError(f"--ray-address {address}: run the command on a machine of the cluster, and give HOST:PORT")
+    with environ({**SETTINGS, **({} if address else _own_cluster())}):
+        ray = _import_ray()
+        options: dict[str, Any] = {} if address else {"num_cpus": cpus, "include_dashboard": False}
+        if not address:
+            options["_node_ip_address"] = "127.0.0.1"
+        handlers: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            with mock.patch("ray._private.worker.listen_error_messages", _listen_to_nothing):
+                ray.init(
+                    address or "local",
+                    log_to_driver=False,
+                    logging_level=logging.CRITICAL,
+                    runtime_env={"env_vars": {"PYTHONPATH": _own_paths()}},
+                    **options,
+                )
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise OptionError(f"--ray-address {address}: no Ray cluster answers there ({reason})") from None
+        finally:
+            restore(handlers)
+        for name in ("ray", "ray.tune", "ray.train", "ray.air"):
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+        try:
+            yield ray.cluster_resources()
+        finally:
+            ray.shutdown()
+            restore(handlers)
+
+
+def ask_cluster(question: Callable[[], Any], share: Share) -> Any:
+    """Answers a question on a machine of the cluster that has what candidates need."""
+    import ray
+
+    others = dict(share.others)
+    task = ray.remote(num_cpus=share.cpus, num_gpus=share.gpus, resources=others or None, max_retries=0)(question)
+    try:
+        return ray.get(task.remote())
+    except ray.exceptions.RayTaskError as error:
+        raise error.cause from None
+
+
+@contextmanager
+def environ(settings: Mapping[str, str]) -> Iterator[None]:
+    """Environment variables for a while."""
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ.update(settings)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def restore(handlers: Mapping[int, Any]) -> None:
+    """Puts signal handlers back, which Ray replaces."""
+    if threading.current_thread() is threading.main_thread():
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def _own_cluster() -> dict[str, str]:
+    """A cluster of this command's: it listens on loopback alone, and to those alone who know a word."""
+    return {
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": secrets.token_hex(32),
+    }
+
+
+def _own_paths() -> str:
+    """Where this process imports from beyond its environment: the checkout that it runs from, for one."""
+    shared = (sys.prefix, sys.base_prefix)
+    own = [str(Path(archsearch.__file__).parents[1]), *(p for p in sys.path if p and not p.startswith(shared))]
+    return os.pathsep.join(dict.fromkeys(own))
+
+
+def _import_ray() -> Any:
+    try:
+        import ray
+        import ray.tune
+    except ImportError:
+        raise OptionError("--engine ray needs Ray: pip install 'archsearch[ray]'") from None
+    return ray
+
+
+def _listen_to_nothing(*args: Any) -> None:
+    """Instead of what prints the ends of workers and nodes on stdout; the study tells of them."""

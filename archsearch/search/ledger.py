@@ -1,0 +1,198 @@
+"""A study's trials: kept in the storage, read from memory.
+
+Only the process that runs a study writes to it, so what that has read and written is the truth. Every change
+goes to the storage first, in as few transactions as Optuna allows, and waits for a storage that is away.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
+from optuna.storages import BaseStorage, InMemoryStorage
+from optuna.trial import FrozenTrial, TrialState, create_trial
+from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
+
+from archsearch.errors import ArchsearchError, StorageError
+
+#: Seconds that a storage may be away before a run ends.
+PATIENCE_S = 600.0
+#: Seconds between two attempts.
+RETRY_S = 1.0
+
+#: In the names of study attributes that list the parents of a generation.
+PARENTS = "Sampler:parent:"
+
+T = TypeVar("T")
+
+
+class Ledger:
+    """Trials of one study.
+
+    Attributes:
+        record: the study in its storage.
+        mirror: the same trials in memory, by the same numbers; samplers look at this one.
+        trouble: told in words, once, when the storage has to be waited for.
+        check: called before every change; raises where the study is no longer this process's.
+    """
+
+    def __init__(self, record: optuna.Study, check: Callable[[], None] = lambda: None) -> None:
+        """Reads the trials."""
+        self.record, self.check = record, check
+        self.trouble: Callable[[str], None] = lambda words: None
+        self.mirror = optuna.create_study(storage=InMemoryStorage(), directions=record.directions)
+        self._ids: list[int] = []
+        for trial in record.get_trials(deepcopy=False):
+            self._copy(trial)
+        self._parents: set[str] = set()
+        self._recall_parents()
+
+    @property
+    def trials(self) -> list[FrozenTrial]:
+        """All of them, by number; not to be changed."""
+        return self.mirror.get_trials(deepcopy=False)
+
+    def draw(self, sampler: optuna.samplers.BaseSampler, axes: Mapping[str, BaseDistribution]) -> FrozenTrial:
+        """What a sampler suggests, as a trial that is in memory alone until ``begin``."""
+        self.mirror.sampler = sampler
+        trial = self.mirror.ask(fixed_distributions=dict(axes))
+        self._keep_parents()
+        return self.trials[trial.number]
+
+    def enter(self, params: Mapping[str, Any], axes: Mapping[str, BaseDistribution]) -> FrozenTrial:
+        """The same for a trial whose parameters are known."""
+        template = create_trial(state=TrialState.RUNNING, params=dict(params), distributions=dict(axes))
+        self._mirrored.create_new_trial(self.mirror._study_id, template)
+        return self.trials[-1]
+
+    def begin(
+        self,
+        drawn: FrozenTrial,
+        attrs: Mapping[str, Any],
+        state: TrialState = TrialState.RUNNING,
+        values: Sequence[float] | None = None,
+    ) -> None:
+        """Writes a drawn trial, the newest, into the storage.
+
+        Args:
+            drawn: of ``draw`` or ``enter``.
+            attrs: its user attributes.
+            state: in which it begins; it may have ended already.
+            values: where it has.
+
+        Raises:
+            StorageError: another program has written trials to the study.
+        """
+        number = drawn.number
+        mirror_id = drawn._trial_id
+        for name, value in attrs.items():
+            self._mirrored.set_trial_user_attr(mirror_id, name, value)
+        if state != TrialState.RUNNING:
+            self._mirrored.set_trial_state_values(mirror_id, state, values)
+        template, study_id = self.trials[number], self.record._study_id
+
+        def create(again: bool) -> int:
+            if again:  # the storage may have taken it and gone away before it said so
+                try:
+                    return self._storage.get_trial_id_from_study_id_trial_number(study_id, number)
+                except KeyError:
+                    pass
+            return self._storage.create_new_trial(study_id, template)
+
+        trial_id = self._write(create)
+        if self._storage.get_trial_id_from_study_id_trial_number(study_id, number) != trial_id:
+            raise StorageError(
+                f"another program writes trials to study {self.record.study_name!r}; "
+                "end it, and run this command again: nothing that was finished is lost"
+            )
+        self._ids.append(trial_id)
+
+    def end(
+        self, number: int, attrs: Mapping[str, Any], state: TrialState, values: Sequence[float] | None = None
+    ) -> FrozenTrial:
+        """Adds to a trial's attributes, and ends it."""
+        for name, value in attrs.items():
+            self._write(lambda again, name=name, value=value: self._attr(number, name, value))  # type: ignore[misc]
+
+        def finish(again: bool) -> None:
+            try:
+                self._storage.set_trial_state_values(self._ids[number], state, values)
+            except UpdateFinishedTrialError:
+                if not again:
+                    raise
+
+        self._write(finish)
+        mirror_id = self.trials[number]._trial_id
+        for name, value in attrs.items():
+            self._mirrored.set_trial_user_attr(mirror_id, name, value)
+        self._mirrored.set_trial_state_values(mirror_id, state, values)
+        return self.trials[number]
+
+    @property
+    def _storage(self) -> BaseStorage:
+        return self.record._storage
+
+    @property
+    def _mirrored(self) -> BaseStorage:
+        return self.mirror._storage
+
+    def _attr(self, number: int, name: str, value: Any) -> None:
+        self._storage.set_trial_user_attr(self._ids[number], name, value)
+
+    def _recall_parents(self) -> None:
+        """Who the parents of a generation are is drawn once, and kept where Optuna keeps it: by the storage's ids."""
+        numbers = {trial_id: number for number, trial_id in enumerate(self._ids)}
+        for name, ids in self._storage.get_study_system_attrs(self.record._study_id).items():
+            if PARENTS in name:
+                known = [numbers[trial_id] for trial_id in ids]
+                self._mirrored.set_study_system_attr(self.mirror._study_id, name, known)
+                self._parents.add(name)
+
+    def _keep_parents(self) -> None:
+        for name, numbers in self._mirrored.get_study_system_attrs(self.mirror._study_id).items():
+            if PARENTS in name and name not in self._parents:
+                ids = [self._ids[number] for number in numbers]
+                self._write(lambda again, name=name, ids=ids: self._study_attr(name, ids))  # type: ignore[misc]
+                self._parents.add(name)
+
+    def _study_attr(self, name: str, value: Any) -> None:
+        self._storage.set_study_system_attr(self.record._study_id, name, value)
+
+    def _copy(self, trial: FrozenTrial) -> None:
+        self._ids.append(trial._trial_id)
+        self._mirrored.create_new_trial(self.mirror._study_id, trial)
+
+    def _write(self, change: Callable[[bool], T]) -> T:
+        """Makes a change; where the storage is away or locked, waits for it.
+
+        Args:
+            change: told whether it was tried before.
+        """
+        start, again = time.monotonic(), False
+        while True:
+            try:
+                self.check()
+                return change(again)
+            except (StorageInternalError, SQLAlchemyError) as error:
+                reason = _passing(error)
+                if reason is None:
+                    raise
+                if time.monotonic() - start > PATIENCE_S:
+                    raise ArchsearchError(
+                        f"the storage cannot be written to: {reason}; see to that and run this command again: "
+                        "nothing that was finished is lost"
+                    ) from error
+                if not again:
+                    self.trouble(f"waiting for the storage: {reason}")
+                again = True
+                time.sleep(RETRY_S)
+
+
+def _passing(error: Exception) -> str | None:
+    """Why a storage is away, where that may pass: locked, full, restarting, unreachable."""
+    cause = error if isinstance(error, SQLAlchemyError) else error.__cause__
+    if isinstance(cause, OperationalError) or (isinstance(cause, DBAPIError) and cause.connection_invalidated):
+        return (str(cause.orig).strip().splitlines() or [type(cause.orig).__name__])[0]
+    return None

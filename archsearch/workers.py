@@ -1,0 +1,270 @@
+"""Processes that work for this one: started once, a job each at a time, and their death costs no more than that job.
+
+Every process has a pipe of its own and shares no lock with others, so that one that is killed at any
+moment leaves nothing behind that could stop the rest. Where the system has it, they are forked from a
+server that has imported what they need, so that a new one is there at once.
+"""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+import archsearch
+from archsearch.errors import ArchsearchError, UserError
+
+#: Tells the parent something in the middle of a job; returns its answer.
+Say = Callable[[Any], Any]
+#: What a worker does with a job.
+Work = Callable[[Any, Say], Any]
+#: Made in a new worker, once; its index tells it from the others. Has to be picklable.
+MakeWork = Callable[[int], Work]
+
+#: Starts in a row that may fail before it is clear that it is no accident.
+FALSE_STARTS = 3
+
+
+@dataclass(frozen=True)
+class Said:
+    """A worker tells something about its job and waits for ``Workers.answer``."""
+
+    worker: int
+    what: Any
+
+
+@dataclass(frozen=True)
+class Done:
+    """A worker has finished its job."""
+
+    worker: int
+    result: Any
+
+
+@dataclass(frozen=True)
+class Died:
+    """A worker is gone, and its job with it; the next job gets a new process.
+
+    Attributes:
+        worker: its index.
+        reason: in words.
+        late: whether it was ended because its job took too long.
+    """
+
+    worker: int
+    reason: str
+    late: bool = False
+
+
+Event = Said | Done | Died
+
+
+@dataclass
+class _Worker:
+    process: Any
+    pipe: "Connection[Any, Any]"
+    busy: bool = False
+    ready: bool = False
+    limit_s: float | None = None
+    deadline: float | None = None
+
+
+class Workers:
+    """A fixed number of workers, each started with its first job."""
+
+    def __init__(self, make: MakeWork, count: int) -> None:
+        """Args: make: what a worker does, made in it; count: of workers."""
+        self.make, self.count = make, count
+        methods = multiprocessing.get_all_start_methods()
+        self._context: Any = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
+        if "forkserver" in methods:
+            self._context.set_forkserver_preload(["archsearch.pool"])
+        self._workers: dict[int, _Worker] = {}
+        self._false_starts = 0
+
+    def __enter__(self) -> "Workers":
+        return self
+
+    def __exit__(self, *args: object) -> None:
+        self.close()
+
+    @property
+    def idle(self) -> list[int]:
+        """Indices of the workers that have no job."""
+        return [i for i in range(self.count) if i not in self._workers or not self._workers[i].busy]
+
+    def pid(self, worker: int) -> int | None:
+        """Process id of a worker; None before its first job."""
+        return self._workers[worker].process.pid if worker in self._workers else None
+
+    def start(self, worker: int, job: Any, limit_s: float | None = None) -> None:
+        """Gives an idle worker a job.
+
+        Args:
+            worker: its index.
+            job: picklable.
+            limit_s: seconds after which it is ended; the time that a new process takes to start is not counted.
+        """
+        for _ in range(2):
+            known = self._workers.get(worker) or self._begin(worker)
+            try:
+                known.pipe.send(job)
+            except OSError:  # it was killed while it was idle
+                self._bury(worker)
+                continue
+            known.busy, known.limit_s = True, limit_s
+            known.deadline = time.monotonic() + limit_s if known.ready and limit_s else None
+            return
+        raise ArchsearchError("a new worker process ended at once; see what ends this program's processes")
+
+    def answer(self, worker: int, answer: Any) -> None:
+        """Lets a worker that said something go on."""
+        with contextlib.suppress(OSError):  # its death is an event of its own
+            self._workers[worker].pipe.send(answer)
+
+    def events(self, timeout: float | None = None) -> Iterator[Event]:
+        """Waits until something happens, and tells what.
+
+        Args:
+            timeout: seconds to wait at most; None for as long as it takes.
+
+        Raises:
+            ArchsearchError: workers cannot be started; a ``UserError`` where the user has to change something.
+        """
+        busy = {index: worker for index, worker in self._workers.items() if worker.busy}
+        waitable = {worker.pipe: index for index, worker in busy.items()}
+        for pipe in wait(list(waitable), self._patience(timeout)):
+            event = self._receive(waitable[pipe])  # type: ignore[index]
+            if event is not None:
+                yield event
+        for index, worker in busy.items():
+            if worker.busy and worker.deadline is not None and time.monotonic() > worker.deadline:
+                self._bury(index)
+                yield Died(index, f"took longer than {worker.limit_s:g} s", late=True)
+
+    def close(self) -> None:
+        """Ends all workers, whatever they are doing."""
+        for worker in self._workers.values():
+            worker.process.kill()
+        for index in list(self._workers):
+            self._bury(index)
+
+    def _begin(self, index: int) -> _Worker:
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(target=_main, args=(self.make, index, theirs, dict(os.environ)), daemon=True)
+        with _importable():
+            process.start()
+        theirs.close()
+        self._workers[index] = _Worker(process, ours)
+        return self._workers[index]
+
+    def _bury(self, index: int) -> int:
+        """Makes sure that a worker has ended; its exit code."""
+        worker = self._workers.pop(index)
+        worker.busy = False
+        worker.process.kill()
+        worker.process.join()
+        worker.pipe.close()
+        return int(worker.process.exitcode)
+
+    def _patience(self, timeout: float | None) -> float | None:
+        deadlines = [worker.deadline - time.monotonic() for worker in self._workers.values() if worker.deadline]
+        if timeout is not None:
+            deadlines.append(timeout)
+        return max(0.0, min(deadlines)) if deadlines else None
+
+    def _receive(self, index: int) -> Event | None:
+        worker = self._workers[index]
+        try:
+            kind, what = worker.pipe.recv()
+        except (EOFError, OSError):  # gone, perhaps in the middle of a message
+            self._bury_dead(index)
+            if not worker.ready:
+                self._false_start(f"a worker process {self._how(worker)} while it started")
+            return Died(index, f"its process {self._how(worker)}")
+        if kind == "ready":
+            worker.ready, self._false_starts = True, 0
+            worker.deadline = time.monotonic() + worker.limit_s if worker.limit_s else None
+            return None
+        if kind == "said":
+            return Said(index, what)
+        if kind == "done":
+            worker.busy, worker.deadline = False, None
+            return Done(index, what)
+        self._bury(index)
+        if worker.ready and not isinstance(what, UserError):
+            return Died(index, str(what))
+        raise what
+
+    def _bury_dead(self, index: int) -> None:
+        """Its pipe is closed; gives it the moment that its exit code takes, so that this is its own."""
+        self._workers[index].process.join(5)
+        self._bury(index)
+
+    def _false_start(self, reason: str) -> None:
+        self._false_starts += 1
+        if self._false_starts >= FALSE_STARTS:
+            raise ArchsearchError(f"{reason}, {FALSE_STARTS} times in a row; give fewer --workers or more memory")
+
+    @staticmethod
+    def _how(worker: _Worker) -> str:
+        code = worker.process.exitcode
+        if code == -signal.SIGKILL:
+            return "was killed (SIGKILL, which memory that runs out looks like)"
+        return f"ended ({signal.Signals(-code).name if code < 0 else f'exit code {code}'})"
+
+
+@contextlib.contextmanager
+def _importable() -> Iterator[None]:
+    """Lets the server of forks import what this process can, from wherever that was started."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(Path(archsearch.__file__).parents[1]), before)))
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = before
+
+
+def _main(make: MakeWork, index: int, pipe: "Connection[Any, Any]", environ: dict[str, str]) -> None:
+    """The program of a worker."""
+    os.environ.update(environ)  # as it is now, and not as it was when the server began
+    for sent_to_all in (signal.SIGINT, signal.SIGTERM):  # by a terminal, or Slurm: the parent's word is enough
+        signal.signal(sent_to_all, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    with contextlib.suppress(OSError):  # where memory runs out, not the process that keeps the records
+        Path("/proc/self/oom_score_adj").write_text("1000")
+    try:
+        work = make(index)
+        pipe.send(("ready", None))
+
+        def say(what: Any) -> Any:
+            pipe.send(("said", what))
+            return pipe.recv()
+
+        while True:
+            pipe.send(("done", work(pipe.recv(), say)))
+    except ArchsearchError as error:
+        pipe.send(("failed", error))
+    except (EOFError, BrokenPipeError):
+        os._exit(1)
+    except Exception as error:
+        failure = ArchsearchError(f"a worker failed: {type(error).__name__}: {error}")
+        failure.add_note(traceback.format_exc())
+        pipe.send(("failed", failure))
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -1,0 +1,89 @@
+"""What workers do in tests of the engines: importable in their processes, and without a network to train."""
+
+import dataclasses
+import os
+import signal
+import time
+from pathlib import Path
+
+from archsearch.trial import Epoch, Evaluation
+
+#: Epochs of a made-up training.
+EPOCHS = 3
+
+
+def scores_of(arch):
+    """A cost and an accuracy that any real architecture has, without the training."""
+    size = sum(arch.dims) * (2 if arch.mixers[0].token_mixer == "depthwise" else 1) + sum(arch.depths)
+    return {"macs": float(size), "accuracy": (size % 97) / 97, "infer_throughput": 1e4 / size}
+
+
+def made_up(arch, seed, report):
+    """An evaluation that reports its epochs and stops where it is told to."""
+    scores, curve = scores_of(arch), []
+    costs = {"macs": scores["macs"]}
+    for number in range(1, EPOCHS + 1):
+        curve.append(Epoch(number, 1.0 / number, scores["accuracy"] * number / EPOCHS, 0.0))
+        known = Evaluation(dict(costs), curve=tuple(curve), stopped=True)
+        if not report(known) and number < EPOCHS:
+            return known, {"device": "test"}
+    return Evaluation(scores, curve=tuple(curve)), {"device": "test"}
+
+
+def make(index, **parameters):
+    return made_up
+
+
+def failing(arch, seed, report):
+    """Every other candidate has an error of its own."""
+    if int(arch.key, 16) % 2:
+        return Evaluation({"macs": 1.0}, error="diverged: nan"), {"device": "test"}
+    return made_up(arch, seed, report)
+
+
+def make_failing(index, **parameters):
+    return failing
+
+
+@dataclasses.dataclass(frozen=True)
+class Dangerous:
+    """Work that harms its own process, for one candidate in ``every``; as often as it gets it, or only the first time.
+
+    Attributes:
+        how: ``kill``, ``exit``, ``raise``, ``hang`` or ``allocate``.
+        folder: where it is noted that it happened.
+        every: one candidate in so many.
+        always: whether it happens again when the candidate is run again.
+    """
+
+    how: str
+    folder: Path
+    every: int = 3
+    always: bool = False
+
+    def __call__(self, index, **parameters):
+        return self.evaluate
+
+    def dangerous(self, arch):
+        return int(arch.key, 16) % self.every == 0
+
+    def evaluate(self, arch, seed, report):
+        note = self.folder / arch.key
+        if self.dangerous(arch) and (self.always or not note.exists()):
+            note.touch()
+            self.harm()
+        return made_up(arch, seed, report)
+
+    def harm(self):
+        if self.how == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif self.how == "exit":
+            os._exit(3)
+        elif self.how == "raise":
+            raise ValueError("nobody expected this")
+        elif self.how == "hang":
+            time.sleep(600)
+        else:
+            held = []
+            while True:
+                held.append(bytearray(b"x" * (16 << 20)))

@@ -8,8 +8,9 @@ worth splitting.
 import dataclasses
 import os
 import sys
+import tempfile
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,14 @@ import torch
 from archsearch.arch import Arch
 from archsearch.data import ImageData, load_for
 from archsearch.data.folder import cache_folder
+from archsearch.data.images import from_arrays
+from archsearch.data.stream import room_on
 from archsearch.errors import ArchsearchError
 from archsearch.evaluate import Task, evaluate
+from archsearch.measure.device import device_name as measured_name
 from archsearch.measure.device import environment, pick_device
 from archsearch.nn import load_mixers
-from archsearch.objectives import Objective, parse_objectives
+from archsearch.objectives import Objective, Tier, parse_objectives
 from archsearch.recipes import Bench, Proxy
 from archsearch.speed.timer import Timer, Timings
 from archsearch.train.records import Trainings
@@ -192,6 +196,32 @@ class Evaluator:
         self.timer.close()
 
 
+def begin_remotely(
+    index: int, *, work: StudyWork, arrays: Mapping[str, Any], mixers: Mapping[str, bytes], device_name: str
+) -> Evaluator:
+    """What evaluates candidates on another machine, which has been sent all that it needs.
+
+    Args:
+        index: of the worker.
+        work: of the study.
+        arrays: of ``archsearch.data.images.to_arrays``.
+        mixers: the user's files, by name.
+        device_name: the make of the study's device.
+
+    Raises:
+        ArchsearchError: this machine's device is of another make, so that its speeds would be others.
+    """
+    device = work.machine.device(index)
+    if measured_name(device) != device_name and any(o.tier is Tier.CHEAP for o in work.objectives):
+        raise ArchsearchError(f"this machine has {measured_name(device)}, and the study's speeds are of {device_name}")
+    folder = Path(tempfile.mkdtemp(prefix="archsearch-mixers-")) if mixers else Path()
+    for name, content in mixers.items():
+        (folder / name).write_bytes(content)
+    source = dataclasses.replace(work.source, mixers=tuple(folder / name for name in mixers))
+    data = from_arrays(arrays).to(device, room_on(device))
+    return Evaluator(dataclasses.replace(work, source=source, data=data), index)
+
+
 @dataclass(frozen=True)
 class TrainJob:
     """One training: an architecture, how, and with which seed."""
@@ -241,7 +271,7 @@ def train_all(jobs: Sequence[TrainJob], source: Source, machine: Machine) -> Ite
     """
     waiting, running = deque(range(len(jobs))), dict[int, int]()
     deaths = [0] * len(jobs)
-    with Workers(TrainWork(source, machine), machine.workers) as workers:
+    with Workers(TrainWork(source, machine), machine.workers, [__name__]) as workers:
         while waiting or running:
             for worker in workers.idle[: len(waiting)]:
                 running[worker] = waiting.popleft()

@@ -12,7 +12,7 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -79,13 +79,19 @@ class _Worker:
 class Workers:
     """A fixed number of workers, each started with its first job."""
 
-    def __init__(self, make: MakeWork, count: int) -> None:
-        """Args: make: what a worker does, made in it; count: of workers."""
+    def __init__(self, make: MakeWork, count: int, preload: Sequence[str] = ()) -> None:
+        """Prepares.
+
+        Args:
+            make: what a worker does, made in it.
+            count: of workers.
+            preload: modules that they need and that take long to import.
+        """
         self.make, self.count = make, count
         methods = multiprocessing.get_all_start_methods()
         self._context: Any = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
         if "forkserver" in methods:
-            self._context.set_forkserver_preload(["archsearch.pool"])
+            self._context.set_forkserver_preload(list(preload))
         self._workers: dict[int, _Worker] = {}
         self._false_starts = 0
 

@@ -54,12 +54,14 @@ class Dangerous:
         folder: where it is noted that it happened.
         every: one candidate in so many.
         always: whether it happens again when the candidate is run again.
+        cage: takes in the processes that are not to have the machine's memory.
     """
 
     how: str
     folder: Path
     every: int = 3
     always: bool = False
+    cage: Path | None = None
 
     def __call__(self, index, **parameters):
         return self.evaluate
@@ -84,6 +86,8 @@ class Dangerous:
         elif self.how == "hang":
             time.sleep(600)
         else:
+            if self.cage is not None:
+                self.cage.write_text(str(os.getpid()))
             held = []
             while True:
                 held.append(bytearray(b"x" * (16 << 20)))

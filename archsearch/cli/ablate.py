@@ -18,7 +18,7 @@ from archsearch.cli.options import (
     positive_int,
     write_file,
 )
-from archsearch.cli.recipes import add_data, add_recipes, asked_changes, read_recipes, suited
+from archsearch.cli.recipes import add_data, add_recipes, asked_changes, precision_asked, read_recipes
 from archsearch.errors import OptionError, UserError
 
 if TYPE_CHECKING:
@@ -202,6 +202,7 @@ def _work(args: argparse.Namespace, study: "ListStudy", proxy: "Proxy | None") -
 
     from archsearch.ablation import check_stand_ins
     from archsearch.measure.device import pick_device
+    from archsearch.speed.steps import suited
 
     device = pick_device(args.device)
     kind = "cpu" if device.type == "cpu" else "gpu"
@@ -215,7 +216,7 @@ def _work(args: argparse.Namespace, study: "ListStudy", proxy: "Proxy | None") -
         from archsearch.pairs import all_pairs, plan_pairs
 
         plan_pairs(len(all_pairs(chosen, made)), args.pairs, seeds)
-    bench = replace(suited(args, bench, device), reference=study.baseline.name)
+    bench = replace(suited(bench, precision_asked(args), device), reference=study.baseline.name)
     return Work(study, chosen, made, bench, device, kind, seeds, name, page)
 
 

@@ -1,60 +1,174 @@
-"""Who evaluates a study's candidates, as the command line has it."""
+"""Who evaluates a study's candidates, and where, as the command line has it."""
 
 import argparse
 import contextlib
 import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from archsearch.cli.options import natural, seconds
+from archsearch.cli.options import natural, seconds, share_of_one
 from archsearch.errors import OptionError, unknown
 
 if TYPE_CHECKING:
+    import torch
+
     from archsearch.data import ImageData
+    from archsearch.objectives import Objective
     from archsearch.pool import Machine, StudyWork
+    from archsearch.recipes import Bench
+    from archsearch.search.cluster import Share
     from archsearch.search.engine import Runner
     from archsearch.search.study import Study
 
 ENGINES = ("local", "ray")
+#: Options that speak of Ray alone.
+RAY_OPTIONS = ("ray_address", "gpus_per_trial", "cpus_per_trial")
 
 
 def add_engine(parser: argparse.ArgumentParser) -> None:
-    """``--engine``, ``--workers``, ``--trial-timeout``."""
-    add = parser.add_argument
-    add(
-        "--engine",
-        default="local",
-        metavar="NAME",
-        help="local: processes of this machine; ray: Ray Tune (%(default)s)",
-    )
-    add(
-        "--workers", type=natural, metavar="N", help="candidates at a time (default: one per GPU, or per core; 0: none)"
-    )
-    add(
-        "--trial-timeout",
-        type=seconds,
-        metavar="SECONDS",
-        help="end a candidate that takes longer; it counts as failed",
-    )
+    """``--engine`` and what goes with it."""
+    group = parser.add_argument_group("engine")
+    add = group.add_argument
+    add("--engine", default="local", metavar="NAME", help="local: processes here; ray: Ray Tune (default: %(default)s)")
+    add("--workers", type=natural, metavar="N", help="candidates at a time (default: one per GPU, or per core); 0: in "
+        "the command's own process")  # fmt: skip
+    add("--trial-timeout", type=seconds, metavar="SECONDS", help="end a candidate that takes longer, as failed")
+    add("--ray-address", metavar="HOST:PORT", help="of a Ray cluster, or auto (default: one on this machine, for now)")
+    add("--gpus-per-trial", type=share_of_one, metavar="N", help="of a Ray cluster (default: 1, where it has any)")
+    add("--cpus-per-trial", type=share_of_one, metavar="N", help="of a Ray cluster (default: its share)")
 
 
-def check_engine(args: argparse.Namespace) -> None:
+def check_engine(args: argparse.Namespace, objectives: "Sequence[Objective]") -> None:
     """Complains about options that do not go together.
 
     Raises:
         OptionError: what to change.
     """
+    from archsearch.objectives import Tier
+
     if args.engine not in ENGINES:
         raise OptionError(unknown("engine", args.engine, ENGINES))
     if args.trial_timeout and args.workers == 0:
         raise OptionError("--trial-timeout ends processes, and --workers 0 has none; give --workers 1")
+    given = [name for name in RAY_OPTIONS if getattr(args, name) is not None]
+    if args.engine != "ray" and given:
+        raise OptionError(f"--{given[0].replace('_', '-')} is for --engine ray; add that, or leave it out")
+    if args.engine == "ray" and args.workers == 0:
+        raise OptionError("--workers 0 is this process itself; leave --engine ray out, or give more workers")
+    speeds = [objective.name for objective in objectives if objective.tier is Tier.CHEAP]
+    if args.gpus_per_trial is not None and args.gpus_per_trial % 1 and speeds:
+        raise OptionError(
+            f"--gpus-per-trial {args.gpus_per_trial:g}: {speeds[0]} is measured on a whole GPU; "
+            f"give 1, or leave {speeds[0]} out"
+        )
 
 
-def carry_out(args: argparse.Namespace, runner: "Runner", study: "Study", data: "ImageData") -> None:
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Where candidates are evaluated.
+
+    Attributes:
+        device: that trains and is timed, as it is called there.
+        name: of its make.
+        share: what of a Ray cluster a candidate has; None without one.
+        remote: whether it may be another machine than this one.
+    """
+
+    device: str
+    name: str
+    share: "Share | None" = None
+    remote: bool = False
+
+    @property
+    def kind(self) -> str:
+        """As recipes are named by it: ``cpu`` or ``gpu``."""
+        return "cpu" if self.device == "cpu" else "gpu"
+
+    @property
+    def here(self) -> "torch.device":
+        """The device for what this process does itself."""
+        import torch
+
+        return torch.device("cpu" if self.share is not None else self.device)
+
+    def suited(self, bench: "Bench", asked: bool) -> "Bench":
+        """The recipe as the device can do it; ``asked`` whether its precision was the user's wish."""
+        import torch
+
+        from archsearch.speed.steps import suited
+
+        device = torch.device(self.device)
+        if self.share is not None and self.remote:
+            from archsearch.search.cluster import ask_cluster
+
+            made: Bench = ask_cluster(lambda: suited(bench, asked, device), self.share)
+            return made
+        return suited(bench, asked, device)
+
+
+@contextlib.contextmanager
+def place_of(args: argparse.Namespace) -> "Iterator[Place]":
+    """Where candidates are evaluated; a cluster lasts as long as the context.
+
+    Raises:
+        OptionError: there is no such device, or no such cluster.
+    """
+    from archsearch.measure.device import device_name, pick_device
+
+    if args.engine == "local":
+        device = pick_device(args.device)
+        yield Place(str(device), device_name(device))
+        return
+    from archsearch.pool import available_cores
+    from archsearch.search.cluster import ask_cluster, cluster
+
+    with cluster(args.ray_address, len(available_cores()) or None) as resources:
+        share = _share(args, resources)
+        device_there = "cuda:0" if share.gpus else "cpu"
+        if args.ray_address is None:
+            yield Place(device_there, device_name(pick_device(device_there)), share)
+        else:
+            yield Place(device_there, ask_cluster(_device_there, share), share, remote=True)
+
+
+def _device_there() -> str:
+    from archsearch.measure.device import device_name, pick_device
+
+    return device_name(pick_device("auto"))
+
+
+def _share(args: argparse.Namespace, resources: "Mapping[str, float]") -> "Share":
+    """What of a cluster each candidate has; GPUs of one make alone, as others have other speeds."""
+    from archsearch.search.cluster import Share
+
+    available = resources.get("GPU", 0.0)
+    if args.device != "auto" and not args.device.startswith(("cpu", "cuda")):
+        raise OptionError(f"--device {args.device}: Ray has cpu and cuda alone")
+    wants_gpu = args.device.startswith("cuda") or (args.device == "auto" and available)
+    if wants_gpu and not available:
+        raise OptionError(f"--device {args.device}: the Ray cluster has no GPU")
+    gpus = (args.gpus_per_trial or 1.0) if wants_gpu else 0.0
+    by_share = max(1.0, resources.get("CPU", 1.0) * gpus // available) if gpus else 1.0
+    makes = {name: count for name, count in resources.items() if name.startswith("accelerator_type:")}
+    others = {max(makes, key=lambda name: makes[name]): 0.001} if gpus and len(makes) > 1 else {}
+    share = Share(args.cpus_per_trial or by_share, gpus, others)
+    if not share.slots(resources):
+        raise OptionError(
+            f"no machine of the Ray cluster has {share.cpus:g} cores and {share.gpus:g} GPUs for a candidate; "
+            "give fewer by --cpus-per-trial and --gpus-per-trial"
+        )
+    return share
+
+
+def carry_out(args: argparse.Namespace, runner: "Runner", study: "Study", data: "ImageData", place: Place) -> None:
     """Runs a study with the engine that is asked for."""
     from archsearch.pool import Machine, devices_for
     from archsearch.search.engine import run_here
     from archsearch.search.local import run_local
 
+    if place.share is not None:
+        _on_ray(args, runner, study, data, place)
+        return
     devices = devices_for(args.device)
     machine = Machine.here(devices, workers_of(args, devices, runner.left))
     work = _work(args, study, machine)
@@ -63,6 +177,22 @@ def carry_out(args: argparse.Namespace, runner: "Runner", study: "Study", data: 
             run_here(runner, evaluate)
     else:
         run_local(runner, work, machine.workers, args.trial_timeout)
+
+
+def _on_ray(args: argparse.Namespace, runner: "Runner", study: "Study", data: "ImageData", place: Place) -> None:
+    from archsearch.data.images import to_arrays
+    from archsearch.pool import Machine, begin_remotely
+    from archsearch.search.tune import run_ray
+
+    assert place.share is not None  # noqa: S101 - it is on Ray
+    machine = Machine((place.device,), 1, (), max(1, int(place.share.cpus)))
+    parameters = {
+        "work": _work(args, study, machine),
+        "arrays": to_arrays(data),
+        "mixers": {path.name: path.read_bytes() for path in args.mixers},
+        "device_name": study.device,
+    }
+    run_ray(runner, begin_remotely, place.share, parameters, args.workers, args.trial_timeout)
 
 
 def workers_of(args: argparse.Namespace, devices: tuple[str, ...], trials: int) -> int:

@@ -65,6 +65,17 @@ def positive_int(text: str) -> int:
     return int(text)
 
 
+def share_of_one(text: str) -> float:
+    """A whole number, or a fraction below 1, of something that is shared out."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf") or (value > 1 and value % 1):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a whole number nor a fraction between 0 and 1")
+    return value
+
+
 def natural(text: str) -> int:
     """An integer of at least 0 that fits a seed."""
     if not text.isascii() or not text.isdigit() or int(text) >= 2**63:

@@ -86,17 +86,9 @@ def command_line(storage: str) -> str:
     return shlex.join(word.replace(storage, masked(storage)) for word in words)
 
 
-def suited(args: argparse.Namespace, bench: "Bench", device: "torch.device") -> "Bench":
-    """The recipe, with float32 where TF32 was nobody's wish and the device has none; checked."""
-    import dataclasses
-
-    from archsearch.speed.steps import check_device, has_tf32
-
-    asked = any(word.startswith("bench.precision=") for word in args.set)
-    if bench.precision == "tf32" and not asked and not has_tf32(device):
-        bench = dataclasses.replace(bench, precision="fp32")
-    check_device(bench, device)
-    return bench
+def precision_asked(args: argparse.Namespace) -> bool:
+    """Whether the precision of the timing is the user's wish."""
+    return any(word.startswith("bench.precision=") for word in args.set)
 
 
 def load_data(args: argparse.Namespace, proxy: "Proxy", device: "torch.device") -> "ImageData":

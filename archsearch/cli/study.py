@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from archsearch.cli.engines import add_engine, carry_out, check_engine
+from archsearch.cli.engines import add_engine, carry_out, check_engine, place_of
 from archsearch.cli.options import (
     add_format,
     add_log_format,
@@ -18,11 +18,15 @@ from archsearch.cli.options import (
     positive_int,
     seconds,
 )
-from archsearch.cli.recipes import add_data, add_recipes, command_line, load_data, read_recipes, suited
+from archsearch.cli.recipes import add_data, add_recipes, command_line, load_data, precision_asked, read_recipes
 from archsearch.errors import ArchsearchError, OptionError, unknown
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from archsearch.cli.engines import Place
     from archsearch.data import ImageData
+    from archsearch.objectives import Objective
     from archsearch.recipes import Bench, Proxy
     from archsearch.search.search import Search
     from archsearch.search.study import Study
@@ -69,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
     space = load_space(args.space, shipped("search_spaces"))
     if args.sampler not in SAMPLERS:
         raise OptionError(unknown("sampler", args.sampler, SAMPLERS))
-    check_engine(args)
+    check_engine(args, objectives)
     check_dataset(args.dataset, args.data_root)
     name = args.study_name
     if name == "":
@@ -80,21 +84,33 @@ def run(args: argparse.Namespace) -> int:
     check_storage(args.storage, create=True)
     page = page_path(name, args.storage, args.page, "--page")
 
-    from archsearch.measure.device import device_name, pick_device
+    with place_of(args) as place:
+        study, data = _prepare(args, name, space, objectives, recipes, place)
+        return _search(args, study, data, page, place)
+
+
+def _prepare(
+    args: argparse.Namespace,
+    name: str,
+    space: "Space",
+    objectives: "tuple[Objective, ...]",
+    recipes: "Mapping[str, tuple[Proxy, Bench]]",
+    place: "Place",
+) -> "tuple[Study, ImageData]":
+    """The study as it will be run at a place, and its data; everything about them is checked."""
     from archsearch.networks import find
     from archsearch.search.study import Study
 
-    device = pick_device(args.device)
-    proxy, bench = recipes["cpu" if device.type == "cpu" else "gpu"]
-    bench = suited(args, bench, device)
-    if device.type != "cuda" and any(objective.name == "peak_memory_mb" for objective in objectives):
-        raise OptionError(f"objective peak_memory_mb is read from a GPU's allocator; leave it out on {device}")
+    proxy, bench = recipes[place.kind]
+    bench = place.suited(bench, precision_asked(args))
+    if not place.device.startswith("cuda") and any(objective.name == "peak_memory_mb" for objective in objectives):
+        raise OptionError(f"objective peak_memory_mb is read from a GPU's allocator; leave it out on {place.device}")
     space.check_proxy(proxy)
     space.check_bench(bench)
     find(bench.reference, bench.img_size or None)
     if args.mixers:
         _try_mixers(space, proxy, bench)
-    data = load_data(args, proxy, device)
+    data = load_data(args, proxy, place.here)
     study = Study(
         name=name,
         space=space,
@@ -102,12 +118,12 @@ def run(args: argparse.Namespace) -> int:
         proxy=proxy,
         bench=bench,
         data={"name": data.name, "fingerprint": data.fingerprint},
-        device=device_name(device),
+        device=place.name,
         sampler=args.sampler,
         seed=args.seed,
         population=max(8, min(50, args.n_trials // 4)),
     )
-    return _search(args, study, data, page)
+    return study, data
 
 
 def _try_mixers(space: "Space", proxy: "Proxy", bench: "Bench") -> None:
@@ -120,7 +136,7 @@ def _try_mixers(space: "Space", proxy: "Proxy", bench: "Bench") -> None:
     )
 
 
-def _search(args: argparse.Namespace, study: "Study", data: "ImageData", page: Path) -> int:
+def _search(args: argparse.Namespace, study: "Study", data: "ImageData", page: Path, place: "Place") -> int:
     from archsearch.cli.progress import display
     from archsearch.search.engine import Runner
     from archsearch.search.ledger import Ledger
@@ -139,7 +155,7 @@ def _search(args: argparse.Namespace, study: "Study", data: "ImageData", page: P
             with display(
                 search, args.n_trials, quiet=args.quiet, verbose=args.verbose, log_format=args.log_format
             ) as watch:
-                carry_out(args, Runner(search, args.n_trials, watch, args.timeout), study, data)
+                carry_out(args, Runner(search, args.n_trials, watch, args.timeout), study, data, place)
         except BaseException:
             with contextlib.suppress(ArchsearchError):  # what ended the study matters more
                 _show(args, search, page)

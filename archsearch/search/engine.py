@@ -17,8 +17,8 @@ from archsearch.trial import Epoch, Evaluation, Report, Trial, Waiting
 
 #: An architecture, its seed and who is told of its progress, to its evaluation and that one's environment.
 Evaluate = Callable[[Arch, int, Report], tuple[Evaluation, dict[str, Any]]]
-#: Makes that in a worker, which its index tells from the others.
-MakeEvaluate = Callable[[int], Evaluate]
+#: Makes that in a worker, which its index tells from the others; what else it is given is the engine's to say.
+MakeEvaluate = Callable[..., Evaluate]
 #: Whether a candidate's training shall end, by what is known after an epoch.
 Stop = Callable[[Candidate, Evaluation], bool]
 

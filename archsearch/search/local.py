@@ -39,7 +39,7 @@ def run_local(runner: Runner, make_evaluate: MakeEvaluate, workers: int, trial_t
     Raises:
         ArchsearchError: workers cannot be started.
     """
-    with giving_back(runner.search), Workers(_Begin(make_evaluate), workers) as processes:
+    with giving_back(runner.search), Workers(_Begin(make_evaluate), workers, [make_evaluate.__module__]) as processes:
         jobs: dict[int, int] = {}
         while True:
             for worker in processes.idle:

@@ -73,10 +73,15 @@ def run_ray(
         )
         try:
             tuner.fit()
-        except BaseException:
-            desk.raise_if_failed()  # what Tune makes of an error says less
-            raise
-        desk.raise_if_failed()
+        except Exception:
+            if desk.failure is None:
+                raise
+        if desk.failure is not None:
+            raise desk.failure
+
+
+class _Ending(Exception):
+    """Ends Tune's loop."""
 
 
 class _Desk:
@@ -103,7 +108,8 @@ class _Desk:
 
     def suggest(self, trial_id: str, finished: Any) -> Any:
         """A candidate for Tune to run; None where there is none now, ``finished`` where there will be none."""
-        self.raise_if_failed()
+        if self.ending():
+            return finished
         if len(self._numbers) >= max(1, self.slots()):
             return None
         seat = next(i for i in range(len(self._seats) + 1) if i not in self._seats.values())
@@ -144,12 +150,16 @@ class _Desk:
                 self._late.add(trial_id)
                 yield trial_id
 
-    def raise_if_failed(self) -> None:
-        """What went wrong in a hook, or a signal that came."""
-        if self.failure is not None:
-            raise self.failure
-        if self.signal is not None:
-            raise Terminated if self.signal == signal.SIGTERM else KeyboardInterrupt
+    @property
+    def underway(self) -> set[str]:
+        """Tune's names of the trials that have not ended."""
+        return set(self._numbers)
+
+    def ending(self) -> bool:
+        """Whether something went wrong in a hook, or a signal came, so that ``failure`` ends the run."""
+        if self.failure is None and self.signal is not None:
+            self.failure = Terminated() if self.signal == signal.SIGTERM else KeyboardInterrupt()
+        return self.failure is not None
 
     def _forget(self, trial_id: str) -> None:
         del self._numbers[trial_id], self._seats[trial_id]
@@ -223,11 +233,13 @@ def _hooks(desk: _Desk) -> tuple[Any, Any, Any]:
             desk.died(trial.trial_id, _last_words(trial))
 
         def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-            desk.raise_if_failed()
-            late = set(desk.late())
-            for trial in trials if late else ():
-                if trial.trial_id in late:
+            ending = desk.ending()
+            wanted = desk.underway if ending else set(desk.late())
+            for trial in trials if wanted else ():
+                if trial.trial_id in wanted and trial.temporary_state.ray_actor is not None:
                     kill(trial.temporary_state.ray_actor)
+            if ending:
+                raise _Ending  # an Exception, so that Tune cleans up behind it
 
     return StudySearcher(), StudyScheduler(), StudyCallback()
 

@@ -1,5 +1,6 @@
 """The steps that are timed: one forward pass, or one step of training, as a setting asks."""
 
+import dataclasses
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
@@ -37,6 +38,23 @@ def check_device(bench: Bench, device: torch.device) -> None:
         raise OptionError(f"{device} has no TF32; use float32 (fp32)")
     if bench.mode == "cudagraph" and device.type != "cuda":
         raise OptionError(f"mode cudagraph needs a CUDA device, not {device}; use eager or compile")
+
+
+def suited(bench: Bench, asked: bool, device: torch.device) -> Bench:
+    """The recipe, with float32 where TF32 was nobody's wish and the device has none.
+
+    Args:
+        bench: the recipe.
+        asked: whether its precision is the user's wish.
+        device: that will be timed.
+
+    Raises:
+        OptionError: the device cannot do what the recipe asks for.
+    """
+    if bench.precision == "tf32" and not asked and not has_tf32(device):
+        bench = dataclasses.replace(bench, precision="fp32")
+    check_device(bench, device)
+    return bench
 
 
 def set_precision(precision: str) -> None:

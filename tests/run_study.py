@@ -1,0 +1,71 @@
+"""A study of made-up evaluations in a process of its own, for tests that kill it: URL TRIALS WORKERS SECONDS."""
+
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
+
+import tiny  # noqa: E402
+import worker_tasks  # noqa: E402
+
+from archsearch.errors import ArchsearchError  # noqa: E402
+from archsearch.search.engine import Runner, Watch  # noqa: E402
+from archsearch.search.ledger import Ledger  # noqa: E402
+from archsearch.search.local import run_local  # noqa: E402
+from archsearch.search.ownership import owned, sign  # noqa: E402
+from archsearch.search.search import Search  # noqa: E402
+from archsearch.search.storage import open_storage  # noqa: E402
+from archsearch.search.study import create_or_resume  # noqa: E402
+
+
+class Told(Watch):
+    """A line per event on stdout."""
+
+    def started(self, candidate, worker):
+        print("started", candidate.number, flush=True)
+
+    def ended(self, trial):
+        print("ended", trial.number, flush=True)
+
+
+def slow(evaluate, pause, arch, seed, report):
+    """The made-up evaluation, with a pause at each epoch."""
+
+    def report_slowly(what):
+        time.sleep(pause)
+        return report(what)
+
+    return evaluate(arch, seed, report_slowly)
+
+
+class MakeSlow:
+    def __init__(self, pause):
+        self.pause = pause
+
+    def __call__(self, index):
+        return partial(slow, worker_tasks.made_up, self.pause)
+
+
+def make_study():
+    return tiny.make_study("metanext", population=8, sampler="random")
+
+
+def main(url, n_trials, workers, pause):
+    study = make_study()
+    storage = open_storage(url, create=True)
+    with owned(study.name, url) as check:
+        record = create_or_resume(study, storage)
+        sign(record)
+        search = Search(study, Ledger(record, check))
+        search.ledger.trouble = lambda words: print("trouble", words, flush=True)
+        run_local(Runner(search, int(n_trials), Told()), MakeSlow(float(pause)), int(workers))
+
+
+if __name__ == "__main__":
+    try:
+        main(*sys.argv[1:])
+    except ArchsearchError as error:
+        print("error", error, flush=True)
+        raise SystemExit(error.exit_code) from None

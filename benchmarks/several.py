@@ -23,7 +23,7 @@ from archsearch.data.stream import batches
 from archsearch.measure.device import device_name, pick_device
 from archsearch.networks import network
 from archsearch.nn import build, init_fan_in
-from archsearch.pool import Source, TrainJob, default_workers, train_all
+from archsearch.pool import Machine, Source, TrainJob, default_workers, train_all
 from archsearch.recipes import PROXIES, Proxy
 from archsearch.train import Training
 
@@ -41,7 +41,7 @@ def main() -> None:
     samples = args.steps * recipe.batch_size
     proxy = dataclasses.replace(recipe, epochs=1, train_samples=samples, val_samples=64)
     data = reduce(load("drawn", None, proxy.img_size), proxy).to(device)
-    workers = max(2, default_workers(device))
+    workers = max(2, default_workers([str(device)]))
     print(f"{device_name(device)}, torch {torch.__version__}, {args.seeds} seeds, {workers} processes")
     print("| network | one after the other (img/s) | processes | ratio | vmap | ratio |\n" + "| --- |" + " ---: |" * 5)
     for name in args.networks:
@@ -95,7 +95,8 @@ def in_processes(name: str, proxy: Proxy, device: torch.device, workers: int, se
     """From when every worker has finished one training until all have: what starting costs is left out."""
     jobs = [TrainJob(network(name), proxy, seed) for seed in range(workers + max(seeds, 2 * workers))]
     ends = []
-    for _ in train_all(jobs, Source("drawn", None, str(device), retrain=True), workers):
+    machine = Machine.here([str(device)], workers, threads=1)
+    for _ in train_all(jobs, Source("drawn", None, retrain=True), machine):
         ends.append(time.perf_counter())
     return (len(jobs) - workers) * proxy.train_samples / (ends[-1] - ends[workers - 1])
 

@@ -216,7 +216,7 @@ def _work(args: argparse.Namespace, study: "ListStudy", proxy: "Proxy | None") -
         from archsearch.pairs import all_pairs, plan_pairs
 
         plan_pairs(len(all_pairs(chosen, made)), args.pairs, seeds)
-    bench = replace(suited(bench, precision_asked(args), device), reference=study.baseline.name)
+    bench = replace(suited(bench, precision_asked(args), str(device)), reference=study.baseline.name)
     return Work(study, chosen, made, bench, device, kind, seeds, name, page)
 
 

@@ -87,17 +87,15 @@ class Place:
     @property
     def here(self) -> "torch.device":
         """The device for what this process does itself."""
-        import torch
+        from archsearch.measure.device import pick_device
 
-        return torch.device("cpu" if self.share is not None else self.device)
+        return pick_device("cpu" if self.share is not None else self.device)
 
     def suited(self, bench: "Bench", asked: bool) -> "Bench":
         """The recipe as the device can do it; ``asked`` whether its precision was the user's wish."""
-        import torch
-
         from archsearch.speed.steps import suited
 
-        device = torch.device(self.device)
+        device = self.device
         if self.share is not None and self.remote:
             from archsearch.search.cluster import ask_cluster
 

@@ -40,7 +40,7 @@ def check_device(bench: Bench, device: torch.device) -> None:
         raise OptionError(f"mode cudagraph needs a CUDA device, not {device}; use eager or compile")
 
 
-def suited(bench: Bench, asked: bool, device: torch.device) -> Bench:
+def suited(bench: Bench, asked: bool, device: str) -> Bench:
     """The recipe, with float32 where TF32 was nobody's wish and the device has none.
 
     Args:
@@ -51,9 +51,9 @@ def suited(bench: Bench, asked: bool, device: torch.device) -> Bench:
     Raises:
         OptionError: the device cannot do what the recipe asks for.
     """
-    if bench.precision == "tf32" and not asked and not has_tf32(device):
+    if bench.precision == "tf32" and not asked and not has_tf32(torch.device(device)):
         bench = dataclasses.replace(bench, precision="fp32")
-    check_device(bench, device)
+    check_device(bench, torch.device(device))
     return bench
 
 

@@ -37,9 +37,20 @@ def task(data, objectives="pareto", **changes):
     return dataclasses.replace(plain, **changes)
 
 
+def listener(heard):
+    """Keeps what is reported, and lets the training go on."""
+
+    def listen(known):
+        heard.append(known.curve[-1])
+        return True
+
+    return listen
+
+
 def test_scores_come_cheapest_first(data):
     epochs = []
-    done = evaluate(ATTO, task(data, "accuracy,latency_ms,macs,train_throughput,activations"), 0, epochs.append)
+    wanted = "accuracy,latency_ms,macs,train_throughput,activations"
+    done = evaluate(ATTO, task(data, wanted), 0, listener(epochs))
     assert done.error is None
     assert list(done.scores) == ["params", "macs", "activations", "latency_ms", "train_throughput", "accuracy"]
     assert list(done.seconds) == ["count", "measure", "train"]
@@ -51,6 +62,27 @@ def test_scores_come_cheapest_first(data):
     assert done.scores["train_throughput"] == done.details["train_throughput"]["throughput"] == 10.0
     assert done.details["train_throughput"]["ratio"] == pytest.approx(0.5)
     assert len(done.details["train_throughput"]["blocks_s"]) == 3
+
+
+def test_a_training_that_is_stopped_keeps_what_is_known(data):
+    longer = dataclasses.replace(tiny.PROXY, epochs=3)
+    heard = []
+
+    def stop_at_two(known):
+        heard.append(known)
+        return len(known.curve) < 2
+
+    done = evaluate(ATTO, task(data, "accuracy,latency_ms,macs", proxy=longer), 0, stop_at_two)
+    assert done.stopped
+    assert done.error is None
+    assert [epoch.epoch for epoch in done.curve] == [1, 2]
+    assert list(done.scores) == ["params", "macs", "latency_ms"]
+    assert done.seconds["train"] >= heard[1].seconds["train"] > heard[0].seconds["train"] > 0
+    assert heard[1].curve == done.curve
+    assert len(heard[0].curve) == 1, "what was reported does not change afterwards"
+    whole = evaluate(ATTO, task(data, "accuracy,macs", proxy=longer), 0, lambda known: len(known.curve) < 3)
+    assert not whole.stopped, "there was nothing left to stop"
+    assert whole.scores["accuracy"] == whole.curve[-1].accuracy
 
 
 def test_peak_memory_is_that_of_a_training_step(data):
@@ -139,7 +171,7 @@ def test_training_waits_while_somebody_times_on_the_device(data):
     holder = threading.Thread(target=hold)
     holder.start()
     holding.wait()
-    done = evaluate(ATTO, task(data, "accuracy", on_wait=words.append), 0, epochs.append)
+    done = evaluate(ATTO, task(data, "accuracy", on_wait=words.append), 0, listener(epochs))
     holder.join()
     assert done.error is None
     assert seen == [0]

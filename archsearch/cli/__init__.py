@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from itertools import pairwise
 from typing import NoReturn
 
@@ -73,11 +74,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _complain(argv: list[str], what: str) -> None:
     """One line on stderr; an object, where the progress is told in objects."""
-    if any(
-        now == "--log-format=json" or (now, then) == ("--log-format", "json") for now, then in pairwise([*argv, ""])
-    ):
-        what = json.dumps({"event": "failed", "text": what})
-        print(what, file=sys.stderr)
+    pairs = pairwise([*argv, ""])
+    if any(word == "--log-format=json" or (word, then) == ("--log-format", "json") for word, then in pairs):
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        print(json.dumps({"time": now, "event": "failed", "text": what}), file=sys.stderr)
     else:
         print(f"archsearch: {what}", file=sys.stderr)
 

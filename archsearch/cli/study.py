@@ -155,6 +155,7 @@ def _search(args: argparse.Namespace, study: "Study", data: "ImageData", page: P
             with display(
                 search, args.n_trials, quiet=args.quiet, verbose=args.verbose, log_format=args.log_format
             ) as watch:
+                search.ledger.trouble = watch.say
                 carry_out(args, Runner(search, args.n_trials, watch, args.timeout), study, data, place)
         except BaseException:
             with contextlib.suppress(ArchsearchError):  # what ended the study matters more
@@ -166,6 +167,7 @@ def _search(args: argparse.Namespace, study: "Study", data: "ImageData", page: P
 def _show(args: argparse.Namespace, search: "Search", page: Path) -> int:
     """Prints the front and writes the page."""
     from archsearch.cli import report
+    from archsearch.cli.progress import json_event
     from archsearch.report.frame import front_rows, trials_frame
     from archsearch.report.tables import FORMATS
     from archsearch.search.storage import masked
@@ -177,10 +179,11 @@ def _show(args: argparse.Namespace, search: "Search", page: Path) -> int:
     if frame.empty:
         return 0
     report.write(page, search.record, search.trials)
-    if not args.quiet:
-        print(
-            f"study {search.study.name}: {len(frame)} trials in {masked(args.storage)}\npage: {page}", file=sys.stderr
-        )
+    place = masked(args.storage)
+    if args.log_format == "json" and not args.quiet:
+        json_event("finished", study=search.study.name, trials=len(frame), storage=place, page=str(page))
+    elif not args.quiet:
+        print(f"study {search.study.name}: {len(frame)} trials in {place}\npage: {page}", file=sys.stderr)
     if not (frame["state"] == "complete").any():
         raise ArchsearchError(f"all {len(frame)} trials failed; the last one: {frame['error'].iloc[-1]}")
     return 0

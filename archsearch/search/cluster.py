@@ -4,10 +4,11 @@ import logging
 import os
 import secrets
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,9 @@ SETTINGS = {
     "TUNE_RESULT_BUFFER_LENGTH": "1",
     "TUNE_WARN_THRESHOLD_S": "1000000000",
 }
+
+#: Seconds for a cluster to answer.
+CONNECT_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,8 @@ def cluster(address: str | None, cpus: int | None = None) -> Iterator[dict[str, 
         raise OptionError(f"--ray-address {address}: run the command on a machine of the cluster, and give HOST:PORT")
     with environ({**SETTINGS, **({} if address else _own_cluster())}):
         ray = _import_ray()
+        if address is not None:
+            address = _answering(address)
         options: dict[str, Any] = {} if address else {"num_cpus": cpus, "include_dashboard": False}
         if not address:
             options["_node_ip_address"] = "127.0.0.1"
@@ -148,6 +154,27 @@ def _own_cluster() -> dict[str, str]:
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
     }
+
+
+def _answering(address: str) -> str:
+    """The address, once somebody listens there: Ray itself would try for minutes, and complain to the terminal."""
+    from ray._private.services import canonicalize_bootstrap_address
+
+    found = address
+    if address == "auto":
+        with suppress(ConnectionError):
+            found = canonicalize_bootstrap_address(address) or address
+        if found == "auto":
+            raise OptionError("--ray-address auto: no Ray cluster runs on this machine; start one (ray start --head)")
+    host, _, port = found.rpartition(":")
+    if not host or not port.isdigit():
+        raise OptionError(f"--ray-address {address}: write HOST:PORT, or auto")
+    try:
+        socket.create_connection((host, int(port)), timeout=CONNECT_S).close()
+    except OSError as error:
+        reason = error.strerror or error
+        raise OptionError(f"--ray-address {address}: no Ray cluster answers there ({reason})") from None
+    return found
 
 
 def _own_paths() -> str:

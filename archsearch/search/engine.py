@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from archsearch.arch import Arch
+from archsearch.search.ledger import LAST_PATIENCE_S
 from archsearch.search.search import Candidate, Search
 from archsearch.trial import Epoch, Evaluation, Report, Trial, Waiting
 
@@ -30,6 +31,9 @@ def stop_none(candidate: Candidate, known: Evaluation) -> bool:
 
 class Watch:
     """Who is told of a study's progress; this one tells nobody. Workers have names that people can tell apart."""
+
+    def say(self, text: str) -> None:
+        """A remark in words."""
 
     def started(self, candidate: Candidate, worker: str) -> None:
         """A worker has been given a candidate."""
@@ -132,6 +136,7 @@ def giving_back(search: Search) -> Iterator[None]:
     try:
         yield
     except BaseException as end:
+        search.ledger.patience_s = min(search.ledger.patience_s, LAST_PATIENCE_S)
         with suppress(Exception):  # the study's next run does it, where this one cannot
             search.give_back("interrupted" if isinstance(end, KeyboardInterrupt) else "the run ended before it")
         raise

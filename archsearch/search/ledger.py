@@ -17,8 +17,8 @@ from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
 from archsearch.errors import ArchsearchError, StorageError
 
-#: Seconds that a storage may be away before a run ends.
-PATIENCE_S = 600.0
+#: Seconds that a storage may be away before a run ends; and where it is ending anyway.
+PATIENCE_S, LAST_PATIENCE_S = 600.0, 5.0
 #: Seconds between two attempts.
 RETRY_S = 1.0
 
@@ -36,11 +36,12 @@ class Ledger:
         mirror: the same trials in memory, by the same numbers; samplers look at this one.
         trouble: told in words, once, when the storage has to be waited for.
         check: called before every change; raises where the study is no longer this process's.
+        patience_s: seconds that a storage may be away before a change is given up.
     """
 
     def __init__(self, record: optuna.Study, check: Callable[[], None] = lambda: None) -> None:
         """Reads the trials."""
-        self.record, self.check = record, check
+        self.record, self.check, self.patience_s = record, check, PATIENCE_S
         self.trouble: Callable[[str], None] = lambda words: None
         self.mirror = optuna.create_study(storage=InMemoryStorage(), directions=record.directions)
         self._ids: list[int] = []
@@ -48,6 +49,10 @@ class Ledger:
             self._copy(trial)
         self._parents: set[str] = set()
         self._recall_parents()
+
+    def written(self, number: int) -> bool:
+        """Whether a trial is in the storage, and not only drawn."""
+        return number < len(self._ids)
 
     @property
     def trials(self) -> list[FrozenTrial]:
@@ -179,7 +184,8 @@ class Ledger:
                 reason = _passing(error)
                 if reason is None:
                     raise
-                if time.monotonic() - start > PATIENCE_S:
+                if time.monotonic() - start > self.patience_s:
+                    self.patience_s = 0.0  # whoever tidies up does not wait as long again
                     raise ArchsearchError(
                         f"the storage cannot be written to: {reason}; see to that and run this command again: "
                         "nothing that was finished is lost"

@@ -68,7 +68,7 @@ class Search:
         self.give_back("its process ended before the trial did")
         known = ledger.trials
         lost = {t.number: t for t in known if "lost" in t.user_attrs}
-        rerun = {t.user_attrs.get("rerun_of") for t in known}
+        rerun = {t.user_attrs.get("rerun_of") for t in known if "arch" in t.user_attrs}
         self._queue = deque(t for number, t in lost.items() if number not in rerun and "arch" in t.user_attrs)
         kept = [t for t in known if t.number not in lost]
         self.draws = max((t.user_attrs.get("draw", -1) for t in known), default=-1) + 1 or len(kept)
@@ -147,7 +147,7 @@ class Search:
     def give_back(self, reason: str) -> None:
         """Ends trials that are under way; the study's next run evaluates them first."""
         for frozen in self.ledger.trials:
-            if frozen.state.is_finished():
+            if frozen.state.is_finished() or not self.ledger.written(frozen.number):
                 continue
             # One that repeats another would have been told what that is told.
             lost = {} if "duplicate_of" in frozen.user_attrs else {"lost": reason}

@@ -170,6 +170,17 @@ process.run(dataclasses.replace(JOB, bench=dataclasses.replace(JOB.bench, rounds
         pass
 
 
+def test_it_has_all_cores_though_its_parent_is_pinned_to_one():
+    allowed = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, allowed[:1])
+    try:
+        with TimingProcess("cpu", cores=allowed) as whole, TimingProcess("cpu") as inherited:
+            assert sorted(os.sched_getaffinity(whole._process.pid)) == allowed
+            assert sorted(os.sched_getaffinity(inherited._process.pid)) == allowed[:1]
+    finally:
+        os.sched_setaffinity(0, allowed)
+
+
 def _runs(pid):
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"

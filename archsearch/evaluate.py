@@ -3,7 +3,7 @@
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -125,7 +125,8 @@ def evaluate(arch: Arch, task: Task, seed: int, on_epoch: OnEpoch = go_on) -> Ev
 
 def _cost(arch: Arch, task: Task, progress: _Progress) -> None:
     """Counts the target and, where a speed is wanted, times it."""
-    with progress.clock("count"):
+    beside = shared(identity(task.device), task.on_wait) if task.device.type == "cpu" else nullcontext()
+    with progress.clock("count"), beside:  # no work of the processor's beside a timing on it
         model = build(arch)
         complexity = count(model, arch.img_size)
         progress.scores.update(params=complexity.params, macs=complexity.macs)

@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,10 +26,11 @@ from archsearch.data.stream import room_on
 from archsearch.errors import ArchsearchError
 from archsearch.evaluate import Task, evaluate
 from archsearch.measure.device import device_name as measured_name
-from archsearch.measure.device import environment, pick_device
+from archsearch.measure.device import environment, identity, pick_device
 from archsearch.nn import load_mixers
 from archsearch.objectives import Objective, Tier, parse_objectives
 from archsearch.recipes import Bench, Proxy
+from archsearch.speed.exclusive import shared
 from archsearch.speed.timer import Timer, Timings
 from archsearch.train.records import Trainings
 from archsearch.trial import Evaluation, Report, Waiting
@@ -178,7 +180,8 @@ class Evaluator:
         timings = Timings(cache_folder() / "timings", whole)
         self.timer = Timer(work.bench, str(self.device), timings, source.mixers, remeasure=work.remeasure, cores=cores)
         trainings = Trainings(cache_folder() / "trainings", environment(self.device), reuse=not source.retrain)
-        data = work.data or load_for(work.proxy, source.dataset, source.root, self.device)
+        with _training_aside(self.device):
+            data = work.data or load_for(work.proxy, source.dataset, source.root, self.device)
         self.task = Task(work.objectives, work.proxy, data, self.device, self.timer, trainings=trainings)
 
     def __call__(self, arch: Arch, seed: int, report: Report) -> tuple[Evaluation, dict[str, Any]]:
@@ -197,7 +200,13 @@ class Evaluator:
 
 
 def begin_remotely(
-    index: int, *, work: StudyWork, arrays: Mapping[str, Any], mixers: Mapping[str, bytes], device_name: str
+    index: int,
+    *,
+    work: StudyWork,
+    arrays: Mapping[str, Any],
+    mixers: Mapping[str, bytes],
+    device_name: str,
+    threads: str | None,
 ) -> Evaluator:
     """What evaluates candidates on another machine, which has been sent all that it needs.
 
@@ -207,10 +216,14 @@ def begin_remotely(
         arrays: of ``archsearch.data.images.to_arrays``.
         mixers: the user's files, by name.
         device_name: the make of the study's device.
+        threads: the user's own OMP_NUM_THREADS; Ray sets one, which the process that times must not have.
 
     Raises:
         ArchsearchError: this machine's device is of another make, so that its speeds would be others.
     """
+    if threads is None:
+        os.environ.pop("OMP_NUM_THREADS", None)
+        torch.set_num_threads(len(available_cores()) or os.cpu_count() or 1)
     device = work.machine.device(index)
     if measured_name(device) != device_name and any(o.tier is Tier.CHEAP for o in work.objectives):
         raise ArchsearchError(f"this machine has {measured_name(device)}, and the study's speeds are of {device_name}")
@@ -250,7 +263,8 @@ class TrainWork:
             wanted = (job.proxy.img_size, job.proxy.train_samples, job.proxy.val_samples)
             if wanted not in held:  # what another recipe trained on is given up first
                 held.clear()
-                held[wanted] = load_for(job.proxy, self.source.dataset, self.source.root, device)
+                with _training_aside(device):
+                    held[wanted] = load_for(job.proxy, self.source.dataset, self.source.root, device)
             objectives = parse_objectives("accuracy")
             task = Task(
                 objectives, job.proxy, held[wanted], device, on_wait=_say_who, trainings=trainings, counted=False
@@ -288,6 +302,11 @@ def train_all(jobs: Sequence[TrainJob], source: Source, machine: Machine) -> Ite
                             "what was finished is kept: run the same command again, with fewer --workers"
                         )
                     waiting.appendleft(index)
+
+
+def _training_aside(device: torch.device) -> AbstractContextManager[None]:
+    """Keeps work of the processor's out of a timing on it."""
+    return shared(identity(device)) if device.type == "cpu" else nullcontext()
 
 
 def _load_mixers(source: Source, machine: Machine) -> None:

@@ -6,6 +6,7 @@ server that has imported what they need, so that a new one is there at once.
 """
 
 import contextlib
+import math
 import multiprocessing
 import os
 import signal
@@ -30,6 +31,14 @@ MakeWork = Callable[[int], Work]
 
 #: Starts in a row that may fail before it is clear that it is no accident.
 FALSE_STARTS = 3
+#: Seconds that a new process may take until it is ready: it imports torch, finds its GPU and loads its data.
+START_S = 600.0
+#: Seconds that a job may wait for its device at least before that counts against its limit.
+WAIT_S = 600.0
+#: Seconds for a process that was killed to be gone; one that hangs in a driver is left behind.
+END_S = 10.0
+#: Seconds to wait for events at most, as systems do not take any number.
+MOST_S = 1e6
 
 
 @dataclass(frozen=True)
@@ -56,24 +65,65 @@ class Died:
         worker: its index.
         reason: in words.
         late: whether it was ended because its job took too long.
+        started: whether it had come as far as to begin with jobs.
     """
 
     worker: int
     reason: str
     late: bool = False
+    started: bool = True
 
 
 Event = Said | Done | Died
+
+
+class Limit:
+    """How long a job may take, by a clock that neither jumps nor counts what is not the job's fault."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds, self.deadline = seconds, time.monotonic() + seconds
+        self._waits_since: float | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether the time is up."""
+        return time.monotonic() > self.deadline
+
+    def forgive(self, seconds: float) -> None:
+        """Time that others took."""
+        self.deadline += seconds
+
+    def wait(self) -> None:
+        """The job waits for somebody else from now, until ``go_on``; for that it has a time of its own."""
+        if self._waits_since is None:
+            self._waits_since = time.monotonic()
+            self.deadline += max(self.seconds, WAIT_S)
+
+    def go_on(self) -> None:
+        """It has been heard of again."""
+        if self._waits_since is not None:
+            self.deadline += time.monotonic() - self._waits_since - max(self.seconds, WAIT_S)
+            self._waits_since = None
 
 
 @dataclass
 class _Worker:
     process: Any
     pipe: "Connection[Any, Any]"
+    limit: Limit
     busy: bool = False
     ready: bool = False
     limit_s: float | None = None
-    deadline: float | None = None
+
+
+def prepare(preload: Sequence[str]) -> None:
+    """Starts the server that workers are forked from, so that it imports while this process does other things."""
+    if "forkserver" in multiprocessing.get_all_start_methods():
+        from multiprocessing.forkserver import ensure_running, set_forkserver_preload
+
+        set_forkserver_preload(list(preload))
+        with _importable():
+            ensure_running()
 
 
 class Workers:
@@ -94,6 +144,7 @@ class Workers:
             self._context.set_forkserver_preload(list(preload))
         self._workers: dict[int, _Worker] = {}
         self._false_starts = 0
+        self._heard = time.monotonic()
 
     def __enter__(self) -> "Workers":
         return self
@@ -118,7 +169,7 @@ class Workers:
             job: picklable.
             limit_s: seconds after which it is ended; the time that a new process takes to start is not counted.
         """
-        for _ in range(2):
+        for _ in range(FALSE_STARTS):
             known = self._workers.get(worker) or self._begin(worker)
             try:
                 known.pipe.send(job)
@@ -126,14 +177,18 @@ class Workers:
                 self._bury(worker)
                 continue
             known.busy, known.limit_s = True, limit_s
-            known.deadline = time.monotonic() + limit_s if known.ready and limit_s else None
+            if known.ready:
+                known.limit = Limit(limit_s or math.inf)
             return
-        raise ArchsearchError("a new worker process ended at once; see what ends this program's processes")
+        raise ArchsearchError("new worker processes end at once; see what ends this program's processes")
 
-    def answer(self, worker: int, answer: Any) -> None:
-        """Lets a worker that said something go on."""
+    def answer(self, worker: int, answer: Any, waits: bool = False) -> None:
+        """Lets a worker that said something go on; ``waits`` where what it said is that it has to wait."""
+        known = self._workers[worker]
+        if waits:
+            known.limit.wait()
         with contextlib.suppress(OSError):  # its death is an event of its own
-            self._workers[worker].pipe.send(answer)
+            known.pipe.send(answer)
 
     def events(self, timeout: float | None = None) -> Iterator[Event]:
         """Waits until something happens, and tells what.
@@ -145,15 +200,24 @@ class Workers:
             ArchsearchError: workers cannot be started; a ``UserError`` where the user has to change something.
         """
         busy = {index: worker for index, worker in self._workers.items() if worker.busy}
+        away = time.monotonic() - self._heard  # nobody was there to answer
+        for worker in busy.values():
+            worker.limit.forgive(away)
         waitable = {worker.pipe: index for index, worker in busy.items()}
-        for pipe in wait(list(waitable), self._patience(timeout)):
+        spoken = wait(list(waitable), self._patience(timeout))
+        late = [i for i, worker in busy.items() if worker.limit.over and worker.pipe not in spoken]
+        self._heard = time.monotonic()
+        for pipe in spoken:
             event = self._receive(waitable[pipe])  # type: ignore[index]
             if event is not None:
                 yield event
-        for index, worker in busy.items():
-            if worker.busy and worker.deadline is not None and time.monotonic() > worker.deadline:
-                self._bury(index)
-                yield Died(index, f"took longer than {worker.limit_s:g} s", late=True)
+        for index in late:
+            worker = busy[index]
+            reason = f"took longer than {worker.limit.seconds:g} s"
+            self._bury(index)
+            if not worker.ready:
+                self._false_start(f"a worker process {reason} to start")
+            yield Died(index, reason, late=worker.ready, started=worker.ready)
 
     def close(self) -> None:
         """Ends all workers, whatever they are doing."""
@@ -165,63 +229,67 @@ class Workers:
     def _begin(self, index: int) -> _Worker:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=_main, args=(self.make, index, theirs, dict(os.environ)), daemon=True)
-        with _importable():
-            process.start()
-        theirs.close()
-        self._workers[index] = _Worker(process, ours)
+        try:
+            with _importable():
+                process.start()
+        except (OSError, EOFError) as error:
+            ours.close()
+            raise ArchsearchError(f"a worker process cannot be started: {error or type(error).__name__}") from error
+        finally:
+            theirs.close()
+        self._workers[index] = _Worker(process, ours, Limit(START_S))
         return self._workers[index]
 
-    def _bury(self, index: int) -> int:
-        """Makes sure that a worker has ended; its exit code."""
+    def _bury(self, index: int) -> None:
+        """Makes sure that a worker has ended, as far as the system lets it."""
         worker = self._workers.pop(index)
         worker.busy = False
         worker.process.kill()
-        worker.process.join()
+        worker.process.join(END_S)
         worker.pipe.close()
-        return int(worker.process.exitcode)
 
     def _patience(self, timeout: float | None) -> float | None:
-        deadlines = [worker.deadline - time.monotonic() for worker in self._workers.values() if worker.deadline]
-        if timeout is not None:
-            deadlines.append(timeout)
-        return max(0.0, min(deadlines)) if deadlines else None
+        rests = [worker.limit.deadline - time.monotonic() for worker in self._workers.values() if worker.busy]
+        return max(0.0, min(rest for rest in (*rests, math.inf if timeout is None else timeout, MOST_S)))
 
     def _receive(self, index: int) -> Event | None:
         worker = self._workers[index]
+        worker.limit.go_on()
         try:
             kind, what = worker.pipe.recv()
         except (EOFError, OSError):  # gone, perhaps in the middle of a message
-            self._bury_dead(index)
+            worker.process.join(END_S)  # its own end, before it is given one
+            self._bury(index)
+            how = self._how(worker)
             if not worker.ready:
-                self._false_start(f"a worker process {self._how(worker)} while it started")
-            return Died(index, f"its process {self._how(worker)}")
+                self._false_start(f"a worker process {how} while it started")
+            return Died(index, f"its process {how}", started=worker.ready)
         if kind == "ready":
             worker.ready, self._false_starts = True, 0
-            worker.deadline = time.monotonic() + worker.limit_s if worker.limit_s else None
+            worker.limit = Limit(worker.limit_s or math.inf)
             return None
         if kind == "said":
             return Said(index, what)
         if kind == "done":
-            worker.busy, worker.deadline = False, None
+            worker.busy = False
             return Done(index, what)
         self._bury(index)
-        if worker.ready and not isinstance(what, UserError):
-            return Died(index, str(what))
-        raise what
-
-    def _bury_dead(self, index: int) -> None:
-        """Its pipe is closed; gives it the moment that its exit code takes, so that this is its own."""
-        self._workers[index].process.join(5)
-        self._bury(index)
+        if isinstance(what, UserError):
+            raise what
+        if not worker.ready:
+            self._false_start(str(what))
+        return Died(index, str(what), started=worker.ready)
 
     def _false_start(self, reason: str) -> None:
         self._false_starts += 1
         if self._false_starts >= FALSE_STARTS:
-            raise ArchsearchError(f"{reason}, {FALSE_STARTS} times in a row; give fewer --workers or more memory")
+            raise ArchsearchError(f"{reason}, {FALSE_STARTS} times in a row; see to that, or give fewer --workers")
 
     @staticmethod
     def _how(worker: _Worker) -> str:
         code = worker.process.exitcode
+        if code is None:
+            return "does not answer"
         if code == -signal.SIGKILL:
             return "was killed (SIGKILL, which memory that runs out looks like)"
         return f"ended ({signal.Signals(-code).name if code < 0 else f'exit code {code}'})"

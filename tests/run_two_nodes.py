@@ -36,8 +36,8 @@ def main(url):
 
     study = run_study.make_study()
     search = Search(study, Ledger(create_or_resume(study, open_storage(url, create=True))))
-    with cluster(nodes.address) as resources:
-        assert resources["CPU"] == 2, resources
+    with cluster(nodes.address) as machines:
+        assert [there["CPU"] for there in machines] == [1, 1], machines
         run_ray(Runner(search, 30, Kills()), run_study.MakeSlow(0.1), Share(1, 0), {})
     nodes.shutdown()
 

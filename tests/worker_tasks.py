@@ -6,7 +6,8 @@ import signal
 import time
 from pathlib import Path
 
-from archsearch.trial import Epoch, Evaluation
+from archsearch.errors import OptionError
+from archsearch.trial import Epoch, Evaluation, Waiting
 
 #: Epochs of a made-up training.
 EPOCHS = 3
@@ -45,6 +46,26 @@ def make_failing(index, **parameters):
     return failing
 
 
+def make_nothing_at_all(index, **parameters):
+    raise RuntimeError("no memory on the device")
+
+
+def make_a_complaint(index, **parameters):
+    raise OptionError("something is missing; install that")
+
+
+def waiting(arch, seed, report):
+    """One candidate in four has to wait for its device for longer than it may take itself."""
+    if int(arch.key, 16) % 4 == 0:
+        report(Waiting("another program"))
+        time.sleep(3)
+    return made_up(arch, seed, report)
+
+
+def make_waiting(index, **parameters):
+    return waiting
+
+
 @dataclasses.dataclass(frozen=True)
 class Dangerous:
     """Work that harms its own process, for one candidate in ``every``; as often as it gets it, or only the first time.
@@ -54,6 +75,7 @@ class Dangerous:
         folder: where it is noted that it happened.
         every: one candidate in so many.
         always: whether it happens again when the candidate is run again.
+        fail_start: whether a worker that comes after one that died cannot begin, once.
         cage: takes in the processes that are not to have the machine's memory.
     """
 
@@ -62,8 +84,14 @@ class Dangerous:
     every: int = 3
     always: bool = False
     cage: Path | None = None
+    fail_start: bool = False
 
     def __call__(self, index, **parameters):
+        """The second worker to come, after the first has died, cannot begin."""
+        note = self.folder / "cannot begin"
+        if self.fail_start and any(self.folder.glob("????????????")) and not note.exists():
+            note.touch()
+            raise RuntimeError("no memory on the device")
         return self.evaluate
 
     def dangerous(self, arch):

@@ -3,6 +3,8 @@
 import argparse
 import contextlib
 import dataclasses
+import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -72,12 +74,14 @@ class Place:
         name: of its make.
         share: what of a Ray cluster a candidate has; None without one.
         remote: whether it may be another machine than this one.
+        alone: whether the command's own process does the work.
     """
 
     device: str
     name: str
     share: "Share | None" = None
     remote: bool = False
+    alone: bool = False
 
     @property
     def kind(self) -> str:
@@ -89,7 +93,7 @@ class Place:
         """The device for what this process does itself."""
         from archsearch.measure.device import pick_device
 
-        return pick_device("cpu" if self.share is not None else self.device)
+        return pick_device(self.device if self.alone else "cpu")
 
     def suited(self, bench: "Bench", asked: bool) -> "Bench":
         """The recipe as the device can do it; ``asked`` whether its precision was the user's wish."""
@@ -115,42 +119,40 @@ def place_of(args: argparse.Namespace) -> "Iterator[Place]":
 
     if args.engine == "local":
         device = pick_device(args.device)
-        yield Place(str(device), device_name(device))
+        yield Place(str(device), device_name(device), alone=args.workers == 0)
         return
     from archsearch.pool import available_cores
     from archsearch.search.cluster import ask_cluster, cluster
 
-    with cluster(args.ray_address, len(available_cores()) or None) as resources:
-        share = _share(args, resources)
+    with cluster(args.ray_address, len(available_cores()) or None) as machines:
+        share = _share(args, machines)
         device_there = "cuda:0" if share.gpus else "cpu"
         if args.ray_address is None:
             yield Place(device_there, device_name(pick_device(device_there)), share)
         else:
-            yield Place(device_there, ask_cluster(_device_there, share), share, remote=True)
+            name: str = ask_cluster(lambda: device_name(pick_device(device_there)), share)
+            yield Place(device_there, name, share, remote=True)
 
 
-def _device_there() -> str:
-    from archsearch.measure.device import device_name, pick_device
-
-    return device_name(pick_device("auto"))
-
-
-def _share(args: argparse.Namespace, resources: "Mapping[str, float]") -> "Share":
+def _share(args: argparse.Namespace, machines: "Sequence[Mapping[str, float]]") -> "Share":
     """What of a cluster each candidate has; GPUs of one make alone, as others have other speeds."""
     from archsearch.search.cluster import Share
 
-    available = resources.get("GPU", 0.0)
-    if args.device != "auto" and not args.device.startswith(("cpu", "cuda")):
-        raise OptionError(f"--device {args.device}: Ray has cpu and cuda alone")
-    wants_gpu = args.device.startswith("cuda") or (args.device == "auto" and available)
-    if wants_gpu and not available:
-        raise OptionError(f"--device {args.device}: the Ray cluster has no GPU")
-    gpus = (args.gpus_per_trial or 1.0) if wants_gpu else 0.0
-    by_share = max(1.0, resources.get("CPU", 1.0) * gpus // available) if gpus else 1.0
-    makes = {name: count for name, count in resources.items() if name.startswith("accelerator_type:")}
-    others = {max(makes, key=lambda name: makes[name]): 0.001} if gpus and len(makes) > 1 else {}
-    share = Share(args.cpus_per_trial or by_share, gpus, others)
-    if not share.slots(resources):
+    if args.device not in ("auto", "cpu", "cuda"):
+        raise OptionError(f"--device {args.device}: Ray chooses among its devices; give auto, cpu or cuda")
+    with_gpu = [there for there in machines if there.get("GPU")]
+    if args.device == "cuda" and not with_gpu:
+        raise OptionError("--device cuda: the Ray cluster has no GPU")
+    if args.device == "cpu" or not with_gpu:
+        share = Share(args.cpus_per_trial or 1.0, 0.0)
+    else:
+        gpus = args.gpus_per_trial or 1.0
+        makes = Counter(name for there in with_gpu for name in there if name.startswith("accelerator_type:"))
+        others = {makes.most_common(1)[0][0]: 0.001} if len(makes) > 1 else {}
+        fitting = [there for there in with_gpu if set(others) <= set(there)]
+        cores = min(there.get("CPU", 1.0) * gpus / there["GPU"] for there in fitting)
+        share = Share(args.cpus_per_trial or max(1.0, cores // 1), gpus, others)
+    if not share.slots(machines):
         raise OptionError(
             f"no machine of the Ray cluster has {share.cpus:g} cores and {share.gpus:g} GPUs for a candidate; "
             "give fewer by --cpus-per-trial and --gpus-per-trial"
@@ -189,6 +191,7 @@ def _on_ray(args: argparse.Namespace, runner: "Runner", study: "Study", data: "I
         "arrays": to_arrays(data),
         "mixers": {path.name: path.read_bytes() for path in args.mixers},
         "device_name": study.device,
+        "threads": os.environ.get("OMP_NUM_THREADS"),
     }
     run_ray(runner, begin_remotely, place.share, parameters, args.workers, args.trial_timeout)
 

@@ -67,6 +67,7 @@ def run(args: argparse.Namespace) -> int:
     from archsearch.search.storage import check_storage
     from archsearch.shipped import shipped
     from archsearch.spacefile import load_space
+    from archsearch.workers import prepare
 
     objectives = parse_objectives(args.objective)
     load_own_mixers(args.mixers)
@@ -84,6 +85,8 @@ def run(args: argparse.Namespace) -> int:
     check_storage(args.storage, create=True)
     page = page_path(name, args.storage, args.page, "--page")
 
+    if args.engine == "local" and args.workers != 0:
+        prepare(["archsearch.pool"])
     with place_of(args) as place:
         study, data = _prepare(args, name, space, objectives, recipes, place)
         return _search(args, study, data, page, place)
@@ -142,15 +145,16 @@ def _search(args: argparse.Namespace, study: "Study", data: "ImageData", page: P
     from archsearch.search.ledger import Ledger
     from archsearch.search.ownership import owned, sign
     from archsearch.search.search import Search
-    from archsearch.search.storage import open_storage
+    from archsearch.search.storage import in_words, open_storage
     from archsearch.search.study import create_or_resume
 
     storage = open_storage(args.storage, create=True)
     with owned(study.name, args.storage) as check:
-        record = create_or_resume(study, storage)
-        sign(record)
-        record.set_user_attr("command", command_line(args.storage))
-        search = Search(study, Ledger(record, check))
+        with in_words():
+            record = create_or_resume(study, storage)
+            sign(record)
+            record.set_user_attr("command", command_line(args.storage))
+            search = Search(study, Ledger(record, check))
         try:
             with display(
                 search, args.n_trials, quiet=args.quiet, verbose=args.verbose, log_format=args.log_format
@@ -158,7 +162,7 @@ def _search(args: argparse.Namespace, study: "Study", data: "ImageData", page: P
                 search.ledger.trouble = watch.say
                 carry_out(args, Runner(search, args.n_trials, watch, args.timeout), study, data, place)
         except BaseException:
-            with contextlib.suppress(ArchsearchError):  # what ended the study matters more
+            with contextlib.suppress(Exception):  # what ended the study matters more
                 _show(args, search, page)
             raise
         return _show(args, search, page)

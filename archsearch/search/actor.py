@@ -7,15 +7,23 @@ from queue import SimpleQueue
 from typing import Any
 
 from archsearch.arch import Arch
+from archsearch.errors import ArchsearchError, UserError
 from archsearch.search.engine import MakeEvaluate
 from archsearch.trial import Evaluation, Waiting
+
+
+@dataclass(frozen=True)
+class Begun:
+    """An actor begins with a candidate, or says why it cannot evaluate any."""
+
+    error: Exception | None = None
 
 
 @dataclass(frozen=True)
 class Message:
     """What an actor says; the last of a candidate has the environment. No mapping, which Tune would take apart."""
 
-    what: Evaluation | Waiting
+    what: Evaluation | Waiting | Begun
     environment: dict[str, Any] | None = None
 
 
@@ -54,14 +62,26 @@ class _Conversation:
             arch, seed = self.jobs.get()
             try:
                 evaluate = evaluate or self.make_evaluate(0, **self.parameters)
+            except Exception as error:
+                self.said.put(Message(Begun(_plain(error)), {}))
+                continue
+            try:
+                self._report(Begun())
                 evaluation, environment = evaluate(arch, seed, self._report)
                 self.said.put(Message(evaluation, environment))
             except BaseException as error:  # whatever it is, it is the actor's end, and told as that
                 self.said.put(error)
 
-    def _report(self, what: Evaluation | Waiting) -> bool:
+    def _report(self, what: Evaluation | Waiting | Begun) -> bool:
         self.said.put(Message(what))
         return self.answers.get()
+
+
+def _plain(error: Exception) -> Exception:
+    """An error that the driver can read."""
+    if isinstance(error, UserError):
+        return error
+    return ArchsearchError(str(error) if isinstance(error, ArchsearchError) else f"{type(error).__name__}: {error}")
 
 
 def trainable() -> Any:

@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any
 from unittest import mock
 
 import archsearch
-from archsearch.errors import OptionError
+from archsearch.errors import ArchsearchError, OptionError
 
 #: How Tune behaves where only the environment of the driver says so: silent, and without records of its own.
 SETTINGS = {
@@ -34,6 +34,8 @@ SETTINGS = {
 
 #: Seconds for a cluster to answer.
 CONNECT_S = 10.0
+#: Seconds for a machine of it to be free and answer a question; that may take an import of torch.
+ANSWER_S = 300.0
 
 
 @dataclass(frozen=True)
@@ -54,20 +56,27 @@ class Share:
         """As Tune takes them."""
         return {"cpu": self.cpus, **({"gpu": self.gpus} if self.gpus else {}), **self.others}
 
-    def slots(self, cluster: Mapping[str, float]) -> int:
-        """How many candidates a cluster has room for.
+    def slots(self, machines: Sequence[Mapping[str, float]]) -> int:
+        """How many candidates the machines of a cluster have room for.
 
-        >>> Share(2, 1).slots({"CPU": 16, "GPU": 4})
-        4
-        >>> Share(1, 0).slots({"CPU": 2.0})
+        >>> Share(2, 1).slots([{"CPU": 16, "GPU": 4}, {"CPU": 3, "GPU": 4}, {"CPU": 64}])
+        5
+        >>> Share(1, 0).slots([{"CPU": 2.0}])
         2
         """
-        wanted = {"CPU": self.cpus, "GPU": self.gpus, **self.others}
-        return min(int(cluster.get(name, 0.0) / each + 1e-6) for name, each in wanted.items() if each)
+        wanted = [(name, each) for name, each in {"CPU": self.cpus, "GPU": self.gpus, **self.others}.items() if each]
+        return sum(min(int(there.get(name, 0.0) / each + 1e-6) for name, each in wanted) for there in machines)
+
+
+def nodes() -> list[dict[str, float]]:
+    """What each machine of the cluster has, as Ray names it."""
+    import ray
+
+    return [dict(node["Resources"]) for node in ray.nodes() if node["Alive"]]
 
 
 @contextmanager
-def cluster(address: str | None, cpus: int | None = None) -> Iterator[dict[str, float]]:
+def cluster(address: str | None, cpus: int | None = None) -> Iterator[list[dict[str, float]]]:
     """Connects to a Ray cluster, or starts one on this machine that nobody else can reach.
 
     Args:
@@ -75,7 +84,7 @@ def cluster(address: str | None, cpus: int | None = None) -> Iterator[dict[str, 
         cpus: cores of one that is started.
 
     Yields:
-        The resources of the cluster.
+        The resources of each machine.
 
     Raises:
         OptionError: Ray is not installed, or there is no cluster at that address.
@@ -101,13 +110,15 @@ def cluster(address: str | None, cpus: int | None = None) -> Iterator[dict[str, 
                 )
         except (ConnectionError, ValueError, RuntimeError) as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
+            if address is None:
+                raise ArchsearchError(f"a Ray cluster cannot be started on this machine: {reason}") from None
             raise OptionError(f"--ray-address {address}: no Ray cluster answers there ({reason})") from None
         finally:
             restore(handlers)
         for name in ("ray", "ray.tune", "ray.train", "ray.air"):
             logging.getLogger(name).setLevel(logging.CRITICAL + 1)
         try:
-            yield ray.cluster_resources()
+            yield nodes()
         finally:
             ray.shutdown()
             restore(handlers)
@@ -120,7 +131,9 @@ def ask_cluster(question: Callable[[], Any], share: Share) -> Any:
     others = dict(share.others)
     task = ray.remote(num_cpus=share.cpus, num_gpus=share.gpus, resources=others or None, max_retries=0)(question)
     try:
-        return ray.get(task.remote())
+        return ray.get(task.remote(), timeout=ANSWER_S)
+    except ray.exceptions.GetTimeoutError:
+        raise ArchsearchError(f"no machine of the Ray cluster was free to answer for {ANSWER_S:.0f} s") from None
     except ray.exceptions.RayTaskError as error:
         raise error.cause from None
 

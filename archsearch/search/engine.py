@@ -113,16 +113,17 @@ class Runner:
         self.watch.ended(self.search.tell(self._underway[number].candidate, evaluation, environment))
         del self._underway[number]
 
-    def lost(self, number: int, reason: str, again: bool = True) -> None:
+    def lost(self, number: int, reason: str, again: bool = True, blame: bool = True) -> None:
         """A worker is gone, or was ended; its candidate runs once more, or is recorded as failed.
 
         Args:
             number: of the trial.
             reason: in words.
             again: whether it may run again.
+            blame: whether the candidate may have had a part in it.
         """
         underway = self._underway[number]
-        if again and self.search.lose(underway.candidate, reason):
+        if again and self.search.lose(underway.candidate, reason, blame):
             self.watch.lost(underway.candidate, reason)
             del self._underway[number]
             self._dry = False

@@ -16,6 +16,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
 from archsearch.errors import ArchsearchError, StorageError
+from archsearch.search.storage import reason_of
 
 #: Seconds that a storage may be away before a run ends; and where it is ending anyway.
 PATIENCE_S, LAST_PATIENCE_S = 600.0, 5.0
@@ -37,12 +38,14 @@ class Ledger:
         trouble: told in words, once, when the storage has to be waited for.
         check: called before every change; raises where the study is no longer this process's.
         patience_s: seconds that a storage may be away before a change is given up.
+        ending: whether the run is to end, so that nothing is waited for.
     """
 
     def __init__(self, record: optuna.Study, check: Callable[[], None] = lambda: None) -> None:
         """Reads the trials."""
         self.record, self.check, self.patience_s = record, check, PATIENCE_S
         self.trouble: Callable[[str], None] = lambda words: None
+        self.ending: Callable[[], bool] = lambda: False
         self.mirror = optuna.create_study(storage=InMemoryStorage(), directions=record.directions)
         self._ids: list[int] = []
         for trial in record.get_trials(deepcopy=False):
@@ -107,12 +110,26 @@ class Ledger:
             return self._storage.create_new_trial(study_id, template)
 
         trial_id = self._write(create)
-        if self._storage.get_trial_id_from_study_id_trial_number(study_id, number) != trial_id:
+        first = self._write(lambda again: self._storage.get_trial_id_from_study_id_trial_number(study_id, number))
+        if first == trial_id:
+            self._ids.append(trial_id)
+        else:
+            self._take_twice_written(first, trial_id, attrs)
+
+    def _take_twice_written(self, first: int, second: int, attrs: Mapping[str, Any]) -> None:
+        """Optuna itself tries again where a storage went away before it said that it had written a trial."""
+        theirs = self._storage.get_trial(first).user_attrs
+        if any(theirs.get(name) != attrs.get(name) for name in ("arch_key", "draw", "duplicate_of")):
             raise StorageError(
                 f"another program writes trials to study {self.record.study_name!r}; "
                 "end it, and run this command again: nothing that was finished is lost"
             )
-        self._ids.append(trial_id)
+        self._ids.append(first)
+        extra = self._storage.get_trial(second)
+        if not extra.state.is_finished():
+            self._storage.set_trial_user_attr(second, "duplicate_of", len(self._ids) - 1)
+            self._storage.set_trial_state_values(second, TrialState.FAIL)
+        self._copy(self._storage.get_trial(second))
 
     def end(
         self, number: int, attrs: Mapping[str, Any], state: TrialState, values: Sequence[float] | None = None
@@ -184,7 +201,7 @@ class Ledger:
                 reason = _passing(error)
                 if reason is None:
                     raise
-                if time.monotonic() - start > self.patience_s:
+                if time.monotonic() - start > self.patience_s or self.ending():
                     self.patience_s = 0.0  # whoever tidies up does not wait as long again
                     raise ArchsearchError(
                         f"the storage cannot be written to: {reason}; see to that and run this command again: "
@@ -199,6 +216,5 @@ class Ledger:
 def _passing(error: Exception) -> str | None:
     """Why a storage is away, where that may pass: locked, full, restarting, unreachable."""
     cause = error if isinstance(error, SQLAlchemyError) else error.__cause__
-    if isinstance(cause, OperationalError) or (isinstance(cause, DBAPIError) and cause.connection_invalidated):
-        return (str(cause.orig).strip().splitlines() or [type(cause.orig).__name__])[0]
-    return None
+    away = isinstance(cause, OperationalError) or (isinstance(cause, DBAPIError) and cause.connection_invalidated)
+    return reason_of(error) if away else None

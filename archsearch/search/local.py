@@ -5,7 +5,7 @@ from typing import Any
 
 from archsearch.arch import Arch
 from archsearch.search.engine import MakeEvaluate, Runner, giving_back
-from archsearch.trial import Evaluation
+from archsearch.trial import Evaluation, Waiting
 from archsearch.workers import Died, Said, Say, Work, Workers
 
 #: Seconds between two looks at whether there is something to do, where nothing happens.
@@ -51,8 +51,9 @@ def run_local(runner: Runner, make_evaluate: MakeEvaluate, workers: int, trial_t
                 return
             for event in processes.events(TICK_S):
                 if isinstance(event, Said):
-                    processes.answer(event.worker, runner.reported(jobs[event.worker], event.what))
+                    waits = isinstance(event.what, Waiting)
+                    processes.answer(event.worker, runner.reported(jobs[event.worker], event.what), waits)
                 elif isinstance(event, Died):
-                    runner.lost(jobs.pop(event.worker), event.reason, again=not event.late)
+                    runner.lost(jobs.pop(event.worker), event.reason, not event.late, event.started)
                 else:
                     runner.ended(jobs.pop(event.worker), *event.result)

@@ -8,15 +8,15 @@ when its machine does. No clock takes part.
 import hashlib
 import os
 import platform
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import gettempdir
-from typing import Any
 
 import optuna
 from filelock import FileLock, Timeout
-from sqlalchemy import Connection, create_engine
+from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
@@ -27,6 +27,14 @@ from archsearch.search.storage import CONNECT, open_storage, sqlite_path, storag
 OWNER = "owner"
 #: How the server finds out that the other end is gone: after so many seconds, asking so often, so many times.
 KEEPALIVE = {"tcp_keepalives_idle": 30, "tcp_keepalives_interval": 10, "tcp_keepalives_count": 3}
+
+#: Ends the process of the server's that holds the lock of a key, if it is the one that is meant.
+GHOST = text(
+    "SELECT bool_or(pg_terminate_backend(pid)) FROM pg_locks "
+    "WHERE locktype = 'advisory' AND pid = :pid AND classid = :high AND objid = :low"
+)
+#: Tenths of a second for the server to end a process of its own.
+GHOST_TRIES = 50
 
 
 @contextmanager
@@ -51,13 +59,17 @@ def owned(study_name: str, url: str) -> Iterator[Callable[[], None]]:
         finally:
             owner.release()
         return
+    lock = FileLock(lock_path(url, study_name), blocking=False)
     try:
-        with FileLock(lock_path(url, study_name), blocking=False):
-            yield lambda: None
+        lock.acquire()
     except Timeout:
         raise StorageError(
             f"study {study_name!r} is being run by another process; wait for it, or choose another --study-name"
         ) from None
+    try:
+        yield lambda: None
+    finally:
+        lock.release()
 
 
 def sign(record: optuna.Study) -> None:
@@ -86,15 +98,20 @@ class _ServerLock:
             storage_url(url), poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args=arguments
         )
         self.connection: Connection | None = None
+        self.pid: int | None = None  # of the server's process that holds the lock
 
     def take(self, complaint: str) -> None:
-        self.connection = self.engine.connect()
-        for name, value in KEEPALIVE.items():
-            self.connection.exec_driver_sql(f"SET {name} = {value}")
-        if not self._ask(f"SELECT pg_try_advisory_lock({self.key})"):
-            who = complaint.format(who=self._holder())
-            self.release()
-            raise StorageError(f"study {self.study_name!r} {who}")
+        connection = self.engine.connect()
+        try:
+            for name, value in KEEPALIVE.items():
+                connection.exec_driver_sql(f"SET {name} = {value}")
+            if not self._lock(connection):
+                raise StorageError(f"study {self.study_name!r} {complaint.format(who=self._holder())}")
+            self.pid = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar()
+        except BaseException:
+            _drop(connection)
+            raise
+        self.connection = connection
 
     def check(self) -> None:
         """Takes the lock again where the server has restarted or the connection was lost.
@@ -105,22 +122,33 @@ class _ServerLock:
         """
         try:
             if self.connection is not None:
-                self._ask("SELECT 1")
+                self.connection.exec_driver_sql("SELECT 1")
                 return
         except DBAPIError:
             self.release()
         self.take("was taken over by another process{who} while the storage was out of reach; it goes on there")
 
+    def _lock(self, connection: Connection) -> bool:
+        wanted = f"SELECT pg_try_advisory_lock({self.key})"
+        if connection.exec_driver_sql(wanted).scalar():
+            return True
+        if self.pid is None or not self._end_ghost(connection):
+            return False
+        for _ in range(GHOST_TRIES):  # ended, it gives the lock back in a moment
+            time.sleep(0.1)
+            if connection.exec_driver_sql(wanted).scalar():
+                return True
+        return False
+
+    def _end_ghost(self, connection: Connection) -> bool:
+        """Ends the server's end of a connection that this one's end has lost, if that still holds the lock."""
+        ghost = {"pid": self.pid, "high": (self.key >> 32) & 0xFFFFFFFF, "low": self.key & 0xFFFFFFFF}
+        return bool(connection.execute(GHOST, ghost).scalar())
+
     def release(self) -> None:
         connection, self.connection = self.connection, None
         if connection is not None:
-            with suppress(SQLAlchemyError):
-                connection.invalidate()
-                connection.close()
-
-    def _ask(self, question: str) -> Any:
-        assert self.connection is not None  # noqa: S101
-        return self.connection.exec_driver_sql(question).scalar()
+            _drop(connection)
 
     def _holder(self) -> str:
         with suppress(Exception):  # only for the message
@@ -128,3 +156,9 @@ class _ServerLock:
             owner = optuna.load_study(study_name=self.study_name, storage=storage).user_attrs.get(OWNER)
             return f" ({owner})" if owner else ""
         return ""
+
+
+def _drop(connection: Connection) -> None:
+    with suppress(SQLAlchemyError):
+        connection.invalidate()
+        connection.close()

@@ -4,10 +4,12 @@ import bisect
 import random
 from collections import deque
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import optuna
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from archsearch.arch import Arch
@@ -69,11 +71,12 @@ class Search:
         known = ledger.trials
         lost = {t.number: t for t in known if "lost" in t.user_attrs}
         rerun = {t.user_attrs.get("rerun_of") for t in known if "arch" in t.user_attrs}
-        self._queue = deque(t for number, t in lost.items() if number not in rerun and "arch" in t.user_attrs)
         kept = [t for t in known if t.number not in lost]
         self.draws = max((t.user_attrs.get("draw", -1) for t in known), default=-1) + 1 or len(kept)
         self.trials: list[Trial] = [to_trial(t) for t in kept if is_candidate(t)]
         self._seen = {trial.arch.key: trial.number for trial in self.trials}
+        waiting = {t.user_attrs["arch_key"]: t for n, t in lost.items() if n not in rerun and "arch" in t.user_attrs}
+        self._queue = deque(t for key, t in waiting.items() if key not in self._seen)
         self._twins: dict[int, list[int]] = {}  # that wait for what the first of them will be told
         self._distinct = study.space.distinct()
 
@@ -135,11 +138,22 @@ class Search:
         bisect.insort(self.trials, trial, key=lambda known: known.number)
         return trial
 
-    def lose(self, candidate: Candidate, reason: str) -> bool:
-        """Its worker is gone. Once that may be anybody's fault, and it runs again; whether it does."""
-        deaths = candidate.deaths + 1
+    def lose(self, candidate: Candidate, reason: str, blame: bool = True) -> bool:
+        """Its worker is gone. Once that may be anybody's fault, and it runs again.
+
+        Args:
+            candidate: that was under way.
+            reason: in words.
+            blame: whether it counts as a death at all.
+
+        Returns:
+            Whether it runs again; nothing is recorded where it does not.
+        """
+        deaths = candidate.deaths + blame
         if deaths >= ATTEMPTS:
             return False
+        for twin in self._twins.pop(candidate.number, ()):  # the rerun has another number
+            self.ledger.end(twin, {}, TrialState.FAIL)
         self._queue.append(self.ledger.end(candidate.number, {"lost": reason, "deaths": deaths}, TrialState.FAIL))
         del self._seen[candidate.arch.key]
         return True
@@ -151,7 +165,8 @@ class Search:
                 continue
             # One that repeats another would have been told what that is told.
             lost = {} if "duplicate_of" in frozen.user_attrs else {"lost": reason}
-            self.ledger.end(frozen.number, lost, TrialState.FAIL)
+            with suppress(UpdateFinishedTrialError):  # interrupted between the storage's turn and the mirror's
+                self.ledger.end(frozen.number, lost, TrialState.FAIL)
 
     def _draw(self) -> FrozenTrial:
         sampler = make_sampler(self.study.sampler, self.study.seed, self.draws, self.population, self.axes)

@@ -2,22 +2,32 @@
 
 import os
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.exceptions import OptunaError
+from optuna.exceptions import OptunaError, StorageInternalError
 from optuna.storages import BaseStorage, RDBStorage
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from archsearch.errors import StorageError
+from archsearch.errors import ArchsearchError, StorageError
 
 #: Arguments of a connection, by kind of database: how many seconds to wait for another program that holds an
 #: SQLite file, or for a server that does not answer.
-CONNECT: dict[str, dict[str, Any]] = {"sqlite": {"timeout": 20}, "postgresql": {"connect_timeout": 10}}
+CONNECT: dict[str, dict[str, Any]] = {
+    "sqlite": {"timeout": 20},
+    "postgresql": {
+        "connect_timeout": 10,
+        "keepalives_idle": 30,
+        "keepalives_interval": 10,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 60_000,
+    },
+}
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -88,6 +98,27 @@ def check_storage(url: str, *, create: bool) -> None:
         check_place(path, "--storage")
     else:
         raise StorageError(f"there is no storage {path}; run a study first, or give --storage URL")
+
+
+@contextmanager
+def in_words() -> Iterator[None]:
+    """Says in one line what a storage has to complain about.
+
+    Raises:
+        ArchsearchError: instead of what Optuna and SQLAlchemy raise.
+    """
+    try:
+        yield
+    except (StorageInternalError, SQLAlchemyError) as error:
+        reason = reason_of(error)
+        raise ArchsearchError(f"the storage cannot be used: {reason}; see to that, then repeat this command") from error
+
+
+def reason_of(error: Exception) -> str:
+    """What the database itself says, in one line."""
+    cause = error if isinstance(error, SQLAlchemyError) else error.__cause__
+    original = getattr(cause, "orig", None) or cause or error
+    return (str(original).strip().splitlines() or [type(original).__name__])[0]
 
 
 def check_place(path: Path, option: str) -> None:

@@ -18,11 +18,12 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from archsearch.errors import Terminated
-from archsearch.search.actor import Message, trainable
-from archsearch.search.cluster import Share, environ, restore
+from archsearch.errors import Terminated, UserError
+from archsearch.search.actor import Begun, Message, trainable
+from archsearch.search.cluster import Share, environ, nodes, restore
 from archsearch.search.engine import MakeEvaluate, Runner, giving_back
-from archsearch.trial import Evaluation
+from archsearch.trial import Evaluation, Waiting
+from archsearch.workers import FALSE_STARTS, START_S, Limit
 
 #: Seconds between two looks at how many machines the cluster has.
 LOOK_S = 5.0
@@ -49,6 +50,7 @@ def run_ray(
     from ray import tune
 
     desk = _Desk(runner, share, workers, trial_timeout)
+    runner.search.ledger.ending = desk.ending
     searcher, scheduler, callback = _hooks(desk)
     actors = tune.with_parameters(trainable(), make_evaluate=make_evaluate, parameters=parameters)
     pending = {"TUNE_MAX_PENDING_TRIALS_PG": str(max(16, desk.slots()))}
@@ -93,16 +95,15 @@ class _Desk:
         self.signal: int | None = None
         self._numbers: dict[str, int] = {}
         self._seats: dict[str, int] = {}
-        self._deadlines: dict[str, float] = {}
-        self._late: set[str] = set()
+        self._limits: dict[str, Limit] = {}
+        self._late: dict[str, str] = {}
+        self._false_starts = 0
         self._slots, self._looked = 0, float("-inf")
 
     def slots(self) -> int:
         """How many candidates may be under way; machines may come and go."""
-        import ray
-
         if time.monotonic() - self._looked > LOOK_S:
-            self._slots = self.share.slots(ray.cluster_resources())
+            self._slots = self.share.slots(nodes())
             self._looked = time.monotonic()
         return self._slots if self.workers is None else min(self.workers, max(1, self._slots))
 
@@ -121,34 +122,55 @@ class _Desk:
 
     def heard(self, trial_id: str, message: Message) -> bool:
         """An actor has said something; whether it shall go on as it was."""
-        number = self._numbers[trial_id]
+        number, what = self._numbers[trial_id], message.what
+        if isinstance(what, Begun):
+            return self._begun(trial_id, number, what)
+        limit = self._limits.get(trial_id)
+        if limit is not None:
+            limit.go_on()
+            if isinstance(what, Waiting):
+                limit.wait()
         if message.environment is None:
-            return self.runner.reported(number, message.what)
+            return self.runner.reported(number, what)
         self._forget(trial_id)
-        assert isinstance(message.what, Evaluation)  # noqa: S101 - it is the last
-        self.runner.ended(number, message.what, message.environment)
+        assert isinstance(what, Evaluation)  # noqa: S101 - it is the last
+        self.runner.ended(number, what, message.environment)
+        return False
+
+    def _begun(self, trial_id: str, number: int, what: Begun) -> bool:
+        if what.error is None:
+            self._false_starts = 0
+            if self.trial_timeout is not None:
+                self._limits[trial_id] = Limit(self.trial_timeout)
+            return True
+        self._false_starts += 1
+        if isinstance(what.error, UserError) or self._false_starts == FALSE_STARTS:
+            self.failure = what.error
+        self._forget(trial_id)
+        self.runner.lost(number, str(what.error), blame=False)
         return False
 
     def died(self, trial_id: str, reason: str) -> None:
         """An actor is gone."""
-        number, late = self._numbers[trial_id], trial_id in self._late
+        number, late = self._numbers[trial_id], self._late.pop(trial_id, None)
         self._forget(trial_id)
-        if late:
-            self.runner.lost(number, f"took longer than {self.trial_timeout:g} s", again=False)
-        else:
-            self.runner.lost(number, reason)
+        self.runner.lost(number, late or reason, again=late is None)
 
     def started(self, trial_id: str) -> None:
-        """Its time runs from now."""
+        """Tune has an actor for a trial, which may have to import much before it begins."""
         if self.trial_timeout is not None:
-            self._deadlines[trial_id] = time.monotonic() + self.trial_timeout
+            self._limits[trial_id] = Limit(max(START_S, self.trial_timeout))
 
-    def late(self) -> Iterator[str]:
+    def late(self) -> set[str]:
         """Trials that have to be ended now, each told once."""
-        for trial_id, deadline in self._deadlines.items():
-            if time.monotonic() > deadline and trial_id not in self._late:
-                self._late.add(trial_id)
-                yield trial_id
+        over = {trial_id for trial_id, limit in self._limits.items() if limit.over and trial_id not in self._late}
+        self._late |= {trial_id: f"took longer than {self._limits[trial_id].seconds:g} s" for trial_id in over}
+        return over
+
+    def forgive(self, seconds: float) -> None:
+        """Nobody's time, when the driver was busy or its storage away."""
+        for limit in self._limits.values():
+            limit.forgive(seconds)
 
     @property
     def underway(self) -> set[str]:
@@ -163,7 +185,7 @@ class _Desk:
 
     def _forget(self, trial_id: str) -> None:
         del self._numbers[trial_id], self._seats[trial_id]
-        self._deadlines.pop(trial_id, None)
+        self._limits.pop(trial_id, None)
 
 
 def _hooks(desk: _Desk) -> tuple[Any, Any, Any]:
@@ -177,11 +199,14 @@ def _hooks(desk: _Desk) -> tuple[Any, Any, Any]:
 
         @functools.wraps(hook)
         def guarded(*args: Any, **kwargs: Any) -> Any:
+            start = time.monotonic()
             try:
                 return hook(*args, **kwargs)
             except BaseException as error:
                 desk.failure = desk.failure or error
                 return None
+            finally:
+                desk.forgive(time.monotonic() - start)
 
         return guarded
 
@@ -234,7 +259,7 @@ def _hooks(desk: _Desk) -> tuple[Any, Any, Any]:
 
         def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
             ending = desk.ending()
-            wanted = desk.underway if ending else set(desk.late())
+            wanted = desk.underway if ending else desk.late()
             for trial in trials if wanted else ():
                 if trial.trial_id in wanted and trial.temporary_state.ray_actor is not None:
                     kill(trial.temporary_state.ray_actor)

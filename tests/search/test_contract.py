@@ -1,6 +1,7 @@
 """One contract for all engines and storages: what a study does depends on neither."""
 
 import dataclasses
+import time
 
 import optuna
 import pytest
@@ -8,6 +9,7 @@ import tiny
 import worker_tasks
 from optuna.trial import TrialState
 
+from archsearch.errors import ArchsearchError
 from archsearch.search.engine import Runner, Watch, run_here
 from archsearch.search.ledger import Ledger
 from archsearch.search.records import trials_of
@@ -181,6 +183,15 @@ def test_a_worker_that_dies_costs_one_try(engine, study, tmp_path, how):
 
 
 @separate_engines
+def test_workers_that_die_in_a_small_space_leave_no_duplicate_behind(engine, small_space, tmp_path):
+    """Draws that repeat a candidate under way wait for it, and it may be lost."""
+    study = tiny.make_study(small_space)
+    found = go(engine, study, f"{tmp_path}/s.db", 1000, worker_tasks.Dangerous("kill", tmp_path, every=2))
+    assert len(found.trials) == len({t.arch.key for t in found.trials}) == study.space.distinct()
+    assert not found.record.get_trials(states=(TrialState.RUNNING, TrialState.WAITING))
+
+
+@separate_engines
 def test_a_candidate_that_always_kills_its_worker_fails(engine, study, tmp_path):
     make = worker_tasks.Dangerous("kill", tmp_path, always=True)
     found = go(engine, study, f"{tmp_path}/s.db", 12, make)
@@ -189,6 +200,45 @@ def test_a_candidate_that_always_kills_its_worker_fails(engine, study, tmp_path)
         assert (trial.state == "failed") == make.dangerous(trial.arch)
         assert trial.state == "complete" or "end" in trial.evaluation.error or "kill" in trial.evaluation.error
     assert {t.arch.key for t in found.trials} == {t.arch.key for t in alone(study, f"{tmp_path}/a.db", 12).trials}
+
+
+@separate_engines
+def test_workers_that_cannot_begin_end_the_run_and_fail_no_candidate(engine, study, tmp_path):
+    """A GPU that is full, a module that is missing: no candidate's fault."""
+    for make, complaint in ((worker_tasks.make_nothing_at_all, "no memory on the device"),
+                            (worker_tasks.make_a_complaint, "install that")):  # fmt: skip
+        search = search_of(study, f"{tmp_path}/s.db")
+        with pytest.raises(ArchsearchError, match=complaint):
+            engine(Runner(search, 6, Watch()), make, 2)
+        assert search.trials == []
+        assert not search.record.get_trials(states=(TrialState.RUNNING,))
+    whole = go(engine, study, f"{tmp_path}/s.db", 6)
+    assert essence(whole) == essence(alone(study, f"{tmp_path}/alone.db", 6))
+
+
+@separate_engines
+def test_a_worker_that_cannot_begin_once_costs_nothing(engine, study, tmp_path):
+    make = worker_tasks.Dangerous("kill", tmp_path, fail_start=True)
+    found = go(engine, study, f"{tmp_path}/s.db", 12, make)
+    assert essence(found) == essence(alone(study, f"{tmp_path}/alone.db", 12))
+
+
+class AwayFor(Watch):
+    """The parent is busy elsewhere, as when its storage is away, while candidates wait for it."""
+
+    def __init__(self, seconds):
+        self.seconds = seconds
+
+    def epoch(self, candidate, epoch):
+        if candidate.number == 3 and epoch.epoch == 1:
+            time.sleep(self.seconds)
+
+
+@separate_engines
+def test_a_limit_counts_neither_the_parents_time_nor_waiting_for_the_device(engine, study, tmp_path):
+    watch = AwayFor(4)
+    found = go(engine, study, f"{tmp_path}/s.db", 8, worker_tasks.make_waiting, trial_timeout=2.0, watch=watch)
+    assert [t.state for t in found.trials] == ["complete"] * 8
 
 
 @separate_engines
@@ -229,6 +279,7 @@ def test_a_learning_sampler_takes_several_at_a_time(engine, tmp_path):
     study = dataclasses.replace(tiny.make_study("metanext", population=8), sampler="nsga2")
     found = go(engine, study, f"{tmp_path}/s.db", 40)
     assert len({t.arch.key for t in found.trials}) == 40
+    assert not found.record.get_trials(states=(TrialState.RUNNING, TrialState.WAITING))
     generations = [t.system_attrs["NSGAIISampler:generation"] for t in found.record.trials]
     assert max(generations) >= 3
     # The first generation does not depend on what comes back when.

@@ -5,7 +5,9 @@ import os
 import random
 import shutil
 import signal
+import socket
 import sqlite3
+import struct
 import subprocess
 import sys
 import threading
@@ -18,6 +20,7 @@ import run_study
 import worker_tasks
 from optuna.trial import TrialState
 from sqlalchemy import create_engine, text
+from sqlalchemy.exc import OperationalError
 
 from archsearch.errors import ArchsearchError, StorageError
 from archsearch.search import ledger as ledger_module
@@ -351,6 +354,79 @@ def test_a_lost_connection_does_not_lose_the_study(postgres):
         assert len(finished(url)) == 8
         with pytest.raises(StorageError, match="run by another process"), owned("test", url):
             pass
+
+
+class HalfCut:
+    """A way to a server that can be cut on one side: the server does not hear of it."""
+
+    def __init__(self, port):
+        self.port, self.pairs, self.listener = port, [], socket.create_server(("127.0.0.1", 0))
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        while True:
+            try:
+                near, _ = self.listener.accept()
+            except OSError:
+                return
+            far = socket.create_connection(("127.0.0.1", self.port))
+            self.pairs.append((near, far))
+            for a, b in ((near, far), (far, near)):
+                threading.Thread(target=self._pump, args=(a, b), daemon=True).start()
+
+    def _pump(self, a, b):
+        with contextlib.suppress(OSError):
+            while data := a.recv(65536):
+                b.sendall(data)
+
+    def cut(self):
+        for near, _ in self.pairs:
+            with contextlib.suppress(OSError):
+                near.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                near.shutdown(socket.SHUT_RDWR)
+
+
+def test_a_connection_that_is_lost_on_one_side_is_no_other_owner(postgres):
+    """As by a firewall: the server goes on holding the lock for a connection that is gone."""
+    direct = postgres.database()
+    proxy = HalfCut(postgres.port)
+    url = direct.replace(f":{postgres.port}/", f":{proxy.listener.getsockname()[1]}/")
+    with owned("test", url) as check:
+        search = search_of(url, check)
+        run_local(Runner(search, 8, AtTrial(3, proxy.cut)), worker_tasks.make, 2)
+        assert len(finished(direct)) == 8
+        with pytest.raises(StorageError, match="run by another process"), owned("test", direct):
+            pass
+    proxy.listener.close()
+
+
+class LosesAcknowledgements:
+    """Optuna's storage whose server takes a new trial, and is gone before it says so; once."""
+
+    def __init__(self, backend):
+        self.original, self.written, self.lost = backend._get_prepared_new_trial, 0, False
+
+    def __call__(self, study_id, template, session):
+        made = self.original(study_id, template, session)
+        self.written += 1
+        if self.written == 5:
+            self.lost = True
+            session.commit()
+            raise OperationalError("insert", {}, Exception("server closed the connection unexpectedly"))
+        return made
+
+
+def test_a_trial_that_was_written_without_word_of_it_counts_once(tmp_path):
+    url = f"sqlite:///{tmp_path}/s.db"
+    search = search_of(url)
+    backend = search.record._storage._backend
+    backend._get_prepared_new_trial = loses = LosesAcknowledgements(backend)
+    run_local(Runner(search, 8, Watch()), worker_tasks.make, 2)
+    assert loses.lost
+    assert {key for _, key in finished(url).values()} == undisturbed(tmp_path, 8).keys()
+    again = search_of(url)
+    assert len(again.trials) == len({t.arch.key for t in again.trials}) == 8
+    assert again.reruns == []
 
 
 def test_who_lost_the_study_to_another_stops_writing(postgres):

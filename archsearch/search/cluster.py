@@ -1,5 +1,6 @@
 """A Ray cluster, joined or started, and what of it a candidate needs. Ray is imported when it is asked for."""
 
+import functools
 import logging
 import os
 import secrets
@@ -165,7 +166,7 @@ def _own_cluster() -> dict[str, str]:
     return {
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN": secrets.token_hex(32),
+        "RAY_AUTH_TOKEN": _word(),
     }
 
 
@@ -195,6 +196,12 @@ def _own_paths() -> str:
     shared = (sys.prefix, sys.base_prefix)
     own = [str(Path(archsearch.__file__).parents[1]), *(p for p in sys.path if p and not p.startswith(shared))]
     return os.pathsep.join(dict.fromkeys(own))
+
+
+@functools.cache
+def _word() -> str:
+    """One for all clusters of a process: Ray reads it once."""
+    return secrets.token_hex(32)
 
 
 def _import_ray() -> Any:

@@ -193,7 +193,7 @@ def on_ray(trials: int) -> Iterator[tuple[str, float]]:
 
 
 def bare_tune(trials: int) -> float:
-    """What a trial adds to the time of Ray Tune, with actors that it reuses and that do nothing, as its guide has it."""
+    """What a trial adds to the time of Ray Tune, with reused actors that do nothing, as its guide has it."""
     return (fit_bare(trials + 2) - fit_bare(2)) / trials
 
 

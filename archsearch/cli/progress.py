@@ -157,8 +157,8 @@ class Display(Lines):
         self.running.pop(trial.number, None)
         if trial.evaluation.error:
             self.say(self.outcome(trial))
-        if self.standing.add(trial) or not trial.number % 10:
-            self._update_front()
+        self.standing.add(trial)
+        self._update_front()
 
     def lost(self, candidate: Candidate, reason: str) -> None:
         """Says so, in a line that stays."""

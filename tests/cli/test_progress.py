@@ -1,0 +1,85 @@
+"""What is shown while a study runs."""
+
+import io
+import json
+
+import pytest
+import tiny
+from rich.console import Console
+
+from archsearch.cli.progress import Display, JsonLines, Lines
+from archsearch.search.ledger import Ledger
+from archsearch.search.search import Search
+from archsearch.search.storage import open_storage
+from archsearch.search.study import create_or_resume
+from archsearch.trial import Epoch, Evaluation
+
+
+@pytest.fixture
+def search(tmp_path):
+    study = tiny.make_study("metanext", population=8, sampler="random")
+    return Search(study, Ledger(create_or_resume(study, open_storage(str(tmp_path / "s.db"), create=True))))
+
+
+def play(search, watch):
+    """Two workers: one trial ends, one fails, one is lost, two run."""
+    first, second, third = (search.ask() for _ in range(3))
+    watch.started(first, "worker 0")
+    watch.started(second, "worker 1")
+    watch.epoch(first, Epoch(1, 2.0, 0.25, 1.0))
+    done = Evaluation({"accuracy": 0.5, "macs": 1e9, "infer_throughput": 30.0}, curve=(Epoch(1, 2.0, 0.5, 1.0),))
+    watch.ended(search.tell(first, done, {}))
+    watch.started(third, "worker 0")
+    watch.waiting(third, "process 7 is timing")
+    watch.ended(search.tell(second, Evaluation({"macs": 1.0}, error="diverged: [nan]"), {}))
+    search.lose(third, "its process was killed")
+    watch.lost(third, "its process was killed")
+    for worker in ("worker 0", "worker 1"):
+        candidate = search.ask()
+        watch.started(candidate, worker)
+        watch.epoch(candidate, Epoch(2, 1.0, 0.4, 1.0))
+    return first, second, third
+
+
+def test_a_terminal_shows_each_worker_the_front_and_what_went_wrong(search):
+    console = Console(file=io.StringIO(), force_terminal=True, width=160, color_system=None)
+    watch = Display(search, 10, verbose=False, console=console)
+    first, second, third = play(search, watch)
+    lasting = console.file.getvalue()
+    assert f"trial {second.number} failed: diverged: [nan]" in lasting
+    assert f"trial {third.number} is lost and will run again: its process was killed" in lasting
+    with console.capture() as capture:
+        console.print(watch.render())
+    picture = capture.get()
+    assert "2/10 trials" in picture
+    assert " left" in picture
+    assert f"worker 0: trial {third.number + 1}, epoch 2: top-1 40.0%: " in picture
+    assert f"worker 1: trial {third.number + 2}, epoch 2: top-1 40.0%: " in picture
+    assert "front: 1 trials, hypervolume 0.000, 1 failed" in picture
+    assert "50.0" in picture
+    assert f"trial {first.number}," not in picture
+
+
+def test_a_pipe_gets_a_line_for_each(search):
+    console = Console(file=io.StringIO(), width=400, color_system=None)
+    play(search, Lines(search, 10, verbose=False, console=console))
+    lines = console.file.getvalue().splitlines()
+    assert [line.split(":")[0] for line in lines] == [
+        "[1/10] trial 0",
+        "trial 2 waits for the device",
+        "[2/10] trial 1 failed",
+        "trial 2 is lost and will run again",
+        "trial 3 runs trial 2 again, whose process had ended",
+    ]
+
+
+def test_json_has_the_same(search, capsys):
+    play(search, JsonLines(search, 10))
+    events = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    kinds = [event["event"] for event in events]
+    assert kinds == ["started", "started", "epoch", "ended", "started", "waiting", "ended", "lost", "started", "epoch",
+                     "started", "epoch"]  # fmt: skip
+    ended = [event for event in events if event["event"] == "ended"]
+    assert (ended[0]["on_front"], ended[0]["front"]) == (True, [0])
+    assert (ended[1]["error"], ended[1]["failed"]) == ("diverged: [nan]", 1)
+    assert events[8]["rerun_of"] == 2

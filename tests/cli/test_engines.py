@@ -188,6 +188,31 @@ def test_sigterm_leaves_a_study_that_goes_on(small_space, tmp_path, engine):
     assert rerun == [lost[0].number]
 
 
+@pytest.mark.ray
+@pytest.mark.slow
+def test_a_study_on_ray_goes_on_after_its_driver_was_killed(small_space, tmp_path):
+    storage = tmp_path / "s.db"
+    options = ("--engine", "ray", "--workers", "2", "--epochs", "20")
+    driver = subprocess.Popen(
+        words(small_space, storage, "--n-trials", "50", *options), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    await_trials(storage, 1)
+    driver.kill()
+    driver.wait()
+    before = {t.number: t.values for t in trials(storage) if t.state == TrialState.COMPLETE}
+    left = [t.number for t in trials(storage) if t.state == TrialState.RUNNING]
+    assert left
+    total = len(before) + 1
+    again = subprocess.run(
+        words(small_space, storage, "--n-trials", str(total), *options), capture_output=True, text=True, check=False
+    )
+    assert again.returncode == 0, again.stderr
+    after = {t.number: t.values for t in trials(storage) if t.state == TrialState.COMPLETE}
+    assert before.items() < after.items()
+    reruns = [t.user_attrs["rerun_of"] for t in trials(storage) if "rerun_of" in t.user_attrs]
+    assert reruns == left[:1]
+
+
 @pytest.mark.slow
 def test_timing_has_the_machine_to_itself(small_space, tmp_path):
     """Two workers that train and time in turns: while one times, the other does not train."""

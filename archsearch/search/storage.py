@@ -2,7 +2,7 @@
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 import optuna
 from optuna.exceptions import OptunaError, StorageInternalError
 from optuna.storages import BaseStorage, RDBStorage
+from optuna.storages._rdb.models import TrialUserAttributeModel
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
@@ -163,11 +164,30 @@ def open_storage(url: str, *, create: bool) -> BaseStorage:
         raise StorageError(f"cannot open the storage {masked(url)}: {reason}; check --storage") from None
 
 
+def set_user_attrs(storage: BaseStorage, trial_id: int, attrs: Mapping[str, Any]) -> None:
+    """Sets attributes of a trial in one transaction; Optuna's own way is one each, and each waits for the disk.
+
+    Raises:
+        StorageInternalError, SQLAlchemyError: what the storage has to complain about.
+    """
+    backend = getattr(storage, "_backend", storage)
+    if not isinstance(backend, RDBStorage):
+        for name, value in attrs.items():
+            storage.set_trial_user_attr(trial_id, name, value)
+        return
+    with backend.scoped_session() as session:
+        for name, value in attrs.items():
+            backend._set_trial_attr_without_commit(session, TrialUserAttributeModel, trial_id, name, value)
+        session.commit()
+
+
 def _check_tables(path: Path, create: bool) -> None:
     try:
         with path.open("r+b" if create else "rb"):
             pass
-        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+        # Where a writer was killed, the next to open the file has to be allowed to undo what was half written.
+        mode = "rw" if os.access(path, os.W_OK) else "ro"
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode={mode}", uri=True)) as connection:
             tables = {row[0] for row in connection.execute("select name from sqlite_master where type = 'table'")}
     except OSError as error:
         raise StorageError(f"cannot write {path}: {error.strerror}; give --storage another place") from None

@@ -1,3 +1,4 @@
+import shutil
 import sqlite3
 from contextlib import closing
 
@@ -20,6 +21,20 @@ def test_paths_and_urls(tmp_path):
 def test_checking_writes_nothing(tmp_path):
     check_storage(str(tmp_path / "s.db"), create=True)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_whose_writer_was_killed_is_put_right(tmp_path):
+    """What was half written is undone by the next to open the file, though it only wants to read."""
+    path, crashed = tmp_path / "s.db", tmp_path / "crashed.db"
+    optuna.create_study(storage=open_storage(str(path), create=True))
+    with closing(sqlite3.connect(path)) as writer:
+        writer.execute("pragma cache_size = 1")  # so that pages reach the file before the commit
+        writer.executemany("insert into studies (study_name) values (?)", [(f"{i} " * 200,) for i in range(200)])
+        shutil.copy(path, crashed)
+        shutil.copy(f"{path}-journal", f"{crashed}-journal")
+    check_storage(str(crashed), create=False)
+    with closing(sqlite3.connect(crashed)) as reader:
+        assert reader.execute("select count(*) from studies").fetchone() == (1,)
 
 
 def text_file(path):

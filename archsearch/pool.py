@@ -34,12 +34,10 @@ from archsearch.speed.exclusive import shared
 from archsearch.speed.timer import Timer, Timings
 from archsearch.train.records import Trainings
 from archsearch.trial import Evaluation, Report, Waiting
-from archsearch.workers import Died, Done, Say, Workers
+from archsearch.workers import ATTEMPTS, Died, Done, Say, Workers
 
 #: Bytes of memory that a worker on a CPU is counted with: torch, its networks, and the process that times.
 WORKER_BYTES = 2 << 30
-#: Workers that may die with a training before it counts as the training's fault.
-ATTEMPTS = 2
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -29,6 +29,8 @@ Work = Callable[[Any, Say], Any]
 #: Made in a new worker, once; its index tells it from the others. Has to be picklable.
 MakeWork = Callable[[int], Work]
 
+#: Workers that may die with a job before it counts as the job's fault.
+ATTEMPTS = 2
 #: Starts in a row that may fail before it is clear that it is no accident.
 FALSE_STARTS = 3
 #: Seconds that a new process may take until it is ready: it imports torch, finds its GPU and loads its data.
@@ -118,12 +120,20 @@ class _Worker:
 
 def prepare(preload: Sequence[str]) -> None:
     """Starts the server that workers are forked from, so that it imports while this process does other things."""
-    if "forkserver" in multiprocessing.get_all_start_methods():
-        from multiprocessing.forkserver import ensure_running, set_forkserver_preload
+    if _context(preload).get_start_method() == "forkserver":
+        from multiprocessing.forkserver import ensure_running
 
-        set_forkserver_preload(list(preload))
         with _importable():
             ensure_running()
+
+
+def _context(preload: Sequence[str]) -> Any:
+    """How processes are started here: forked from a server that has imported some modules, or afresh."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(preload))
+    return context
 
 
 class Workers:
@@ -138,10 +148,7 @@ class Workers:
             preload: modules that they need and that take long to import.
         """
         self.make, self.count = make, count
-        methods = multiprocessing.get_all_start_methods()
-        self._context: Any = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
-        if "forkserver" in methods:
-            self._context.set_forkserver_preload(list(preload))
+        self._context = _context(preload)
         self._workers: dict[int, _Worker] = {}
         self._false_starts = 0
         self._heard = time.monotonic()
@@ -156,10 +163,6 @@ class Workers:
     def idle(self) -> list[int]:
         """Indices of the workers that have no job."""
         return [i for i in range(self.count) if i not in self._workers or not self._workers[i].busy]
-
-    def pid(self, worker: int) -> int | None:
-        """Process id of a worker; None before its first job."""
-        return self._workers[worker].process.pid if worker in self._workers else None
 
     def start(self, worker: int, job: Any, limit_s: float | None = None) -> None:
         """Gives an idle worker a job.
@@ -248,9 +251,9 @@ class Workers:
         worker.process.join(END_S)
         worker.pipe.close()
 
-    def _patience(self, timeout: float | None) -> float | None:
+    def _patience(self, timeout: float | None) -> float:
         rests = [worker.limit.deadline - time.monotonic() for worker in self._workers.values() if worker.busy]
-        return max(0.0, min(rest for rest in (*rests, math.inf if timeout is None else timeout, MOST_S)))
+        return max(0.0, min(*rests, MOST_S if timeout is None else timeout, MOST_S))
 
     def _receive(self, index: int) -> Event | None:
         worker = self._workers[index]
@@ -296,17 +299,24 @@ class Workers:
 
 
 @contextlib.contextmanager
-def _importable() -> Iterator[None]:
-    """Lets the server of forks import what this process can, from wherever that was started."""
-    before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(Path(archsearch.__file__).parents[1]), before)))
+def environ(settings: Mapping[str, str]) -> Iterator[None]:
+    """Environment variables for a while."""
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ.update(settings)
     try:
         yield
     finally:
-        if before is None:
-            del os.environ["PYTHONPATH"]
-        else:
-            os.environ["PYTHONPATH"] = before
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _importable() -> contextlib.AbstractContextManager[None]:
+    """Lets the server of forks import what this process can, from wherever that was started."""
+    paths = (str(Path(archsearch.__file__).parents[1]), os.environ.get("PYTHONPATH"))
+    return environ({"PYTHONPATH": os.pathsep.join(filter(None, paths))})
 
 
 def _main(make: MakeWork, index: int, pipe: "Connection[Any, Any]", environ: dict[str, str]) -> None:

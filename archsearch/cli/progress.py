@@ -296,7 +296,7 @@ def _opening(search: Search, n_trials: int) -> Iterator[str]:
 
 def _closing(search: Search, n_trials: int) -> Iterator[str]:
     if search.duplicates:
-        yield f"{search.duplicates} draws repeated a known architecture; its scores were reused"
+        yield f"{search.duplicates} draws repeated a known architecture, and were drawn again"
     if len(search.trials) < n_trials:
         why = ": the space has no other architecture" if search.exhausted else ""
         yield f"stopped at {len(search.trials)} of {n_trials} trials{why}"

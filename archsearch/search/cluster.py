@@ -17,6 +17,7 @@ from unittest import mock
 
 import archsearch
 from archsearch.errors import ArchsearchError, OptionError
+from archsearch.workers import environ
 
 #: How Tune behaves where only the environment of the driver says so: silent, and without records of its own.
 SETTINGS = {
@@ -137,21 +138,6 @@ def ask_cluster(question: Callable[[], Any], share: Share) -> Any:
         raise ArchsearchError(f"no machine of the Ray cluster was free to answer for {ANSWER_S:.0f} s") from None
     except ray.exceptions.RayTaskError as error:
         raise error.cause from None
-
-
-@contextmanager
-def environ(settings: Mapping[str, str]) -> Iterator[None]:
-    """Environment variables for a while."""
-    before = {name: os.environ.get(name) for name in settings}
-    os.environ.update(settings)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 def restore(handlers: Mapping[int, Any]) -> None:

@@ -12,11 +12,11 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import BaseStorage, InMemoryStorage
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
 from archsearch.errors import ArchsearchError, StorageError
-from archsearch.search.storage import reason_of
+from archsearch.search.storage import reason_of, set_user_attrs
 
 #: Seconds that a storage may be away before a run ends; and where it is ending anyway.
 PATIENCE_S, LAST_PATIENCE_S = 600.0, 5.0
@@ -62,43 +62,32 @@ class Ledger:
         """All of them, by number; not to be changed."""
         return self.mirror.get_trials(deepcopy=False)
 
-    def draw(self, sampler: optuna.samplers.BaseSampler, axes: Mapping[str, BaseDistribution]) -> FrozenTrial:
-        """What a sampler suggests, as a trial that is in memory alone until ``begin``."""
-        self.mirror.sampler = sampler
-        trial = self.mirror.ask(fixed_distributions=dict(axes))
-        self._keep_parents()
-        return self.trials[trial.number]
-
-    def enter(self, params: Mapping[str, Any], axes: Mapping[str, BaseDistribution]) -> FrozenTrial:
-        """The same for a trial whose parameters are known."""
-        template = create_trial(state=TrialState.RUNNING, params=dict(params), distributions=dict(axes))
-        self._mirrored.create_new_trial(self.mirror._study_id, template)
+    def blank(self) -> FrozenTrial:
+        """A trial without parameters, the newest, in memory alone."""
+        if len(self.trials) == len(self._ids):
+            self._mirrored.create_new_trial(self.mirror._study_id)
         return self.trials[-1]
 
-    def begin(
-        self,
-        drawn: FrozenTrial,
-        attrs: Mapping[str, Any],
-        state: TrialState = TrialState.RUNNING,
-        values: Sequence[float] | None = None,
-    ) -> None:
-        """Writes a drawn trial, the newest, into the storage.
+    def fill(self, params: Mapping[str, Any], axes: Mapping[str, BaseDistribution]) -> FrozenTrial:
+        """The newest trial with its parameters; it is in memory alone until ``begin``."""
+        mirror_id = self.blank()._trial_id
+        for name, axis in axes.items():
+            self._mirrored.set_trial_param(mirror_id, name, axis.to_internal_repr(params[name]), axis)
+        self._keep_parents()
+        return self.trials[-1]
+
+    def begin(self, attrs: Mapping[str, Any]) -> int:
+        """Writes the newest trial, which was filled, into the storage; its number.
 
         Args:
-            drawn: of ``draw`` or ``enter``.
             attrs: its user attributes.
-            state: in which it begins; it may have ended already.
-            values: where it has.
 
         Raises:
             StorageError: another program has written trials to the study.
         """
-        number = drawn.number
-        mirror_id = drawn._trial_id
+        number, mirror_id = self.trials[-1].number, self.trials[-1]._trial_id
         for name, value in attrs.items():
             self._mirrored.set_trial_user_attr(mirror_id, name, value)
-        if state != TrialState.RUNNING:
-            self._mirrored.set_trial_state_values(mirror_id, state, values)
         template, study_id = self.trials[number], self.record._study_id
 
         def create(again: bool) -> int:
@@ -115,11 +104,12 @@ class Ledger:
             self._ids.append(trial_id)
         else:
             self._take_twice_written(first, trial_id, attrs)
+        return number
 
     def _take_twice_written(self, first: int, second: int, attrs: Mapping[str, Any]) -> None:
         """Optuna itself tries again where a storage went away before it said that it had written a trial."""
         theirs = self._storage.get_trial(first).user_attrs
-        if any(theirs.get(name) != attrs.get(name) for name in ("arch_key", "draw", "duplicate_of")):
+        if any(theirs.get(name) != attrs.get(name) for name in ("arch_key", "draw")):
             raise StorageError(
                 f"another program writes trials to study {self.record.study_name!r}; "
                 "end it, and run this command again: nothing that was finished is lost"
@@ -135,8 +125,7 @@ class Ledger:
         self, number: int, attrs: Mapping[str, Any], state: TrialState, values: Sequence[float] | None = None
     ) -> FrozenTrial:
         """Adds to a trial's attributes, and ends it."""
-        for name, value in attrs.items():
-            self._write(lambda again, name=name, value=value: self._attr(number, name, value))  # type: ignore[misc]
+        self._write(lambda again: set_user_attrs(self._storage, self._ids[number], attrs))
 
         def finish(again: bool) -> None:
             try:
@@ -159,9 +148,6 @@ class Ledger:
     @property
     def _mirrored(self) -> BaseStorage:
         return self.mirror._storage
-
-    def _attr(self, number: int, name: str, value: Any) -> None:
-        self._storage.set_trial_user_attr(self._ids[number], name, value)
 
     def _recall_parents(self) -> None:
         """Who the parents of a generation are is drawn once, and kept where Optuna keeps it: by the storage's ids."""

@@ -8,6 +8,7 @@ parameters would be drawn afresh each time and never inherited.
 import hashlib
 import warnings
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
@@ -76,6 +77,19 @@ def make_sampler(name: str, seed: int, draw: int, population: int, axes: Mapping
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return SAMPLERS[name](int.from_bytes(digest[:4], "big"), population, axes)
+
+
+def suggest(
+    sampler: BaseSampler, study: optuna.Study, trial: FrozenTrial, axes: Mapping[str, BaseDistribution]
+) -> dict[str, Any]:
+    """What a sampler has in mind for a trial, as ``Study.ask`` would ask it: a value for every axis."""
+    study._thread_local.cached_all_trials = None  # samplers look at the trials as of the last `Study.ask`
+    sampler.before_trial(study, trial)
+    relative = sampler.sample_relative(study, trial, sampler.infer_relative_search_space(study, trial))
+    return {
+        name: relative[name] if name in relative else sampler.sample_independent(study, trial, name, axis)
+        for name, axis in axes.items()
+    }
 
 
 def join_generation(sampler: BaseSampler, study: optuna.Study, trial: FrozenTrial) -> None:

@@ -10,21 +10,23 @@ from typing import Any
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
+from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from archsearch.arch import Arch
 from archsearch.mixer import Value
 from archsearch.search.ledger import Ledger
 from archsearch.search.records import STATES, end_attrs, is_candidate, start_attrs, to_trial
-from archsearch.search.samplers import distributions, genome, join_generation, make_sampler
+from archsearch.search.samplers import distributions, genome, join_generation, make_sampler, suggest
 from archsearch.search.study import Study, recipe_of
 from archsearch.space import EXHAUSTIVE
 from archsearch.trial import Evaluation, Trial
+from archsearch.workers import ATTEMPTS
 
 #: Draws in a row that may repeat known architectures before an unknown one is picked at random.
 REDRAWS = 20
-#: Workers that may die with a candidate before it counts as the candidate's fault.
-ATTEMPTS = 2
+#: Points that are picked at random until one is unknown, before all are looked through.
+PICKS = 1000
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,6 @@ class Search:
         self._seen = {trial.arch.key: trial.number for trial in self.trials}
         waiting = {t.user_attrs["arch_key"]: t for n, t in lost.items() if n not in rerun and "arch" in t.user_attrs}
         self._queue = deque(t for key, t in waiting.items() if key not in self._seen)
-        self._twins: dict[int, list[int]] = {}  # that wait for what the first of them will be told
         self._distinct = study.space.distinct()
 
     @property
@@ -99,20 +100,10 @@ class Search:
         """A candidate that the study has not seen; None when no more are found."""
         if self._queue:
             return self._again(self._queue.popleft())
-        for redraw in range(2 * REDRAWS):
-            if self.exhausted:
-                return None
-            drawn = self._draw() if redraw < REDRAWS else self._unseen()
-            if drawn is None:
-                return None
-            params = self.study.space.active(drawn.params)
-            arch = self.study.space.arch(params)
-            twin = self._seen.get(arch.key)
-            attrs = {"draw": self.draws - 1}
-            if twin is None:
-                return self._begin(drawn, arch, params, attrs)
-            self._tell_duplicate(drawn, twin, attrs)
-        return None
+        if self.exhausted:
+            return None
+        drawn = self._draw() or self._unseen()
+        return self._begin(*drawn, {"draw": self.draws - 1}) if drawn else None
 
     def tell(self, candidate: Candidate, evaluation: Evaluation, environment: Mapping[str, Any]) -> Trial:
         """Records an evaluation: finished, stopped or failed."""
@@ -124,8 +115,6 @@ class Search:
         else:
             values = [evaluation.scores[objective.name] for objective in self.study.objectives]
         self.ledger.end(candidate.number, end_attrs(evaluation, dict(environment)), state, values)
-        for twin in self._twins.pop(candidate.number, ()):
-            self.ledger.end(twin, {}, *self._as_duplicate(candidate.number))
         trial = Trial(
             candidate.number,
             STATES[state],
@@ -152,8 +141,6 @@ class Search:
         deaths = candidate.deaths + blame
         if deaths >= ATTEMPTS:
             return False
-        for twin in self._twins.pop(candidate.number, ()):  # the rerun has another number
-            self.ledger.end(twin, {}, TrialState.FAIL)
         self._queue.append(self.ledger.end(candidate.number, {"lost": reason, "deaths": deaths}, TrialState.FAIL))
         del self._seen[candidate.arch.key]
         return True
@@ -163,34 +150,44 @@ class Search:
         for frozen in self.ledger.trials:
             if frozen.state.is_finished() or not self.ledger.written(frozen.number):
                 continue
-            # One that repeats another would have been told what that is told.
+            # Written twice by mistake: the other one is run again.
             lost = {} if "duplicate_of" in frozen.user_attrs else {"lost": reason}
             with suppress(UpdateFinishedTrialError):  # interrupted between the storage's turn and the mirror's
                 self.ledger.end(frozen.number, lost, TrialState.FAIL)
 
-    def _draw(self) -> FrozenTrial:
-        sampler = make_sampler(self.study.sampler, self.study.seed, self.draws, self.population, self.axes)
-        self.draws += 1
-        drawn = self.ledger.draw(sampler, self.axes)
-        join_generation(sampler, self.ledger.mirror, drawn)
-        return drawn
+    def _draw(self) -> tuple[dict[str, Value], Arch] | None:
+        """What the sampler suggests, and suggests again until it is new; None where it does not get there."""
+        for _ in range(REDRAWS):
+            genes = suggest(self._sampler(self.draws), self.ledger.mirror, self.ledger.blank(), self.axes)
+            self.draws += 1
+            params = self.study.space.active(genes)
+            arch = self.study.space.arch(params)
+            if arch.key not in self._seen:
+                self.ledger.fill(genes, self.axes)
+                return params, arch
+            self.duplicates += 1
+        return None
 
-    def _unseen(self) -> FrozenTrial | None:
+    def _unseen(self) -> tuple[dict[str, Value], Arch] | None:
         """An architecture picked at random among those that are not known; None where none was found."""
         space, rng = self.study.space, random.Random(f"{self.study.seed}/{self.draws}")
-        if space.points() <= EXHAUSTIVE:
-            points = [params for params in space.grid() if space.arch(params).key not in self._seen]
-        else:
-            drawn = (space.sample(rng) for _ in range(1000))
-            points = [params for params in drawn if space.arch(params).key not in self._seen][:1]
         self.draws += 1
-        return self._enter(genome(space, rng.choice(points)), self.draws - 1) if points else None
+        points = ((params, space.arch(params)) for params in (space.sample(rng) for _ in range(PICKS)))
+        found = next((point for point in points if point[1].key not in self._seen), None)
+        if found is None and space.points() <= EXHAUSTIVE:
+            known = ((params, space.arch(params)) for params in space.grid())
+            rest = [point for point in known if point[1].key not in self._seen]
+            found = rng.choice(rest) if rest else None
+        if found:
+            self._enter(found[0], self.draws - 1)
+        return found
 
-    def _enter(self, genes: Mapping[str, Value], draw: int) -> FrozenTrial:
-        entered = self.ledger.enter(genes, self.axes)
-        sampler = make_sampler(self.study.sampler, self.study.seed, draw, self.population, self.axes)
-        join_generation(sampler, self.ledger.mirror, entered)
-        return entered
+    def _enter(self, params: Mapping[str, Value], draw: int) -> None:
+        self.ledger.fill(genome(self.study.space, params), self.axes)
+        join_generation(self._sampler(draw), self.ledger.mirror, self.ledger.blank())
+
+    def _sampler(self, draw: int) -> BaseSampler:
+        return make_sampler(self.study.sampler, self.study.seed, draw, self.population, self.axes)
 
     def _again(self, lost: FrozenTrial) -> Candidate:
         """The same candidate in a trial of its own."""
@@ -198,26 +195,10 @@ class Search:
         inherited: dict[str, Any] = {
             name: lost.user_attrs[name] for name in ("draw", "deaths") if name in lost.user_attrs
         }
-        entered = self._enter(genome(self.study.space, params), inherited.get("draw", self.draws))
-        arch = self.study.space.arch(params)
-        return self._begin(entered, arch, params, {**inherited, "rerun_of": lost.number})
+        self._enter(params, inherited.get("draw", self.draws))
+        return self._begin(params, self.study.space.arch(params), {**inherited, "rerun_of": lost.number})
 
-    def _begin(self, drawn: FrozenTrial, arch: Arch, params: dict[str, Value], attrs: dict[str, Any]) -> Candidate:
-        self.ledger.begin(drawn, {**start_attrs(arch, params, self.study.seed), **attrs})
-        self._seen[arch.key] = drawn.number
-        return Candidate(drawn.number, arch, params, self.study.seed, attrs.get("rerun_of"), attrs.get("deaths", 0))
-
-    def _tell_duplicate(self, drawn: FrozenTrial, twin: int, attrs: dict[str, Any]) -> None:
-        """The sampler learns the known values, as soon as they are; the record says whose they are."""
-        self.duplicates += 1
-        attrs = {**attrs, "duplicate_of": twin}
-        if self.ledger.trials[twin].state.is_finished():
-            self.ledger.begin(drawn, attrs, *self._as_duplicate(twin))
-        else:
-            self.ledger.begin(drawn, attrs)
-            self._twins.setdefault(twin, []).append(drawn.number)
-
-    def _as_duplicate(self, twin: int) -> tuple[TrialState, list[float] | None]:
-        """State and values of a trial that repeats another."""
-        first = self.ledger.trials[twin]
-        return (TrialState.COMPLETE, first.values) if first.state == TrialState.COMPLETE else (TrialState.FAIL, None)
+    def _begin(self, params: dict[str, Value], arch: Arch, attrs: dict[str, Any]) -> Candidate:
+        number = self.ledger.begin({**start_attrs(arch, params, self.study.seed), **attrs})
+        self._seen[arch.key] = number
+        return Candidate(number, arch, params, self.study.seed, attrs.get("rerun_of"), attrs.get("deaths", 0))

@@ -4,7 +4,7 @@ Tune is given a searcher, a scheduler and a callback that pass everything on to 
 started it. Nothing of Tune's own is kept: a study whose driver died goes on from its storage. Actors serve one
 candidate after another, so that torch is imported once per actor.
 
-Ray is imported by ``run_ray`` alone.
+Ray is imported when a run begins.
 """
 
 import functools
@@ -20,10 +20,10 @@ from typing import Any
 
 from archsearch.errors import Terminated, UserError
 from archsearch.search.actor import Begun, Message, trainable
-from archsearch.search.cluster import Share, environ, nodes, restore
+from archsearch.search.cluster import Share, nodes, restore
 from archsearch.search.engine import MakeEvaluate, Runner, giving_back
 from archsearch.trial import Evaluation, Waiting
-from archsearch.workers import FALSE_STARTS, START_S, Limit
+from archsearch.workers import FALSE_STARTS, START_S, Limit, environ
 
 #: Seconds between two looks at how many machines the cluster has.
 LOOK_S = 5.0

@@ -106,10 +106,7 @@ def test_no_architecture_is_evaluated_twice(engine, database, small_space, tmp_p
     found = go(engine, study, url, 1000)
     keys = [trial.arch.key for trial in found.trials]
     assert len(keys) == len(set(keys)) == study.space.distinct()
-    copies = [t for t in found.record.trials if "duplicate_of" in t.user_attrs]
-    assert copies
-    for copy in copies:
-        assert copy.values == found.record.trials[copy.user_attrs["duplicate_of"]].values
+    assert len(found.record.trials) == len(keys)  # what repeated another left nothing behind
     assert go(engine, study, url, 1000).trials == found.trials
 
 
@@ -184,7 +181,6 @@ def test_a_worker_that_dies_costs_one_try(engine, study, tmp_path, how):
 
 @separate_engines
 def test_workers_that_die_in_a_small_space_leave_no_duplicate_behind(engine, small_space, tmp_path):
-    """Draws that repeat a candidate under way wait for it, and it may be lost."""
     study = tiny.make_study(small_space)
     found = go(engine, study, f"{tmp_path}/s.db", 1000, worker_tasks.Dangerous("kill", tmp_path, every=2))
     assert len(found.trials) == len({t.arch.key for t in found.trials}) == study.space.distinct()

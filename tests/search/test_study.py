@@ -9,7 +9,7 @@ from archsearch.errors import OptionError, StorageError
 from archsearch.search.engine import Runner, Watch, run_here
 from archsearch.search.ledger import Ledger
 from archsearch.search.ownership import lock_path, owned
-from archsearch.search.records import is_candidate, trials_of
+from archsearch.search.records import trials_of
 from archsearch.search.samplers import SAMPLERS, make_sampler
 from archsearch.search.search import Search
 from archsearch.search.storage import open_storage
@@ -98,14 +98,15 @@ def test_no_architecture_is_evaluated_twice(storage, small_space):
     assert len(seen) == len(trials)
 
 
-def test_duplicates_teach_the_sampler_and_name_their_twin(storage, small_space):
-    search = search_of(tiny.make_study(small_space), storage)
-    go(search, 1000)
-    copies = [t for t in search.record.trials if "duplicate_of" in t.user_attrs]
-    assert copies
-    for copy in copies:
-        assert not is_candidate(copy)
-        assert copy.values == search.record.trials[copy.user_attrs["duplicate_of"]].values
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_a_draw_that_repeats_another_is_drawn_again_and_leaves_nothing(storage, small_space, sampler):
+    search = search_of(tiny.make_study(small_space, sampler=sampler), storage)
+    trials = go(search, 1000)
+    assert search.duplicates > 0
+    assert [t.number for t in search.record.trials] == [t.number for t in trials] == list(range(len(trials)))
+    draws = [t.user_attrs["draw"] for t in search.record.trials]
+    assert draws == sorted(set(draws))
+    assert draws[-1] >= len(draws)
 
 
 def test_failures_are_records_and_not_the_end(storage, study):

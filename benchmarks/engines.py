@@ -185,7 +185,7 @@ def on_ray(trials: int) -> Iterator[tuple[str, float]]:
     from archsearch.search.tune import run_ray
 
     with cluster(None, 2):
-        yield "bare Ray Tune, 2 actors", bare_tune(trials)
+        yield "bare Ray Tune, 2 actors", bare_tune(min(trials, 20))  # it takes seconds for each
         clock = Clock(2)
         with search_of(study_of("accuracy,macs")) as search:
             run_ray(Runner(search, trials + 2, clock), make_nothing, Share(1, 0), {}, 2)
@@ -261,6 +261,9 @@ def simulated(sampler: str, trials: int, count: int) -> list[float]:
             runner.ended(number, known, environment)
             begin(now)
             costs.append(time.perf_counter() - start)
+            if len(costs) % max(1, trials // 10) == 0:
+                last = costs[-max(1, trials // 10) :]
+                print(f"{sampler}: {len(costs)} trials, {1e3 * statistics.median(last):.1f} ms", flush=True)
     return costs
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler, RandomSampler
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from archsearch.errors import OptionError, unknown
 from archsearch.mixer import Value
@@ -31,18 +31,47 @@ def genome(space: Space, params: Mapping[str, Value]) -> dict[str, Value]:
 
 
 class NSGAIISampler(optuna.samplers.NSGAIISampler):
-    """Optuna's, told its space: finding out from all trials which axes they share takes longer with every trial.
+    """Optuna's, without what takes longer with every trial.
 
-    It has Optuna's name, as that is part of what is on record.
+    It is told its space, finds parents by their number, and looks no further back than the newest generation. It has
+    Optuna's name, as that is part of what is on record.
     """
 
     def __init__(self, seed: int, population: int, axes: Mapping[str, BaseDistribution]) -> None:
         super().__init__(seed=seed, population_size=population)
+        self._population = population
         self.axes = {name: axes[name] for name in sorted(axes) if not axes[name].single()}
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """All axes that have more than one value."""
         return self.axes
+
+    def get_trial_generation(self, study: optuna.Study, trial: FrozenTrial) -> int:
+        """The newest generation until enough of it are complete, then the next; it never falls with the number."""
+        key = self._get_generation_key()
+        if key in trial.system_attrs:
+            return int(trial.system_attrs[key])
+        newest = complete = 0
+        for known in reversed(study._storage.get_all_trials(study._study_id, deepcopy=False)):
+            if known.state != TrialState.COMPLETE or key not in known.system_attrs:
+                continue
+            generation = known.system_attrs[key]
+            if complete and generation < newest:
+                break
+            newest, complete = generation, complete + 1
+        generation = newest + (complete >= self._population)
+        study._storage.set_trial_system_attr(trial._trial_id, key, generation)
+        return int(generation)
+
+    def get_parent_population(self, study: optuna.Study, generation: int) -> list[FrozenTrial]:
+        """Chosen once per generation, and told by number whether they were just chosen or are recalled."""
+        if generation == 0:
+            return []
+        key = f"{self._get_parent_cache_key_prefix()}{generation}"
+        ids = study._storage.get_study_system_attrs(study._study_id).get(key)
+        if ids is None:
+            ids = [parent._trial_id for parent in super().get_parent_population(study, generation)]
+        return [study._storage.get_trial(trial_id) for trial_id in sorted(ids)]
 
 
 def _random(seed: int, population: int, axes: Mapping[str, BaseDistribution]) -> BaseSampler:
@@ -83,7 +112,7 @@ def suggest(
     sampler: BaseSampler, study: optuna.Study, trial: FrozenTrial, axes: Mapping[str, BaseDistribution]
 ) -> dict[str, Any]:
     """What a sampler has in mind for a trial, as ``Study.ask`` would ask it: a value for every axis."""
-    study._thread_local.cached_all_trials = None  # samplers look at the trials as of the last `Study.ask`
+    study._thread_local.cached_all_trials = None  # else samplers look at the trials as of the last `Study.ask`
     sampler.before_trial(study, trial)
     relative = sampler.sample_relative(study, trial, sampler.infer_relative_search_space(study, trial))
     return {

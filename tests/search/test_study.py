@@ -1,4 +1,6 @@
+import copy
 import dataclasses
+import random
 
 import optuna
 import pytest
@@ -107,6 +109,30 @@ def test_a_draw_that_repeats_another_is_drawn_again_and_leaves_nothing(storage, 
     draws = [t.user_attrs["draw"] for t in search.record.trials]
     assert draws == sorted(set(draws))
     assert draws[-1] >= len(draws)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_generations_are_counted_as_optuna_counts_them(seed):
+    """Without looking at all trials, and whatever order they end in."""
+    axes = {f"x{i}": optuna.distributions.CategoricalDistribution((0, 1, 2, 3)) for i in range(4)}
+    rng, running = random.Random(seed), []
+    record = optuna.create_study(directions=["minimize"] * 2)
+    for number in range(120):
+        record.sampler = sampler = make_sampler("nsga2", seed, number, 8, axes)
+        trial = record.ask(axes)
+        frozen = record.get_trials(deepcopy=False)[number]
+        ours = frozen.system_attrs[sampler._get_generation_key()]
+        blank = copy.copy(frozen)
+        blank.system_attrs = {}
+        assert optuna.samplers.NSGAIISampler.get_trial_generation(sampler, record, blank) == ours
+        running.append(trial)
+        while running and (len(running) > 6 or rng.random() < 0.5):
+            ended = running.pop(rng.randrange(len(running)))
+            if rng.random() < 0.1:
+                record.tell(ended, state=TrialState.FAIL)
+            else:
+                record.tell(ended, [rng.random(), rng.random()])
+    assert ours > 8
 
 
 def test_failures_are_records_and_not_the_end(storage, study):

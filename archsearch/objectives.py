@@ -25,7 +25,9 @@ class Objective:
         unit: of the recorded value.
         tier: what it costs to know.
         subject: ``proxy`` or ``target``, the network it speaks of.
-        short: for axes and table heads, behind the subject.
+        short: for table heads, behind the subject.
+        noun: what it is, without a unit.
+        si: unit that takes prefixes (``4.2 GMACs``); ``%`` for fractions.
         scale: the recorded value times this is shown under ``label``.
         precision: digits after the point when shown.
     """
@@ -36,28 +38,55 @@ class Objective:
     tier: Tier
     subject: str
     short: str
+    noun: str
+    si: str
     scale: float = 1.0
     precision: int = 1
 
     @property
     def label(self) -> str:
-        """For axes and table heads: which network it speaks of, what it is, its unit."""
+        """For table heads: which network it speaks of, what it is, its unit."""
         return f"{self.subject} {self.short}"
 
+    @property
+    def title(self) -> str:
+        """For axes, whose ticks carry the unit."""
+        return f"{self.subject} {self.noun}"
 
+
+# fmt: off
 OBJECTIVES: dict[str, Objective] = {
     o.name: o
     for o in (
-        Objective("accuracy", "maximize", "fraction", Tier.DEAR, "proxy", "top-1 (%)", 100),
-        Objective("macs", "minimize", "multiply-adds per image", Tier.FREE, "target", "GMACs", 1e-9, 2),
-        Objective("params", "minimize", "parameters", Tier.FREE, "target", "params (M)", 1e-6),
-        Objective("activations", "minimize", "elements per image", Tier.FREE, "target", "activations (M)", 1e-6),
-        Objective("infer_throughput", "maximize", "images/s", Tier.CHEAP, "target", "infer (img/s)"),
-        Objective("train_throughput", "maximize", "images/s", Tier.CHEAP, "target", "train (img/s)"),
-        Objective("latency_ms", "minimize", "ms", Tier.CHEAP, "target", "latency at batch 1 (ms)"),
-        Objective("peak_memory_mb", "minimize", "MiB of a training step", Tier.CHEAP, "target", "memory (MiB)", 1, 0),
+        Objective("accuracy", "maximize", "fraction", Tier.DEAR, "proxy", "top-1 (%)", "top-1", "%", 100),
+        Objective(
+            "macs", "minimize", "multiply-adds per image", Tier.FREE, "target", "GMACs", "MACs", "MACs", 1e-9, 2
+        ),
+        Objective(
+            "params", "minimize", "parameters", Tier.FREE, "target", "params (M)", "parameters", "params", 1e-6
+        ),
+        Objective(
+            "activations", "minimize", "elements per image", Tier.FREE, "target", "activations (M)", "activations",
+            "elements", 1e-6,
+        ),
+        Objective(
+            "infer_throughput", "maximize", "images/s", Tier.CHEAP, "target", "infer (img/s)", "inference throughput",
+            "img/s",
+        ),
+        Objective(
+            "train_throughput", "maximize", "images/s", Tier.CHEAP, "target", "train (img/s)", "training throughput",
+            "img/s",
+        ),
+        Objective(
+            "latency_ms", "minimize", "ms", Tier.CHEAP, "target", "latency at batch 1 (ms)", "latency at batch 1", "ms"
+        ),
+        Objective(
+            "peak_memory_mb", "minimize", "MiB of a training step", Tier.CHEAP, "target", "memory (MiB)",
+            "memory of a training step", "MiB", 1, 0,
+        ),
     )
 }
+# fmt: on
 
 #: Short names for several objectives at once.
 OBJECTIVE_SETS: dict[str, tuple[str, ...]] = {"pareto": ("accuracy", "macs", "infer_throughput")}

@@ -5,6 +5,7 @@ one process of two threads (``benchmarks/several.py``): small networks' operator
 worth splitting.
 """
 
+import contextlib
 import dataclasses
 import os
 import sys
@@ -33,7 +34,7 @@ from archsearch.recipes import Bench, Proxy
 from archsearch.speed.exclusive import shared
 from archsearch.speed.timer import Timer, Timings
 from archsearch.train.records import Trainings
-from archsearch.trial import Evaluation, Report, Waiting
+from archsearch.trial import Evaluation, Report, Trial, Waiting
 from archsearch.workers import ATTEMPTS, Died, Done, Say, Workers
 
 #: Bytes of memory that a worker on a CPU is counted with: torch, its networks, and the process that times.
@@ -195,6 +196,20 @@ class Evaluator:
     def close(self) -> None:
         """Ends the process that times."""
         self.timer.close()
+
+
+def evaluate_again(work: StudyWork, trial: Trial) -> Evaluation:
+    """A finished trial's architecture once more, in this process, with as many threads as it was trained with.
+
+    On one machine with the same versions this gives the same accuracy to the bit.
+    """
+    with contextlib.closing(work(0)) as evaluator:
+        before = torch.get_num_threads()
+        torch.set_num_threads(trial.environment.get("threads", before))
+        try:
+            return evaluator(trial.arch, trial.seed, lambda what: True)[0]
+        finally:
+            torch.set_num_threads(before)
 
 
 def begin_remotely(

@@ -64,7 +64,7 @@ class Trial:
 
     Attributes:
         number: within the study, from 0.
-        state: ``complete``, ``stopped`` or ``failed``.
+        state: ``complete``, ``stopped``, ``failed``, or ``infeasible`` where a constraint of the study is not met.
         arch: the target architecture.
         params: the axis values that made it.
         seed: of the proxy's initialisation, data order and augmentation.

@@ -8,6 +8,8 @@ import numpy as np
 from archsearch.objectives import Objective
 from archsearch.trial import Trial
 
+Box = tuple[np.ndarray, np.ndarray]
+
 
 class Standing:
     """How a study stands. A new trial costs a comparison with the front, however many trials there were before.
@@ -44,18 +46,51 @@ class Standing:
         self._points = np.vstack([self._points[kept], point])
         return True
 
-    def hypervolume(self) -> float:
-        """The share of the box between the best and the worst scores so far that the front dominates.
+    @property
+    def box(self) -> Box:
+        """The best and the worst scores so far; smaller is better in all of them."""
+        return self._best, self._worst
 
-        It measures progress within a study, between 0 and 1; as the box grows with the trials, it is no
-        figure to compare studies by.
+    def hypervolume(self, box: Box | None = None) -> float:
+        """The share of a box that the front dominates, between 0 and 1.
+
+        Args:
+            box: by default that of the scores so far: it measures progress within a study, and as it grows with the
+                trials, it is no figure to compare studies by.
         """
-        width = self._worst - self._best
+        best, worst = box or self.box
+        width = worst - best
         if not self.front or not (width > 0).all():
             return 0.0
-        return float(moocore.hypervolume((self._points - self._best) / width, ref=np.ones(len(width))))
+        points = np.maximum((self._points - best) / width, 0.0)
+        return float(moocore.hypervolume(points, ref=np.ones(len(width))))
 
     @staticmethod
     def _smaller_is_better(objective: Objective, trial: Trial) -> float:
         score = trial.evaluation.scores[objective.name]
         return -score if objective.direction == "maximize" else score
+
+
+def hypervolume_trace(
+    objectives: Sequence[Objective], trials: Sequence[Trial], box: Box
+) -> tuple[list[int], list[float], list[float]]:
+    """How the hypervolume grew.
+
+    Args:
+        objectives: which scores count, and which way.
+        trials: in the order in which they ended.
+        box: that it is a share of; the same for all studies that are compared.
+
+    Returns:
+        For every trial that joined the front: how many trials there were by then, the seconds that evaluating them
+        took (of all workers together), and the share.
+    """
+    standing, spent = Standing(objectives), 0.0
+    counts, seconds, shares = [], [], []
+    for count, trial in enumerate(trials, 1):
+        spent += sum(trial.evaluation.seconds.values())
+        if standing.add(trial) or count == len(trials):
+            counts.append(count)
+            seconds.append(spent)
+            shares.append(standing.hypervolume(box))
+    return counts, seconds, shares

@@ -13,10 +13,10 @@ from itertools import pairwise
 from typing import NoReturn
 
 from archsearch import __version__
-from archsearch.cli import ablate, benchmark, describe, fidelity, pareto, report, spaces, study
+from archsearch.cli import ablate, benchmark, dashboard, describe, fidelity, pareto, report, spaces, study
 from archsearch.errors import ArchsearchError, OptionError, Terminated, unknown
 
-VERBS = (study, ablate, fidelity, benchmark, describe, spaces, pareto, report)
+VERBS = (study, ablate, fidelity, benchmark, describe, spaces, pareto, report, dashboard)
 
 
 class Parser(argparse.ArgumentParser):

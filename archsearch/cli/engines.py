@@ -171,7 +171,7 @@ def carry_out(args: argparse.Namespace, runner: "Runner", study: "Study", data: 
         return
     devices = devices_for(args.device)
     machine = Machine.here(devices, workers_of(args, devices, runner.left))
-    work = _work(args, study, machine)
+    work = work_of(args, study, machine)
     if not machine.workers:
         with contextlib.closing(dataclasses.replace(work, data=data)(0)) as evaluate:
             run_here(runner, evaluate)
@@ -187,7 +187,7 @@ def _on_ray(args: argparse.Namespace, runner: "Runner", study: "Study", data: "I
     assert place.share is not None  # noqa: S101 - it is on Ray
     machine = Machine((place.device,), 1, (), max(1, int(place.share.cpus)))
     parameters = {
-        "work": _work(args, study, machine),
+        "work": work_of(args, study, machine),
         "arrays": to_arrays(data),
         "mixers": {path.name: path.read_bytes() for path in args.mixers},
         "device_name": study.device,
@@ -204,7 +204,8 @@ def workers_of(args: argparse.Namespace, devices: tuple[str, ...], trials: int) 
     return min(wanted, max(1, trials))
 
 
-def _work(args: argparse.Namespace, study: "Study", machine: "Machine") -> "StudyWork":
+def work_of(args: argparse.Namespace, study: "Study", machine: "Machine") -> "StudyWork":
+    """What workers need to evaluate the candidates of a study."""
     from archsearch.pool import Source, StudyWork
 
     source = Source(args.dataset, args.data_root, tuple(args.mixers), args.retrain)

@@ -83,6 +83,13 @@ def natural(text: str) -> int:
     return int(text)
 
 
+def port(text: str) -> int:
+    """A number of a TCP port, or 0."""
+    if not text.isascii() or not text.isdigit() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port, a number from 0 to 65535")
+    return int(text)
+
+
 def seconds(text: str) -> float:
     """A number of seconds greater than 0."""
     try:

@@ -1,9 +1,9 @@
-"""Write the page of a study: one HTML file that opens offline."""
+"""Write the page of studies: one HTML file that opens offline; their figures as files."""
 
 import argparse
 import hashlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,38 +12,60 @@ from archsearch.cli.options import add_storage
 from archsearch.errors import OptionError, StorageError
 
 if TYPE_CHECKING:
-    import optuna
-
     from archsearch.outcome import Outcome
-    from archsearch.trial import Trial
+    from archsearch.report.ablation import Report
+    from archsearch.report.view import StudyView
+
+#: File formats of figures; all need kaleido, which draws in a browser.
+FIGURE_FORMATS = ("svg", "png", "pdf")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the verb."""
-    parser.add_argument("study", metavar="STUDY", help="name of a study in the storage")
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="the page (default: beside the storage)")
+    add = parser.add_argument
+    add("studies", metavar="STUDY", nargs="+", help="names of studies in the storage; several are overlaid")
+    add("-o", "--output", type=Path, metavar="FILE", help="the page (default: beside the storage)")
+    add("--figures", type=Path, metavar="DIR", help="also every figure as a file of its own, for papers")
+    add("--figure-format", choices=FIGURE_FORMATS, default="svg", help="of these files (%(default)s)")
     add_storage(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Writes the page and says where."""
+    path = page_path("+".join(args.studies), args.storage, args.output, "--output")
+    views, ablations = read_studies(args.studies, args.storage)
+    for view in views:
+        if not view.trials:
+            raise StorageError(f"study {view.name!r} has no finished trial yet; run it first")
+    write(path, views, ablations)
+    sys.stdout.write(f"{path}\n")
+    if args.figures:
+        for file in _write_figures(args.figures, args.figure_format, views, ablations):
+            sys.stdout.write(f"{file}\n")
+    return 0
+
+
+def read_studies(names: Sequence[str], storage: str) -> "tuple[list[StudyView], list[Report]]":
+    """Searches and ablations of these names.
+
+    Raises:
+        StorageError: the storage does not hold one of them.
+        OptionError: the searches have no objective in common.
+    """
+    from archsearch.report.ablation import Report
+    from archsearch.report.view import shared_objectives, view_of
     from archsearch.search.ablation import is_ablation, outcome_of
-    from archsearch.search.records import trials_of
-    from archsearch.search.storage import open_storage
+    from archsearch.search.storage import in_words, open_storage
     from archsearch.search.study import load
 
-    path = page_path(args.study, args.storage, args.output, "--output")
-    record = load(args.study, open_storage(args.storage, create=False))
-    if is_ablation(record):
-        write_ablation(path, outcome_of(record))
-        sys.stdout.write(f"{path}\n")
-        return 0
-    trials = trials_of(record)
-    if not trials:
-        raise StorageError(f"study {args.study!r} has no finished trial yet; run it first")
-    write(path, record, trials)
-    sys.stdout.write(f"{path}\n")
-    return 0
+    opened = open_storage(storage, create=False)
+    with in_words():
+        records = [load(name, opened) for name in dict.fromkeys(names)]
+        views = [view_of(record) for record in records if not is_ablation(record)]
+        ablations = [Report.of(outcome_of(record)) for record in records if is_ablation(record)]
+    if views:
+        shared_objectives(views)
+    return views, ablations
 
 
 def page_path(study_name: str, storage: str, wanted: Path | None, option: str) -> Path:
@@ -71,24 +93,38 @@ def _file_name(study_name: str) -> str:
     return f"{plain.lstrip('.')}-{hashlib.sha256(study_name.encode()).hexdigest()[:8]}"
 
 
-def write(path: Path, record: "optuna.Study", trials: list["Trial"]) -> None:
-    """Writes the page of a study's record."""
-    from archsearch.report.frame import trials_frame
+def write(path: Path, views: "Sequence[StudyView]", ablations: "Sequence[Report]" = ()) -> None:
+    """Writes the page of studies."""
     from archsearch.report.page import write_page
-    from archsearch.search.study import objectives_of, recipe_of
 
-    frame = trials_frame(trials, objectives_of(record))
     with told_if_unwritable(path):
-        write_page(path, record.study_name, recipe_of(record), trials, frame, record.user_attrs.get("command", ""))
+        write_page(path, views, ablations)
 
 
 def write_ablation(path: Path, outcome: "Outcome", interval: str = "t") -> None:
     """Writes the page of an ablation."""
     from archsearch.report.ablation import Report
-    from archsearch.report.ablation_page import write_ablation_page
 
-    with told_if_unwritable(path):
-        write_ablation_page(path, Report.of(outcome, interval))
+    write(path, [], [Report.of(outcome, interval)])
+
+
+def _write_figures(
+    folder: Path, suffix: str, views: "Sequence[StudyView]", ablations: "Sequence[Report]"
+) -> Iterator[Path]:
+    from archsearch.report.ablation_page import ablation_figures
+    from archsearch.report.figures import all_figures, write_image
+
+    figures = all_figures(views) if views else {}
+    for report in ablations:
+        figures |= {
+            f"{_file_name(report.outcome.name)}-{name}": draw for name, draw in ablation_figures(report).items()
+        }
+    with told_if_unwritable(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, draw in figures.items():
+            file = folder / f"{_file_name(name)}.{suffix}"
+            write_image(draw(), file)
+            yield file
 
 
 @contextmanager

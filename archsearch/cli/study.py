@@ -47,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_engine(parser)
     add_recipes(parser)
     add("--study-name", metavar="NAME", help="default: space, objectives and data set")
+    add("--repeat", type=natural, metavar="TRIAL", help="only evaluate this trial of the study again, and compare")
     add("--page", type=Path, metavar="FILE", help="the HTML page (default: beside the storage)")
     add_mixers(parser)
     add_storage(parser)
@@ -60,6 +61,7 @@ def run(args: argparse.Namespace) -> int:
 
     Everything that the user may have got wrong is checked before anything is written.
     """
+    from archsearch.cli.repeat import repeat
     from archsearch.cli.report import page_path
     from archsearch.objectives import parse_objectives
     from archsearch.recipes import check_dataset
@@ -82,13 +84,17 @@ def run(args: argparse.Namespace) -> int:
     if name is None:
         name = "-".join((space.name, *map(str.strip, args.objective.split(",")), args.dataset))
     recipes = {kind: read_recipes(args, kind, None, space.proxy) for kind in ("cpu", "gpu")}
-    check_storage(args.storage, create=True)
+    if args.repeat is not None and args.engine != "local":
+        raise OptionError("--repeat evaluates in this process; leave out --engine")
+    check_storage(args.storage, create=args.repeat is None)
     page = page_path(name, args.storage, args.page, "--page")
 
-    if args.engine == "local" and args.workers != 0:
+    if args.engine == "local" and args.workers != 0 and args.repeat is None:
         prepare(["archsearch.pool"])
     with place_of(args) as place:
         study, data = _prepare(args, name, space, objectives, recipes, place)
+        if args.repeat is not None:
+            return repeat(args, study, data)
         return _search(args, study, data, page, place)
 
 
@@ -174,6 +180,7 @@ def _show(args: argparse.Namespace, search: "Search", page: Path) -> int:
     from archsearch.cli.progress import json_event
     from archsearch.report.frame import front_rows, trials_frame
     from archsearch.report.tables import FORMATS
+    from archsearch.report.view import view_of
     from archsearch.search.storage import masked
 
     objectives = search.study.objectives
@@ -182,7 +189,7 @@ def _show(args: argparse.Namespace, search: "Search", page: Path) -> int:
     sys.stdout.flush()
     if frame.empty:
         return 0
-    report.write(page, search.record, search.trials)
+    report.write(page, [view_of(search.record)])
     place = masked(args.storage)
     if args.log_format == "json" and not args.quiet:
         json_event("finished", study=search.study.name, trials=len(frame), storage=place, page=str(page))

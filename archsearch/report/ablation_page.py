@@ -1,9 +1,9 @@
-"""The page of an ablation: bars with intervals beside the paper's, accuracy against speed, and the tables."""
+"""What a page shows of an ablation: bars with intervals beside the paper's, accuracy against speed, and the tables."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import plotly.graph_objects as go
@@ -13,33 +13,34 @@ from archsearch.analysis.ablation import Comparison
 from archsearch.liststudy import SPEEDS
 from archsearch.outcome import Result
 from archsearch.report.ablation import Report, notes, paper_ratio, sections
-from archsearch.report.page import write_html
 
-TEMPLATE = Path(__file__).with_name("ablation.html")
 #: Okabe and Ito's colours, told apart with any colour vision; the paper's bars are hatched too.
 HERE, PAPER = "#0072b2", "#e69f00"
 #: Pixels that a variant's bars take.
 BAR_HEIGHT = 34
 
 
-def write_ablation_page(path: Path, report: Report) -> None:
-    """Writes the page; the file is replaced in one step if it is there."""
+def ablation_data(report: Report) -> dict[str, Any]:
+    """An ablation as JSON-ready data for its page."""
     outcome = report.outcome
-    figures = [factor_figure(report, factor) for factor in _factors(report)]
+    return {
+        "name": outcome.name,
+        "title": outcome.title,
+        "command": outcome.command,
+        "figures": [json.loads(draw().to_json()) for draw in ablation_figures(report).values()],
+        "tables": [asdict(section) for section in sections(report)],
+        "notes": notes(report),
+        "recipe": dict(outcome.recipe),
+    }
+
+
+def ablation_figures(report: Report) -> dict[str, Callable[[], go.Figure]]:
+    """Every figure that there is to draw, by a name."""
+    figures: dict[str, Callable[[], go.Figure]] = {
+        f"factor-{factor}": partial(factor_figure, report, factor) for factor in _factors(report)
+    }
     tradeoff = tradeoff_figure(report)
-    write_html(
-        path,
-        TEMPLATE,
-        {
-            "name": outcome.name,
-            "title": outcome.title,
-            "command": outcome.command,
-            "figures": [json.loads(figure.to_json()) for figure in (*figures, *([tradeoff] if tradeoff else ()))],
-            "tables": [asdict(section) for section in sections(report)],
-            "notes": notes(report),
-            "recipe": dict(outcome.recipe),
-        },
-    )
+    return figures | ({"tradeoff": lambda: tradeoff} if tradeoff else {})
 
 
 def _factors(report: Report) -> list[str]:

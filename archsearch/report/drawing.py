@@ -11,7 +11,7 @@ from archsearch.report.shapes import LETTER, MARGIN, Box, Branches, Column, Shap
 
 def block_svg(arch: Arch) -> str:
     """The blocks of a network, one drawing for stages that differ only in their width, as an SVG document."""
-    groups = [(stages, _block(arch, stages[0])) for stages in _alike(arch)]
+    groups = [(stages, block_shape(arch, stages[0])) for stages in _alike(arch)]
     titles = [_title(arch, stages) for stages, _ in groups]
     widths = [
         max(shape.width, max(map(len, title)) * LETTER) + 2 * MARGIN
@@ -45,9 +45,10 @@ def _title(arch: Arch, stages: list[int]) -> list[str]:
     return [where, f"C = {dims}", f"blocks: {depths}"]
 
 
-def _block(arch: Arch, stage: int) -> Column:
+def block_shape(arch: Arch, stage: int, mixer: Shape | None = None) -> Column:
+    """The block of a stage, counted from 0; another shape may stand where its mixer does."""
     norm = Box(f"{arch.norm} norm", "norm")
-    mixer, ratio = mixer_shape(arch.mixers[stage]), arch.mlp_ratios[stage]
+    mixer, ratio = mixer or mixer_shape(arch.mixers[stage]), arch.mlp_ratios[stage]
     mlp = Box(f"MLP: C, {ratio:g}C, C, {arch.act}", "mlp")
     scale = (Box("layer scale", "scale"),) if arch.layer_scale_init_value else ()
     if arch.block == "metaformer":

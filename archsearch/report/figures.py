@@ -1,79 +1,354 @@
-"""Figures as plain functions that return ``plotly.graph_objects.Figure``."""
+"""Figures as plain functions that return ``plotly.graph_objects.Figure``, for notebooks and papers.
 
+>>> from archsearch.report.view import read_view
+>>> view = read_view("inception_dw-pareto-drawn", "runs/archsearch.db")  # doctest: +SKIP
+>>> pareto_figure([view], "macs", "accuracy").show()                     # doctest: +SKIP
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
+from pathlib import Path
 
 import pandas as pd
 import plotly.graph_objects as go
 
 from archsearch.analysis.fronts import on_front
-from archsearch.objectives import Objective
+from archsearch.analysis.standing import hypervolume_trace
+from archsearch.errors import OptionError
+from archsearch.objectives import OBJECTIVES, Objective
 from archsearch.report.tables import describe_params
-
-#: Okabe and Ito's colours, told apart with any colour vision; shapes differ too.
-FRONT, PAIR_FRONT, OTHER = "#d55e00", "#e69f00", "#0072b2"
+from archsearch.report.view import StudyView, common_box, own_box, shared_objectives
 
 
-def pairs(objectives: tuple[Objective, ...]) -> list[tuple[Objective, Objective]]:
+@dataclass(frozen=True)
+class Look:
+    """How trials of a kind are drawn: colours of Okabe and Ito, and shapes that differ too.
+
+    Attributes:
+        label: in the legend.
+        colour: where there is one study; several are told apart by colour.
+        symbol: in two dimensions and in three.
+        size: in pixels.
+        beyond: how far beyond an axis' worst value those stand that have no score, as a share of its range.
+    """
+
+    label: str
+    colour: str
+    symbol: str
+    size: int
+    beyond: float = 0.0
+
+
+LOOKS = {
+    "dominated": Look("dominated", "#0072b2", "circle-open", 7),
+    "front": Look("on the front", "#d55e00", "diamond", 11),
+    "infeasible": Look("infeasible", "#cc79a7", "square-open", 8, 0.06),
+    "stopped": Look("stopped early", "#009e73", "cross", 8, 0.11),
+    "failed": Look("failed", "#7f7f7f", "x", 7, 0.16),
+}
+#: Of studies, where there are several.
+PALETTE = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f")
+LINE = "#e69f00"
+#: Of lines that are many, by their score: legible on light and dark.
+SCALE = ((0.0, "#b8c4d0"), (0.5, "#56b4e9"), (1.0, "#d55e00"))
+#: Lines that a figure of curves holds at most.
+MOST_CURVES = 40
+
+
+def pairs(objectives: Sequence[Objective]) -> list[tuple[Objective, Objective]]:
     """Every pair of objectives as (x, y); the first objective is on the y axis where it takes part."""
     return [(second, first) for first, second in combinations(objectives, 2)]
 
 
-def pareto_figure(frame: pd.DataFrame, x: Objective, y: Objective) -> go.Figure:
-    """Trials over two objectives: the front's members, the step line of this pair's front, and the rest.
+def statuses(frame: pd.DataFrame) -> pd.Series:
+    """A key of ``LOOKS`` for every trial."""
+    return frame["state"].where(frame["state"] != "complete", frame["front"].map({True: "front", False: "dominated"}))
+
+
+def pareto_figure(views: Sequence[StudyView], x: str, y: str) -> go.Figure:
+    """Trials over two objectives, with each study's front in these two as a line.
+
+    A trial without one of the scores (it failed, or was stopped) stands beyond the axis' worst value.
 
     Args:
-        frame: of ``trials_frame``.
-        x: on the horizontal axis.
+        views: the studies.
+        x: name of the objective on the horizontal axis.
         y: on the vertical axis.
     """
-    done = frame[frame["state"] == "complete"]
+    ox, oy = OBJECTIVES[x], OBJECTIVES[y]
     figure = go.Figure()
-    figure.add_trace(_front_line(done, x, y))
-    for rows, name, colour, symbol, size in (
-        (done[~done["front"]], "dominated", OTHER, "circle-open", 8),
-        (done[done["front"]], "on the front", FRONT, "diamond", 11),
-    ):
-        figure.add_trace(_points(rows, x, y, name, colour, symbol, size))
+    for view, colour in _coloured(views):
+        figure.add_trace(_front_line(view, ox, oy, colour))
+        for status, rows in _by_status(view):
+            figure.add_trace(_points(views, rows, status, (ox, oy), _name(views, view, status), colour, go.Scatter))
+    figure.update_layout(xaxis=_axis(ox), yaxis=_axis(oy), hovermode="closest", **_layout())
+    return figure
+
+
+def pareto_3d_figure(views: Sequence[StudyView], x: str, y: str, z: str) -> go.Figure:
+    """Trials over three objectives."""
+    axes = [OBJECTIVES[name] for name in (x, y, z)]
+    figure = go.Figure()
+    for view, colour in _coloured(views):
+        for status, rows in _by_status(view):
+            figure.add_trace(_points(views, rows, status, axes, _name(views, view, status), colour, go.Scatter3d))
+    scene = {f"{letter}axis": _axis(axis) for letter, axis in zip("xyz", axes, strict=True)}
+    figure.update_layout(scene=scene, **_layout())
+    return figure
+
+
+def parallel_figure(views: Sequence[StudyView]) -> go.Figure:
+    """Parameters and objectives of the finished trials, a line each, coloured by the first objective."""
+    objectives = shared_objectives(views)
+    frame = pd.concat([view.frame[view.frame["state"] == "complete"] for view in views], ignore_index=True)
+    params = [column for column in frame.columns if column.startswith("params.")]
+    dimensions: list[dict[str, object]] = [
+        {"label": o.noun, "values": frame[o.name].tolist(), "tickformat": _ticks(o)} for o in objectives
+    ]
+    dimensions += [_choice(frame[column], column.removeprefix("params.")) for column in params]
+    first = objectives[0]
+    bar = {"title": {"text": first.noun}, "tickformat": _ticks(first)}
+    line = {"color": frame[first.name].tolist(), "colorscale": SCALE, "showscale": True, "colorbar": bar}
+    figure = go.Figure(go.Parcoords(dimensions=dimensions, line=line))
+    figure.update_layout(**_layout() | {"margin": {"l": 90, "r": 40, "t": 70, "b": 30}})
+    return figure
+
+
+def hypervolume_figure(views: Sequence[StudyView], over: str = "trials") -> go.Figure:
+    """The share of the box of best and worst scores that each study's front dominates.
+
+    Args:
+        views: with the same objectives, so that one box holds them all; else each has its own.
+        over: ``trials`` or ``seconds`` (of evaluating, all workers together).
+    """
+    box = common_box(views)
+    figure = go.Figure()
+    for view, colour in _coloured(views):
+        counts, seconds, shares = hypervolume_trace(view.objectives, view.trials, box or own_box(view))
+        x = counts if over == "trials" else seconds
+        line = {"shape": "hv", "color": colour or PALETTE[1]}
+        figure.add_scatter(x=x, y=shares, mode="lines", name=view.name, line=line)
+    title = "trials" if over == "trials" else "seconds of evaluating, all workers together"
     figure.update_layout(
-        xaxis_title=_axis_title(x),
-        yaxis_title=_axis_title(y),
-        hovermode="closest",
-        margin={"l": 60, "r": 15, "t": 35, "b": 50},
-        legend={"orientation": "h", "y": -0.18, "yanchor": "top"},
-        template="plotly_white",
+        xaxis_title=title, yaxis_title="hypervolume, share of the box", yaxis_rangemode="tozero", **_layout()
     )
     return figure
 
 
-def _axis_title(objective: Objective) -> str:
-    return f"{objective.label}, {'more' if objective.direction == 'maximize' else 'less'} is better"
+def curves_figure(view: StudyView, numbers: Sequence[int] | None = None) -> go.Figure:
+    """Learning curves of the proxies.
+
+    Args:
+        view: the study.
+        numbers: of the trials; by default those on the front.
+    """
+    wanted = set(view.frame.loc[view.frame["front"], "number"] if numbers is None else numbers)
+    figure = go.Figure()
+    for trial in [trial for trial in view.trials if trial.number in wanted][:MOST_CURVES]:
+        epochs = [epoch.epoch for epoch in trial.evaluation.curve]
+        accuracy = [epoch.accuracy for epoch in trial.evaluation.curve]
+        figure.add_scatter(x=epochs, y=accuracy, mode="lines+markers", name=f"trial {trial.number}")
+    accuracy_axis = _axis(OBJECTIVES["accuracy"])
+    figure.update_layout(xaxis_title="epoch of the proxy", yaxis=accuracy_axis, **_layout())
+    return figure
 
 
-def _front_line(done: pd.DataFrame, x: Objective, y: Objective) -> go.Scatter:
+def importance_figure(view: StudyView) -> go.Figure:
+    """How much of each objective's variance every axis explains, with the range over forests."""
+    figure = go.Figure()
+    for colour, (name, axes) in zip(PALETTE, view.importance.items(), strict=False):
+        low, high = [a.share - a.low for a in axes], [a.high - a.share for a in axes]
+        figure.add_bar(
+            y=[axis.axis for axis in axes],
+            x=[axis.share for axis in axes],
+            error_x={"type": "data", "symmetric": False, "array": high, "arrayminus": low},
+            orientation="h",
+            name=OBJECTIVES[name].title,
+            marker_color=colour,
+        )
+    figure.update_layout(xaxis_title="share of the variance", xaxis_tickformat=".0%", **_layout())
+    figure.update_yaxes(autorange="reversed", automargin=True)
+    return figure
+
+
+def slice_figure(views: Sequence[StudyView], axis: str, objective: str) -> go.Figure:
+    """An objective over the values of one axis of the space.
+
+    Args:
+        views: the studies.
+        axis: name of the axis.
+        objective: name of the objective.
+    """
+    score = OBJECTIVES[objective]
+    figure = go.Figure()
+    for view, colour in _coloured(views):
+        column = f"params.{axis}"
+        for status, rows in _by_status(view):
+            rows = rows.dropna(subset=[column, objective]) if column in rows else rows.iloc[:0]
+            look = LOOKS[status]
+            figure.add_scatter(
+                x=[str(value) for value in rows[column]] if len(rows) else [],
+                y=rows[objective].tolist() if len(rows) else [],
+                mode="markers",
+                name=_name(views, view, status),
+                marker={"color": colour or look.colour, "symbol": look.symbol, "size": look.size},
+            )
+    values = dict.fromkeys(str(v) for view in views for v in _values(view, f"params.{axis}"))
+    xaxis = {"title": {"text": axis}, "type": "category", "categoryorder": "array", "categoryarray": list(values)}
+    figure.update_layout(xaxis=xaxis, yaxis=_axis(score), **_layout())
+    return figure
+
+
+def all_figures(views: Sequence[StudyView]) -> dict[str, Callable[[], go.Figure]]:
+    """Every figure that can be drawn of some studies, by a name that can be a file's."""
+    objectives = shared_objectives(views)
+    drawn: dict[str, Callable[[], go.Figure]] = {
+        f"pareto-{x.name}-{y.name}": partial(pareto_figure, views, x.name, y.name) for x, y in pairs(objectives)
+    }
+    for three in combinations(objectives, 3):
+        names = [objective.name for objective in three]
+        drawn[f"pareto3d-{'-'.join(names)}"] = partial(pareto_3d_figure, views, names[1], names[2], names[0])
+    drawn["parallel"] = partial(parallel_figure, views)
+    for over in ("trials", "seconds"):
+        drawn[f"hypervolume-{over}"] = partial(hypervolume_figure, views, over)
+    for place, view in enumerate(views, 1):
+        mark = f"-{place}" if len(views) > 1 else ""
+        drawn[f"curves{mark}"] = partial(curves_figure, view)
+        if view.importance:
+            drawn[f"importance{mark}"] = partial(importance_figure, view)
+    axes = dict.fromkeys(c.removeprefix("params.") for v in views for c in v.frame.columns if c.startswith("params."))
+    for axis in axes:
+        for objective in objectives:
+            drawn[f"slice-{axis}-{objective.name}"] = partial(slice_figure, views, axis, objective.name)
+    return drawn
+
+
+def write_image(figure: go.Figure, path: Path) -> None:
+    """Writes a figure as the file's suffix says (svg, png, pdf).
+
+    Raises:
+        OptionError: kaleido is missing, or the browser that it draws with.
+    """
+    try:
+        figure.write_image(path, width=900, height=600, scale=2 if path.suffix == ".png" else 1)
+    except (ImportError, ValueError, RuntimeError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise OptionError(
+            f"no figure can be drawn as {path.suffix[1:]} here: {reason}; "
+            "pip install 'archsearch[figures]', which needs Chrome or Chromium"
+        ) from None
+
+
+def _coloured(views: Sequence[StudyView]) -> Iterator[tuple[StudyView, str | None]]:
+    for place, view in enumerate(views):
+        yield view, PALETTE[place % len(PALETTE)] if len(views) > 1 else None
+
+
+def _by_status(view: StudyView) -> Iterator[tuple[str, pd.DataFrame]]:
+    status = statuses(view.frame)
+    for name in LOOKS:
+        rows = view.frame[status == name]
+        if len(rows):
+            yield name, rows
+
+
+def _name(views: Sequence[StudyView], view: StudyView, status: str) -> str:
+    return f"{view.name}: {LOOKS[status].label}" if len(views) > 1 else LOOKS[status].label
+
+
+def _points(
+    views: Sequence[StudyView],
+    rows: pd.DataFrame,
+    status: str,
+    axes: Sequence[Objective],
+    name: str,
+    colour: str | None,
+    kind: type[go.Scatter] | type[go.Scatter3d],
+) -> go.Scatter | go.Scatter3d:
+    look = LOOKS[status]
+    hover = [f"trial {row['number']}<br>{describe_params(row)}" for _, row in rows.iterrows()]
+    shown = "<br>".join(f"{a.title}: %{{{letter}:{_ticks(a)}}}" for letter, a in zip("xyz", axes, strict=False))
+    trace = kind(
+        mode="markers",
+        name=name,
+        marker={"color": colour or look.colour, "symbol": look.symbol, "size": look.size},
+        customdata=rows["number"].tolist(),
+        text=hover,
+        hovertemplate=f"%{{text}}<br>{shown}<extra>{look.label}</extra>",
+    )
+    for letter, axis in zip("xyz", axes, strict=False):
+        trace[letter] = _placed(views, rows, axis, look.beyond)
+        if kind is go.Scatter and f"{axis.name}.low" in rows:
+            trace[f"error_{letter}"] = _error(rows, axis)
+    return trace
+
+
+def _placed(views: Sequence[StudyView], rows: pd.DataFrame, axis: Objective, share: float) -> list[float]:
+    """Scores; what has none stands beyond the worst."""
+    known = pd.concat([view.frame[axis.name].dropna() for view in views if axis.name in view.frame])
+    if known.empty:
+        return [0.0] * len(rows)
+    width = (known.max() - known.min()) or abs(known.max()) or 1.0
+    beyond = known.min() - share * width if axis.direction == "maximize" else known.max() + share * width
+    return list(rows[axis.name].fillna(beyond).tolist())
+
+
+def _error(rows: pd.DataFrame, axis: Objective) -> dict[str, object]:
+    up = (rows[f"{axis.name}.high"] - rows[axis.name]).fillna(0).tolist()
+    down = (rows[axis.name] - rows[f"{axis.name}.low"]).fillna(0).tolist()
+    return {"type": "data", "symmetric": False, "array": up, "arrayminus": down, "thickness": 1, "width": 2}
+
+
+def _front_line(view: StudyView, x: Objective, y: Objective, colour: str | None) -> go.Scatter:
     """The staircase of the front in these two objectives alone."""
+    done = view.frame[view.frame["state"] == "complete"]
     steps = done[on_front(done, (x, y))].sort_values(x.name)
-    shape = "hv" if x.direction == "minimize" else "vh"
     return go.Scatter(
-        x=(steps[x.name] * x.scale).tolist(),
-        y=(steps[y.name] * y.scale).tolist(),
+        x=steps[x.name].tolist(),
+        y=steps[y.name].tolist(),
         mode="lines",
         name="front of this pair",
-        line={"color": PAIR_FRONT, "width": 2, "dash": "dot", "shape": shape},
+        showlegend=colour is None,
+        line={"color": colour or LINE, "width": 2, "dash": "dot", "shape": "hv" if x.direction == "minimize" else "vh"},
         hoverinfo="skip",
     )
 
 
-def _points(
-    rows: pd.DataFrame, x: Objective, y: Objective, name: str, colour: str, symbol: str, size: int
-) -> go.Scatter:
-    hover = [f"trial {row['number']}<br>{describe_params(row)}" for _, row in rows.iterrows()]
-    return go.Scatter(
-        x=(rows[x.name] * x.scale).tolist(),
-        y=(rows[y.name] * y.scale).tolist(),
-        mode="markers",
-        name=name,
-        marker={"color": colour, "symbol": symbol, "size": size, "line": {"width": 1.5, "color": colour}},
-        customdata=rows["number"].tolist(),
-        text=hover,
-        hovertemplate=f"%{{text}}<br>{x.label}: %{{x:.4~g}}<br>{y.label}: %{{y:.4~g}}<extra></extra>",
-    )
+def _axis(objective: Objective) -> dict[str, object]:
+    better = "more" if objective.direction == "maximize" else "less"
+    return {"title": {"text": f"{objective.title}, {better} is better"}, "tickformat": _ticks(objective)}
+
+
+def _ticks(objective: Objective) -> str:
+    """Percent for fractions, engineering prefixes for the rest."""
+    return {"%": ".1~%", "ms": ".3~g", "MiB": ".4~g"}.get(objective.si, ".3~s")
+
+
+def _choice(values: pd.Series, label: str) -> dict[str, object]:
+    """A parameter as a dimension: its distinct values, evenly spaced; ``-`` where an architecture does not have it."""
+    present = sorted(values.dropna().unique().tolist(), key=lambda v: (isinstance(v, str), v))
+    ticks = (["-"] if values.isna().any() else []) + [f"{v:g}" if isinstance(v, float) else str(v) for v in present]
+    place = {value: i + len(ticks) - len(present) for i, value in enumerate(present)}
+    return {
+        "label": label,
+        "values": [0 if pd.isna(value) else place[value] for value in values],
+        "tickvals": list(range(len(ticks))),
+        "ticktext": ticks,
+    }
+
+
+def _values(view: StudyView, column: str) -> list[object]:
+    if column not in view.frame:
+        return []
+    found = view.frame[column].dropna().unique().tolist()
+    return sorted(found, key=lambda v: (isinstance(v, str), v))
+
+
+def _layout() -> dict[str, object]:
+    return {
+        "margin": {"l": 60, "r": 15, "t": 35, "b": 50},
+        "legend": {"orientation": "h", "y": -0.18, "yanchor": "top"},
+        "template": "plotly_white",
+    }

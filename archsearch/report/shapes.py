@@ -6,6 +6,7 @@ Everything stands on its bottom and is centred at ``x``; the signal runs upwards
 from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
+from typing import Any
 
 BOX_HEIGHT, GAP, SPREAD, MARGIN = 30, 18, 14, 28
 LETTER = 7.0
@@ -149,6 +150,18 @@ class Branches:
 
 
 Shape = Box | Wire | Column | Branches
+
+
+def tree(shape: Shape) -> dict[str, Any]:
+    """A shape as JSON-ready data, for those who draw by other means."""
+    if isinstance(shape, Box):
+        return {"box": shape.words, "kind": shape.kind}
+    if isinstance(shape, Wire):
+        return {"wire": shape.words}
+    inner = [tree(part) for part in shape.shapes]
+    if isinstance(shape, Column):
+        return {"column": inner, "residual": shape.residual}
+    return {"branches": inner, "split": shape.split, "join": shape.join}
 
 
 def text(x: float, y: float, words: str, style: str = "middle") -> str:

@@ -1,5 +1,7 @@
 """What a search says about its axes: how much of the scores' variance each of them explains."""
 
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,8 +13,10 @@ from archsearch.errors import StorageError
 
 #: Trials of which a forest says nothing.
 FEWEST = 8
-#: Forests that are grown; their spread says how far to trust the mean.
-FORESTS = 5
+#: Trials that forests are grown on at most; more change little and take long.
+MOST = 400
+#: Forests that are grown, and trees of each; the forests' spread says how far to trust their mean.
+FORESTS, TREES = 5, 16
 
 
 @dataclass(frozen=True)
@@ -50,9 +54,10 @@ def importance(record: optuna.Study, objective: int = 0) -> list[Importance]:
     if len(done) < FEWEST or np.ptp(scores) == 0:
         why = "all score the same" if len(done) >= FEWEST else f"are {len(done)}, and it takes {FEWEST}"
         raise StorageError(f"study {record.study_name!r}: no importance can be told: its finished trials {why}")
+    fewer = _fewer(record, done)
     forests = [
         get_param_importances(
-            record, evaluator=FanovaImportanceEvaluator(seed=seed), target=lambda t: t.values[objective]
+            fewer, evaluator=FanovaImportanceEvaluator(n_trees=TREES, seed=seed), target=lambda t: t.values[objective]
         )
         for seed in range(FORESTS)
     ]
@@ -61,3 +66,21 @@ def importance(record: optuna.Study, objective: int = 0) -> list[Importance]:
         shares = [forest.get(axis, 0.0) for forest in forests]
         found.append(Importance(axis, float(np.mean(shares)), min(shares), max(shares)))
     return sorted(found, key=lambda i: -i.share)
+
+
+def _fewer(record: optuna.Study, done: list[optuna.trial.FrozenTrial]) -> optuna.Study:
+    """A study with no more trials than forests are grown on, taken at even distances."""
+    if len(done) <= MOST:
+        return record
+    fewer = optuna.create_study(directions=record.directions)
+    fewer.add_trials([done[place * len(done) // MOST] for place in range(MOST)])
+    return fewer
+
+
+def importances(record: optuna.Study, objectives: Sequence[str]) -> dict[str, list[Importance]]:
+    """The same for every objective of a search of which it can be told."""
+    found = {}
+    for place, name in enumerate(objectives):
+        with suppress(StorageError):
+            found[name] = importance(record, place)
+    return found

@@ -41,7 +41,7 @@ def to_trial(frozen: FrozenTrial) -> Trial:
     attrs = frozen.user_attrs
     return Trial(
         number=frozen.number,
-        state=STATES[frozen.state],
+        state=_state(frozen),
         arch=Arch.from_dict(attrs["arch"]),
         params=attrs["params"],
         seed=attrs["seed"],
@@ -58,6 +58,10 @@ def to_trial(frozen: FrozenTrial) -> Trial:
     )
 
 
+def _state(frozen: FrozenTrial) -> str:
+    return "infeasible" if any(violation > 0 for violation in frozen.constraints.values()) else STATES[frozen.state]
+
+
 def is_candidate(frozen: FrozenTrial) -> bool:
     """Whether a trial is the finished record of an architecture: not lost, not a duplicate."""
     return (
@@ -68,3 +72,31 @@ def is_candidate(frozen: FrozenTrial) -> bool:
 def trials_of(study: optuna.Study) -> list[Trial]:
     """The finished candidates of a study, in order."""
     return [to_trial(frozen) for frozen in study.get_trials(deepcopy=False) if is_candidate(frozen)]
+
+
+def running(study: optuna.Study) -> int:
+    """How many trials are under way."""
+    return len(study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)))
+
+
+class Tail:
+    """The finished candidates of a study, as they come.
+
+    Attributes:
+        running: trials that were under way at the last look.
+    """
+
+    def __init__(self, study: optuna.Study) -> None:
+        """Args: study: open; nothing is read yet."""
+        self.study, self.running = study, 0
+        self._open: set[int] = set()
+        self._seen = 0
+
+    def look(self) -> list[Trial]:
+        """Those that have finished since the last look, by number."""
+        known = self.study.get_trials(deepcopy=False)
+        fresh = [known[number] for number in sorted({*self._open, *range(self._seen, len(known))})]
+        self._open = {frozen.number for frozen in fresh if not frozen.state.is_finished()}
+        self._seen = len(known)
+        self.running = sum(frozen.state == TrialState.RUNNING for frozen in fresh)
+        return [to_trial(frozen) for frozen in fresh if is_candidate(frozen)]

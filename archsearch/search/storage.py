@@ -170,8 +170,8 @@ def set_user_attrs(storage: BaseStorage, trial_id: int, attrs: Mapping[str, Any]
     Raises:
         StorageInternalError, SQLAlchemyError: what the storage has to complain about.
     """
-    backend = getattr(storage, "_backend", storage)
-    if not isinstance(backend, RDBStorage):
+    backend: Any = getattr(storage, "_backend", storage)
+    if not hasattr(backend, "scoped_session"):
         for name, value in attrs.items():
             storage.set_trial_user_attr(trial_id, name, value)
         return

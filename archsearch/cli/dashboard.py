@@ -1,0 +1,47 @@
+"""Serve the page of studies, and follow those that are running."""
+
+import argparse
+import sys
+
+from archsearch.cli.options import add_storage, port
+
+HOST, PORT = "127.0.0.1", 8000
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the verb."""
+    add = parser.add_argument
+    add("studies", metavar="STUDY", nargs="+", help="names of studies in the storage; several are overlaid")
+    add("--host", default=HOST, metavar="NAME", help="to bind to; others than loopback are open to all (%(default)s)")
+    add("--port", type=port, default=PORT, metavar="N", help="0 for any that is free (%(default)s)")
+    add_storage(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serves until Ctrl-C."""
+    from archsearch.report.ablation import Report
+    from archsearch.report.follow import Follower
+    from archsearch.report.serve import LOOPBACK, Server
+    from archsearch.report.view import shared_objectives
+    from archsearch.search.ablation import is_ablation, outcome_of
+    from archsearch.search.storage import in_words, open_storage
+    from archsearch.search.study import load
+
+    opened = open_storage(args.storage, create=False)
+    with in_words():
+        records = [load(name, opened) for name in dict.fromkeys(args.studies)]
+        ablations = [Report.of(outcome_of(record)) for record in records if is_ablation(record)]
+        searches = [record for record in records if not is_ablation(record)]
+        follower = Follower(searches)
+    if searches:
+        shared_objectives(follower.views())
+    with Server(args.host, args.port, follower, ablations) as server:
+        follower.start()
+        if args.host not in LOOPBACK:
+            print(f"warning: everyone who reaches {args.host} can read these studies", file=sys.stderr)
+        print(f"{server.url}\nCtrl-C ends it; the studies go on", file=sys.stderr)
+        try:
+            server.serve_forever()
+        finally:
+            follower.stop()
+    return 0

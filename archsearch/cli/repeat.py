@@ -1,0 +1,82 @@
+"""``study --repeat``: one trial of a study evaluated again, beside what is on record."""
+
+import argparse
+import dataclasses
+import sys
+from typing import TYPE_CHECKING, Any
+
+from archsearch.cli.engines import work_of
+from archsearch.errors import ArchsearchError, OptionError
+
+if TYPE_CHECKING:
+    from archsearch.data import ImageData
+    from archsearch.search.study import Study
+    from archsearch.trial import Evaluation, Trial
+
+
+@dataclasses.dataclass(frozen=True)
+class Score:
+    """One score, on record and now."""
+
+    score: str
+    recorded: float | None
+    now: float | None
+
+
+def repeat(args: argparse.Namespace, study: "Study", data: "ImageData") -> int:
+    """Counts, times and trains a finished trial anew, and prints both; the study stays as it is.
+
+    Raises:
+        OptionError: the study has no such trial.
+        ArchsearchError: it fails now.
+    """
+    from archsearch.pool import Machine, devices_for, evaluate_again
+
+    trial = _recorded(args, study)
+    work = work_of(args, study, Machine.here(devices_for(args.device), 0))
+    source = dataclasses.replace(work.source, retrain=True)
+    work = dataclasses.replace(work, source=source, remeasure=True, data=data)
+    if not args.quiet:
+        print(f"trial {trial.number} of {study.name} again; this changes nothing on record", file=sys.stderr)
+    now = evaluate_again(work, trial)
+    if now.error is not None and now.error != trial.evaluation.error:
+        raise ArchsearchError(f"trial {trial.number} fails now: {now.error}")
+    _show(args, study, trial, now)
+    return 0
+
+
+def _recorded(args: argparse.Namespace, study: "Study") -> "Trial":
+    from archsearch.search.records import trials_of
+    from archsearch.search.storage import in_words, open_storage
+    from archsearch.search.study import create_or_resume, load
+
+    storage = open_storage(args.storage, create=False)
+    with in_words():
+        load(study.name, storage)  # so that none is made
+        trials = {trial.number: trial for trial in trials_of(create_or_resume(study, storage))}
+    if args.repeat not in trials:
+        raise OptionError(
+            f"--repeat {args.repeat}: study {study.name!r} has no finished trial of that number "
+            "with an architecture of its own; see `pareto STUDY --all`"
+        )
+    return trials[args.repeat]
+
+
+def _show(args: argparse.Namespace, study: "Study", trial: "Trial", now: "Evaluation") -> None:
+    from archsearch.objectives import OBJECTIVES
+    from archsearch.report.tables import records_as
+
+    names = [name for name in OBJECTIVES if name in {*trial.evaluation.scores, *now.scores}]
+    found = [Score(name, trial.evaluation.scores.get(name), now.scores.get(name)) for name in names]
+    cells: list[list[Any]] = []
+    for one in found:
+        objective = OBJECTIVES[one.score]
+        shown = [
+            "-" if value is None else f"{value * objective.scale:.{max(2, objective.precision)}f}"
+            for value in (one.recorded, one.now)
+        ]
+        change = f"{one.now / one.recorded - 1:+.2%}" if one.recorded and one.now is not None else "-"
+        cells.append([objective.label, *shown, change])
+    title = f"{study.name}, trial {trial.number}, evaluated again"
+    header = ["score", "on record", "now", "change"]
+    sys.stdout.write(records_as(args.format, found, title, header, cells) + "\n")

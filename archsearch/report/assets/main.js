@@ -1,0 +1,135 @@
+// The page: fills the controls, draws what can be seen, follows a study that is running.
+
+function options(select, list, wanted) {
+  const before = select.value;
+  select.replaceChildren(...list.map(([value, text]) => element("option", text, null, { value })));
+  const values = list.map(([value]) => value);
+  select.value = values.includes(before) ? before : values.includes(wanted) ? wanted : values[0] ?? "";
+}
+
+function fillControls() {
+  const list = scores().map((name) => [name, data.objectives[name].title]);
+  const shared = scores().filter((name) => studies.every((study) => study.objectives.includes(name)));
+  const [first, second, third] = [...shared, ...scores().filter((name) => !shared.includes(name))];
+  options(byId("pareto-x"), list, second ?? first);
+  options(byId("pareto-y"), list, first);
+  options(byId("space-x"), list, second);
+  options(byId("space-y"), list, third);
+  options(byId("space-z"), list, first);
+  options(byId("slice-y"), list, first);
+  const axes = named("param.");
+  const telling = studies[0]?.importance[first]?.[0]?.axis;
+  options(byId("slice-x"), axes.map((name) => [name, name]), telling);
+}
+
+function showStudies() {
+  const box = byId("studies");
+  box.replaceChildren();
+  for (const study of studies) {
+    const counts = {};
+    for (const row of study.rows) counts[status(row)] = (counts[status(row)] ?? 0) + 1;
+    const told = Object.entries(data.looks).filter(([kind]) => counts[kind] && kind !== "dominated")
+      .map(([kind, look]) => `${counts[kind]} ${look.label}`);
+    if (study.running) told.push(`${study.running} running`);
+    const line = element("p", null, box, { class: "study" });
+    if (several()) element("span", null, line, { class: "chip", style: `background: ${data.palette[study.place % data.palette.length]}` });
+    if (several()) element("strong", study.name + ": ", line);
+    line.append([`${study.rows.length} trials of space ${study.recipe.space_name}`, ...told].join(", ")
+      + `. Accuracy is that of a proxy trained on ${study.recipe.data?.name}; costs are the target's, on ${study.recipe.device}.`);
+  }
+  const recipes = new Set(studies.map((study) => JSON.stringify([study.recipe.proxy, study.recipe.data, study.recipe.trainer])));
+  if (recipes.size > 1) element("p", "These proxies were trained by different recipes: their accuracies do not compare.", box, { class: "error" });
+  const devices = new Set(studies.map((study) => study.recipe.device));
+  if (devices.size > 1) element("p", "These studies measured on different devices: their speeds do not compare.", box, { class: "error" });
+}
+
+function showRecipes() {
+  const box = byId("recipes");
+  for (const made of [...data.studies, ...data.ablations]) {
+    const one = element("details", null, box);
+    element("summary", `${made.name}: space, proxy, bench, data, seed`, one);
+    if (made.command) element("p", "Continue or repeat: ", one, { class: "muted" }).append(element("code", made.command));
+    element("pre", JSON.stringify(made.recipe, null, 1), one);
+  }
+}
+
+function theme(name) {
+  document.documentElement.dataset.theme = name;
+  byId("theme").textContent = name === "dark" ? "Light" : "Dark";
+}
+
+function startTheme() {
+  let kept = null;
+  try { kept = localStorage.getItem("archsearch-theme"); } catch { /* where storage is off, it is not kept */ }
+  const preferred = matchMedia("(prefers-color-scheme: dark)");
+  theme(kept ?? (preferred.matches ? "dark" : "light"));
+  byId("theme").addEventListener("click", () => {
+    const next = document.documentElement.dataset.theme === "dark" ? "light" : "dark";
+    theme(next);
+    try { localStorage.setItem("archsearch-theme", next); } catch { /* as above */ }
+    redraw();
+  });
+  preferred.addEventListener("change", () => { if (!kept) { theme(preferred.matches ? "dark" : "light"); redraw(); } });
+}
+
+// Asks the server for what came since.
+async function follow() {
+  const told = byId("live");
+  told.hidden = false;
+  for (;;) {
+    try {
+      const have = studies.map((study) => study.rows.length).join(",");
+      const answer = await fetch(`data?run=${data.live.run}&version=${data.live.version}&have=${have}`, { cache: "no-store" });
+      if (answer.status === 410) return location.reload(); // another server, which counts anew
+      if (!answer.ok) throw new Error(await answer.text());
+      const news = await answer.json();
+      told.textContent = news.trouble ?? "live";
+      if (news.version !== data.live.version) {
+        data.live.version = news.version;
+        const before = rows.n;
+        news.studies.forEach((part, place) => take(place, part));
+        showStudies();
+        fillControls();
+        redraw();
+        if (focus === null && rows.n) focus = opening();
+        if (rows.n !== before) showTable();
+        showDetail();
+      }
+    } catch (error) {
+      told.textContent = `not connected: ${error.message}`;
+    }
+    await new Promise((resolve) => setTimeout(resolve, 500));
+  }
+}
+
+// The trial that is shown at first: the front's best in the first objective.
+function opening() {
+  const front = [...Array(rows.n).keys()].filter((row) => status(row) === "front");
+  const name = scores()[0];
+  front.sort((a, b) => (better(name, score(name, a), score(name, b)) ? -1 : 1));
+  return front[0] ?? (rows.n ? 0 : null);
+}
+
+document.title = `${data.title} - archsearch`;
+byId("title").textContent = data.title;
+startTheme();
+if (data.studies.length) {
+  byId("searches").hidden = false;
+  data.studies.forEach((part, place) => take(place, part));
+  showStudies();
+  fillControls();
+  for (const [id, drawn] of [["pareto-x", "pareto"], ["pareto-y", "pareto"], ["errors", "pareto"], ["marks", "pareto"], ["space-x", "space"],
+    ["space-y", "space"], ["space-z", "space"], ["hypervolume-x", "hypervolume"], ["slice-x", "slice"], ["slice-y", "slice"]])
+    byId(id).addEventListener("change", () => redraw(drawn));
+  focus = opening();
+  startTable();
+  showDetail();
+  requestAnimationFrame(() => setTimeout(showTable));
+}
+data.ablations.forEach(showAblation);
+showRecipes();
+if (data.live) follow();
+
+// For scripts: rows are counted in the order of the studies' trials.
+window.archsearch = { select: (list) => choose(list === "half" ? [...Array(rows.n).keys()].filter((row) => row % 2) : list), csvText,
+  marked: (id) => (charts.find((made) => made.id === id).marked ?? []).map(number).sort((a, b) => a - b) };

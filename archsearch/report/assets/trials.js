@@ -1,0 +1,159 @@
+// The table of trials: sort, filter, columns, CSV.
+
+const PAGE = 150;
+const grid = { sort: null, down: false, limit: PAGE, columns: null, order: [] };
+const LEFT = new Set(["status", "study", "made of", "error"]);
+
+// Every column: how it is shown, and what it is sorted and filtered by.
+function columnsOf() {
+  const list = [{ name: "trial", value: number, text: (row) => String(number(row)) }];
+  if (several()) list.push({ name: "study", value: (row) => studies[rows.study[row]].name });
+  list.push({ name: "status", value: (row) => data.looks[status(row)].label });
+  for (const name of scores()) list.push({ name, label: data.objectives[name].title, value: (row) => score(name, row), text: (row) => shownScore(name, row, 4) });
+  list.push({ name: "made of", value: describe });
+  for (const name of named("param.")) list.push({ name, value: (row) => cell("param." + name, row), hidden: true });
+  list.push({ name: "seconds", value: (row) => named("seconds.").reduce((sum, name) => sum + (cell("seconds." + name, row) ?? 0), 0), text: (row) => list.at(-2).value(row).toFixed(1) });
+  list.push({ name: "error", value: (row) => cell("error", row) });
+  for (const one of list) one.text ??= (row) => { const value = one.value(row); return value === null ? "-" : words(value); };
+  return list;
+}
+
+const SUFFIX = { "%": 0.01, k: 1e3, K: 1e3, M: 1e6, G: 1e9, T: 1e12 };
+function amount(text) {
+  const found = /^([-+]?[\d.]+(?:e[-+]?\d+)?)([%kKMGT]?)$/i.exec(text);
+  return found ? Number(found[1]) * (SUFFIX[found[2]] ?? 1) : NaN;
+}
+
+// `depthwise macs<4G`: words that a row has to contain, and bounds on its columns.
+function wanted(text) {
+  const list = columnsOf(), tests = [];
+  for (const part of text.trim().split(/\s+/).filter(Boolean)) {
+    const bound = /^([^<>=]+)(<=|>=|<|>|=)(.+)$/.exec(part);
+    const column = bound && list.find((one) => one.name.replaceAll(" ", "_") === bound[1]);
+    if (column) {
+      const limit = amount(bound[3]);
+      tests.push((row) => {
+        const value = column.value(row);
+        if (value === null) return false;
+        if (Number.isNaN(limit) || typeof value === "string") return bound[2] === "=" && words(value) === bound[3];
+        return { "<": value < limit, ">": value > limit, "<=": value <= limit, ">=": value >= limit, "=": value === limit }[bound[2]];
+      });
+    } else {
+      const low = part.toLowerCase();
+      tests.push((row) => `${number(row)} ${studies[rows.study[row]].name} ${data.looks[status(row)].label} ${describe(row)} ${cell("error", row) ?? ""}`.toLowerCase().includes(low));
+    }
+  }
+  return (row) => tests.every((test) => test(row));
+}
+
+function ordered() {
+  const test = wanted(byId("filter").value), only = byId("only").checked;
+  const found = [];
+  for (let row = 0; row < rows.n; row++) if ((!only || selection.has(row)) && test(row)) found.push(row);
+  const column = columnsOf().find((one) => one.name === grid.sort);
+  if (column) {
+    const keys = new Map(found.map((row) => [row, column.value(row)]));
+    const compareKeys = (a, b) => (a === b ? 0 : a === null ? 1 : b === null ? -1 : (a < b ? -1 : 1) * (grid.down ? -1 : 1));
+    found.sort((a, b) => compareKeys(keys.get(a), keys.get(b)));
+  }
+  return found;
+}
+
+function showTable() {
+  const list = columnsOf();
+  grid.columns ??= new Set(list.filter((one) => !one.hidden && one.name !== "error").map((one) => one.name));
+  const columns = list.filter((one) => grid.columns.has(one.name));
+  const head = document.querySelector("#trials thead");
+  head.replaceChildren();
+  const line = element("tr", null, head);
+  for (const one of columns) {
+    const side = LEFT.has(one.name) ? "left" : "";
+    const sorted = grid.sort === one.name ? (grid.down ? "descending" : "ascending") : "none";
+    const cellOf = element("th", null, line, { scope: "col", "aria-sort": sorted, class: side });
+    const arrow = { ascending: " ▲", descending: " ▼", none: "" }[sorted];
+    element("button", (one.label ?? one.name) + arrow, cellOf, { type: "button" }).addEventListener("click", () => {
+      grid.down = grid.sort === one.name ? !grid.down : one.name in data.objectives && data.objectives[one.name].maximize;
+      grid.sort = one.name;
+      showTable();
+    });
+  }
+  grid.order = ordered();
+  const body = document.querySelector("#trials tbody");
+  body.replaceChildren();
+  for (const row of grid.order.slice(0, grid.limit)) {
+    const entry = element("tr", null, body, { "data-row": row, tabindex: 0, "aria-selected": selection.has(row) });
+    for (const one of columns) element("td", one.text(row), entry, { class: one.name === "made of" || one.name === "error" ? "left words" : LEFT.has(one.name) ? "left" : "" });
+  }
+  byId("more").hidden = grid.order.length <= grid.limit;
+  byId("more").textContent = `Show more (${grid.order.length - grid.limit} left)`;
+  byId("shown").textContent = `${grid.order.length} of ${rows.n}`;
+  markTable();
+}
+
+function markTable() {
+  for (const entry of document.querySelectorAll("#trials tbody tr")) {
+    const row = Number(entry.dataset.row);
+    entry.classList.toggle("chosen", selection.has(row));
+    entry.classList.toggle("focus", row === focus);
+    entry.setAttribute("aria-selected", selection.has(row));
+  }
+  byId("chosen").textContent = selection.size ? `${selection.size} of ${rows.n} trials selected` : "Nothing selected";
+  byId("clear").disabled = !selection.size;
+  byId("csv").textContent = selection.size ? "CSV of the selection" : "CSV of all trials";
+}
+listeners.push(() => byId("only").checked ? showTable() : markTable());
+
+function showColumns() {
+  const box = document.querySelector("#columns > div");
+  box.replaceChildren();
+  for (const one of columnsOf()) {
+    const label = element("label", null, box), tick = element("input", null, label, { type: "checkbox" });
+    tick.checked = grid.columns.has(one.name);
+    label.append(" " + (one.label ?? one.name));
+    tick.addEventListener("change", () => { tick.checked ? grid.columns.add(one.name) : grid.columns.delete(one.name); showTable(); });
+  }
+}
+
+// In the record's units; a spreadsheet must not take words for a formula.
+function csvText(members) {
+  const field = (value) => {
+    if (value === null || value === undefined) return "";
+    const text = typeof value === "string" && /^[=+@\t\r-]/.test(value) ? "'" + value : words(value);
+    return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+  };
+  const numbers = ["score.", "low.", "high.", "param.", "seconds."].flatMap((prefix) => named(prefix).map((name) => prefix + name));
+  const head = ["study", "trial", "status", ...numbers.map((name) => name.replace(/^score\./, "")), "error"];
+  const lines = members.map((row) => [studies[rows.study[row]].name, number(row), status(row), ...numbers.map((name) => cell(name, row)), cell("error", row)]);
+  return [head, ...lines].map((line) => line.map(field).join(",")).join("\n") + "\n";
+}
+
+function download() {
+  const members = selection.size ? [...selection].sort((a, b) => a - b) : grid.order;
+  const link = element("a", null, document.body, { download: "trials.csv",
+    href: URL.createObjectURL(new Blob([csvText(members)], { type: "text/csv" })) });
+  link.click();
+  URL.revokeObjectURL(link.href);
+  link.remove();
+}
+
+function startTable() {
+  const body = document.querySelector("#trials tbody");
+  const rowOf = (event) => { const entry = event.target.closest("tr[data-row]"); return entry ? Number(entry.dataset.row) : null; };
+  body.addEventListener("click", (event) => { if (rowOf(event) !== null) click(rowOf(event), event); });
+  body.addEventListener("keydown", (event) => {
+    const entry = event.target.closest("tr[data-row]");
+    if (!entry) return;
+    const step = { ArrowDown: entry.nextElementSibling, ArrowUp: entry.previousElementSibling }[event.key];
+    if (step) step.focus();
+    else if (event.key === "Enter" || event.key === " ") click(Number(entry.dataset.row), event);
+    else return;
+    event.preventDefault();
+  });
+  byId("filter").addEventListener("input", () => { grid.limit = PAGE; showTable(); });
+  byId("only").addEventListener("change", showTable);
+  byId("more").addEventListener("click", () => { grid.limit += 5 * PAGE; showTable(); });
+  byId("csv").addEventListener("click", download);
+  byId("clear").addEventListener("click", () => choose([]));
+  byId("columns").addEventListener("toggle", showColumns);
+  document.addEventListener("keydown", (event) => { if (event.key === "Escape" && selection.size) choose([]); });
+}

@@ -1,0 +1,140 @@
+"""What a page is told of its studies, as JSON-ready data: trials by column, and what every view needs beside them."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from archsearch.analysis.standing import Box, hypervolume_trace
+from archsearch.arch import Arch
+from archsearch.mixer import Mixer
+from archsearch.objectives import OBJECTIVES, Objective
+from archsearch.paper import rows
+from archsearch.report.columns import columns, number, scaled
+from archsearch.report.drawing import block_shape, mixer_shape
+from archsearch.report.figures import LOOKS, PALETTE, SCALE
+from archsearch.report.frame import score_range
+from archsearch.report.shapes import Box as Rectangle
+from archsearch.report.shapes import tree
+from archsearch.report.view import StudyView, common_box, own_box
+from archsearch.trial import Trial
+
+#: Curves are told in whole numbers: thousandths of the loss, hundredths of a percent.
+LOSS_SCALE, ACCURACY_SCALE = 1e3, 1e4
+#: Where a block's drawing has its mixer, which is drawn apart.
+MIXER = Rectangle("mixer", "mixer")
+
+
+def page_data(views: Sequence[StudyView], *, trials: bool = True) -> dict[str, Any]:
+    """Everything that a page of searches shows.
+
+    Args:
+        views: each with an objective that the others have too.
+        trials: whether they come along, and what is computed from them; a page that is served asks for that.
+    """
+    heads = study_heads(views) if trials else [_head(view, [], None) for view in views]
+    parts = [[trial_columns(view.trials)] if trials else [] for view in views]
+    return {
+        "studies": [head | {"parts": part} for head, part in zip(heads, parts, strict=True)],
+        "objectives": {o.name: _objective(o) for o in OBJECTIVES.values()},
+        "looks": {status: asdict(look) for status, look in LOOKS.items()},
+        "palette": PALETTE,
+        "scale": SCALE,
+        "marks": list(_marks()),
+    }
+
+
+def study_heads(views: Sequence[StudyView]) -> list[dict[str, Any]]:
+    """What is known of each study as a whole."""
+    box = common_box(views) if views else None
+    return [_head(view, view.front, box or own_box(view)) for view in views]
+
+
+def _head(view: StudyView, front: list[int], box: Box | None) -> dict[str, Any]:
+    counts, seconds, shares = hypervolume_trace(view.objectives, view.trials, box) if box else ([], [], [])
+    return {
+        "name": view.name,
+        "command": view.command,
+        "recipe": view.recipe,
+        "objectives": view.recipe["objectives"],
+        "running": view.running,
+        "front": front,
+        "hypervolume": {
+            "trials": counts,
+            "seconds": [number(second) for second in seconds],
+            "share": [number(share) for share in shares],
+        },
+        "importance": {name: [asdict(axis) for axis in axes] for name, axes in view.importance.items()},
+    }
+
+
+def trial_columns(trials: Sequence[Trial]) -> dict[str, Any]:
+    """Trials by column, and the drawings that they share."""
+    mixers: dict[Mixer, int] = {}
+    blocks: dict[str, Any] = {}
+    rows = [dict(_cells(trial, mixers, blocks)) for trial in trials]
+    drawn = [{"text": str(m), "config": m.to_dict(), "shape": tree(mixer_shape(m))} for m in mixers]
+    return {"count": len(rows), "columns": columns(rows), "mixers": drawn, "blocks": list(blocks.values())}
+
+
+def _cells(trial: Trial, mixers: dict[Mixer, int], blocks: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    known, arch = trial.evaluation, trial.arch
+    yield from {"number": trial.number, "state": trial.state, "seed": trial.seed, "error": known.error}.items()
+    for name, value in known.scores.items():
+        yield f"score.{name}", number(value)
+    for name, detail in known.details.items():
+        yield from _behind(name, detail)
+    for name, value in trial.params.items():
+        yield f"param.{name}", value
+    for phase, seconds in known.seconds.items():
+        yield f"seconds.{phase}", number(round(seconds, 2))
+    for name, value in trial.environment.items():
+        yield f"env.{name}", value
+    if known.curve:
+        yield "curve.epoch", [epoch.epoch for epoch in known.curve]
+        yield "curve.loss", scaled((epoch.train_loss for epoch in known.curve), LOSS_SCALE)
+        yield "curve.accuracy", scaled((epoch.accuracy for epoch in known.curve), ACCURACY_SCALE)
+    for name, value in arch.to_dict().items():
+        if name != "mixers":
+            yield f"arch.{name}", value
+    yield "mixers", [mixers.setdefault(mixer, len(mixers)) for mixer in arch.mixers]
+    yield "blocks", [_block(arch, stage, blocks) for stage in range(len(arch.mixers))]
+
+
+def _block(arch: Arch, stage: int, blocks: dict[str, Any]) -> int:
+    key = f"{arch.block} {arch.norm} {arch.act} {arch.mlp_ratios[stage]} {bool(arch.layer_scale_init_value)}"
+    if key not in blocks:
+        blocks[key] = tree(block_shape(arch, stage, MIXER))
+    return list(blocks).index(key)
+
+
+def _behind(name: str, detail: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """How sure a timing is, and what exactly was timed."""
+    if name != "peak_memory_mb":  # counted by the allocator, not timed
+        # Records from before there were intervals have quartiles.
+        low, high = score_range(name, detail, detail.get("interval_s") or detail["quartiles_s"])
+        yield f"low.{name}", number(low)
+        yield f"high.{name}", number(high)
+    if detail.get("ratio"):
+        yield f"ratio.{name}", [number(x) for x in (detail["ratio"], *detail["ratio_interval"])]
+    setting = [f"batch {detail['batch_size']}", f"{detail['img_size']} px"]
+    words = [*setting, *(detail[k] for k in ("precision", "layout", "mode") if k in detail)]
+    yield f"setting.{name}", "; ".join([", ".join(words), *detail.get("conditions", {}).get("warnings", ())])
+
+
+def _objective(objective: Objective) -> dict[str, Any]:
+    return {
+        "title": objective.title,
+        "noun": objective.noun,
+        "subject": objective.subject,
+        "si": objective.si,
+        "unit": objective.unit,
+        "maximize": objective.direction == "maximize",
+    }
+
+
+def _marks() -> Iterator[dict[str, Any]]:
+    """The paper's networks, by what is counted: its accuracies and speeds are those of other data and machines."""
+    for row in rows("4"):
+        size, params, macs = (float(row.figures[name]) for name in ("image_size", "params_m", "macs_g"))
+        mark = {"name": row.row, "img_size": int(size), "params": number(params * 1e6), "macs": number(macs * 1e9)}
+        yield mark | {"top1": float(row.figures["top1"])}

@@ -1,0 +1,115 @@
+"""What a page shows of one study, and where it comes from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from archsearch.analysis.standing import Box, Standing
+from archsearch.errors import OptionError
+from archsearch.objectives import OBJECTIVES, Objective
+from archsearch.report.frame import trials_frame
+from archsearch.trial import Trial
+
+if TYPE_CHECKING:
+    import optuna
+
+    from archsearch.search.importance import Importance
+
+
+@dataclass(frozen=True)
+class StudyView:
+    """One study, as far as it came.
+
+    Attributes:
+        name: in the storage.
+        recipe: that it is run by.
+        trials: the finished ones, in the order in which they are shown.
+        command: that repeats or continues it; may be empty.
+        importance: of the axes, by objective; empty where nothing can be told.
+        running: trials that are under way.
+    """
+
+    name: str
+    recipe: dict[str, Any]
+    trials: Sequence[Trial]
+    command: str = ""
+    importance: dict[str, "list[Importance]"] = field(default_factory=dict)
+    running: int = 0
+
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        """In the order of the study."""
+        return tuple(OBJECTIVES[name] for name in self.recipe["objectives"])
+
+    @cached_property
+    def front(self) -> list[int]:
+        """Numbers of the trials on the front."""
+        return sorted(trial.number for trial in Standing(self.objectives, self.trials).front)
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """Of ``trials_frame``."""
+        return trials_frame(list(self.trials), self.objectives)
+
+
+def read_view(name: str, storage: str, *, importance: bool = True) -> StudyView:
+    """A study from a storage, for pages and notebooks.
+
+    Args:
+        name: of the study.
+        storage: URL, or the path of an SQLite file.
+        importance: whether to grow the forests that tell the importance of its axes, which takes seconds.
+
+    Raises:
+        StorageError: there is no such storage or study.
+        OptionError: it is an ablation, whose trials are seeds.
+    """
+    from archsearch.search.ablation import is_ablation
+    from archsearch.search.storage import open_storage
+    from archsearch.search.study import load
+
+    record = load(name, open_storage(storage, create=False))
+    if is_ablation(record):
+        raise OptionError(f"study {name!r} is an ablation, whose trials are seeds; see `ablate` and `report`")
+    return view_of(record, importance=importance)
+
+
+def view_of(record: "optuna.Study", *, importance: bool = True) -> StudyView:
+    """The same of a record that is open."""
+    from archsearch.search.importance import importances
+    from archsearch.search.records import running, trials_of
+    from archsearch.search.study import recipe_of
+
+    recipe = recipe_of(record)
+    known = importances(record, recipe["objectives"]) if importance else {}
+    command = record.user_attrs.get("command", "")
+    return StudyView(record.study_name, recipe, trials_of(record), command, known, running(record))
+
+
+def own_box(view: StudyView) -> Box:
+    """The best and worst scores of one study."""
+    return Standing(view.objectives, view.trials).box
+
+
+def common_box(views: Sequence[StudyView]) -> Box | None:
+    """The best and worst scores of studies with the same objectives; None where they have others."""
+    objectives = views[0].objectives
+    if any(view.objectives != objectives for view in views):
+        return None
+    return Standing(objectives, (trial for view in views for trial in view.trials)).box
+
+
+def shared_objectives(views: Sequence[StudyView]) -> list[Objective]:
+    """The objectives that all studies have, in the order of the first.
+
+    Raises:
+        OptionError: there is none, so that no picture holds them all.
+    """
+    shared = [o for o in views[0].objectives if all(o in view.objectives for view in views)]
+    if not shared:
+        names = "; ".join(f"{view.name}: {', '.join(o.name for o in view.objectives)}" for view in views)
+        raise OptionError(f"these studies have no objective in common ({names}); show them one by one")
+    return shared

@@ -1,0 +1,144 @@
+"""The server of a page that follows its studies."""
+
+import json
+import socket
+import time
+import urllib.error
+import urllib.request
+
+import pytest
+import tiny
+from served import go, made_up, serving
+
+from archsearch.errors import OptionError
+from archsearch.report.follow import Follower
+from archsearch.report.serve import Server
+from archsearch.search.ledger import Ledger
+from archsearch.search.search import Search
+from archsearch.search.storage import open_storage
+from archsearch.search.study import create_or_resume, load
+
+
+@pytest.fixture
+def url(tmp_path):
+    return f"{tmp_path}/s.db"
+
+
+@pytest.fixture
+def study(small_space):
+    return tiny.make_study(small_space, name="small")
+
+
+def get(url, **headers):
+    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=10) as answer:
+        return answer.read().decode()
+
+
+def refused(url, **headers):
+    with pytest.raises(urllib.error.HTTPError) as error:
+        get(url, **headers)
+    return error.value.code
+
+
+def news(server, version, have):
+    return json.loads(get(f"{server.url}data?run={server.follower.run}&version={version}&have={have}"))
+
+
+def until(condition, seconds=10):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_news_are_what_came_since(study, url):
+    go(study, url, 3)
+    with serving(url, "small") as server:
+        assert '<h1 id="title">' in get(server.url)
+        first = news(server, 0, "0")
+        assert [part["count"] for part in first["studies"][0]["parts"]] == [3]
+        go(study, url, 5)
+        until(lambda: len(server.follower.views()[0].trials) == 5)
+        told = news(server, first["version"], "3")["studies"][0]
+        assert [part["count"] for part in told["parts"]] == [2]
+        assert told["front"] == server.follower.views()[0].front
+        now = server.follower.version
+        assert news(server, now, "5") == {"version": now, "trouble": None}
+
+
+def test_trials_that_end_out_of_order_keep_the_order_in_which_they_were_seen(study, url):
+    search = Search(study, Ledger(create_or_resume(study, open_storage(url, create=True))))
+    asked = [search.ask() for _ in range(3)]
+    with serving(url, "small") as server:
+        assert server.follower.views()[0].running == 3
+        for place in (2, 0, 1):
+            search.tell(asked[place], *made_up(asked[place].arch, 0, None))
+            until(lambda: server.follower.views()[0].trials[-1:] == [search.trials[-1]] or len(search.trials) > 1)
+            until(lambda: len(server.follower.views()[0].trials) == len(search.trials))
+        assert [trial.number for trial in server.follower.views()[0].trials] == [2, 0, 1]
+        assert server.follower.views()[0].running == 0
+
+
+def test_a_study_without_a_trial_is_followed_from_its_beginning(study, url):
+    create_or_resume(study, open_storage(url, create=True))
+    with serving(url, "small") as server:
+        assert "</html>" in get(server.url)
+        go(study, url, 1)
+        until(lambda: [part["count"] for part in news(server, 0, "0")["studies"][0]["parts"]] == [1])
+
+
+def test_what_is_not_asked_rightly_is_refused(study, url):
+    go(study, url, 2)
+    with serving(url, "small") as server:
+        run = server.follower.run
+        assert refused(f"{server.url}else") == 404
+        assert refused(f"{server.url}..%2f..%2fetc/passwd") == 404
+        for query in ("", f"run={run}", f"run={run}&version=x&have=1", f"run={run}&version=1&have=1,2",
+                      f"run={run}&version=1&have=-1"):  # fmt: skip
+            assert refused(f"{server.url}data?{query}") == 400
+        assert refused(f"{server.url}data?run=other&version=1&have=1") == 410
+        assert refused(server.url, Host="evil.example") == 403  # a name that was rebound to this machine
+
+
+def test_it_listens_on_loopback_alone_and_sends_a_policy(study, url):
+    go(study, url, 2)
+    with serving(url, "small") as server:
+        assert server.server_address[0] == "127.0.0.1"
+        with urllib.request.urlopen(server.url, timeout=10) as answer:
+            assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+            assert answer.headers["Cache-Control"] == "no-store"
+
+
+def test_a_port_that_is_taken_is_one_line_with_the_remedy(study, url):
+    go(study, url, 1)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        follower = Follower([load("small", open_storage(url, create=False))])
+        with pytest.raises(OptionError, match=rf"port {port}: Address already in use; give --port another number"):
+            Server("127.0.0.1", port, follower, [])
+
+
+def test_a_study_that_is_deleted_while_it_is_watched_is_said(study, url):
+    import optuna
+
+    go(study, url, 2)
+    with serving(url, "small") as server:
+        optuna.delete_study(study_name="small", storage=open_storage(url, create=False))
+        until(lambda: server.follower.trouble)
+        assert "</html>" in get(server.url)
+
+
+@pytest.mark.parametrize("have", [0, 1, 3, 4, 7, 9, 10])
+def test_trials_come_once_each_whatever_a_page_has(study, url, monkeypatch, have):
+    monkeypatch.setattr("archsearch.report.follow.CHUNK", 4)
+    go(study, url, 10)
+    follower = Follower([load("small", open_storage(url, create=False))])
+    parts = json.loads(follower.news(0, [have]))["studies"][0]["parts"]
+    numbers = [n for part in parts for n in decoded(part["columns"]["number"], part["count"])]
+    assert numbers == list(range(have, 10))
+
+
+def decoded(column, count):
+    return [column["all"]] * count if isinstance(column, dict) else column

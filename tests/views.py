@@ -1,0 +1,39 @@
+"""Studies for pages, made of trials that nobody ran."""
+
+import dataclasses
+
+from tiny import OBJECTIVES, RECIPE, trial
+
+from archsearch.report.view import StudyView
+from archsearch.search.importance import Importance
+from archsearch.trial import Evaluation
+
+HOSTILE = "</script><script>window.owned=1</script><img src=x onerror='window.owned=1'>&amp;"
+
+
+def one_of_each():
+    """Two on the front, one dominated, one infeasible, one stopped, one failed."""
+    known = [trial(0, 0.5, 1e9, 100), trial(1, 0.6, 2e9, 50), trial(2, 0.4, 2e9, 50)]
+    for number, state in ((3, "infeasible"), (4, "stopped"), (5, "failed")):
+        ended = trial(number, 0.45, 1.5e9, 70)
+        scores = {name: value for name, value in ended.evaluation.scores.items() if name != "accuracy"}
+        error = "diverged: nan" if state == "failed" else None
+        evaluation = dataclasses.replace(ended.evaluation, scores=scores, error=error)
+        known.append(dataclasses.replace(ended, state=state, evaluation=evaluation))
+    return known
+
+
+def view(trials=None, name="small", **changes):
+    importance = {o.name: [Importance("band_kernel_size", 1.0, 0.9, 1.0)] for o in OBJECTIVES}
+    made = StudyView(name, RECIPE, one_of_each() if trials is None else trials, "python cli.py study", importance)
+    return dataclasses.replace(made, **changes)
+
+
+def hostile_view():
+    """Every word that a user can choose is hostile."""
+    odd = [trial(0, 0.5, 1e9, 100, environment={"host": HOSTILE}), trial(1, 0.6, 2e9, 50)]
+    odd = [dataclasses.replace(one, params={HOSTILE: HOSTILE + str(one.number)}) for one in odd]
+    failed = dataclasses.replace(trial(2, 0.1, 3e9, 40), state="failed", evaluation=Evaluation({}, error=HOSTILE))
+    recipe = {**RECIPE, "space_name": HOSTILE, "device": HOSTILE, "data": {"name": HOSTILE, "fingerprint": "f"}}
+    importance = {"accuracy": [Importance(HOSTILE, 1.0, 0.9, 1.0)]}
+    return view([*odd, failed], HOSTILE, recipe=recipe, command=HOSTILE, importance=importance)

@@ -50,8 +50,13 @@ class Objective:
 
     @property
     def title(self) -> str:
-        """For axes, whose ticks carry the unit."""
+        """Which network it speaks of, and what it is."""
         return f"{self.subject} {self.noun}"
+
+    @property
+    def axis(self) -> str:
+        """For axes, whose ticks carry percent signs and prefixes but no unit."""
+        return self.title if self.si in ("%", self.noun, "params", "elements") else f"{self.title} ({self.si})"
 
 
 # fmt: off

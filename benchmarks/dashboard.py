@@ -106,6 +106,7 @@ def served(view: StudyView, path: Path, rounds: int) -> None:
             while f"{number + 1} trials" not in driver.find_element("id", "studies").text:
                 time.sleep(0.02)
             shown.append(time.perf_counter() - start)
+            time.sleep(5)  # trials take longer than the page takes to paint itself anew
         told("from a trial in the storage to the page", shown)
         server.shutdown()
 

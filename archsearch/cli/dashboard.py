@@ -21,7 +21,7 @@ def run(args: argparse.Namespace) -> int:
     """Serves until Ctrl-C."""
     from archsearch.report.ablation import Report
     from archsearch.report.follow import Follower
-    from archsearch.report.serve import LOOPBACK, Server
+    from archsearch.report.serve import Server, is_loopback
     from archsearch.report.view import shared_objectives
     from archsearch.search.ablation import is_ablation, outcome_of
     from archsearch.search.storage import in_words, open_storage
@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
         shared_objectives(follower.views())
     with Server(args.host, args.port, follower, ablations) as server:
         follower.start()
-        if args.host not in LOOPBACK:
+        if not is_loopback(args.host):
             print(f"warning: everyone who reaches {args.host} can read these studies", file=sys.stderr)
         print(f"{server.url}\nCtrl-C ends it; the studies go on", file=sys.stderr)
         try:

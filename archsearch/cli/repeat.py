@@ -39,10 +39,17 @@ def repeat(args: argparse.Namespace, study: "Study", data: "ImageData") -> int:
     if not args.quiet:
         print(f"trial {trial.number} of {study.name} again; this changes nothing on record", file=sys.stderr)
     now = evaluate_again(work, trial)
-    if now.error is not None and now.error != trial.evaluation.error:
-        raise ArchsearchError(f"trial {trial.number} fails now: {now.error}")
+    if now.error is not None and (now.error != trial.evaluation.error or not now.scores):
+        when = "fails now" if now.error != trial.evaluation.error else "fails again, as on record"
+        raise ArchsearchError(f"trial {trial.number} {when}: {now.error}")
     _show(args, study, trial, now)
     return 0
+
+
+def in_this_process(args: argparse.Namespace) -> None:
+    """Leaves out the options of the engine that the study was run by."""
+    args.engine, args.workers = "local", 0
+    args.ray_address = args.cpus_per_trial = args.gpus_per_trial = args.trial_timeout = None
 
 
 def _recorded(args: argparse.Namespace, study: "Study") -> "Trial":
@@ -76,6 +83,8 @@ def _show(args: argparse.Namespace, study: "Study", trial: "Trial", now: "Evalua
             for value in (one.recorded, one.now)
         ]
         change = f"{one.now / one.recorded - 1:+.2%}" if one.recorded and one.now is not None else "-"
+        if one.now == one.recorded:
+            change = "identical"
         cells.append([objective.label, *shown, change])
     title = f"{study.name}, trial {trial.number}, evaluated again"
     header = ["score", "on record", "now", "change"]

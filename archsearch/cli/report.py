@@ -33,6 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Writes the page and says where."""
     path = page_path("+".join(args.studies), args.storage, args.output, "--output")
+    if args.figures and args.figures.exists() and not args.figures.is_dir():
+        raise OptionError(f"--figures {args.figures} is no folder; name one, or one that is not there yet")
     views, ablations = read_studies(args.studies, args.storage)
     for view in views:
         if not view.trials:

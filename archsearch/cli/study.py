@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from archsearch.data import ImageData
     from archsearch.objectives import Objective
     from archsearch.recipes import Bench, Proxy
+    from archsearch.search.importance import Importance
     from archsearch.search.search import Search
     from archsearch.search.study import Study
     from archsearch.space import Space
@@ -61,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
 
     Everything that the user may have got wrong is checked before anything is written.
     """
-    from archsearch.cli.repeat import repeat
+    from archsearch.cli.repeat import in_this_process, repeat
     from archsearch.cli.report import page_path
     from archsearch.objectives import parse_objectives
     from archsearch.recipes import check_dataset
@@ -76,6 +77,8 @@ def run(args: argparse.Namespace) -> int:
     space = load_space(args.space, shipped("search_spaces"))
     if args.sampler not in SAMPLERS:
         raise OptionError(unknown("sampler", args.sampler, SAMPLERS))
+    if args.repeat is not None:
+        in_this_process(args)
     check_engine(args, objectives)
     check_dataset(args.dataset, args.data_root)
     name = args.study_name
@@ -84,8 +87,6 @@ def run(args: argparse.Namespace) -> int:
     if name is None:
         name = "-".join((space.name, *map(str.strip, args.objective.split(",")), args.dataset))
     recipes = {kind: read_recipes(args, kind, None, space.proxy) for kind in ("cpu", "gpu")}
-    if args.repeat is not None and args.engine != "local":
-        raise OptionError("--repeat evaluates in this process; leave out --engine")
     check_storage(args.storage, create=args.repeat is None)
     page = page_path(name, args.storage, args.page, "--page")
 
@@ -148,6 +149,7 @@ def _try_mixers(space: "Space", proxy: "Proxy", bench: "Bench") -> None:
 def _search(args: argparse.Namespace, study: "Study", data: "ImageData", page: Path, place: "Place") -> int:
     from archsearch.cli.progress import display
     from archsearch.search.engine import Runner
+    from archsearch.search.importance import importances
     from archsearch.search.ledger import Ledger
     from archsearch.search.ownership import owned, sign
     from archsearch.search.search import Search
@@ -168,19 +170,19 @@ def _search(args: argparse.Namespace, study: "Study", data: "ImageData", page: P
                 search.ledger.trouble = watch.say
                 carry_out(args, Runner(search, args.n_trials, watch, args.timeout), study, data, place)
         except BaseException:
-            with contextlib.suppress(Exception):  # what ended the study matters more
-                _show(args, search, page)
+            with contextlib.suppress(Exception):  # what ended the study matters more, and there may be little time
+                _show(args, search, page, {})
             raise
-        return _show(args, search, page)
+        return _show(args, search, page, importances(record, [objective.name for objective in study.objectives]))
 
 
-def _show(args: argparse.Namespace, search: "Search", page: Path) -> int:
+def _show(args: argparse.Namespace, search: "Search", page: Path, importance: "dict[str, list[Importance]]") -> int:
     """Prints the front and writes the page."""
     from archsearch.cli import report
     from archsearch.cli.progress import json_event
     from archsearch.report.frame import front_rows, trials_frame
     from archsearch.report.tables import FORMATS
-    from archsearch.report.view import view_of
+    from archsearch.report.view import StudyView
     from archsearch.search.storage import masked
 
     objectives = search.study.objectives
@@ -189,7 +191,8 @@ def _show(args: argparse.Namespace, search: "Search", page: Path) -> int:
     sys.stdout.flush()
     if frame.empty:
         return 0
-    report.write(page, [view_of(search.record)])
+    command = search.record.user_attrs.get("command", "")
+    report.write(page, [StudyView(search.study.name, search.study.recipe(), search.trials, command, importance)])
     place = masked(args.storage)
     if args.log_format == "json" and not args.quiet:
         json_event("finished", study=search.study.name, trials=len(frame), storage=place, page=str(page))

@@ -7,6 +7,8 @@ from typing import Any
 
 #: Significant digits of a measured figure on a page.
 DIGITS = 6
+#: Beyond it JavaScript's numbers skip whole ones.
+LARGEST = 2**53
 
 
 def column(values: Sequence[Any]) -> Any:
@@ -15,7 +17,7 @@ def column(values: Sequence[Any]) -> Any:
     >>> column([3, 3, 3]), column([0.5, None, 2.0]), column(["a", "b", "a"])
     ({'all': 3}, [0.5, None, 2], {'values': ['a', 'b'], 'codes': [0, 1, 0]})
     """
-    plain = [number(value) for value in values]
+    plain = [clean(value) for value in values]
     texts = [json.dumps(value, sort_keys=True) for value in plain]
     places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
     if len(places) <= 1:
@@ -25,23 +27,40 @@ def column(values: Sequence[Any]) -> Any:
     return {"values": [json.loads(text) for text in places], "codes": [places[text] for text in texts]}
 
 
+def clean(value: Any) -> Any:
+    """JSON-ready data without what JSON has no word for, and whole numbers without a point.
+
+    >>> clean({"a": float("nan"), "b": [1 / 3, 2.0, 2**60]})
+    {'a': None, 'b': [0.3333333333333333, 2, '1152921504606846976']}
+    """
+    if isinstance(value, dict):
+        return {str(name): clean(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [clean(inner) for inner in value]
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            return None
+        return int(value) if value.is_integer() and abs(value) < LARGEST else value
+    if isinstance(value, int) and abs(value) > LARGEST:
+        return str(value)
+    return value
+
+
 def columns(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Rows by column; what a row does not have is None."""
     names = dict.fromkeys(name for row in rows for name in row)
     return {name: column([row.get(name) for row in rows]) for name in names}
 
 
-def number(value: Any) -> Any:
-    """A figure as short as it may be written; anything else as it is.
+def number(value: float) -> Any:
+    """A measured figure, as short as it may be written.
 
-    >>> number(4194591648.0), number(1 / 3), number(float("nan")), number("a")
-    (4194591648, 0.333333, None, 'a')
+    >>> number(4194591648.0), number(1 / 3), number(float("nan"))
+    (4194591648, 0.333333, None)
     """
-    if not isinstance(value, float):
-        return value
     if not math.isfinite(value):
         return None
-    return int(value) if value.is_integer() else float(f"{value:.{DIGITS}g}")
+    return int(value) if float(value).is_integer() else float(f"{value:.{DIGITS}g}")
 
 
 def scaled(values: Iterable[float], scale: float) -> list[int | None]:

@@ -189,13 +189,14 @@ def slice_figure(views: Sequence[StudyView], axis: str, objective: str) -> go.Fi
             rows = rows.dropna(subset=[column, objective]) if column in rows else rows.iloc[:0]
             look = LOOKS[status]
             figure.add_scatter(
-                x=[str(value) for value in rows[column]] if len(rows) else [],
+                x=[_word(value) for value in rows[column]] if len(rows) else [],
                 y=rows[objective].tolist() if len(rows) else [],
                 mode="markers",
                 name=_name(views, view, status),
                 marker={"color": colour or look.colour, "symbol": look.symbol, "size": look.size},
             )
-    values = dict.fromkeys(str(v) for view in views for v in _values(view, f"params.{axis}"))
+    found = {v for view in views for v in _values(view, f"params.{axis}")}
+    values = dict.fromkeys(_word(v) for v in sorted(found, key=lambda v: (isinstance(v, str), v)))
     xaxis = {"title": {"text": axis}, "type": "category", "categoryorder": "array", "categoryarray": list(values)}
     figure.update_layout(xaxis=xaxis, yaxis=_axis(score), **_layout())
     return figure
@@ -285,14 +286,15 @@ def _points(
     return trace
 
 
-def _placed(views: Sequence[StudyView], rows: pd.DataFrame, axis: Objective, share: float) -> list[float]:
-    """Scores; what has none stands beyond the worst."""
-    known = pd.concat([view.frame[axis.name].dropna() for view in views if axis.name in view.frame])
-    if known.empty:
-        return [0.0] * len(rows)
-    width = (known.max() - known.min()) or abs(known.max()) or 1.0
-    beyond = known.min() - share * width if axis.direction == "maximize" else known.max() + share * width
-    return list(rows[axis.name].fillna(beyond).tolist())
+def _placed(views: Sequence[StudyView], rows: pd.DataFrame, axis: Objective, share: float) -> list[float | None]:
+    """Scores; what was not finished and has none stands beyond the worst."""
+    scores = rows[axis.name] if axis.name in rows else pd.Series(float("nan"), index=rows.index)
+    known = pd.concat([view.frame[axis.name].dropna() for view in views if axis.name in view.frame] or [pd.Series()])
+    beyond: float | None = None
+    if share and len(known):
+        width = (known.max() - known.min()) or abs(known.max()) or 1.0
+        beyond = known.min() - share * width if axis.direction == "maximize" else known.max() + share * width
+    return [beyond if pd.isna(score) else float(score) for score in scores]
 
 
 def _error(rows: pd.DataFrame, axis: Objective) -> dict[str, object]:
@@ -303,7 +305,7 @@ def _error(rows: pd.DataFrame, axis: Objective) -> dict[str, object]:
 
 def _front_line(view: StudyView, x: Objective, y: Objective, colour: str | None) -> go.Scatter:
     """The staircase of the front in these two objectives alone."""
-    done = view.frame[view.frame["state"] == "complete"]
+    done = view.frame[view.frame["state"] == "complete"].reindex(columns=[x.name, y.name])
     steps = done[on_front(done, (x, y))].sort_values(x.name)
     return go.Scatter(
         x=steps[x.name].tolist(),
@@ -318,7 +320,7 @@ def _front_line(view: StudyView, x: Objective, y: Objective, colour: str | None)
 
 def _axis(objective: Objective) -> dict[str, object]:
     better = "more" if objective.direction == "maximize" else "less"
-    return {"title": {"text": f"{objective.title}, {better} is better"}, "tickformat": _ticks(objective)}
+    return {"title": {"text": f"{objective.axis}, {better} is better"}, "tickformat": _ticks(objective)}
 
 
 def _ticks(objective: Objective) -> str:
@@ -329,7 +331,7 @@ def _ticks(objective: Objective) -> str:
 def _choice(values: pd.Series, label: str) -> dict[str, object]:
     """A parameter as a dimension: its distinct values, evenly spaced; ``-`` where an architecture does not have it."""
     present = sorted(values.dropna().unique().tolist(), key=lambda v: (isinstance(v, str), v))
-    ticks = (["-"] if values.isna().any() else []) + [f"{v:g}" if isinstance(v, float) else str(v) for v in present]
+    ticks = (["-"] if values.isna().any() else []) + [_word(v) for v in present]
     place = {value: i + len(ticks) - len(present) for i, value in enumerate(present)}
     return {
         "label": label,
@@ -340,10 +342,12 @@ def _choice(values: pd.Series, label: str) -> dict[str, object]:
 
 
 def _values(view: StudyView, column: str) -> list[object]:
-    if column not in view.frame:
-        return []
-    found = view.frame[column].dropna().unique().tolist()
-    return sorted(found, key=lambda v: (isinstance(v, str), v))
+    return view.frame[column].dropna().unique().tolist() if column in view.frame else []
+
+
+def _word(value: object) -> str:
+    """A value of a parameter; whole numbers are floats where other trials lack the parameter."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _layout() -> dict[str, object]:

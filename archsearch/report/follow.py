@@ -4,15 +4,17 @@ import json
 import secrets
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from archsearch.errors import ArchsearchError
 from archsearch.report.payload import study_heads, trial_columns
 from archsearch.report.view import StudyView
+from archsearch.search.storage import in_words
 
 if TYPE_CHECKING:
     import optuna
 
+    from archsearch.search.importance import Importance
     from archsearch.trial import Trial
 
 #: Seconds between two looks at the storage, and at least between two estimates of importance.
@@ -29,24 +31,29 @@ class Followed:
         from archsearch.search.records import Tail
         from archsearch.search.study import recipe_of
 
-        self.record, self.recipe, self._tail = record, recipe_of(record), Tail(record)
+        self.record, self.name, self.recipe, self._tail = record, record.study_name, recipe_of(record), Tail(record)
         self.trials: list[Trial] = []
-        self.running = 0
-        self.importance: dict[str, Any] = {}
+        self.running, self.command = 0, ""
+        self.importance: dict[str, list[Importance]] = {}
         self._chunks: list[str] = []
 
     def look(self) -> bool:
         """Takes in what is new; whether anything is."""
         fresh, before = self._tail.look(), self.running
         self.trials += fresh
-        self.running = self._tail.running
+        self.running, self.command = self._tail.running, self.record.user_attrs.get("command", "")
         return bool(fresh) or self.running != before
 
-    def estimate(self) -> None:
+    @property
+    def trouble(self) -> str | None:
+        """Of trials that cannot be read."""
+        return self._tail.trouble
+
+    def estimate(self) -> "dict[str, list[Importance]]":
         """Grows the forests that tell the importance of the axes, which takes seconds."""
         from archsearch.search.importance import importances
 
-        self.importance = importances(self.record, self.recipe["objectives"])
+        return importances(self.record, self.recipe["objectives"])
 
     def chunks(self) -> list[str]:
         """Trials in parts of the same size, as JSON; they never change."""
@@ -57,10 +64,7 @@ class Followed:
 
     def view(self) -> StudyView:
         """The study as far as it was seen."""
-        command = self.record.user_attrs.get("command", "")
-        return StudyView(
-            self.record.study_name, self.recipe, list(self.trials), command, dict(self.importance), self.running
-        )
+        return StudyView(self.name, self.recipe, list(self.trials), self.command, dict(self.importance), self.running)
 
 
 class Follower:
@@ -77,7 +81,7 @@ class Follower:
         self.run, self.version = secrets.token_hex(4), 0
         self.trouble: str | None = None
         self._followed = [Followed(record) for record in records]
-        self._lock, self._end = threading.Lock(), threading.Event()
+        self._lock, self._working, self._end = threading.Lock(), threading.Lock(), threading.Event()
         self._threads = [threading.Thread(target=work, daemon=True) for work in (self._look, self._estimate)]
         for followed in self._followed:
             followed.look()
@@ -116,17 +120,20 @@ class Follower:
         return f'{_json(told)[:-1]},"studies":[{",".join(studies)}]}}'
 
     def _look(self) -> None:
-        from archsearch.search.storage import in_words
-
         while not self._end.wait(LOOK_S):
-            try:
-                with in_words():
-                    changed = [followed.look() for followed in self._followed]
-                    if any(changed):
-                        self._publish()
-                self.trouble = None
-            except (ArchsearchError, KeyError) as error:  # a study that was deleted is a KeyError
-                self.trouble = str(error) or type(error).__name__
+            changed, troubles = False, []
+            with self._working:
+                for followed in self._followed:
+                    try:
+                        with in_words():
+                            changed |= followed.look()
+                        if followed.trouble:
+                            troubles.append(followed.trouble)
+                    except Exception as error:
+                        troubles.append(f"{followed.name}: {str(error) or type(error).__name__}")
+                if changed:
+                    self._publish()
+            self.trouble = "; ".join(troubles) or None
 
     def _estimate(self) -> None:
         """Importance takes seconds: it comes when it is there, and again when a tenth more trials have come."""
@@ -135,17 +142,16 @@ class Follower:
             count = sum(len(followed.trials) for followed in self._followed)
             if count > 1.1 * told:
                 told = count
-                try:
-                    for followed in self._followed:
-                        followed.estimate()
+                for followed in self._followed:
+                    with suppress(Exception):  # a page without it is a page
+                        followed.importance = followed.estimate()
+                with self._working:
                     self._publish()
-                except Exception as error:
-                    self.trouble = f"importance: {error}"
             if self._end.wait(IMPORTANCE_S):
                 return
 
     def _publish(self) -> None:
-        """Whatever takes long is done here, and not when somebody asks."""
+        """Whatever takes long is done here, and not when somebody asks; one thread at a time."""
         views = [followed.view() for followed in self._followed]
         heads = [_json(head) for head in study_heads(views)]
         chunks = [list(followed.chunks()) for followed in self._followed]

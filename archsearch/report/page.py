@@ -25,7 +25,7 @@ def write_page(path: Path, views: Sequence[StudyView], ablations: Sequence[Repor
         views: searches, with an objective that all of them have.
         ablations: shown below them.
     """
-    html = page_html(page_content(views, ablations))
+    html = page_html(page_content(views, [ablation_data(report) for report in ablations]))
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_name(path.name + ".part")
     try:
@@ -36,15 +36,21 @@ def write_page(path: Path, views: Sequence[StudyView], ablations: Sequence[Repor
 
 
 def page_content(
-    views: Sequence[StudyView], ablations: Sequence[Report] = (), *, trials: bool = True
+    views: Sequence[StudyView], ablations: Sequence[dict[str, Any]] = (), *, trials: bool = True
 ) -> dict[str, Any]:
-    """What a page shows, as JSON-ready data; without trials where it asks a server for them."""
-    names = [*(view.name for view in views), *(report.outcome.name for report in ablations)]
+    """What a page shows, as JSON-ready data.
+
+    Args:
+        views: searches, with an objective that all of them have.
+        ablations: of ``ablation_data``.
+        trials: whether the searches' trials come along; a page that is served asks for them.
+    """
+    names = [*(view.name for view in views), *(ablation["name"] for ablation in ablations)]
     return {
         "title": ", ".join(names),
         "live": None,
         **page_data(views, trials=trials),
-        "ablations": [ablation_data(report) for report in ablations],
+        "ablations": list(ablations),
     }
 
 
@@ -70,5 +76,5 @@ def _asset(name: str) -> str:
 
 def _script_safe(data: Any) -> str:
     """JSON that no name in it can break out of its script element."""
-    text = json.dumps(data, separators=(",", ":"))
+    text = json.dumps(data, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

@@ -9,7 +9,7 @@ from archsearch.arch import Arch
 from archsearch.mixer import Mixer
 from archsearch.objectives import OBJECTIVES, Objective
 from archsearch.paper import rows
-from archsearch.report.columns import columns, number, scaled
+from archsearch.report.columns import clean, columns, number, scaled
 from archsearch.report.drawing import block_shape, mixer_shape
 from archsearch.report.figures import LOOKS, PALETTE, SCALE
 from archsearch.report.frame import score_range
@@ -54,7 +54,7 @@ def _head(view: StudyView, front: list[int], box: Box | None) -> dict[str, Any]:
     return {
         "name": view.name,
         "command": view.command,
-        "recipe": view.recipe,
+        "recipe": clean(view.recipe),
         "objectives": view.recipe["objectives"],
         "running": view.running,
         "front": front,
@@ -71,9 +71,9 @@ def trial_columns(trials: Sequence[Trial]) -> dict[str, Any]:
     """Trials by column, and the drawings that they share."""
     mixers: dict[Mixer, int] = {}
     blocks: dict[str, Any] = {}
-    rows = [dict(_cells(trial, mixers, blocks)) for trial in trials]
+    cells = [dict(_cells(trial, mixers, blocks)) for trial in trials]
     drawn = [{"text": str(m), "config": m.to_dict(), "shape": tree(mixer_shape(m))} for m in mixers]
-    return {"count": len(rows), "columns": columns(rows), "mixers": drawn, "blocks": list(blocks.values())}
+    return {"count": len(cells), "columns": columns(cells), "mixers": drawn, "blocks": list(blocks.values())}
 
 
 def _cells(trial: Trial, mixers: dict[Mixer, int], blocks: dict[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -83,6 +83,9 @@ def _cells(trial: Trial, mixers: dict[Mixer, int], blocks: dict[str, Any]) -> It
         yield f"score.{name}", number(value)
     for name, detail in known.details.items():
         yield from _behind(name, detail)
+    warnings = {word for detail in known.details.values() for word in detail.get("conditions", {}).get("warnings", ())}
+    if warnings:
+        yield "warned", "; ".join(sorted(warnings))
     for name, value in trial.params.items():
         yield f"param.{name}", value
     for phase, seconds in known.seconds.items():
@@ -109,9 +112,8 @@ def _block(arch: Arch, stage: int, blocks: dict[str, Any]) -> int:
 
 def _behind(name: str, detail: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     """How sure a timing is, and what exactly was timed."""
-    if name != "peak_memory_mb":  # counted by the allocator, not timed
-        # Records from before there were intervals have quartiles.
-        low, high = score_range(name, detail, detail.get("interval_s") or detail["quartiles_s"])
+    if "interval_s" in detail and name != "peak_memory_mb":  # from before there were intervals; or not timed
+        low, high = score_range(name, detail, detail["interval_s"])
         yield f"low.{name}", number(low)
         yield f"high.{name}", number(high)
     if detail.get("ratio"):
@@ -124,6 +126,7 @@ def _behind(name: str, detail: dict[str, Any]) -> Iterator[tuple[str, Any]]:
 def _objective(objective: Objective) -> dict[str, Any]:
     return {
         "title": objective.title,
+        "axis": objective.axis,
         "noun": objective.noun,
         "subject": objective.subject,
         "si": objective.si,

@@ -1,21 +1,46 @@
 """The page, served while its studies run."""
 
 import gzip
+import ipaddress
 import socket
+import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from archsearch.errors import OptionError
 from archsearch.report.ablation import Report
+from archsearch.report.ablation_page import ablation_data
 from archsearch.report.follow import Follower
 from archsearch.report.page import page_content, page_html
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
-#: What the page may do: run what is in it, and ask this server.
-POLICY = (
-    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; connect-src 'self'"
+#: What the page may do: run what is in it (plotly.js makes functions for WebGL as it goes), and ask this server.
+POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'unsafe-inline' 'unsafe-eval'",
+        "style-src 'unsafe-inline'",
+        "img-src data: blob:",
+        "connect-src 'self'",
+        "frame-ancestors 'none'",
+        "base-uri 'none'",
+        "form-action 'none'",
+    )
 )
+
+
+def is_loopback(host: str | None) -> bool:
+    """Whether a name or an address can only be this machine's own.
+
+    >>> [is_loopback(host) for host in ("localhost", "127.0.0.2", "::1", "0.0.0.0", "example.org")]
+    [True, True, True, False, False]
+    """
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host or "").is_loopback
+    except ValueError:
+        return False
 
 
 class Server(ThreadingHTTPServer):
@@ -36,7 +61,8 @@ class Server(ThreadingHTTPServer):
         Raises:
             OptionError: the port is taken, or the host is not this machine's.
         """
-        self.follower, self.ablations, self.host = follower, ablations, host
+        self.follower, self.host = follower, host
+        self.ablations = [ablation_data(report) for report in ablations]
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
             super().__init__((host, port), Handler)
@@ -51,6 +77,11 @@ class Server(ThreadingHTTPServer):
         """Where the page is."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{self.server_address[1]}/"
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A browser that hangs up is no news."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
     def content(self) -> str:
         """The page, which asks for the trials."""
@@ -94,8 +125,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def _meant_for_us(self) -> bool:
         """A page of another site may reach a server on loopback under a name of its own: it must not read this one."""
-        name = urlsplit(f"//{self.headers.get('Host', '')}").hostname
-        return self.server.host not in LOOPBACK or name in LOOPBACK
+        try:
+            name = urlsplit(f"//{self.headers.get('Host', '')}").hostname
+        except ValueError:
+            return False
+        return not is_loopback(self.server.host) or is_loopback(name)
 
     def _send(self, status: int, kind: str, text: str) -> None:
         body = text.encode()
@@ -117,7 +151,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _near(self) -> bool:
         """Whether the browser is on this machine, where compressing takes longer than sending."""
-        return self.client_address[0] in LOOPBACK
+        return is_loopback(self.client_address[0])
 
     def log_message(self, format: str, *args: Any) -> None:
         """Nothing: requests are no news."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from archsearch.analysis.standing import Box, Standing
-from archsearch.errors import OptionError
+from archsearch.errors import OptionError, StorageError
 from archsearch.objectives import OBJECTIVES, Objective
 from archsearch.report.frame import trials_frame
 from archsearch.trial import Trial
@@ -26,7 +26,7 @@ class StudyView:
     Attributes:
         name: in the storage.
         recipe: that it is run by.
-        trials: the finished ones, in the order in which they are shown.
+        trials: the finished ones, in the order in which they ended.
         command: that repeats or continues it; may be empty.
         importance: of the axes, by objective; empty where nothing can be told.
         running: trials that are under way.
@@ -80,13 +80,16 @@ def read_view(name: str, storage: str, *, importance: bool = True) -> StudyView:
 def view_of(record: "optuna.Study", *, importance: bool = True) -> StudyView:
     """The same of a record that is open."""
     from archsearch.search.importance import importances
-    from archsearch.search.records import running, trials_of
+    from archsearch.search.records import Tail
     from archsearch.search.study import recipe_of
 
     recipe = recipe_of(record)
     known = importances(record, recipe["objectives"]) if importance else {}
-    command = record.user_attrs.get("command", "")
-    return StudyView(record.study_name, recipe, trials_of(record), command, known, running(record))
+    tail = Tail(record)
+    trials = tail.look()
+    if tail.trouble:
+        raise StorageError(f"{tail.trouble}; was it written by another version of archsearch?")
+    return StudyView(record.study_name, recipe, trials, record.user_attrs.get("command", ""), known, tail.running)
 
 
 def own_box(view: StudyView) -> Box:

@@ -51,16 +51,22 @@ def importance(record: optuna.Study, objective: int = 0) -> list[Importance]:
     """
     done = [t for t in record.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)) if t.params]
     scores = [t.values[objective] for t in done]
+    untold = f"study {record.study_name!r}: no importance can be told: its finished trials"
     if len(done) < FEWEST or np.ptp(scores) == 0:
         why = "all score the same" if len(done) >= FEWEST else f"are {len(done)}, and it takes {FEWEST}"
-        raise StorageError(f"study {record.study_name!r}: no importance can be told: its finished trials {why}")
+        raise StorageError(f"{untold} {why}")
     fewer = _fewer(record, done)
-    forests = [
-        get_param_importances(
-            fewer, evaluator=FanovaImportanceEvaluator(n_trees=TREES, seed=seed), target=lambda t: t.values[objective]
-        )
-        for seed in range(FORESTS)
-    ]
+    try:
+        forests = [
+            get_param_importances(
+                fewer,
+                evaluator=FanovaImportanceEvaluator(n_trees=TREES, seed=seed),
+                target=lambda t: t.values[objective],
+            )
+            for seed in range(FORESTS)
+        ]
+    except RuntimeError:  # no tree found anything to tell apart
+        raise StorageError(f"{untold} hardly differ in their scores") from None
     found = []
     for axis in forests[0]:
         shares = [forest.get(axis, 0.0) for forest in forests]

@@ -12,12 +12,14 @@ stopped       training ended early             deaths       of workers that had 
 """
 
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from archsearch.arch import Arch
+from archsearch.errors import ArchError
 from archsearch.trial import Epoch, Evaluation, Trial
 
 #: Of a finished trial, as ``Trial`` has it.
@@ -59,7 +61,9 @@ def to_trial(frozen: FrozenTrial) -> Trial:
 
 
 def _state(frozen: FrozenTrial) -> str:
-    return "infeasible" if any(violation > 0 for violation in frozen.constraints.values()) else STATES[frozen.state]
+    """As on record; one that was not evaluated, or not only, because of a constraint is infeasible."""
+    violated = any(violation > 0 for violation in frozen.constraints.values())
+    return "infeasible" if violated and not {"error", "stopped"} & set(frozen.user_attrs) else STATES[frozen.state]
 
 
 def is_candidate(frozen: FrozenTrial) -> bool:
@@ -74,29 +78,38 @@ def trials_of(study: optuna.Study) -> list[Trial]:
     return [to_trial(frozen) for frozen in study.get_trials(deepcopy=False) if is_candidate(frozen)]
 
 
-def running(study: optuna.Study) -> int:
-    """How many trials are under way."""
-    return len(study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)))
-
-
 class Tail:
     """The finished candidates of a study, as they come.
 
     Attributes:
         running: trials that were under way at the last look.
+        trouble: why a trial could not be read; None where all could.
     """
 
     def __init__(self, study: optuna.Study) -> None:
         """Args: study: open; nothing is read yet."""
         self.study, self.running = study, 0
+        self.trouble: str | None = None
         self._open: set[int] = set()
         self._seen = 0
 
     def look(self) -> list[Trial]:
-        """Those that have finished since the last look, by number."""
+        """Those that have finished since the last look, in the order in which they did."""
         known = self.study.get_trials(deepcopy=False)
         fresh = [known[number] for number in sorted({*self._open, *range(self._seen, len(known))})]
         self._open = {frozen.number for frozen in fresh if not frozen.state.is_finished()}
         self._seen = len(known)
         self.running = sum(frozen.state == TrialState.RUNNING for frozen in fresh)
-        return [to_trial(frozen) for frozen in fresh if is_candidate(frozen)]
+        ended = sorted((frozen for frozen in fresh if is_candidate(frozen)), key=_end)
+        return [trial for trial in map(self._read, ended) if trial is not None]
+
+    def _read(self, frozen: FrozenTrial) -> Trial | None:
+        try:
+            return to_trial(frozen)
+        except (ArchError, KeyError, TypeError, ValueError) as error:
+            self.trouble = f"trial {frozen.number} of {self.study.study_name} cannot be read: {error}"
+            return None
+
+
+def _end(frozen: FrozenTrial) -> tuple[datetime, int]:
+    return frozen.datetime_complete or datetime.max, frozen.number

@@ -119,6 +119,16 @@ def drag(page, chart, start, end):
     actions.perform()
 
 
+def corners(page, *places):
+    """Places on the front, given by their scores, in shares of the chart's size."""
+    script = """
+      const box = document.getElementById("pareto"), layout = box._fullLayout, frame = box.getBoundingClientRect();
+      return arguments[0].map(([x, y]) => [(layout.xaxis._offset + layout.xaxis.d2p(x)) / frame.width,
+                                           (layout.yaxis._offset + layout.yaxis.d2p(y)) / frame.height]);"""
+    seen(page, "pareto")
+    return page.execute_script(script, places)
+
+
 def looked_at(page):
     return page.find_element(By.ID, "detail").get_attribute("data-trial")
 
@@ -219,17 +229,39 @@ def test_a_dominated_trial_names_those_that_beat_it(page):
 
 
 def test_a_box_selects_and_a_key_adds(page):
-    seen(page, "pareto")
-    corner = """
-      const box = document.getElementById("pareto"), layout = box._fullLayout, frame = box.getBoundingClientRect();
-      return [(layout.xaxis._offset + layout.xaxis.d2p(arguments[0])) / frame.width,
-              (layout.yaxis._offset + layout.yaxis.d2p(arguments[1])) / frame.height];"""
-    drag(page, "pareto", page.execute_script(corner, 0.97e9, 0.61), page.execute_script(corner, 2.03e9, 0.45))
+    drag(page, "pareto", *corners(page, (0.97e9, 0.61), (2.03e9, 0.45)))
     WebDriverWait(page, 5).until(lambda page: chosen(page) == [0, 1])
+    time.sleep(0.5)  # a click right after it would be the second of a double one
     click_point(page, "pareto", 2, Keys.SHIFT)
     WebDriverWait(page, 5).until(lambda page: chosen(page) == [0, 1, 2])
     shows(page, "pareto", [0, 1, 2])
     assert page.find_element(By.ID, "chosen").text == "3 of 6 trials selected"
+
+
+def test_a_selection_made_elsewhere_takes_away_boxes_and_brushes(page):
+    drag(page, "pareto", *corners(page, (0.97e9, 0.61), (2.03e9, 0.45)))
+    WebDriverWait(page, 5).until(lambda page: chosen(page) == [0, 1])
+    page.find_element(By.TAG_NAME, "body").send_keys(Keys.ESCAPE)
+    boxes = "return (document.getElementById('pareto').layout.selections ?? []).length"
+    WebDriverWait(page, 5).until(lambda page: page.execute_script(boxes) == 0)
+    seen(page, "parallel")
+    drag(page, "parallel", *axis_span(page, "top-1", 0.45, 0.55))
+    WebDriverWait(page, 5).until(lambda page: chosen(page) == [0])
+    page.find_element(By.TAG_NAME, "body").send_keys(Keys.ESCAPE)
+    brushes = "return document.getElementById('parallel').data[0].dimensions.filter((d) => d.constraintrange).length"
+    WebDriverWait(page, 5).until(lambda page: page.execute_script(brushes) == 0)
+    assert chosen(page) == []
+    drag(page, "parallel", *axis_span(page, "MACs", 1.9e9, 2.05e9))
+    WebDriverWait(page, 5).until(lambda page: chosen(page) == [1, 2])
+
+
+def test_what_the_legend_hides_is_not_marked(page):
+    seen(page, "pareto")
+    page.execute_script("""
+      const box = document.getElementById("pareto"), at = box.data.findIndex((t) => t.name === "failed");
+      return Plotly.restyle(box, {visible: "legendonly"}, [at]);""")
+    page.execute_script("archsearch.select([1, 5])")
+    shows(page, "pareto", [1])
 
 
 def test_brushing_parallel_coordinates_selects(page):
@@ -260,7 +292,7 @@ def test_axes_can_be_chosen(page):
     Select(page.find_element(By.ID, "pareto-x")).select_by_visible_text("target inference throughput")
     seen(page, "pareto")
     title = page.execute_script("return document.getElementById('pareto').layout.xaxis.title.text")
-    assert title == "target inference throughput, more is better"
+    assert title == "target inference throughput (img/s), more is better"
     assert page.execute_script("return document.querySelectorAll('#pareto .errorbar').length") > 0
     Select(page.find_element(By.ID, "pareto-y")).select_by_visible_text("target MACs")
     line = page.execute_script("const t = document.getElementById('pareto').data[0]; return [t.x, t.y]")
@@ -273,7 +305,8 @@ def test_the_papers_networks_stand_beside(open_page):
     names = page.execute_script("return document.getElementById('pareto').layout.annotations.map((a) => a.text)")
     assert {"InceptionNeXt-T", "ConvNeXt-T"} <= set(names)
     page.find_element(By.ID, "marks").click()
-    assert page.execute_script("return document.getElementById('pareto').layout.annotations.length") == 0
+    count = "return document.getElementById('pareto').layout.annotations.length"
+    WebDriverWait(page, 5).until(lambda page: page.execute_script(count) == 0)
 
 
 def test_the_table_sorts_filters_and_works_from_the_keyboard(page):
@@ -404,12 +437,17 @@ def test_a_page_that_is_served_gains_a_trial_and_keeps_the_selection(chromium, s
         seen(chromium, "pareto")
         chromium.find_elements(By.CSS_SELECTOR, "#trials tbody tr")[2].send_keys(Keys.ENTER)
         assert (looked_at(chromium), chosen(chromium)) == ("2", [2])
+        assert seen(chromium, "parallel").find_elements(By.CSS_SELECTOR, ".y-axis")  # WebGL under the server's policy
+        seen(chromium, "pareto")
+        chromium.execute_script("document.querySelector('#detail details').open = true")
+        chromium.find_elements(By.CSS_SELECTOR, "#trials tbody tr")[2].send_keys("")
         go(study, url, 5)
         start = time.monotonic()
         WebDriverWait(chromium, 10, 0.05).until(lambda page: "5 trials" in page.find_element(By.ID, "studies").text)
         assert time.monotonic() - start < 2
         assert len(chromium.find_elements(By.CSS_SELECTOR, "#trials tbody tr")) == 5
         assert (looked_at(chromium), chosen(chromium)) == ("2", [2])
+        assert chromium.switch_to.active_element.get_attribute("data-row") == "2"
         shows(chromium, "pareto", [2])
     WebDriverWait(chromium, 10).until(lambda page: "not connected" in page.find_element(By.ID, "live").text)
     chromium.get("about:blank")

@@ -6,6 +6,7 @@ import time
 import urllib.error
 import urllib.request
 
+import optuna
 import pytest
 import tiny
 from served import go, made_up, serving
@@ -97,7 +98,8 @@ def test_what_is_not_asked_rightly_is_refused(study, url):
                       f"run={run}&version=1&have=-1"):  # fmt: skip
             assert refused(f"{server.url}data?{query}") == 400
         assert refused(f"{server.url}data?run=other&version=1&have=1") == 410
-        assert refused(server.url, Host="evil.example") == 403  # a name that was rebound to this machine
+        for name in ("evil.example", "[x"):
+            assert refused(server.url, Host=name) == 403  # the first was rebound to this machine
 
 
 def test_it_listens_on_loopback_alone_and_sends_a_policy(study, url):
@@ -120,14 +122,43 @@ def test_a_port_that_is_taken_is_one_line_with_the_remedy(study, url):
             Server("127.0.0.1", port, follower, [])
 
 
-def test_a_study_that_is_deleted_while_it_is_watched_is_said(study, url):
-    import optuna
-
+def test_a_study_that_cannot_be_read_leaves_the_others(study, url, small_space):
+    other = tiny.make_study(small_space, name="other")
     go(study, url, 2)
-    with serving(url, "small") as server:
-        optuna.delete_study(study_name="small", storage=open_storage(url, create=False))
+    go(other, url, 2)
+    with serving(url, "small", "other") as server:
+        optuna.delete_study(study_name="other", storage=open_storage(url, create=False))
         until(lambda: server.follower.trouble)
+        assert server.follower.trouble.startswith("other: ")
+        go(study, url, 4)
+        until(lambda: len(server.follower.views()[0].trials) == 4)
         assert "</html>" in get(server.url)
+
+
+def test_a_trial_that_cannot_be_read_leaves_the_others(study, url):
+    search = Search(study, Ledger(create_or_resume(study, open_storage(url, create=True))))
+    asked = [search.ask() for _ in range(3)]
+    with serving(url, "small") as server:
+        search.record._storage.set_trial_user_attr(search.record.trials[0]._trial_id, "arch", {"depths": "none"})
+        for candidate in asked:
+            search.tell(candidate, *made_up(candidate.arch, 0, None))
+        until(lambda: len(server.follower.views()[0].trials) == 2)
+        until(lambda: server.follower.trouble and "trial 0 of small cannot be read" in server.follower.trouble)
+
+
+def test_threads_that_publish_at_once_tell_every_trial_once(study, url, monkeypatch):
+    monkeypatch.setattr("archsearch.report.follow.CHUNK", 2)
+    monkeypatch.setattr("archsearch.report.follow.LOOK_S", 0.01)
+    monkeypatch.setattr("archsearch.report.follow.IMPORTANCE_S", 0.01)
+    go(study, url, 1)
+    with serving(url, "small") as server:
+        for total in range(2, 10):
+            go(study, url, total)
+        until(lambda: len(server.follower.views()[0].trials) == 9)
+        time.sleep(0.3)
+        parts = json.loads(server.follower.news(0, [0]))["studies"][0]["parts"]
+        numbers = [n for part in parts for n in decoded(part["columns"]["number"], part["count"])]
+        assert sorted(numbers) == list(range(9))
 
 
 @pytest.mark.parametrize("have", [0, 1, 3, 4, 7, 9, 10])

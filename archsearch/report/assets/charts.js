@@ -80,6 +80,7 @@ function paint(made) {
     for (const event of made.overlay ? ["plotly_afterplot", "plotly_relayouting", "plotly_relayout", "plotly_restyle"] : [])
       made.box.on(event, () => highlight(made));
   }
+  performance.clearMarks("painted " + made.id);
   performance.mark("painted " + made.id);
 }
 
@@ -117,13 +118,23 @@ function layout(more = {}) {
   return dressed;
 }
 
-const axis = (name) => ({ title: { text: `${data.objectives[name].title}, ${data.objectives[name].maximize ? "more" : "less"} is better` },
-  tickformat: ticks(name) });
+const axis = (name) => ({ title: { text: axisTitle(name) }, tickformat: ticks(name) });
 
 // The selection, as Plotly tells it after a drag.
 const dragged = (made) => {
   made.box.on("plotly_selected", (event) => {
-    if (event) choose(event.points.flatMap((point) => made.rows[point.curveNumber]?.[point.pointNumber] ?? []));
+    if (!event || event.selections?.length === 0) return; // told when a box is taken away, too
+    made.dragged = true;
+    choose(event.points.flatMap((point) => made.rows[point.curveNumber]?.[point.pointNumber] ?? []));
+    made.dragged = false;
+    made.boxed = true;
+  });
+  made.box.on("plotly_deselect", () => { if (made.boxed) { made.boxed = false; choose([]); } });
+  // A box that was dragged goes with its selection.
+  listeners.unshift(() => {
+    if (!made.boxed || made.dragged) return;
+    made.boxed = false;
+    Plotly.relayout(made.box, { selections: [] });
   });
   clicked(made);
 };
@@ -138,8 +149,11 @@ function placed(name) {
   let low = Infinity, high = -Infinity;
   for (const value of known) { low = Math.min(low, value); high = Math.max(high, value); }
   const width = high - low || Math.abs(high) || 1;
-  const [worst, step] = !known.length ? [0, 1] : data.objectives[name].maximize ? [low, -width] : [high, width];
-  return (row) => score(name, row) ?? worst + step * data.looks[status(row)].beyond;
+  const [worst, step] = data.objectives[name].maximize ? [low, -width] : [high, width];
+  return (row) => {
+    const known = score(name, row), { beyond } = data.looks[status(row)];
+    return known ?? (beyond && low < Infinity ? worst + step * beyond : null);
+  };
 }
 
 // Rows of every study by how they stand, in the order of the legend.
@@ -150,25 +164,25 @@ function* groups() {
     for (const [kind, members] of Object.entries(parts)) {
       if (!members.length) continue;
       const look = data.looks[kind];
-      yield { members, look, name: several() ? `${study.name}: ${look.label}` : look.label,
+      yield { kind, study, members, look, name: several() ? `${study.name}: ${look.label}` : look.label,
         colour: several() ? data.palette[study.place % data.palette.length] : look.colour };
     }
   }
 }
 
 function hover(members, names) {
-  return members.map((row) => [`<b>${title(row)}</b>`, escaped(describe(row)),
+  return members.map((row) => [`<b>${escaped(title(row))}</b>`, escaped(describe(row)),
     ...names.map((name) => `${data.objectives[name].title}: ${shownScore(name, row, 4)}`),
     ...(cell("error", row) ? [escaped(cell("error", row))] : [])].join("<br>"));
 }
 // Plotly reads a few tags in its texts.
-const escaped = (text) => String(text).replace(/[<>&]/g, (c) => ({ "<": "&lt;", ">": "&gt;", "&": "&amp;" })[c]);
+const escaped = (text) => String(text).replace(/[<>&]/g, (c) => ({ "<": "&lt;", ">": "&gt;", "&": "&amp;" })[c]).replaceAll("%{", "% {");
 
 function points(type, names, letters = "xyz") {
   const places = names.map(placed);
   const traces = [], members = [];
   for (const group of groups()) {
-    const trace = { type, mode: "markers", name: escaped(group.name), text: hover(group.members, names),
+    const trace = { type, mode: "markers", uid: `${group.study.place} ${group.kind}`, name: escaped(group.name), text: hover(group.members, names),
       hovertemplate: `%{text}<extra>${group.look.label}</extra>`,
       marker: { color: group.colour, symbol: group.look.symbol, size: type === "scatter3d" ? group.look.size * 0.6 : group.look.size } };
     trace.unselected = { marker: { opacity: 1 } }; // what Plotly itself would fade after a drag
@@ -188,7 +202,7 @@ function drawPoints(made, context, place, clip, scale = 1) {
     context.clip();
   }
   if (selection.size) made.rows.forEach((members, i) => {
-    if (!members) return;
+    if (!members || (made.box.data[i].visible ?? true) !== true) return; // hidden by the legend
     const { color, symbol, size } = made.box.data[i].marker;
     context.strokeStyle = context.fillStyle = color;
     context.lineWidth = 1.4;
@@ -283,7 +297,11 @@ function paperMarks(x, y) {
     const [low, high] = values.reduce(([a, b], v) => [Math.min(a, v), Math.max(b, v)], [Infinity, -Infinity]);
     return mark[name] > low - 0.15 * (high - low) && mark[name] < high + 0.15 * (high - low);
   });
-  const known = counted.length ? data.marks.filter(near) : [];
+  const known = counted.length ? data.marks.filter(near).sort((a, b) => a[counted[0]] - b[counted[0]]
+    || b.name.includes("NeXt") - a.name.includes("NeXt")) : [];
+  const [least, most] = extent(known.map((mark) => mark[counted[0]]));
+  // Names that would stand on one another are left to their neighbour; the lines stay.
+  const spread = known.filter((mark, i) => !i || mark[counted[0]] - known[i - 1][counted[0]] > 0.03 * (most - least));
   const about = (mark) => `${mark.name} in the paper: ${eng(mark.macs, "MACs")}, ${eng(mark.params, "params")}, ${mark.top1} % on ImageNet`;
   const colour = css("--muted");
   if (counted.length === 2) {
@@ -295,8 +313,8 @@ function paperMarks(x, y) {
   const upright = counted[0] === x;
   return { traces: [],
     shapes: known.map((mark) => ({ type: "line", layer: "below", line: { color: colour, width: 1, dash: "dash" },
-      ...(upright ? { x0: mark.macs && mark[x], x1: mark[x], yref: "paper", y0: 0, y1: 1 } : { y0: mark[y], y1: mark[y], xref: "paper", x0: 0, x1: 1 }) })),
-    notes: known.map((mark) => ({ text: mark.name, hovertext: about(mark), showarrow: false, font: { size: 10.5, color: colour },
+      ...(upright ? { x0: mark[x], x1: mark[x], yref: "paper", y0: 0, y1: 1 } : { y0: mark[y], y1: mark[y], xref: "paper", x0: 0, x1: 1 }) })),
+    notes: spread.map((mark) => ({ text: mark.name, hovertext: about(mark), showarrow: false, font: { size: 10.5, color: colour },
       ...(upright ? { x: mark[x], yref: "paper", y: 1, textangle: -90, xanchor: "right", yanchor: "top" }
         : { y: mark[y], xref: "paper", x: 1, xanchor: "right", yanchor: "bottom" }) })) };
 }
@@ -328,14 +346,16 @@ chart("space", (made) => {
   if (!traces.length) return noneDone();
   const places = names.map(placed);
   made.at = (row) => places.map((place) => place(row));
-  const scene = { aspectmode: "cube", dragmode: "turntable", camera: { eye: { x: 1.5, y: 1.5, z: 0.8 } } };
-  names.forEach((name, i) => { scene["xyz"[i] + "axis"] = { ...axis(name), title: { text: data.objectives[name].title },
+  const scene = { aspectmode: "cube", dragmode: "turntable", camera: { eye: { x: 1.75, y: 1.75, z: 0.9 } } };
+  names.forEach((name, i) => { scene["xyz"[i] + "axis"] = { ...axis(name), title: { text: data.objectives[name].axis },
     gridcolor: css("--line"), color: css("--ink"), backgroundcolor: "rgba(0,0,0,0)" }; });
   return { data: traces, rows: members,
     layout: layout({ scene, uirevision: names.join(), margin: { l: 0, r: 0, t: 10, b: 0 }, dragmode: "turntable" }) };
 }, { after: clicked, overlay: over3d });
 
 // Parameters and objectives
+
+const short = (name) => data.objectives[name].noun;
 
 function choices(name) {
   const values = rows.columns["param." + name];
@@ -352,20 +372,22 @@ const parallel = chart("parallel", (made) => {
   if (!members.length) return noneDone() ?? "No trial is complete.";
   const dimensions = named("param.").map((name) => {
     const texts = choices(name), place = new Map(texts.map((text, i) => [text, i]));
-    return { label: name, tickvals: texts.map((_, i) => i), ticktext: texts, range: [-0.2, texts.length - 0.8],
+    return { label: escaped(name), tickvals: texts.map((_, i) => i), ticktext: texts.map(escaped), range: [-0.2, texts.length - 0.8],
       values: members.map((row) => place.get(cell("param." + name, row) === null ? "-" : words(cell("param." + name, row)))) };
   }).filter((dimension) => dimension.ticktext.length > 1);
-  dimensions.unshift(...names.map((name) => ({ label: data.objectives[name].noun, tickformat: ticks(name), values: members.map((row) => score(name, row)) })));
+  dimensions.unshift(...names.map((name) => ({ label: short(name), tickformat: ticks(name), values: members.map((row) => score(name, row)) })));
   made.members = members;
-    for (const old of made.plotted ? made.box.data[0].dimensions : []) {
-    const same = dimensions.find((dimension) => dimension.label === old.label);
-    if (same && old.constraintrange) same.constraintrange = old.constraintrange;
+    // A brush stays as long as its axis does: among other choices its range would mean others.
+  for (const old of made.plotted ? made.box.data[0].dimensions : []) {
+    const same = dimensions.find((one) => one.label === old.label && String(one.ticktext) === String(old.ticktext));
+    if (same && old.constraintrange && made.byBrush) same.constraintrange = old.constraintrange;
   }
+  made.shape = JSON.stringify([made.byBrush, dimensions.map((one) => [one.label, one.ticktext])]);
   made.box.parentElement.style.minWidth = 75 * dimensions.length + "px";
   const line = { color: members.map((row) => score(names[0], row)), colorscale: data.scale, showscale: false };
   return { rows: [], data: [{ type: "parcoords", dimensions, labelangle: -18, labelfont: { size: 12 }, line,
     unselected: { line: { color: css("--line"), opacity: 0.1 } } }],
-    layout: layout({ margin: { l: 80, r: 50, t: 85, b: 25 }, uirevision: "same" }) };
+    layout: layout({ margin: { l: 80, r: 50, t: 85, b: 25 }, uirevision: made.shape }) };
 }, { overlay: overAxes, after: (made) => made.box.on("plotly_restyle", ([change]) => {
   if (Object.keys(change).some((key) => key.includes("constraintrange"))) brushed(made);
 }) });
@@ -380,14 +402,14 @@ function overAxes(made, context) {
   }
   const outer = made.box.getBoundingClientRect(), axes = [];
   for (const group of made.box.querySelectorAll(".y-axis")) {
-    const label = group.querySelector(".axis-title").textContent;
+    const label = escaped(group.querySelector(".axis-title").textContent);
     const dimension = made.box._fullData[0].dimensions.find((one) => one.label === label);
     const line = group.querySelector(".axis path")?.getBoundingClientRect();
     if (!dimension || !line) return false;
     const brush = group.querySelector(".axis-brush").getBoundingClientRect();
     const [low, high] = dimension.range ?? extent(dimension.values);
     axes.push({ x: brush.left + brush.width / 2 - outer.left, values: dimension.values,
-      y: (value) => line.bottom - outer.top - (value - low) / (high - low || 1) * line.height });
+      y: (value) => line.bottom - outer.top - (high > low ? (value - low) / (high - low) : 0.5) * line.height });
   }
   axes.sort((a, b) => a.x - b.x);
   context.strokeStyle = css("--accent");
@@ -412,6 +434,7 @@ function extent(values) {
 }
 
 function brushed(made) {
+  if (made.box._fullLayout.uirevision !== made.shape) return; // taken away, not made
   const limits = limited(made).map(({ values, constraintrange }) => [values, Array.isArray(constraintrange[0]) ? constraintrange : [constraintrange]]);
   const inside = (at) => limits.every(([values, ranges]) => ranges.some(([low, high]) => values[at] >= low && values[at] <= high));
   made.brushing = made.byBrush = true;
@@ -419,7 +442,11 @@ function brushed(made) {
   made.brushing = false;
 }
 // A selection that is made elsewhere takes the brush's place.
-listeners.unshift(() => { const made = charts.find((one) => one.id === "parallel"); if (made && !made.brushing) made.byBrush = false; });
+listeners.unshift(() => {
+  if (!parallel.byBrush || parallel.brushing) return;
+  parallel.byBrush = false;
+  parallel.dirty = "draw";
+});
 
 // As the study went on
 
@@ -430,7 +457,7 @@ chart("hypervolume", () => {
     marker: { size: 4 }, hovertemplate: `%{x} ${over}: %{y:.3f}<extra></extra>` }));
   if (!traces.length) return noneDone() ?? "No trial is complete.";
   return { data: traces, layout: layout({ xaxis: { title: { text: over === "trials" ? "trials" : "seconds of evaluating, all workers together" }, rangemode: "tozero" },
-    yaxis: { title: { text: "share of the box of best and worst" }, rangemode: "tozero" }, showlegend: several(), dragmode: "zoom", uirevision: over }) };
+    yaxis: { title: { text: `share of the box of best and worst${several() ? ", all studies" : ""}` }, rangemode: "tozero" }, showlegend: several(), dragmode: "zoom", uirevision: over }) };
 });
 
 chart("curves", () => {
@@ -449,7 +476,7 @@ chart("curves", () => {
 
 chart("importance", () => {
   const traces = studies.flatMap((study) => Object.entries(study.importance).map(([name, found], i) => ({ type: "bar", orientation: "h",
-    name: (several() ? escaped(study.name) + ": " : "") + data.objectives[name].title, y: found.map((one) => one.axis), x: found.map((one) => one.share),
+    name: (several() ? escaped(study.name) + ": " : "") + data.objectives[name].title, y: found.map((one) => escaped(one.axis)), customdata: found.map((one) => one.axis), x: found.map((one) => one.share),
     marker: { color: data.palette[(study.place * 3 + i) % data.palette.length], pattern: { shape: ["", "/", ".", "x"][i % 4] } },
     error_x: { type: "data", symmetric: false, array: found.map((one) => one.high - one.share), arrayminus: found.map((one) => one.share - one.low), thickness: 1 },
     hovertemplate: "%{y}: %{x:.1%}<extra></extra>" })));
@@ -457,7 +484,7 @@ chart("importance", () => {
   return { data: traces, layout: layout({ barmode: "group", xaxis: { title: { text: "share of the variance (functional ANOVA)" }, tickformat: ".0%" },
     yaxis: { autorange: "reversed" }, dragmode: false }) };
 }, { after: (made) => made.box.on("plotly_click", (event) => {
-  byId("slice-x").value = event.points[0].y;
+  byId("slice-x").value = event.points[0].customdata;
   redraw("slice");
 }) });
 
@@ -465,13 +492,13 @@ chart("slice", (made) => {
   const name = byId("slice-x").value, wanted = byId("slice-y").value;
   if (!name) return noneDone() ?? "The space has no axis.";
   const texts = choices(name), place = new Map(texts.map((text, i) => [text, i]));
-  const { traces, members } = points(type2d(), [wanted, wanted], ["y", "unused"]);
+  const { traces, members } = points(type2d(), [wanted], "y");
   const at = placed(wanted);
   // A little apart, so that equal points show; the same each time.
   const where = (row) => place.get(cell("param." + name, row) === null ? "-" : words(cell("param." + name, row))) + (((row * 0.618) % 1) - 0.5) * 0.5;
-  traces.forEach((trace, i) => { delete trace.unused; trace.x = members[i].map(where); });
+  traces.forEach((trace, i) => { trace.x = members[i].map(where); });
   if (!traces.length) return noneDone();
   made.at = (row) => [where(row), at(row)];
-  return { data: traces, rows: members, layout: layout({ xaxis: { title: { text: name }, tickvals: texts.map((_, i) => i), ticktext: texts,
+  return { data: traces, rows: members, layout: layout({ xaxis: { title: { text: escaped(name) }, tickvals: texts.map((_, i) => i), ticktext: texts.map(escaped),
     range: [-0.5, texts.length - 0.5] }, yaxis: axis(wanted), showlegend: false, uirevision: name + wanted }) };
 }, { overlay: over2d, after: dragged });

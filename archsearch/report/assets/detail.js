@@ -130,10 +130,10 @@ function config(row) {
   return JSON.stringify(told, null, 1);
 }
 
-const quoted = (text) => /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
-
 function showDetail() {
-  const box = byId("detail");
+  const box = byId("detail"), looked = focus === null ? null : `${focus} ${status(focus)} ${rivals(focus).over}`;
+  if (looked && looked === box.dataset.looked) return;
+  box.dataset.looked = looked;
   box.replaceChildren();
   if (focus === null) {
     element("p", noneDone() ?? "Click a trial to see what it is made of.", box, { class: "muted" });
@@ -157,11 +157,12 @@ function showDetail() {
     element("p", "epochs: " + curve.map((epoch, i) => `${epoch}: loss ${((losses[i] ?? NaN) / 1e3).toFixed(3)}, ${((accuracies[i] ?? NaN) / 100).toFixed(1)} %`).join("; "), box, { class: "muted small" });
   }
   compare(row, box);
-  element("h3", "Repeat it", box);
   if (study.command) {
+    element("h3", "Repeat it", box);
     const command = `${study.command} --repeat ${number(row)}`;
     element("pre", command, box);
     copying(command, "the command", box);
+    if (command.includes("***")) element("p", "Put the storage's password back where *** stands.", box, { class: "muted small" });
   }
   const more = element("details", null, box);
   element("summary", "Architecture, to copy", more);

@@ -1,7 +1,9 @@
 // The page: fills the controls, draws what can be seen, follows a study that is running.
 
 function options(select, list, wanted) {
-  const before = select.value;
+  const before = select.dataset.chosen ? select.value : null;
+  if (select.dataset.list === JSON.stringify(list) && before !== null) return;
+  select.dataset.list = JSON.stringify(list);
   select.replaceChildren(...list.map(([value, text]) => element("option", text, null, { value })));
   const values = list.map(([value]) => value);
   select.value = values.includes(before) ? before : values.includes(wanted) ? wanted : values[0] ?? "";
@@ -30,12 +32,14 @@ function showStudies() {
     for (const row of study.rows) counts[status(row)] = (counts[status(row)] ?? 0) + 1;
     const told = Object.entries(data.looks).filter(([kind]) => counts[kind] && kind !== "dominated")
       .map(([kind, look]) => `${counts[kind]} ${look.label}`);
+    const disturbed = study.rows.filter((row) => cell("warned", row)).length;
+    if (disturbed) told.push(`${disturbed} timed while the machine was disturbed`);
     if (study.running) told.push(`${study.running} running`);
     const line = element("p", null, box, { class: "study" });
     if (several()) element("span", null, line, { class: "chip", style: `background: ${data.palette[study.place % data.palette.length]}` });
     if (several()) element("strong", study.name + ": ", line);
     line.append([`${study.rows.length} trials of space ${study.recipe.space_name}`, ...told].join(", ")
-      + `. Accuracy is that of a proxy trained on ${study.recipe.data?.name}; costs are the target's, on ${study.recipe.device}.`);
+      + `. Accuracy is that of a proxy trained on ${study.recipe.data?.name}; costs are the target's, on ${study.recipe.device}${study.recipe.bench?.img_size ? `, speeds at ${study.recipe.bench.img_size} px` : ""}.`);
   }
   const recipes = new Set(studies.map((study) => JSON.stringify([study.recipe.proxy, study.recipe.data, study.recipe.trainer])));
   if (recipes.size > 1) element("p", "These proxies were trained by different recipes: their accuracies do not compare.", box, { class: "error" });
@@ -72,31 +76,58 @@ function startTheme() {
   preferred.addEventListener("change", () => { if (!kept) { theme(preferred.matches ? "dark" : "light"); redraw(); } });
 }
 
+// Only what has changed is drawn again: whoever reads or types is left alone.
+const state = () => JSON.stringify([rows.n, studies.map((study) => [[...study.front], study.importance])]);
+function takeNews(news) {
+  const before = state();
+  news.studies.forEach((told, place) => take(place, told));
+  data.live.version = news.version;
+  showStudies();
+  if (state() === before) return;
+  fillControls();
+  remember();
+  focus ??= opening();
+  redraw();
+  showTable();
+  showDetail();
+  if (parallel.byBrush && parallel.plotted) brushed(parallel);
+}
+
+// A selection outlives a page that has to be loaded again.
+const MEMORY = "archsearch-selection";
+const nameOf = (row) => [studies[rows.study[row]].name, number(row)];
+function again() {
+  try { sessionStorage.setItem(MEMORY, JSON.stringify([[...selection].map(nameOf), focus === null ? null : nameOf(focus)])); } catch { /* it is lost then */ }
+  location.reload();
+}
+function remember() {
+  let kept = null;
+  try { kept = JSON.parse(sessionStorage.getItem(MEMORY)); sessionStorage.removeItem(MEMORY); } catch { /* nothing was kept */ }
+  if (!kept) return;
+  const places = new Map([...Array(rows.n).keys()].map((row) => [String(nameOf(row)), row]));
+  for (const name of kept[0]) if (places.has(String(name))) selection.add(places.get(String(name)));
+  focus = places.get(String(kept[1])) ?? null;
+}
+
 // Asks the server for what came since.
 async function follow() {
   const told = byId("live");
   told.hidden = false;
+  const tell = (words) => { if (told.textContent !== words) told.textContent = words; };
   for (;;) {
+    let news = null;
     try {
       const have = studies.map((study) => study.rows.length).join(",");
       const answer = await fetch(`data?run=${data.live.run}&version=${data.live.version}&have=${have}`, { cache: "no-store" });
-      if (answer.status === 410) return location.reload(); // another server, which counts anew
+      if (answer.status === 410) return again(); // another server, which counts anew
       if (!answer.ok) throw new Error(await answer.text());
-      const news = await answer.json();
-      told.textContent = news.trouble ?? "live";
-      if (news.version !== data.live.version) {
-        data.live.version = news.version;
-        const before = rows.n;
-        news.studies.forEach((part, place) => take(place, part));
-        showStudies();
-        fillControls();
-        redraw();
-        if (focus === null && rows.n) focus = opening();
-        if (rows.n !== before) showTable();
-        showDetail();
-      }
+      news = await answer.json();
     } catch (error) {
-      told.textContent = `not connected: ${error.message}`;
+      tell("not connected: the dashboard has ended or cannot be reached; this page keeps what it had");
+    }
+    if (news) {
+      tell(news.trouble ?? "live");
+      if (news.version !== data.live.version) takeNews(news);
     }
     await new Promise((resolve) => setTimeout(resolve, 500));
   }
@@ -120,7 +151,7 @@ if (data.studies.length) {
   fillControls();
   for (const [id, drawn] of [["pareto-x", "pareto"], ["pareto-y", "pareto"], ["errors", "pareto"], ["marks", "pareto"], ["space-x", "space"],
     ["space-y", "space"], ["space-z", "space"], ["hypervolume-x", "hypervolume"], ["slice-x", "slice"], ["slice-y", "slice"]])
-    byId(id).addEventListener("change", () => redraw(drawn));
+    byId(id).addEventListener("change", () => { byId(id).dataset.chosen = "yes"; redraw(drawn); });
   focus = opening();
   startTable();
   showDetail();

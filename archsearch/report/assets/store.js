@@ -78,7 +78,7 @@ function eng(value, si, digits = 3) {
   if (si === "%") return (100 * value).toFixed(digits > 3 ? 2 : 1) + " %";
   let shown = value, prefix = "";
   if (si !== "ms" && si !== "MiB") for (const next of ["k", "M", "G", "T"]) {
-    if (Math.abs(shown) < 999.5) break;
+    if (Number(Math.abs(shown).toPrecision(digits)) < 1000) break;
     [shown, prefix] = [shown / 1000, next];
   }
   const text = Math.abs(shown) >= 10 ** digits ? shown.toFixed(0) : String(Number(shown.toPrecision(digits)));
@@ -86,7 +86,9 @@ function eng(value, si, digits = 3) {
 }
 
 const shownScore = (name, row, digits) => eng(score(name, row), data.objectives[name].si, digits);
-const ticks = (name) => ({ "%": ".1~%", ms: ".3~g", MiB: ".4~g" })[data.objectives[name].si] ?? ".3~s";
+const ticks = (name) => ({ "%": ".1~%", ms: ".3~g", MiB: ".4~g" })[data.objectives[name].si]
+  ?? ((rows.columns["score." + name] ?? []).some((value) => value >= 1000) ? ".3~s" : ".4~g");
+const axisTitle = (name) => `${data.objectives[name].axis}, ${data.objectives[name].maximize ? "more" : "less"} is better`;
 const better = (name, a, b) => data.objectives[name].maximize ? a > b : a < b;
 
 // Selection: rows, and the one that is looked at.
@@ -96,9 +98,7 @@ function choose(chosen, looked) {
   for (const row of chosen) selection.add(row);
   if (looked !== undefined) focus = looked;
   else if (!selection.has(focus)) focus = selection.size ? selection.values().next().value : focus;
-  performance.mark("selected");
   for (const listener of listeners) listener();
-  performance.measure("selection", "selected");
 }
 
 function click(row, event) {

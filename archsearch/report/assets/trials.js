@@ -1,7 +1,7 @@
 // The table of trials: sort, filter, columns, CSV.
 
 const PAGE = 150;
-const grid = { sort: null, down: false, limit: PAGE, columns: null, order: [] };
+const grid = { sort: "trial", down: false, limit: PAGE, shown: new Map(), order: [] };
 const LEFT = new Set(["status", "study", "made of", "error"]);
 
 // Every column: how it is shown, and what it is sorted and filtered by.
@@ -12,31 +12,38 @@ function columnsOf() {
   for (const name of scores()) list.push({ name, label: data.objectives[name].title, value: (row) => score(name, row), text: (row) => shownScore(name, row, 4) });
   list.push({ name: "made of", value: describe });
   for (const name of named("param.")) list.push({ name, value: (row) => cell("param." + name, row), hidden: true });
-  list.push({ name: "seconds", value: (row) => named("seconds.").reduce((sum, name) => sum + (cell("seconds." + name, row) ?? 0), 0), text: (row) => list.at(-2).value(row).toFixed(1) });
-  list.push({ name: "error", value: (row) => cell("error", row) });
+  const spent = (row) => named("seconds.").reduce((sum, name) => sum + (cell("seconds." + name, row) ?? 0), 0);
+  list.push({ name: "seconds", value: spent, text: (row) => spent(row).toFixed(1) });
+  list.push({ name: "disturbed", value: (row) => cell("warned", row), hidden: true });
+  list.push({ name: "error", value: (row) => cell("error", row), hidden: true });
   for (const one of list) one.text ??= (row) => { const value = one.value(row); return value === null ? "-" : words(value); };
   return list;
 }
 
-const SUFFIX = { "%": 0.01, k: 1e3, K: 1e3, M: 1e6, G: 1e9, T: 1e12 };
+const isShown = (one) => grid.shown.get(one.name) ?? !one.hidden;
+
+const SUFFIX = { "%": 0.01, k: 1e3, m: 1e6, g: 1e9, t: 1e12, "": 1 };
 function amount(text) {
-  const found = /^([-+]?[\d.]+(?:e[-+]?\d+)?)([%kKMGT]?)$/i.exec(text);
-  return found ? Number(found[1]) * (SUFFIX[found[2]] ?? 1) : NaN;
+  const found = /^([-+]?[\d.]+(?:e[-+]?\d+)?)([%kmgt]?)$/i.exec(text);
+  return found ? Number(found[1]) * SUFFIX[found[2].toLowerCase()] : NaN;
 }
 
 // `depthwise macs<4G`: words that a row has to contain, and bounds on its columns.
 function wanted(text) {
   const list = columnsOf(), tests = [];
-  for (const part of text.trim().split(/\s+/).filter(Boolean)) {
+  grid.hint = "";
+  const plain = (words) => words.toLowerCase().replaceAll(" ", "_");
+  for (const part of text.trim().replace(/\s*([<>=]+)\s*/g, "$1").split(/\s+/).filter(Boolean)) {
     const bound = /^([^<>=]+)(<=|>=|<|>|=)(.+)$/.exec(part);
-    const column = bound && list.find((one) => one.name.replaceAll(" ", "_") === bound[1]);
+    const column = bound && list.find((one) => plain(one.name) === plain(bound[1]));
+    if (bound && !column) grid.hint = `; there is no column ${bound[1]}, but: ${list.map((one) => one.name.replaceAll(" ", "_")).join(", ")}`;
     if (column) {
       const limit = amount(bound[3]);
       tests.push((row) => {
         const value = column.value(row);
         if (value === null) return false;
-        if (Number.isNaN(limit) || typeof value === "string") return bound[2] === "=" && words(value) === bound[3];
-        return { "<": value < limit, ">": value > limit, "<=": value <= limit, ">=": value >= limit, "=": value === limit }[bound[2]];
+        if (Number.isNaN(limit) || typeof value === "string") return bound[2] === "=" && plain(words(value)).includes(plain(bound[3]));
+        return { "<": value < limit, ">": value > limit, "<=": value <= limit, ">=": value >= limit, "=": Math.abs(value - limit) <= 1e-9 * Math.abs(limit) }[bound[2]];
       });
     } else {
       const low = part.toLowerCase();
@@ -61,8 +68,8 @@ function ordered() {
 
 function showTable() {
   const list = columnsOf();
-  grid.columns ??= new Set(list.filter((one) => !one.hidden && one.name !== "error").map((one) => one.name));
-  const columns = list.filter((one) => grid.columns.has(one.name));
+  const columns = list.filter(isShown), active = document.activeElement;
+  const before = { head: active?.closest("#trials thead th")?.cellIndex, row: active?.closest("#trials tbody tr")?.dataset.row };
   const head = document.querySelector("#trials thead");
   head.replaceChildren();
   const line = element("tr", null, head);
@@ -71,7 +78,7 @@ function showTable() {
     const sorted = grid.sort === one.name ? (grid.down ? "descending" : "ascending") : "none";
     const cellOf = element("th", null, line, { scope: "col", "aria-sort": sorted, class: side });
     const arrow = { ascending: " ▲", descending: " ▼", none: "" }[sorted];
-    element("button", (one.label ?? one.name) + arrow, cellOf, { type: "button" }).addEventListener("click", () => {
+    element("button", (one.label ?? one.name) + arrow, cellOf, { type: "button", title: `${one.name.replaceAll(" ", "_")} in the filter` }).addEventListener("click", () => {
       grid.down = grid.sort === one.name ? !grid.down : one.name in data.objectives && data.objectives[one.name].maximize;
       grid.sort = one.name;
       showTable();
@@ -81,13 +88,17 @@ function showTable() {
   const body = document.querySelector("#trials tbody");
   body.replaceChildren();
   for (const row of grid.order.slice(0, grid.limit)) {
-    const entry = element("tr", null, body, { "data-row": row, tabindex: 0, "aria-selected": selection.has(row) });
+    const entry = element("tr", null, body, { "data-row": row, tabindex: -1 });
     for (const one of columns) element("td", one.text(row), entry, { class: one.name === "made of" || one.name === "error" ? "left words" : LEFT.has(one.name) ? "left" : "" });
   }
   byId("more").hidden = grid.order.length <= grid.limit;
   byId("more").textContent = `Show more (${grid.order.length - grid.limit} left)`;
-  byId("shown").textContent = `${grid.order.length} of ${rows.n}`;
+  byId("shown").textContent = `${grid.order.length} of ${rows.n}${grid.hint}`;
   markTable();
+  // Whoever was in the table by keyboard still is.
+  if (before.head !== undefined) head.querySelectorAll("button")[before.head]?.focus();
+  else if (before.row !== undefined) body.querySelector(`tr[data-row="${before.row}"]`)?.focus();
+  if (body.rows.length && !body.querySelector("tr[tabindex='0']")) body.rows[0].tabIndex = 0;
 }
 
 function markTable() {
@@ -96,10 +107,12 @@ function markTable() {
     entry.classList.toggle("chosen", selection.has(row));
     entry.classList.toggle("focus", row === focus);
     entry.setAttribute("aria-selected", selection.has(row));
+    if (row === focus) entry.tabIndex = 0;
   }
   byId("chosen").textContent = selection.size ? `${selection.size} of ${rows.n} trials selected` : "Nothing selected";
   byId("clear").disabled = !selection.size;
-  byId("csv").textContent = selection.size ? "CSV of the selection" : "CSV of all trials";
+  const all = grid.order.length === rows.n ? "all trials" : `the ${grid.order.length} trials in the table`;
+  byId("csv").textContent = `CSV of ${selection.size ? "the selection" : all}`;
 }
 listeners.push(() => byId("only").checked ? showTable() : markTable());
 
@@ -108,9 +121,9 @@ function showColumns() {
   box.replaceChildren();
   for (const one of columnsOf()) {
     const label = element("label", null, box), tick = element("input", null, label, { type: "checkbox" });
-    tick.checked = grid.columns.has(one.name);
+    tick.checked = isShown(one);
     label.append(" " + (one.label ?? one.name));
-    tick.addEventListener("change", () => { tick.checked ? grid.columns.add(one.name) : grid.columns.delete(one.name); showTable(); });
+    tick.addEventListener("change", () => { grid.shown.set(one.name, tick.checked); showTable(); });
   }
 }
 
@@ -155,5 +168,5 @@ function startTable() {
   byId("csv").addEventListener("click", download);
   byId("clear").addEventListener("click", () => choose([]));
   byId("columns").addEventListener("toggle", showColumns);
-  document.addEventListener("keydown", (event) => { if (event.key === "Escape" && selection.size) choose([]); });
+  document.addEventListener("keydown", (event) => { if (event.key === "Escape" && selection.size && event.target !== byId("filter")) choose([]); });
 }

@@ -19,19 +19,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serves until Ctrl-C."""
-    from archsearch.report.ablation import Report
+    from archsearch.cli.report import open_studies
     from archsearch.report.follow import Follower
     from archsearch.report.serve import Server, is_loopback
     from archsearch.report.view import shared_objectives
-    from archsearch.search.ablation import is_ablation, outcome_of
-    from archsearch.search.storage import in_words, open_storage
-    from archsearch.search.study import load
+    from archsearch.search.storage import in_words
 
-    opened = open_storage(args.storage, create=False)
+    searches, ablations = open_studies(args.studies, args.storage)
     with in_words():
-        records = [load(name, opened) for name in dict.fromkeys(args.studies)]
-        ablations = [Report.of(outcome_of(record)) for record in records if is_ablation(record)]
-        searches = [record for record in records if not is_ablation(record)]
         follower = Follower(searches)
     if searches:
         shared_objectives(follower.views())

@@ -1,6 +1,7 @@
 """Write the page of studies: one HTML file that opens offline; their figures as files."""
 
 import argparse
+import dataclasses
 import hashlib
 import sys
 from collections.abc import Iterator, Sequence
@@ -12,6 +13,8 @@ from archsearch.cli.options import add_storage
 from archsearch.errors import OptionError, StorageError
 
 if TYPE_CHECKING:
+    import optuna
+
     from archsearch.outcome import Outcome
     from archsearch.report.ablation import Report
     from archsearch.report.view import StudyView
@@ -35,10 +38,8 @@ def run(args: argparse.Namespace) -> int:
     path = page_path("+".join(args.studies), args.storage, args.output, "--output")
     if args.figures and args.figures.exists() and not args.figures.is_dir():
         raise OptionError(f"--figures {args.figures} is no folder; name one, or one that is not there yet")
-    views, ablations = read_studies(args.studies, args.storage)
-    for view in views:
-        if not view.trials:
-            raise StorageError(f"study {view.name!r} has no finished trial yet; run it first")
+    searches, ablations = open_studies(args.studies, args.storage)
+    views = _views(searches)
     write(path, views, ablations)
     sys.stdout.write(f"{path}\n")
     if args.figures:
@@ -47,15 +48,13 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def read_studies(names: Sequence[str], storage: str) -> "tuple[list[StudyView], list[Report]]":
-    """Searches and ablations of these names.
+def open_studies(names: Sequence[str], storage: str) -> "tuple[list[optuna.Study], list[Report]]":
+    """Records of searches, and what ablations found, by name.
 
     Raises:
         StorageError: the storage does not hold one of them.
-        OptionError: the searches have no objective in common.
     """
     from archsearch.report.ablation import Report
-    from archsearch.report.view import shared_objectives, view_of
     from archsearch.search.ablation import is_ablation, outcome_of
     from archsearch.search.storage import in_words, open_storage
     from archsearch.search.study import load
@@ -63,11 +62,30 @@ def read_studies(names: Sequence[str], storage: str) -> "tuple[list[StudyView], 
     opened = open_storage(storage, create=False)
     with in_words():
         records = [load(name, opened) for name in dict.fromkeys(names)]
-        views = [view_of(record) for record in records if not is_ablation(record)]
         ablations = [Report.of(outcome_of(record)) for record in records if is_ablation(record)]
-    if views:
-        shared_objectives(views)
-    return views, ablations
+        return [record for record in records if not is_ablation(record)], ablations
+
+
+def _views(searches: "list[optuna.Study]") -> "list[StudyView]":
+    """What a page shows of searches; what takes long is done last.
+
+    Raises:
+        StorageError: one of them has no finished trial.
+        OptionError: they have no objective in common.
+    """
+    from archsearch.report.view import shared_objectives, view_of
+    from archsearch.search.importance import importances
+    from archsearch.search.storage import in_words
+
+    with in_words():
+        views = [view_of(record) for record in searches]
+        for view in views:
+            if not view.trials:
+                raise StorageError(f"study {view.name!r} has no finished trial yet; run it first")
+        if views:
+            shared_objectives(views)
+        found = [importances(record, view.recipe["objectives"]) for record, view in zip(searches, views, strict=True)]
+    return [dataclasses.replace(view, importance=known) for view, known in zip(views, found, strict=True)]
 
 
 def page_path(study_name: str, storage: str, wanted: Path | None, option: str) -> Path:

@@ -18,6 +18,7 @@ from archsearch.analysis.fronts import on_front
 from archsearch.analysis.standing import hypervolume_trace
 from archsearch.errors import OptionError
 from archsearch.objectives import OBJECTIVES, Objective
+from archsearch.report.marks import COUNTED, near
 from archsearch.report.tables import describe_params
 from archsearch.report.view import StudyView, common_box, own_box, shared_objectives
 
@@ -50,7 +51,7 @@ LOOKS = {
 }
 #: Of studies, where there are several.
 PALETTE = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f")
-LINE = "#e69f00"
+LINE, MARK = "#e69f00", "#59636e"
 #: Of lines that are many, by their score: legible on light and dark.
 SCALE = ((0.0, "#b8c4d0"), (0.5, "#56b4e9"), (1.0, "#d55e00"))
 #: Lines that a figure of curves holds at most.
@@ -70,7 +71,8 @@ def statuses(frame: pd.DataFrame) -> pd.Series:
 def pareto_figure(views: Sequence[StudyView], x: str, y: str) -> go.Figure:
     """Trials over two objectives, with each study's front in these two as a line.
 
-    A trial without one of the scores (it failed, or was stopped) stands beyond the axis' worst value.
+    A trial without one of the scores (it failed, or was stopped) stands beyond the axis' worst value. Where MACs or
+    parameters are on an axis, so are the paper's networks of about the trials' size.
 
     Args:
         views: the studies.
@@ -79,6 +81,7 @@ def pareto_figure(views: Sequence[StudyView], x: str, y: str) -> go.Figure:
     """
     ox, oy = OBJECTIVES[x], OBJECTIVES[y]
     figure = go.Figure()
+    _add_marks(figure, views, x, y)
     for view, colour in _coloured(views):
         figure.add_trace(_front_line(view, ox, oy, colour))
         for status, rows in _by_status(view):
@@ -316,6 +319,29 @@ def _front_line(view: StudyView, x: Objective, y: Objective, colour: str | None)
         line={"color": colour or LINE, "width": 2, "dash": "dot", "shape": "hv" if x.direction == "minimize" else "vh"},
         hoverinfo="skip",
     )
+
+
+def _add_marks(figure: go.Figure, views: Sequence[StudyView], x: str, y: str) -> None:
+    ranges = {}
+    for name in {x, y} & set(COUNTED):
+        known = pd.concat([view.frame[name].dropna() for view in views if name in view.frame] or [pd.Series()])
+        if len(known):
+            ranges[name] = (float(known.min()), float(known.max()))
+    marks = near(ranges, [trial.arch.img_size for view in views for trial in view.trials]) if ranges else []
+    if len(ranges) == 2:
+        at = {"x": [getattr(mark, x) for mark in marks], "y": [getattr(mark, y) for mark in marks]}
+        star = {"symbol": "star", "size": 11, "color": MARK}
+        figure.add_scatter(
+            **at, text=[m.name for m in marks], mode="markers+text", marker=star, name="the paper's networks",
+            textposition="top center", textfont_color=MARK,
+        )  # fmt: skip
+        return
+    line = {"line_dash": "dash", "line_width": 1, "line_color": MARK, "annotation_font_color": MARK}
+    for mark in marks:
+        if x in ranges:
+            figure.add_vline(x=getattr(mark, x), annotation_text=mark.name, annotation_textangle=-90, **line)
+        else:
+            figure.add_hline(y=getattr(mark, y), annotation_text=mark.name, **line)
 
 
 def _axis(objective: Objective) -> dict[str, object]:

@@ -121,19 +121,26 @@ class Follower:
 
     def _look(self) -> None:
         while not self._end.wait(LOOK_S):
-            changed, troubles = False, []
-            with self._working:
-                for followed in self._followed:
-                    try:
-                        with in_words():
-                            changed |= followed.look()
-                        if followed.trouble:
-                            troubles.append(followed.trouble)
-                    except Exception as error:
-                        troubles.append(f"{followed.name}: {str(error) or type(error).__name__}")
-                if changed:
-                    self._publish()
-            self.trouble = "; ".join(troubles) or None
+            try:
+                with self._working:
+                    self._look_once()
+            except Exception as error:
+                self.trouble = f"this page has stopped following: {error}"
+                raise
+
+    def _look_once(self) -> None:
+        changed, troubles = False, []
+        for followed in self._followed:
+            try:
+                with in_words():
+                    changed |= followed.look()
+                if followed.trouble:
+                    troubles.append(followed.trouble)
+            except Exception as error:  # one study that cannot be read leaves the others
+                troubles.append(f"{followed.name}: {str(error) or type(error).__name__}")
+        if changed:
+            self._publish()
+        self.trouble = "; ".join(troubles) or None
 
     def _estimate(self) -> None:
         """Importance takes seconds: it comes when it is there, and again when a tenth more trials have come."""

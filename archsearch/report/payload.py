@@ -8,11 +8,11 @@ from archsearch.analysis.standing import Box, hypervolume_trace
 from archsearch.arch import Arch
 from archsearch.mixer import Mixer
 from archsearch.objectives import OBJECTIVES, Objective
-from archsearch.paper import rows
 from archsearch.report.columns import clean, columns, number, scaled
 from archsearch.report.drawing import block_shape, mixer_shape
 from archsearch.report.figures import LOOKS, PALETTE, SCALE
 from archsearch.report.frame import score_range
+from archsearch.report.marks import paper_marks
 from archsearch.report.shapes import Box as Rectangle
 from archsearch.report.shapes import tree
 from archsearch.report.view import StudyView, common_box, own_box
@@ -39,7 +39,7 @@ def page_data(views: Sequence[StudyView], *, trials: bool = True) -> dict[str, A
         "looks": {status: asdict(look) for status, look in LOOKS.items()},
         "palette": PALETTE,
         "scale": SCALE,
-        "marks": list(_marks()),
+        "marks": [asdict(mark) for mark in paper_marks()],
     }
 
 
@@ -133,11 +133,3 @@ def _objective(objective: Objective) -> dict[str, Any]:
         "unit": objective.unit,
         "maximize": objective.direction == "maximize",
     }
-
-
-def _marks() -> Iterator[dict[str, Any]]:
-    """The paper's networks, by what is counted: its accuracies and speeds are those of other data and machines."""
-    for row in rows("4"):
-        size, params, macs = (float(row.figures[name]) for name in ("image_size", "params_m", "macs_g"))
-        mark = {"name": row.row, "img_size": int(size), "params": number(params * 1e6), "macs": number(macs * 1e9)}
-        yield mark | {"top1": float(row.figures["top1"])}

@@ -1,7 +1,7 @@
 """What a page shows of one study, and where it comes from."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -55,41 +55,44 @@ class StudyView:
         return trials_frame(list(self.trials), self.objectives)
 
 
-def read_view(name: str, storage: str, *, importance: bool = True) -> StudyView:
-    """A study from a storage, for pages and notebooks.
+def read_view(name: str, storage: str) -> StudyView:
+    """A study from a storage, for notebooks, with the importance of its axes, which takes seconds.
 
     Args:
         name: of the study.
         storage: URL, or the path of an SQLite file.
-        importance: whether to grow the forests that tell the importance of its axes, which takes seconds.
 
     Raises:
         StorageError: there is no such storage or study.
         OptionError: it is an ablation, whose trials are seeds.
     """
     from archsearch.search.ablation import is_ablation
+    from archsearch.search.importance import importances
     from archsearch.search.storage import open_storage
     from archsearch.search.study import load
 
     record = load(name, open_storage(storage, create=False))
     if is_ablation(record):
         raise OptionError(f"study {name!r} is an ablation, whose trials are seeds; see `ablate` and `report`")
-    return view_of(record, importance=importance)
+    view = view_of(record)
+    return replace(view, importance=importances(record, view.recipe["objectives"]))
 
 
-def view_of(record: "optuna.Study", *, importance: bool = True) -> StudyView:
-    """The same of a record that is open."""
-    from archsearch.search.importance import importances
+def view_of(record: "optuna.Study") -> StudyView:
+    """A study's record as far as it came, without importances.
+
+    Raises:
+        StorageError: a trial cannot be read.
+    """
     from archsearch.search.records import Tail
     from archsearch.search.study import recipe_of
 
-    recipe = recipe_of(record)
-    known = importances(record, recipe["objectives"]) if importance else {}
     tail = Tail(record)
     trials = tail.look()
     if tail.trouble:
         raise StorageError(f"{tail.trouble}; was it written by another version of archsearch?")
-    return StudyView(record.study_name, recipe, trials, record.user_attrs.get("command", ""), known, tail.running)
+    command = record.user_attrs.get("command", "")
+    return StudyView(record.study_name, recipe_of(record), trials, command, running=tail.running)
 
 
 def own_box(view: StudyView) -> Box:

@@ -40,6 +40,16 @@ def test_the_line_is_the_front_of_the_two_objectives_shown():
     assert line.line.shape == "hv"
 
 
+def test_the_papers_networks_stand_beside_those_of_their_size():
+    made = view([trial(0, 0.5, 3.9e9, 100), trial(1, 0.6, 4.9e9, 50)])
+    names = [note.text for note in pareto_figure([made], "macs", "accuracy").layout.annotations]
+    assert {"InceptionNeXt-T", "ConvNeXt-T"} <= set(names)
+    assert "ConvNeXt-B" not in names
+    assert not pareto_figure([made], "infer_throughput", "accuracy").layout.annotations
+    figure = pareto_figure([made], "macs", "params")
+    assert next(trace for trace in figure.data if trace.name == "the paper's networks").marker.symbol == "star"
+
+
 def test_measured_scores_have_error_bars():
     front = points(pareto_figure([view()], "infer_throughput", "accuracy"))["on the front"]
     assert front.error_x.array[0] == pytest.approx(100 / 0.95 - 100)

@@ -11,9 +11,10 @@ import pytest
 import tiny
 from served import go, made_up, serving
 
-from archsearch.errors import OptionError
+from archsearch.errors import OptionError, StorageError
 from archsearch.report.follow import Follower
 from archsearch.report.serve import Server
+from archsearch.report.view import read_view
 from archsearch.search.ledger import Ledger
 from archsearch.search.search import Search
 from archsearch.search.storage import open_storage
@@ -159,6 +160,19 @@ def test_threads_that_publish_at_once_tell_every_trial_once(study, url, monkeypa
         parts = json.loads(server.follower.news(0, [0]))["studies"][0]["parts"]
         numbers = [n for part in parts for n in decoded(part["columns"]["number"], part["count"])]
         assert sorted(numbers) == list(range(9))
+
+
+def test_a_notebook_reads_what_the_server_tells(study, url):
+    go(study, url, 9)
+    found = read_view("small", url)
+    assert [t.number for t in found.trials] == list(range(9))
+    assert set(found.importance) <= {"accuracy", "macs", "infer_throughput"}
+    assert found.importance
+    follower = Follower([load("small", open_storage(url, create=False))])
+    assert follower.views()[0].trials == found.trials
+    assert follower.views()[0].front == found.front == found.frame.loc[found.frame["front"], "number"].tolist()
+    with pytest.raises(StorageError, match="did you mean 'small'"):
+        read_view("smal", url)
 
 
 @pytest.mark.parametrize("have", [0, 1, 3, 4, 7, 9, 10])

@@ -130,14 +130,15 @@ const dragged = (made) => {
     made.boxed = true;
   });
   made.box.on("plotly_deselect", () => { if (made.boxed) { made.boxed = false; choose([]); } });
-  // A box that was dragged goes with its selection.
-  listeners.unshift(() => {
-    if (!made.boxed || made.dragged) return;
-    made.boxed = false;
-    Plotly.relayout(made.box, { selections: [] });
-  });
   clicked(made);
 };
+// A box that was dragged goes with its selection.
+listeners.push(() => {
+  for (const made of charts.filter((one) => one.boxed && !one.dragged)) {
+    made.boxed = false;
+    if (made.plotted) Plotly.relayout(made.box, { selections: [] });
+  }
+});
 const clicked = (made) => made.box.on("plotly_click", (event) => {
   const point = event.points[0], row = made.rows[point.curveNumber]?.[point.pointNumber];
   if (row !== undefined) click(row, event.event);

@@ -95,7 +95,8 @@ def test_a_taken_port_is_said(storage, capsys, tmp_path):
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_a_dashboard_serves_until_it_is_told_to_end(storage, sent):
     words = [sys.executable, CLI, "dashboard", "small", "empty", "--port", "0"]
-    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+    listens = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731 - a background job's is ignored
+    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, preexec_fn=listens)
     url = process.stderr.readline().strip()
     assert url.startswith("http://127.0.0.1:")
     with urllib.request.urlopen(url, timeout=20) as answer:

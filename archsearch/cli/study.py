@@ -173,7 +173,9 @@ def _search(args: argparse.Namespace, study: "Study", data: "ImageData", page: P
             with contextlib.suppress(Exception):  # what ended the study matters more, and there may be little time
                 _show(args, search, page, {})
             raise
-        return _show(args, search, page, importances(record, [objective.name for objective in study.objectives]))
+        return _show(
+            args, search, page, importances(search.ledger.mirror, [objective.name for objective in study.objectives])
+        )
 
 
 def _show(args: argparse.Namespace, search: "Search", page: Path, importance: "dict[str, list[Importance]]") -> int:

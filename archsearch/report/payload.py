@@ -5,7 +5,6 @@ from dataclasses import asdict
 from typing import Any
 
 from archsearch.analysis.standing import Box, hypervolume_trace
-from archsearch.arch import Arch
 from archsearch.mixer import Mixer
 from archsearch.objectives import OBJECTIVES, Objective
 from archsearch.report.columns import clean, columns, number, scaled
@@ -14,7 +13,7 @@ from archsearch.report.figures import LOOKS, PALETTE, SCALE
 from archsearch.report.frame import score_range
 from archsearch.report.marks import paper_marks
 from archsearch.report.shapes import Box as Rectangle
-from archsearch.report.shapes import tree
+from archsearch.report.shapes import Shape, tree
 from archsearch.report.view import StudyView, common_box, own_box
 from archsearch.trial import Trial
 
@@ -70,13 +69,18 @@ def _head(view: StudyView, front: list[int], box: Box | None) -> dict[str, Any]:
 def trial_columns(trials: Sequence[Trial]) -> dict[str, Any]:
     """Trials by column, and the drawings that they share."""
     mixers: dict[Mixer, int] = {}
-    blocks: dict[str, Any] = {}
+    blocks: dict[Shape, int] = {}
     cells = [dict(_cells(trial, mixers, blocks)) for trial in trials]
     drawn = [{"text": str(m), "config": m.to_dict(), "shape": tree(mixer_shape(m))} for m in mixers]
-    return {"count": len(cells), "columns": columns(cells), "mixers": drawn, "blocks": list(blocks.values())}
+    return {
+        "count": len(cells),
+        "columns": columns(cells),
+        "mixers": drawn,
+        "blocks": [tree(block) for block in blocks],
+    }
 
 
-def _cells(trial: Trial, mixers: dict[Mixer, int], blocks: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+def _cells(trial: Trial, mixers: dict[Mixer, int], blocks: dict[Shape, int]) -> Iterator[tuple[str, Any]]:
     known, arch = trial.evaluation, trial.arch
     yield from {"number": trial.number, "state": trial.state, "seed": trial.seed, "error": known.error}.items()
     for name, value in known.scores.items():
@@ -100,14 +104,8 @@ def _cells(trial: Trial, mixers: dict[Mixer, int], blocks: dict[str, Any]) -> It
         if name != "mixers":
             yield f"arch.{name}", value
     yield "mixers", [mixers.setdefault(mixer, len(mixers)) for mixer in arch.mixers]
-    yield "blocks", [_block(arch, stage, blocks) for stage in range(len(arch.mixers))]
-
-
-def _block(arch: Arch, stage: int, blocks: dict[str, Any]) -> int:
-    key = f"{arch.block} {arch.norm} {arch.act} {arch.mlp_ratios[stage]} {bool(arch.layer_scale_init_value)}"
-    if key not in blocks:
-        blocks[key] = tree(block_shape(arch, stage, MIXER))
-    return list(blocks).index(key)
+    drawn = (block_shape(arch, stage, MIXER) for stage in range(len(arch.mixers)))
+    yield "blocks", [blocks.setdefault(block, len(blocks)) for block in drawn]
 
 
 def _behind(name: str, detail: dict[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -68,13 +68,12 @@ class Ledger:
             self._mirrored.create_new_trial(self.mirror._study_id)
         return self.trials[-1]
 
-    def fill(self, params: Mapping[str, Any], axes: Mapping[str, BaseDistribution]) -> FrozenTrial:
-        """The newest trial with its parameters; it is in memory alone until ``begin``."""
+    def fill(self, params: Mapping[str, Any], axes: Mapping[str, BaseDistribution]) -> None:
+        """Gives the newest trial its parameters; it is in memory alone until ``begin``."""
         mirror_id = self.blank()._trial_id
         for name, axis in axes.items():
             self._mirrored.set_trial_param(mirror_id, name, axis.to_internal_repr(params[name]), axis)
         self._keep_parents()
-        return self.trials[-1]
 
     def begin(self, attrs: Mapping[str, Any]) -> int:
         """Writes the newest trial, which was filled, into the storage; its number.
@@ -85,7 +84,8 @@ class Ledger:
         Raises:
             StorageError: another program has written trials to the study.
         """
-        number, mirror_id = self.trials[-1].number, self.trials[-1]._trial_id
+        newest = self.trials[-1]
+        number, mirror_id = newest.number, newest._trial_id
         for name, value in attrs.items():
             self._mirrored.set_trial_user_attr(mirror_id, name, value)
         template, study_id = self.trials[number], self.record._study_id

@@ -258,8 +258,7 @@ function over3d(made, context) {
   return true;
 }
 
-const count = () => rows.n;
-const type2d = () => count() > GL_FROM && webgl ? "scattergl" : "scatter";
+const type2d = () => rows.n > GL_FROM && webgl ? "scattergl" : "scatter";
 
 // The front
 
@@ -378,7 +377,7 @@ const parallel = chart("parallel", (made) => {
   }).filter((dimension) => dimension.ticktext.length > 1);
   dimensions.unshift(...names.map((name) => ({ label: short(name), tickformat: ticks(name), values: members.map((row) => score(name, row)) })));
   made.members = members;
-    // A brush stays as long as its axis does: among other choices its range would mean others.
+  // A brush stays as long as its axis does: among other choices its range would mean others.
   for (const old of made.plotted ? made.box.data[0].dimensions : []) {
     const same = dimensions.find((one) => one.label === old.label && String(one.ticktext) === String(old.ticktext));
     if (same && old.constraintrange && made.byBrush) same.constraintrange = old.constraintrange;

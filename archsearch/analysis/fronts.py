@@ -1,10 +1,13 @@
 """Fronts: which trials no other trial dominates."""
 
+from collections.abc import Sequence
+
 import moocore
 import numpy as np
 import pandas as pd
 
 from archsearch.objectives import Objective
+from archsearch.trial import Trial
 
 
 def on_front(frame: pd.DataFrame, objectives: tuple[Objective, ...]) -> pd.Series:
@@ -22,11 +25,43 @@ def on_front(frame: pd.DataFrame, objectives: tuple[Objective, ...]) -> pd.Serie
     >>> on_front(rows, parse_objectives("accuracy,macs")).tolist()
     [True, True, False]
     """
-    names = [objective.name for objective in objectives]
-    marks = pd.Series(False, index=frame.index)
-    values = frame.reindex(columns=names).dropna()
-    if len(values):
-        maximise = [objective.direction == "maximize" for objective in objectives]
-        points = np.ascontiguousarray(values.to_numpy(dtype=float))
-        marks[values.index] = moocore.is_nondominated(points, maximise=maximise, keep_weakly=True)
+    points = np.full((len(frame), len(objectives)), np.nan)
+    for place, (objective, sign) in enumerate(zip(objectives, signs(objectives), strict=True)):
+        if objective.name in frame:  # one column at a time: frames hold words, too
+            np.multiply(frame[objective.name].to_numpy(dtype=float), sign, out=points[:, place])
+    return pd.Series(nondominated(points), index=frame.index)
+
+
+def nondominated(points: np.ndarray) -> np.ndarray:
+    """Marks the rows that no other row dominates, (N,); rows that lack a value are not.
+
+    Args:
+        points: (N, objectives), smaller is better.
+
+    >>> nondominated(np.array([[1.0, 2.0], [2.0, 1.0], [2.0, 2.0], [0.0, np.nan]])).tolist()
+    [True, True, False, False]
+    """
+    lacking = np.isnan(points)
+    if lacking.any():
+        marks = ~lacking.any(axis=1)
+        marks[marks] = nondominated(points[marks])
+        return marks
+    if points.shape[1] > 3:
+        return np.asarray(moocore.is_nondominated(points, keep_weakly=True))
+    marks = np.empty(len(points), dtype=bool)
+    order = np.argsort(points[:, -1])  # up to three costs moocore sorts by the last, sooner where they are sorted
+    marks[order] = moocore.is_nondominated(np.take(points, order, axis=0), keep_weakly=True)
     return marks
+
+
+def costs(trials: Sequence[Trial], objectives: Sequence[Objective]) -> np.ndarray:
+    """Scores of trials, (N, objectives), signed so that smaller is better; NaN for those that are not complete."""
+    lacking = [float("nan")] * len(objectives)
+    names = [objective.name for objective in objectives]
+    rows = [[t.evaluation.scores[name] for name in names] if t.state == "complete" else lacking for t in trials]
+    return np.array(rows, dtype=float).reshape(len(rows), len(names)) * signs(objectives)
+
+
+def signs(objectives: Sequence[Objective]) -> np.ndarray:
+    """What turns each score into one of which less is better: 1 or -1."""
+    return np.array([-1.0 if objective.direction == "maximize" else 1.0 for objective in objectives])

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.special import stdtrit
 
 #: Share of repetitions of an experiment whose interval is meant to hold the true median.
 LEVEL = 0.95
@@ -46,3 +47,12 @@ def median_interval(values: Sequence[float], level: float = LEVEL, seed: int = 0
     resampled = rng.choice(np.asarray(values, dtype=float), size=(RESAMPLES, len(values)))
     low, high = np.quantile(np.median(resampled, axis=1), ((1 - level) / 2, (1 + level) / 2))
     return float(low), float(high)
+
+
+def student(level: float, degrees: int) -> float:
+    """Quantile of Student's t distribution.
+
+    >>> round(student(0.975, 10), 3)
+    2.228
+    """
+    return float(stdtrit(degrees, level))

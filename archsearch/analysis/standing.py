@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 import moocore
 import numpy as np
 
+from archsearch.analysis.fronts import costs, signs
 from archsearch.objectives import Objective
 from archsearch.trial import Trial
 
@@ -18,13 +19,15 @@ class Standing:
         front: finished trials that no other one dominates, by number.
         failed: trials that ended with an error.
         stopped: trials that were ended early.
+        infeasible: trials that break a constraint.
     """
 
     def __init__(self, objectives: Sequence[Objective], trials: Iterable[Trial] = ()) -> None:
         """Args: objectives: which scores count, and which way; trials: those known so far."""
         self.objectives = tuple(objectives)
         self.front: list[Trial] = []
-        self.failed = self.stopped = 0
+        self.failed = self.stopped = self.infeasible = 0
+        self._signs = signs(self.objectives)
         self._points = np.empty((0, len(self.objectives)))
         self._best = np.full(len(self.objectives), np.inf)
         self._worst = -self._best
@@ -35,9 +38,10 @@ class Standing:
         """Takes a trial in; whether it is on the front now."""
         self.failed += trial.state == "failed"
         self.stopped += trial.state == "stopped"
+        self.infeasible += trial.state == "infeasible"
         if trial.state != "complete":
             return False
-        point = np.array([self._smaller_is_better(o, trial) for o in self.objectives])
+        point = np.array([trial.evaluation.scores[o.name] for o in self.objectives]) * self._signs
         self._best, self._worst = np.minimum(self._best, point), np.maximum(self._worst, point)
         if (np.all(self._points <= point, axis=1) & np.any(self._points < point, axis=1)).any():
             return False
@@ -65,10 +69,12 @@ class Standing:
         points = np.maximum((self._points - best) / width, 0.0)
         return float(moocore.hypervolume(points, ref=np.ones(len(width))))
 
-    @staticmethod
-    def _smaller_is_better(objective: Objective, trial: Trial) -> float:
-        score = trial.evaluation.scores[objective.name]
-        return -score if objective.direction == "maximize" else score
+
+def box_of(objectives: Sequence[Objective], trials: Sequence[Trial]) -> Box:
+    """The best and the worst scores of the complete trials, as ``Standing.box`` keeps them up."""
+    points = costs(trials, objectives)
+    points = points[~np.isnan(points).any(axis=1)]
+    return points.min(axis=0, initial=np.inf), points.max(axis=0, initial=-np.inf)
 
 
 def hypervolume_trace(
@@ -79,18 +85,42 @@ def hypervolume_trace(
     Args:
         objectives: which scores count, and which way.
         trials: in the order in which they ended.
-        box: that it is a share of; the same for all studies that are compared.
+        box: that it is a share of; the same for all studies that are compared. It holds their scores.
 
     Returns:
-        For every trial that joined the front: how many trials there were by then, the seconds that evaluating them
-        took (of all workers together), and the share.
+        For every trial that widened the front, and for the last one: how many trials there were by then, the seconds
+        that evaluating them took (of all workers together), and the share.
     """
-    standing, spent = Standing(objectives), 0.0
-    counts, seconds, shares = [], [], []
-    for count, trial in enumerate(trials, 1):
-        spent += sum(trial.evaluation.seconds.values())
-        if standing.add(trial) or count == len(trials):
-            counts.append(count)
-            seconds.append(spent)
-            shares.append(standing.hypervolume(box))
-    return counts, seconds, shares
+    best, worst = box
+    spent = np.cumsum([sum(trial.evaluation.seconds.values()) for trial in trials])
+    points = costs(trials, objectives)
+    grew = _widening(points)
+    shares = np.zeros(len(grew))
+    if (worst > best).all():
+        shares = np.cumsum(_gains((points[grew] - best) / (worst - best)))
+    if len(trials) and (not len(grew) or grew[-1] != len(trials) - 1):
+        grew, shares = np.append(grew, len(trials) - 1), np.append(shares, shares[-1:] if len(shares) else 0.0)
+    return (grew + 1).tolist(), spent[grew].tolist(), shares.tolist()
+
+
+def _widening(points: np.ndarray) -> np.ndarray:
+    """Indices of the points that none before them equals or dominates: with time as one more cost, their front."""
+    known = np.flatnonzero(~np.isnan(points).any(axis=1))
+    if not len(known):
+        return known
+    return known[moocore.is_nondominated(np.column_stack([points[known], known]))]
+
+
+def _gains(points: np.ndarray) -> np.ndarray:
+    """What each point adds to the hypervolume of those before it, in a box from 0 to 1.
+
+    Of the box that a point dominates, what the front dominates is the hypervolume of the front moved into that box;
+    many of its points fall onto one another or out of it there, which makes it quicker than that of the whole front.
+    """
+    front, gains, ones = np.empty((0, points.shape[1])), np.zeros(len(points)), np.ones(points.shape[1])
+    for place, point in enumerate(points):
+        inside = np.maximum(front, point)
+        covered = moocore.hypervolume(inside, ref=ones) if len(inside) else 0.0
+        gains[place] = np.prod(1 - point) - covered
+        front = np.vstack([front[(front < point).any(axis=1)], point])
+    return gains

@@ -35,6 +35,22 @@ def test_front_is_the_slow_one(rows, names):
     assert marks.index.equals(frame.index)
 
 
+def test_a_frame_may_lack_a_column_and_hold_words_beside():
+    objectives = parse_objectives("accuracy,macs")
+    frame = pd.DataFrame({"accuracy": [0.9, None, 0.7], "macs": [2, 1, 1], "key": "word"}, index=[5, 5, 7])
+    assert on_front(frame, objectives).tolist() == [True, False, True]
+    assert not on_front(frame.drop(columns="macs"), objectives).any()
+    assert on_front(frame.iloc[:0], objectives).empty
+
+
+@given(st.lists(st.tuples(values, values, values, values), max_size=25))
+def test_costs_of_any_number_make_the_slow_front(rows):
+    for count in (1, 2, 4):
+        objectives = parse_objectives(",".join(sorted(OBJECTIVES)[:count]))
+        frame = pd.DataFrame([row[:count] for row in rows], columns=[o.name for o in objectives], dtype=float)
+        assert on_front(frame, objectives).tolist() == slow_front(frame, objectives)
+
+
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_one_objective_has_one_winner(name):
     frame = pd.DataFrame({name: [1.0, 3.0, 2.0]})

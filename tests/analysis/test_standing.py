@@ -1,3 +1,5 @@
+import dataclasses
+
 import moocore
 import numpy as np
 import pytest
@@ -6,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from archsearch.analysis.fronts import on_front
-from archsearch.analysis.standing import Standing
+from archsearch.analysis.standing import Standing, box_of, hypervolume_trace
 from archsearch.report.frame import trials_frame
 
 OBJECTIVES = tiny.OBJECTIVES
@@ -43,3 +45,31 @@ def test_failures_are_counted_and_on_no_front():
     assert (standing.failed, standing.stopped) == (1, 0)
     assert [member.number for member in standing.front] == [0]
     assert standing.hypervolume() == 0.0
+
+
+@settings(max_examples=60, deadline=None)
+@given(SCORES, st.sets(st.integers(0, 24)))
+def test_the_trace_is_what_a_standing_tells_trial_by_trial(scores, stopped):
+    trials = [tiny.trial(number, *values) for number, values in enumerate(scores)]
+    trials = [dataclasses.replace(t, state="stopped") if t.number in stopped else t for t in trials]
+    box = box_of(OBJECTIVES, trials)
+    standing, shares = Standing(OBJECTIVES), []
+    for trial in trials:
+        standing.add(trial)
+        shares.append(standing.hypervolume(box))
+    assert np.array_equal(box, standing.box)
+    counts, seconds, told = hypervolume_trace(OBJECTIVES, trials, box)
+    assert counts == sorted(set(counts))
+    assert counts[-1:] == [len(trials)][: len(trials)]
+    assert seconds == [2.0 * count for count in counts]
+    assert told == pytest.approx([shares[count - 1] for count in counts])
+    grown = [i + 1 for i, share in enumerate(shares) if share > (shares[i - 1] if i else 0.0) + 1e-9]
+    assert set(grown) <= set(counts)
+
+
+def test_a_trace_names_the_trials_that_widen_the_front_and_the_last():
+    rows = [(0.5, 2e9, 10.0), (0.4, 3e9, 5.0), (0.5, 2e9, 10.0), (0.4, 1e9, 10.0), (0.3, 3e9, 5.0)]
+    trials = [tiny.trial(number, *values) for number, values in enumerate(rows)]
+    assert hypervolume_trace(OBJECTIVES, trials, box_of(OBJECTIVES, trials))[0] == [1, 4, 5]
+    assert hypervolume_trace(OBJECTIVES, [], box_of(OBJECTIVES, [])) == ([], [], [])
+    assert hypervolume_trace(OBJECTIVES, [tiny.FAILED], box_of(OBJECTIVES, [])) == ([1], [0.0], [0.0])

@@ -1,0 +1,255 @@
+"""Noise: intervals of accuracy and speed, and how probably a trial is on the front, had it all been done again.
+
+An accuracy scatters with the seed of its training and with the sample of images that it is counted on. Where trials
+were trained with several seeds, the scatter between them is known, and taken for that of all trials. Where none was,
+only the sample's part is: the binomial error of so many validation images. That is but a part of the noise, so that
+intervals from it are too short and the front looks surer than it is.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import moocore
+import numpy as np
+from scipy import special
+
+from archsearch.analysis.fronts import costs, nondominated, signs
+from archsearch.analysis.intervals import LEVEL
+from archsearch.objectives import Objective
+from archsearch.trial import Evaluation, Trial
+
+#: Of the bootstrap: a share is uncertain by 1.6 points (its standard error) at most.
+DRAWS = 1000
+#: Standard errors at which draws are cut; one in a thousand lies beyond. So some trials are in no draw on the front.
+REACH = 3.3
+#: Deviates that draws are cut out of.
+POOL = 1 << 17
+#: Rivals that trials are compared with, at most and at a time.
+RIVALS, CHUNK = 512, 16
+#: Of the front as it was observed, as many are compared with all in every draw.
+STRONG = 8
+#: Standard errors from the middle of an interval to its ends, where it is of a normal distribution.
+HALF = float(special.ndtri((1 + LEVEL) / 2))
+
+
+@dataclass(frozen=True)
+class AccuracyNoise:
+    """How far the accuracies of a study scatter.
+
+    Attributes:
+        deviation: between trainings of one network that differ in their seed, a fraction; 0 where no trial has several.
+        degrees: of freedom that it has; infinite where it is the sample's.
+        samples: validation images, where their sampling is all that is known; else 0.
+    """
+
+    deviation: float
+    degrees: float
+    samples: int
+
+    def error(self, accuracy: float, seeds: int = 1) -> float:
+        """Standard error of an accuracy, a fraction.
+
+        Args:
+            accuracy: a fraction; the mean of its seeds.
+            seeds: that it is the mean of.
+
+        >>> AccuracyNoise(0.0, math.inf, 2500).error(0.5), AccuracyNoise(0.02, 3, 0).error(0.5, 4)
+        (0.01, 0.01)
+        """
+        if self.samples:
+            return math.sqrt(max(accuracy * (1 - accuracy), 0.0) / self.samples)
+        return self.deviation / math.sqrt(seeds)
+
+    @property
+    def reach(self) -> float:
+        """Standard errors from an accuracy to the ends of its 95 % interval: Student's."""
+        return HALF if math.isinf(self.degrees) else float(special.stdtrit(self.degrees, (1 + LEVEL) / 2))
+
+    def interval(self, accuracy: float, seeds: int = 1) -> tuple[float, float]:
+        """The 95 % interval of an accuracy, within 0 and 1."""
+        half = self.reach * self.error(accuracy, seeds)
+        return max(accuracy - half, 0.0), min(accuracy + half, 1.0)
+
+    @property
+    def words(self) -> str:
+        """What the intervals hold, for people."""
+        if self.samples:
+            return (
+                f"from the sample of {self.samples} validation images alone; trainings with other seeds scatter too, "
+                "and no trial has several"
+            )
+        return (
+            f"from seeds: trainings of one network differ by {100 * self.deviation:.2f} points (standard deviation, "
+            f"{self.degrees:g} degrees of freedom)"
+        )
+
+
+def seed_values(evaluation: Evaluation) -> list[float]:
+    """The accuracies of a candidate's seeds; empty where only one was asked for."""
+    return list(evaluation.details.get("accuracy", {}).get("values", ()))
+
+
+def pooled_deviation(groups: Iterable[Sequence[float]]) -> tuple[float, int] | None:
+    """Standard deviation within groups, and its degrees of freedom; None where no group has two values.
+
+    >>> pooled_deviation([[1.0, 3.0], [5.0]])
+    (1.4142135623730951, 1)
+    """
+    several = [np.array(group) for group in groups if len(group) > 1]
+    degrees = sum(len(group) - 1 for group in several)
+    squares = sum(float(((group - group.mean()) ** 2).sum()) for group in several)
+    return (math.sqrt(squares / degrees), degrees) if degrees else None
+
+
+def accuracy_noise(trials: Sequence[Trial], recipe: Mapping[str, Any]) -> AccuracyNoise | None:
+    """What is known of the scatter of a study's accuracies; None where nothing is.
+
+    Args:
+        trials: of the study; those with several seeds tell the scatter between seeds, pooled over them.
+        recipe: of the study; its proxy's validation images count where no trial has several. (All images of a split are
+            0 there, which does not say how many they are.)
+    """
+    found = pooled_deviation(seed_values(trial.evaluation) for trial in trials)
+    if found:
+        return AccuracyNoise(*found, 0)
+    samples = recipe.get("proxy", {}).get("val_samples", 0)
+    return AccuracyNoise(0.0, math.inf, samples) if samples else None
+
+
+def step_interval(name: str, detail: Mapping[str, Any]) -> tuple[float, float] | None:
+    """The recorded 95 % interval of the seconds per step that a score was read from; None where it has none."""
+    if "interval_s" not in detail or name == "peak_memory_mb":  # from before there were intervals; or not timed
+        return None
+    low, high = detail["interval_s"]
+    return low, high
+
+
+def front_chances(
+    trials: Sequence[Trial], objectives: Sequence[Objective], noise: AccuracyNoise | None
+) -> np.ndarray | None:
+    """How probably each trial is on the front of the study, as ``front_probability`` has it.
+
+    Args:
+        trials: those that are not complete get NaN.
+        objectives: of the study. MACs, parameters and what else is counted are exact.
+        noise: of its accuracies.
+
+    Returns:
+        (N,); None where no score is noisy.
+    """
+    chances = np.full(len(trials), np.nan)
+    complete = [place for place, trial in enumerate(trials) if trial.state == "complete"]
+    values, errors = readings([trials[place] for place in complete], objectives, noise)
+    if not (errors > 0).any():
+        return None
+    chances[complete] = front_probability(values, errors)
+    return chances
+
+
+def readings(
+    trials: Sequence[Trial], objectives: Sequence[Objective], noise: AccuracyNoise | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Scores of complete trials and their standard errors, (N, objectives) each; smaller is better.
+
+    Speeds are logarithms: a step's time is log-normal, and a front is the same in logarithms.
+    """
+    values = costs(trials, objectives)
+    errors = np.zeros_like(values)
+    for place, (objective, sign) in enumerate(zip(objectives, signs(objectives), strict=True)):
+        if objective.name == "accuracy" and noise:
+            errors[:, place] = [
+                noise.error(t.evaluation.scores["accuracy"], len(seed_values(t.evaluation)) or 1) for t in trials
+            ]
+        ratios = np.array([_end_over_end(objective.name, trial) for trial in trials])
+        if (ratios > 1).any():
+            errors[:, place] = np.log(ratios) / (2 * HALF)
+            values[:, place] = sign * np.log(sign * values[:, place])
+    return values, errors
+
+
+def _end_over_end(name: str, trial: Trial) -> float:
+    """How many times as long the slow end of a step's interval is as the fast one; 1 where there is none."""
+    ends = step_interval(name, trial.evaluation.details.get(name, {}))
+    return ends[1] / ends[0] if ends else 1.0
+
+
+def front_probability(values: np.ndarray, errors: np.ndarray, draws: int = DRAWS, seed: int = 0) -> np.ndarray:
+    """The share of draws of all scores in which a row is on the front: a parametric bootstrap.
+
+    Every score is drawn from the normal distribution around what was observed, cut at ``REACH`` standard errors, all of
+    them independently. So the share tells what the noise of the figures leaves open. It is no probability of being
+    truly the best: who looks good among many is likely to have been lucky, and what was observed is taken as it is.
+
+    Args:
+        values: (N, objectives), smaller is better.
+        errors: their standard errors; 0 is exact.
+        draws: of the bootstrap; always as many, however many rows there are.
+        seed: of the draws; the same rows give the same shares.
+
+    Returns:
+        (N,); NaN for rows that lack a value.
+
+    >>> front_probability(np.array([[0.0, 1.0], [1.0, 0.0], [2.0, 2.0]]), np.full((3, 2), 0.01)).tolist()
+    [1.0, 1.0, 0.0]
+    """
+    shares = np.where(np.isnan(values).any(axis=1), np.nan, 0.0)
+    rows = np.flatnonzero(~np.isnan(shares))
+    rows = rows[contenders(values[rows], errors[rows])]
+    if len(rows):
+        columns = np.argsort(-errors[rows].max(axis=0) / (np.ptp(values[rows], axis=0) + 1e-300))
+        rows = rows[np.argsort(values[rows, columns[-1]])]  # the order changes least there, and moocore sorts by it
+        shares[rows] = shares_on_front(values[np.ix_(rows, columns)], errors[np.ix_(rows, columns)], draws, seed)
+    return shares
+
+
+def contenders(values: np.ndarray, errors: np.ndarray) -> np.ndarray:
+    """Indices of the rows that a draw can have on the front.
+
+    A row whose best reading another's worst reading dominates is dominated in every draw, and whatever it dominates is
+    dominated by that other one, too: without it, all draws are what they were. That holds for any choice of rivals, so
+    of many, some that are spread over the front will do.
+    """
+    best, worst = values - REACH * errors, values + REACH * errors
+    rivals = worst[nondominated(worst)]
+    rivals = rivals[_spread(rivals, RIVALS)]
+    left = np.arange(len(values))
+    for start in range(0, len(rivals), CHUNK):
+        left = left[~_beaten(best[left], rivals[start : start + CHUNK])]
+    return left
+
+
+def _spread(points: np.ndarray, most: int) -> np.ndarray:
+    """Indices of at most so many points, spread evenly over the first column."""
+    order = np.argsort(points[:, 0])
+    return order[:: -(-len(order) // most) or 1]
+
+
+def _beaten(points: np.ndarray, rivals: np.ndarray) -> np.ndarray:
+    """Whether any of the rivals dominates a point, (N,)."""
+    pairs = [(rivals[:, place, None], points[None, :, place]) for place in range(points.shape[1])]
+    weakly = np.logical_and.reduce([rival <= point for rival, point in pairs])
+    return np.asarray((weakly & np.logical_or.reduce([rival < point for rival, point in pairs])).any(axis=0))
+
+
+def shares_on_front(values: np.ndarray, errors: np.ndarray, draws: int, seed: int) -> np.ndarray:
+    """The shares of all rows, none dropped; they lack nothing, and are one at least."""
+    noisy = np.flatnonzero((errors > 0).any(axis=0))
+    rng, drawn, counts = np.random.default_rng(seed), values.copy(order="F"), np.zeros(len(values))
+    deviates = {column: _deviates(rng, len(values)) for column in noisy}
+    front = np.flatnonzero(nondominated(values))
+    strong = front[_spread(values[front], STRONG)] if 4 * len(front) < len(values) else front[:0]
+    for starts in rng.integers(POOL, size=(draws, len(noisy))):
+        for column, start in zip(noisy, starts, strict=True):
+            some = deviates[column][start : start + len(drawn)]
+            drawn[:, column] = values[:, column] + errors[:, column] * some
+        left = np.flatnonzero(~_beaten(drawn, drawn[strong]))  # moocore takes longer to find them dominated
+        counts[left] += moocore.is_nondominated(drawn[left], keep_weakly=True)
+    return counts / draws
+
+
+def _deviates(rng: np.random.Generator, length: int) -> np.ndarray:
+    """Normal deviates in random order, any ``length`` in a row of which are a draw: to make them anew takes longer."""
+    pool = rng.permutation(np.clip(special.ndtri((np.arange(POOL) + 0.5) / POOL), -REACH, REACH))
+    return np.concatenate([pool, np.resize(pool, length)])

@@ -1,0 +1,187 @@
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import tiny
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from archsearch.analysis import noise as module
+from archsearch.analysis.fronts import nondominated
+from archsearch.analysis.noise import (
+    DRAWS,
+    AccuracyNoise,
+    accuracy_noise,
+    contenders,
+    front_chances,
+    front_probability,
+    readings,
+    shares_on_front,
+)
+from archsearch.objectives import parse_objectives
+
+RECIPE = {"proxy": {"val_samples": 2500}}
+OBJECTIVES = tiny.OBJECTIVES
+
+
+def near(share):
+    """Within four standard errors of a share of so many draws, and what cutting them costs."""
+    return pytest.approx(share, abs=4 * math.sqrt(share * (1 - share) / DRAWS) + 0.004)
+
+
+def test_the_deviation_is_pooled_over_trials_with_several_seeds():
+    trials = [
+        tiny.trial(0, 0.5, 1e9, 10, values=[0.48, 0.5, 0.52]),
+        tiny.trial(1, 0.61, 1e9, 10, values=[0.6, 0.62]),
+        tiny.trial(2, 0.7, 1e9, 10, values=[0.7]),
+        tiny.trial(3, 0.9, 1e9, 10),
+    ]
+    known = accuracy_noise(trials, RECIPE)
+    assert known.deviation == pytest.approx(math.sqrt((0.0008 + 0.0002) / 3))
+    assert (known.degrees, known.samples) == (3, 0)
+    assert known.interval(0.5, 3) == pytest.approx(stats.t.interval(0.95, 3, 0.5, known.deviation / math.sqrt(3)))
+    assert known.interval(0.5) == pytest.approx(stats.t.interval(0.95, 3, 0.5, known.deviation))
+    assert "seeds" in known.words
+
+
+def test_without_seeds_the_sample_of_images_is_what_is_known():
+    trials = [tiny.trial(0, 0.5, 1e9, 10), tiny.trial(1, 0.2, 1e9, 10)]
+    known = accuracy_noise(trials, RECIPE)
+    assert known.error(0.5) == 0.01
+    assert known.error(0.2) == pytest.approx(0.008)
+    assert known.interval(0.5) == pytest.approx((0.5 - 0.0196, 0.5 + 0.0196), abs=1e-5)
+    assert known.interval(0.0001)[0] == 0.0
+    assert "2500 validation images alone" in known.words
+    assert accuracy_noise(trials, {"proxy": {"val_samples": 0}}) is None
+    assert accuracy_noise(trials, {}) is None
+
+
+def test_intervals_cover_the_true_accuracy():
+    rng, covered = np.random.default_rng(0), []
+    for _ in range(300):
+        values = rng.normal(0.5, 0.02, size=(3, 3))
+        known = accuracy_noise([tiny.trial(i, v.mean(), 1e9, 10, values=list(v)) for i, v in enumerate(values)], {})
+        low, high = known.interval(values[0].mean(), 3)
+        covered.append(low <= 0.5 <= high)
+    assert 0.91 <= np.mean(covered) <= 0.985
+
+
+@pytest.mark.parametrize("gap", [0.0, 0.01, 0.03])
+def test_two_trials_share_the_front_as_their_difference_is_distributed(gap):
+    known = AccuracyNoise(0.01, 10, 0)
+    trials = [tiny.trial(0, 0.5, 1e9, 10.0), tiny.trial(1, 0.5 - gap, 1e9, 10.0)]
+    better = stats.norm.cdf(gap / (0.01 * math.sqrt(2)))
+    chances = front_chances(trials, parse_objectives("accuracy,macs"), known)
+    assert chances.tolist() == [near(better), near(1 - better)]
+    assert chances.sum() == pytest.approx(1.0)
+
+
+def test_a_mean_of_seeds_scatters_less():
+    known = AccuracyNoise(0.02, 10, 0)
+    trials = [tiny.trial(i, a, 1e9, 10.0, values=[a] * 4) for i, a in enumerate((0.5, 0.49))]
+    chances = front_chances(trials, parse_objectives("accuracy"), known)
+    assert chances[1] == near(stats.norm.cdf(-0.01 / (0.01 * math.sqrt(2))))
+
+
+@pytest.mark.parametrize("name", ["infer_throughput", "latency_ms"])
+def test_speeds_scatter_as_their_steps_do(name):
+    def timed(number, step):
+        detail = {"batch_size": 1, "interval_s": [step / 1.1, step * 1.1]}
+        one = tiny.trial(number, 0.5, 1e9, 10.0)
+        scores = one.evaluation.scores | {"infer_throughput": 1 / step, "latency_ms": 1e3 * step}
+        return dataclasses.replace(
+            one, evaluation=dataclasses.replace(one.evaluation, scores=scores, details={name: detail})
+        )
+
+    chances = front_chances([timed(0, 0.1), timed(1, 0.105)], parse_objectives(name), None)
+    sure = stats.norm.cdf(math.log(1.05) / (math.log(1.1) / 1.959964 * math.sqrt(2)))
+    assert chances.tolist() == [near(sure), near(1 - sure)]
+
+
+def test_only_complete_trials_count():
+    known = AccuracyNoise(0.01, 10, 0)
+    best = [
+        dataclasses.replace(tiny.trial(i, 0.9, 1e8, 99.0), state=s) for i, s in enumerate(("infeasible", "stopped"))
+    ]
+    chances = front_chances([*best, tiny.trial(2, 0.5, 1e9, 10.0), tiny.FAILED], OBJECTIVES, known)
+    assert np.isnan(chances).tolist() == [True, True, False, True]
+    assert chances[2] == 1.0
+
+
+def test_what_is_exact_has_no_chances():
+    trials = [tiny.trial(0, 0.5, 1e9, 10.0), tiny.trial(1, 0.4, 2e9, 5.0)]
+    assert front_chances(trials, parse_objectives("accuracy,macs"), None) is None
+    assert front_chances([], OBJECTIVES, None) is None
+    assert front_chances(trials, parse_objectives("macs,infer_throughput"), None).tolist() == [1.0, 0.0]
+
+
+def drawn_plainly(values, errors, draws=4000):
+    """By the definition, with deviates of their own."""
+    rng, counts = np.random.default_rng(1), np.zeros(len(values))
+    for _ in range(draws):
+        points = values + errors * rng.standard_normal(values.shape)
+        beaten = (points[:, None] <= points).all(2) & (points[:, None] < points).any(2)
+        counts += ~beaten.any(0)
+    return counts / draws
+
+
+@pytest.mark.parametrize("exact", [[], [1], [0, 1, 2]])
+def test_shares_are_those_drawn_plainly(exact):
+    rng = np.random.default_rng(0)
+    values, errors = rng.integers(0, 9, size=(40, 3)) * 1.0, rng.uniform(0.1, 1.5, size=(40, 3))
+    errors[:, exact] = 0.0
+    shares = front_probability(values, errors)
+    assert shares.tolist() == [near(share) for share in drawn_plainly(values, errors)]
+    assert shares.tolist() == front_probability(values, errors).tolist()
+
+
+coordinates = st.integers(0, 12).map(float)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.tuples(coordinates, coordinates, coordinates), min_size=1, max_size=40),
+    st.sampled_from([0.0, 0.1, 1.0]),
+    st.integers(1, 3),
+)
+def test_who_is_dropped_is_on_the_front_in_no_draw(rows, error, rivals):
+    values = np.array(rows)
+    errors = np.tile([error, 0.0, error / 3], (len(rows), 1))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "RIVALS", rivals)
+        left = contenders(values, errors)
+    slow = shares_on_front(values, errors, 200, 3)
+    dropped = np.setdiff1d(np.arange(len(rows)), left)
+    assert not slow[dropped].any()
+    assert set(np.flatnonzero(nondominated(values))) <= set(left)
+    fast = front_probability(values, errors, draws=200)
+    assert np.abs(fast - slow).max() <= 0.25
+
+
+def test_dropping_and_comparing_with_the_strong_first_change_nothing(monkeypatch):
+    rng = np.random.default_rng(2)
+    values, errors = rng.normal(size=(600, 3)), np.tile([0.2, 0.0, 0.1], (600, 1))
+    fast, left = front_probability(values, errors), contenders(values, errors)
+    assert 10 < len(left) < 300
+    monkeypatch.setattr(module, "STRONG", 600)
+    strong = shares_on_front(values, errors, DRAWS, 0)
+    monkeypatch.setattr(module, "STRONG", 1)
+    assert strong.tolist() == shares_on_front(values, errors, DRAWS, 0).tolist()
+    assert fast.tolist() == [near(share) for share in strong]
+    assert not np.delete(strong, left).any()
+
+
+def test_what_lacks_a_value_has_no_share_and_dominates_nothing():
+    shares = front_probability(np.array([[0.0, np.nan], [1.0, 1.0]]), np.full((2, 2), 0.1))
+    assert np.isnan(shares[0])
+    assert shares[1] == 1.0
+
+
+def test_logarithms_of_speeds_keep_their_order():
+    trials = [tiny.trial(i, 0.5, 1e9, speed) for i, speed in enumerate((10.0, 20.0, 15.0))]
+    values, errors = readings(trials, OBJECTIVES, None)
+    assert np.argsort(values[:, 2]).tolist() == [1, 2, 0]
+    assert errors[:, 2] == pytest.approx([math.log(2.1 / 1.9) / (2 * 1.959964)] * 3)
+    assert not errors[:, :2].any()

@@ -2,32 +2,27 @@
 
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 
 from archsearch.arch import Arch
+from archsearch.costs import Costs, Limits, TimeIt, never
 from archsearch.data.images import ImageData
 from archsearch.errors import TrialError
-from archsearch.measure.complexity import count, count_activations
-from archsearch.measure.device import identity, is_out_of_memory
+from archsearch.measure.device import first_line, identity, is_out_of_memory
 from archsearch.nn import MetaNeXt, build, init_fan_in
 from archsearch.objectives import Objective, Tier
 from archsearch.recipes import Proxy
 from archsearch.speed.exclusive import OnWait, nobody, shared
-from archsearch.speed.timing import Timing
 from archsearch.train import Training
 from archsearch.train.records import Trainings
 from archsearch.trial import Epoch, Evaluation
 
-#: What is timed for an objective.
-KINDS = {"infer_throughput": "infer", "train_throughput": "train", "latency_ms": "latency", "peak_memory_mb": "train"}
-
-#: An architecture and the kinds of step that are wanted, to their timings.
-TimeIt = Callable[[Arch, tuple[str, ...]], Mapping[str, Timing]]
+#: Where a score comes from that was known on this machine.
+EARLIER_TRAINING, EARLIER_TIMING = "an earlier training on this machine", "an earlier timing on this machine"
 
 #: Told after an epoch what is known so far; whether there shall be another.
 OnEpoch = Callable[[Evaluation], bool]
@@ -36,11 +31,6 @@ OnEpoch = Callable[[Evaluation], bool]
 def go_on(known: Evaluation) -> bool:
     """Stops no training."""
     return True
-
-
-def never(arch: Arch, kinds: tuple[str, ...]) -> Mapping[str, Timing]:
-    """For tasks without a speed among their objectives."""
-    raise TrialError("a speed is wanted, and there is nothing to time it with")
 
 
 @dataclass(frozen=True)
@@ -56,6 +46,8 @@ class Task:
         on_wait: told when training waits for somebody who times on the device.
         counted: whether parameters and MACs come in any case.
         trainings: those known from before, and where new ones are kept; None trains everything.
+        limits: constraints that targets have to keep; one that does not is not trained.
+        seeds: that a candidate may be trained with.
     """
 
     objectives: tuple[Objective, ...]
@@ -66,14 +58,36 @@ class Task:
     on_wait: OnWait = nobody
     trainings: Trainings | None = None
     counted: bool = True
+    limits: Limits | None = None
+    seeds: int = 1
 
 
 @dataclass
 class _Progress:
-    scores: dict[str, float] = field(default_factory=dict)
-    details: dict[str, dict[str, Any]] = field(default_factory=dict)
+    costs: Costs = field(default_factory=Costs)
+    excess: dict[str, float] = field(default_factory=dict)
+    accuracies: dict[int, float] = field(default_factory=dict)
+    several: bool = False
     curve: list[Epoch] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
+    reused: dict[str, str] = field(default_factory=dict)
+    recalled: bool = False
+    note: str | None = None
+
+    def learn(self, seed: int, accuracy: float) -> None:
+        """What a training to its end gave, or an earlier one had given."""
+        self.accuracies[seed] = accuracy
+        if self.recalled:
+            self.reused["accuracy"] = EARLIER_TRAINING
+
+    @classmethod
+    def after(cls, known: Evaluation, seed: int, several: bool) -> "_Progress":
+        scores, details = dict(known.scores), dict(known.details)
+        accuracy, seeds = scores.pop("accuracy", None), details.pop("accuracy", None)
+        accuracies = {} if accuracy is None else {seed: accuracy}
+        if seeds is not None:
+            accuracies = dict(zip(seeds["seeds"], seeds["values"], strict=True))
+        return cls(Costs(scores, details), {}, accuracies, several, list(known.curve), reused=dict(known.reused))
 
     @contextmanager
     def clock(self, phase: str) -> Iterator[Callable[[], None]]:
@@ -88,27 +102,43 @@ class _Progress:
             stop()
 
     def so_far(self, error: str | None = None, trace: str | None = None, stopped: bool = False) -> Evaluation:
-        scores, details, seconds = dict(self.scores), dict(self.details), dict(self.seconds)
-        return Evaluation(scores, details, tuple(self.curve), seconds, error, trace, stopped)
+        scores, details = dict(self.costs.scores), dict(self.costs.details)
+        if self.accuracies:
+            values = list(self.accuracies.values())
+            scores["accuracy"] = sum(values) / len(values)
+            if self.several:
+                details["accuracy"] = {"seeds": list(self.accuracies), "values": values}
+                details["accuracy"] |= {"note": self.note} if self.note else {}
+        seconds, excess, reused = dict(self.seconds), dict(self.excess), dict(self.reused)
+        return Evaluation(scores, details, tuple(self.curve), seconds, error, trace, stopped, reused, excess)
+
+    @property
+    def infeasible(self) -> bool:
+        return any(share > 0 for share in self.excess.values())
 
 
-def evaluate(arch: Arch, task: Task, seed: int, on_epoch: OnEpoch = go_on) -> Evaluation:
+def evaluate(
+    arch: Arch, task: Task, seed: int, on_epoch: OnEpoch = go_on, known: Evaluation | None = None
+) -> Evaluation:
     """Scores one architecture: counted, then timed, then trained.
 
     A candidate that diverges, runs out of memory or cannot be built comes back with what was
-    known by then and ``error`` set.
+    known by then and ``error`` set; one that breaks a constraint, with what was known when it did.
 
     Args:
         arch: the target.
         task: what to do with it.
-        seed: of the proxy's initialisation, data order and augmentation.
-        on_epoch: called after each epoch of training; where it says False, that was the last.
+        seed: of the proxy's initialisation, data order and augmentation; further seeds count up from it.
+        on_epoch: called after each epoch of the first training, where False stops it, and after each training but
+            the last, where False means that no other seed is needed.
+        known: scores that are taken from there, with all that stands behind them.
     """
-    progress, stopped = _Progress(), False
+    progress, stopped = _Progress.after(known or Evaluation(), seed, task.seeds > 1), False
     try:
         if task.counted:
             _cost(arch, task, progress)
-        if any(o.tier is Tier.DEAR for o in task.objectives):
+        dear = any(o.tier is Tier.DEAR for o in task.objectives)
+        if dear and not progress.infeasible and not progress.accuracies.keys() >= set(range(seed, seed + task.seeds)):
             stopped = not _train(arch, task, seed, progress, on_epoch)
     except TrialError as error:
         return progress.so_far(str(error))
@@ -124,47 +154,67 @@ def evaluate(arch: Arch, task: Task, seed: int, on_epoch: OnEpoch = go_on) -> Ev
 
 
 def _cost(arch: Arch, task: Task, progress: _Progress) -> None:
-    """Counts the target and, where a speed is wanted, times it."""
-    beside = shared(identity(task.device), task.on_wait) if task.device.type == "cpu" else nullcontext()
-    with progress.clock("count"), beside:  # no work of the processor's beside a timing on it
-        model = build(arch)
-        complexity = count(model, arch.img_size)
-        progress.scores.update(params=complexity.params, macs=complexity.macs)
-        if any(o.name == "activations" for o in task.objectives):
-            progress.scores["activations"] = count_activations(model, arch.img_size)
-    speeds = [o.name for o in task.objectives if o.tier is Tier.CHEAP]
-    if not speeds:
+    """Counts the target and, where a speed is wanted and nothing speaks against it yet, times it."""
+    limits = task.limits or Limits((), arch, task.time)
+    counted = {"params", "macs", *(o.name for o in task.objectives if o.tier is Tier.FREE), *limits.names(Tier.FREE)}
+    if not counted <= progress.costs.scores.keys():
+        beside = shared(identity(task.device), task.on_wait) if task.device.type == "cpu" else nullcontext()
+        with progress.clock("count"), beside:  # no work of the processor's beside a timing on it
+            progress.costs.count(arch, counted)
+    progress.excess |= limits.excess(progress.costs, Tier.FREE)
+    if progress.infeasible:
         return
-    with progress.clock("measure"):
-        timings = task.time(arch, tuple(dict.fromkeys(KINDS[name] for name in speeds)))
-        for name in speeds:
-            timing = timings[KINDS[name]]
-            progress.scores[name] = _score(name, timing)
-            progress.details[name] = timing.details()
-
-
-def _score(name: str, timing: Timing) -> float:
-    if name == "peak_memory_mb":
-        if timing.peak_memory_mb is None:
-            raise TrialError("peak_memory_mb is read from a GPU's allocator, and this device has none")
-        return timing.peak_memory_mb
-    return timing.step_s * 1e3 if name == "latency_ms" else timing.throughput
+    speeds = [o.name for o in task.objectives if o.tier is Tier.CHEAP] + limits.names(Tier.CHEAP)
+    if left := [name for name in speeds if name not in progress.costs.scores]:
+        with progress.clock("measure"):
+            recalled = progress.costs.time(arch, left, task.time)
+            progress.reused |= dict.fromkeys(recalled, EARLIER_TIMING)
+    progress.excess |= limits.excess(progress.costs, Tier.CHEAP)
 
 
 def _train(arch: Arch, task: Task, seed: int, progress: _Progress, on_epoch: OnEpoch) -> bool:
     """Whether it was trained to its end."""
     with progress.clock("train") as stop_clock:
-        for epoch in train(arch, task, seed):
+        for epoch in () if seed in progress.accuracies else _epochs(arch, task, seed, progress):
             progress.curve.append(epoch)
             stop_clock()
             if not on_epoch(progress.so_far(stopped=True)) and epoch.epoch < task.proxy.epochs:
                 return False
-    progress.scores["accuracy"] = progress.curve[-1].accuracy
+        if seed not in progress.accuracies:
+            progress.learn(seed, progress.curve[-1].accuracy)
+        for another in sorted(set(range(seed + 1, seed + task.seeds)) - progress.accuracies.keys()):
+            stop_clock()
+            if not on_epoch(progress.so_far()) or not _train_again(arch, task, another, progress):
+                break
     return True
 
 
+def _train_again(arch: Arch, task: Task, seed: int, progress: _Progress) -> bool:
+    """Another seed; whatever goes wrong with it, what the first one gave stays."""
+    try:
+        progress.learn(seed, [epoch.accuracy for epoch in _epochs(arch, task, seed, progress)][-1])
+    except Exception as error:
+        progress.note = f"seed {seed}: {first_line(error)}"
+    return progress.note is None
+
+
+def _epochs(arch: Arch, task: Task, seed: int, progress: _Progress) -> Iterable[Epoch]:
+    """Those of a training, or of an earlier one that it would repeat."""
+    recalled = recall(arch, task, seed)
+    progress.recalled = bool(recalled)
+    return recalled or train(arch, task, seed)
+
+
+def recall(arch: Arch, task: Task, seed: int) -> tuple[Epoch, ...] | None:
+    """The curve of a training of this machine's that the task's would repeat; None where there is none."""
+    if task.trainings is None:
+        return None
+    stand_in = task.proxy.shrink(arch, len(task.data.classes))
+    return task.trainings.curve(task.trainings.key(stand_in, task.proxy, task.data, seed))
+
+
 def train(arch: Arch, task: Task, seed: int) -> Iterator[Epoch]:
-    """Trains the stand-in of a target, or recalls how that went; an epoch at a time.
+    """Trains the stand-in of a target, an epoch at a time.
 
     Raises:
         TrialError: it diverged.
@@ -176,8 +226,7 @@ def train(arch: Arch, task: Task, seed: int) -> Iterator[Epoch]:
         yield from _alternating(training, task)
         return
     key = task.trainings.key(stand_in, task.proxy, task.data, seed)
-    known = task.trainings.curve(key)
-    yield from known or _alternating(task.trainings.epochs(key, lambda: _start(stand_in, task, seed)), task)
+    yield from _alternating(task.trainings.epochs(key, lambda: _start(stand_in, task, seed)), task)
 
 
 def _start(stand_in: Arch, task: Task, seed: int) -> Training:

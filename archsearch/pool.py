@@ -20,6 +20,8 @@ from typing import Any
 import torch
 
 from archsearch.arch import Arch
+from archsearch.constraint import Constraint
+from archsearch.costs import Limits
 from archsearch.data import ImageData, load_for
 from archsearch.data.folder import cache_folder
 from archsearch.data.images import from_arrays
@@ -150,6 +152,9 @@ class StudyWork:
         bench: how targets are timed.
         remeasure: whether known timings are made anew.
         data: already loaded and on the device; None where the worker loads it.
+        constraints: that candidates have to keep.
+        baseline: that constraints compare with.
+        seeds: that a candidate may be trained with.
     """
 
     source: Source
@@ -159,6 +164,9 @@ class StudyWork:
     bench: Bench
     remeasure: bool = False
     data: ImageData | None = None
+    constraints: tuple[Constraint, ...] = ()
+    baseline: Arch | None = None
+    seeds: int = 1
 
     def __call__(self, index: int) -> "Evaluator":
         """What evaluates candidates from then on."""
@@ -181,16 +189,28 @@ class Evaluator:
         trainings = Trainings(cache_folder() / "trainings", environment(self.device), reuse=not source.retrain)
         with _training_aside(self.device):
             data = work.data or load_for(work.proxy, source.dataset, source.root, self.device)
-        self.task = Task(work.objectives, work.proxy, data, self.device, self.timer, trainings=trainings)
+        limits = Limits(work.constraints, work.baseline, self.timer) if work.baseline else None
+        self.task = Task(
+            work.objectives,
+            work.proxy,
+            data,
+            self.device,
+            self.timer,
+            trainings=trainings,
+            limits=limits,
+            seeds=work.seeds,
+        )
 
-    def __call__(self, arch: Arch, seed: int, report: Report) -> tuple[Evaluation, dict[str, Any]]:
-        """Evaluates a candidate; ``report`` hears of its epochs and of waiting, and may stop it."""
+    def __call__(
+        self, arch: Arch, seed: int, report: Report, known: Evaluation | None = None
+    ) -> tuple[Evaluation, dict[str, Any]]:
+        """Evaluates a candidate but for what is known; ``report`` hears of its epochs and of waiting, may stop it."""
 
         def on_wait(holder: str) -> None:
             report(Waiting(holder))
 
         self.timer.on_wait = on_wait
-        evaluation = evaluate(arch, dataclasses.replace(self.task, on_wait=on_wait), seed, report)
+        evaluation = evaluate(arch, dataclasses.replace(self.task, on_wait=on_wait), seed, report, known)
         return evaluation, environment(self.device)
 
     def close(self) -> None:
@@ -203,11 +223,17 @@ def evaluate_again(work: StudyWork, trial: Trial) -> Evaluation:
 
     On one machine with the same versions this gives the same accuracy to the bit.
     """
+    seeds = trial.evaluation.details.get("accuracy", {}).get("seeds", [trial.seed])
+
+    def go_on(known: Evaluation | Waiting) -> bool:
+        done = {} if isinstance(known, Waiting) else known.details.get("accuracy", {})
+        return len(done.get("seeds", ())) < len(seeds)
+
     with contextlib.closing(work(0)) as evaluator:
         before = torch.get_num_threads()
         torch.set_num_threads(trial.environment.get("threads", before))
         try:
-            return evaluator(trial.arch, trial.seed, lambda what: True)[0]
+            return evaluator(trial.arch, trial.seed, go_on)[0]
         finally:
             torch.set_num_threads(before)
 
@@ -238,7 +264,8 @@ def begin_remotely(
         os.environ.pop("OMP_NUM_THREADS", None)
         torch.set_num_threads(len(available_cores()) or os.cpu_count() or 1)
     device = work.machine.device(index)
-    if measured_name(device) != device_name and any(o.tier is Tier.CHEAP for o in work.objectives):
+    quantities = [*work.objectives, *(constraint.objective for constraint in work.constraints)]
+    if measured_name(device) != device_name and any(quantity.tier is Tier.CHEAP for quantity in quantities):
         raise ArchsearchError(f"this machine has {measured_name(device)}, and the study's speeds are of {device_name}")
     folder = Path(tempfile.mkdtemp(prefix="archsearch-mixers-")) if mixers else Path()
     for name, content in mixers.items():

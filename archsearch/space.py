@@ -8,6 +8,7 @@ from typing import Any
 from archsearch.arch import Arch
 from archsearch.errors import ArchError, SpaceError
 from archsearch.mixer import MIXER_PARAMS, Mixer, Value
+from archsearch.points import STAGE_AXES, decode, locate
 from archsearch.recipes import Bench, Proxy
 
 #: Fields of ``Arch`` that an axis may set.
@@ -15,11 +16,6 @@ ARCH_AXES = (
     "depths", "dims", "mlp_ratios", "norm", "act", "head", "stem_patch_size", "layer_scale_init_value",
     "drop_path_rate", "img_size", "block",
 )  # fmt: skip
-#: Fields of one stage, with the prefix ``stageN.``; mixers and their parameters take it too.
-STAGE_AXES = ("depth", "dim", "mlp_ratio")
-
-#: Fields whose choices are lists, and what these hold: integers alone, or any numbers.
-LIST_AXES: dict[str, type[int] | type[float]] = {"depths": int, "dims": int, "mlp_ratios": float}
 
 #: Combinations that are all visited when a space is checked and counted; beyond it, a sample.
 EXHAUSTIVE = 50_000
@@ -93,12 +89,16 @@ class Space:
             ArchError: it cannot exist.
         """
         base = self.baseline
-        fields = {name: _decode(name, params[name]) for name in ARCH_AXES if name in params}
-        for one, name in (("depth", "depths"), ("dim", "dims"), ("mlp_ratio", "mlp_ratios")):
+        fields = {name: decode(name, params[name]) for name in ARCH_AXES if name in params}
+        for one, name in STAGE_AXES.items():
             before = fields.get(name, getattr(base, name))
             fields[name] = tuple(params.get(f"stage{i}.{one}", value) for i, value in enumerate(before, 1))
         fields["mixers"] = tuple(self._mixer(stage, params) for stage in range(len(fields["depths"])))
         return base.replace(**fields)
+
+    def locate(self, arch: Arch) -> dict[str, Value] | None:
+        """The inverse of ``arch``: values of the open axes at a point that is this architecture; None without one."""
+        return locate(self, arch)
 
     def _mixer(self, stage: int, params: Params) -> Mixer:
         def chosen(name: str, default: Any) -> Any:
@@ -132,7 +132,11 @@ class Space:
 
     def sample(self, rng: random.Random) -> dict[str, Value]:
         """A point drawn with a uniform choice on every open axis."""
-        return self.active({axis.name: rng.choice(axis.values) for axis in self.axes})
+        return self.active(self.sample_genes(rng))
+
+    def sample_genes(self, rng: random.Random) -> dict[str, Value]:
+        """A uniform choice on every axis, open or not."""
+        return {axis.name: rng.choice(axis.values) for axis in self.axes}
 
     def some(self) -> Iterator[dict[str, Value]]:
         """Every point, or in a large space as many random ones as are checked in seconds."""
@@ -226,10 +230,3 @@ def _count(axes: tuple[Axis, ...], params: dict[str, Value], asked: frozenset[st
     if axis.name not in asked:
         return len(axis.values) * _count(rest, params, asked)
     return sum(_count(rest, {**params, axis.name: value}, asked) for value in axis.values)
-
-
-def _decode(name: str, value: Value) -> Any:
-    """Lists are kept as text in a study, where a choice must be a plain value: 3-3-9-3."""
-    if name not in LIST_AXES:
-        return value
-    return tuple(float(part) if "." in part else int(part) for part in str(value).split("-"))

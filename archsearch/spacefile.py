@@ -22,8 +22,9 @@ from archsearch.arch import Arch
 from archsearch.errors import ArchError, SpaceError, UserError, unknown
 from archsearch.mixer import MIXER_PARAMS, Mixer, Value
 from archsearch.networks import network, read_arch
+from archsearch.points import LIST_AXES, STAGE_AXES
 from archsearch.recipes import Proxy, override
-from archsearch.space import ARCH_AXES, LIST_AXES, STAGE_AXES, Axis, Params, Space, mixer_axes
+from archsearch.space import ARCH_AXES, Axis, Params, Space, mixer_axes
 from archsearch.yamlfile import Table, YamlError, check_keys, locate, mapping, number, read_table, told_as
 
 

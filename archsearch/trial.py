@@ -43,6 +43,8 @@ class Evaluation:
         error: why it ended early, in one line; None if it did not.
         traceback: of an error that nobody expected.
         stopped: whether its training was ended early because it promised nothing.
+        reused: where a score was known before, per objective name (``STUDY#NUMBER``, or in words).
+        excess: how far it is off each constraint that was checked, as a share of the bound; above 0 breaks it.
     """
 
     scores: dict[str, float] = field(default_factory=dict)
@@ -52,6 +54,13 @@ class Evaluation:
     error: str | None = None
     traceback: str | None = None
     stopped: bool = False
+    reused: dict[str, str] = field(default_factory=dict)
+    excess: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def infeasible(self) -> bool:
+        """Whether it breaks a constraint."""
+        return any(share > 0 for share in self.excess.values())
 
 
 #: Told after an epoch what is known by then, or of waiting; whether to go on.

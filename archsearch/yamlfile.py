@@ -68,8 +68,40 @@ def read_table(path: Path) -> Table:
         YamlError: the text is no YAML, gives a key twice, or holds no mapping.
         OSError: the file cannot be read.
     """
-    try:
+    with _complaints():
         data = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - a SafeLoader
+    if not isinstance(data, Table):
+        raise YamlError("the file must hold a mapping of keys to values", 1)
+    return data
+
+
+def read_list(path: Path) -> list[tuple[int, Any]]:
+    """What a list in YAML or JSON holds, each entry with its line; a file with one mapping is a list of that.
+
+    Raises:
+        YamlError: the text is neither, gives a key twice, or holds something else.
+        OSError: the file cannot be read.
+    """
+    with _complaints():
+        text = path.read_text(encoding="utf-8")
+        loader = _Loader(text.replace("\t", " ") if path.suffix == ".json" else text)  # YAML indents by spaces alone
+        try:
+            top = loader.get_single_node()
+            nodes: list[yaml.Node] = top.value if isinstance(top, yaml.SequenceNode) else []
+            if isinstance(top, yaml.MappingNode):
+                nodes = [top]
+            if not nodes:
+                raise YamlError("the file must hold a list, with something in it", 1)
+            return [(node.start_mark.line + 1, loader.construct_document(node)) for node in nodes]
+        finally:
+            loader.dispose()
+
+
+@contextmanager
+def _complaints() -> Iterator[None]:
+    """What YAML has to complain about, as a ``YamlError`` with its line."""
+    try:
+        yield
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise YamlError(f"not YAML: {error.problem or error}", mark.line + 1 if mark else None) from None
@@ -77,9 +109,6 @@ def read_table(path: Path) -> Table:
         raise YamlError("not YAML that anyone could read: nested too deeply") from None
     except (yaml.YAMLError, ValueError) as error:  # ValueError: not UTF-8, or an impossible date or number
         raise YamlError(f"not YAML: {str(error).splitlines()[0]}") from None
-    if not isinstance(data, Table):
-        raise YamlError("the file must hold a mapping of keys to values", 1)
-    return data
 
 
 @contextmanager

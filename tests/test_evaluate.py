@@ -9,14 +9,19 @@ import pytest
 import tiny
 import torch
 
+from archsearch.constraint import parse_constraints
+from archsearch.costs import Limits
 from archsearch.data import load, reduce
 from archsearch.data.images import Split
+from archsearch.errors import DivergedError
 from archsearch.evaluate import Task, evaluate
 from archsearch.networks import network
 from archsearch.objectives import parse_objectives
 from archsearch.speed.exclusive import alone
 from archsearch.speed.timing import Setting, Timing
 from archsearch.train import Training
+from archsearch.train.records import Trainings
+from archsearch.trial import Epoch, Evaluation
 
 ATTO = network("inceptionnext_atto")
 
@@ -98,6 +103,56 @@ def test_peak_memory_is_that_of_a_training_step(data):
 def test_only_what_is_asked_for_is_paid_for(data):
     assert list(evaluate(ATTO, task(data, "macs,params"), 0).seconds) == ["count"]
     assert list(evaluate(ATTO, task(data, "accuracy"), 0).seconds) == ["count", "train"]
+
+
+def test_what_is_known_is_neither_counted_nor_timed_nor_trained(data, monkeypatch):
+    wanted = "accuracy,latency_ms,macs,train_throughput,peak_memory_mb"
+    kinds = []
+
+    def noting(arch, wanted_kinds):
+        kinds.append(wanted_kinds)
+        return {
+            kind: dataclasses.replace(timing, peak_memory_mb=5.0) for kind, timing in timed(arch, wanted_kinds).items()
+        }
+
+    curve = (Epoch(1, 1.0, 0.25, 1.0),)
+    known = Evaluation(
+        {"params": 1.0, "macs": 2.0, "accuracy": 0.25, "train_throughput": 3.0},
+        {"train_throughput": {"batch_size": 7}},
+        curve,
+        reused={"accuracy": "a#1", "train_throughput": "a#1"},
+    )
+    monkeypatch.setattr("archsearch.costs.build", lambda arch: pytest.fail("built to be counted"))
+    monkeypatch.setattr("archsearch.evaluate.Training", lambda *a: pytest.fail("trained"))
+    done = evaluate(ATTO, task(data, wanted, time=noting), 0, known=known)
+    assert done.error is None
+    assert kinds == [("latency", "train")]
+    assert done.scores == {**known.scores, "latency_ms": 200.0, "peak_memory_mb": 5.0}
+    assert done.details["train_throughput"] == {"batch_size": 7}
+    assert (done.curve, done.reused) == (curve, known.reused)
+    assert list(done.seconds) == ["measure"]
+    assert known.scores.keys() == {"params", "macs", "accuracy", "train_throughput"}, "it is not changed"
+
+
+def test_of_what_is_known_in_part_the_rest_is_found_out(data):
+    known = Evaluation({"params": 1.0, "macs": 2.0}, reused={})
+    done = evaluate(ATTO, task(data, "accuracy,macs,activations"), 0, known=known)
+    assert done.scores["params"] == 4_156_520, "counted together"
+    assert list(done.seconds) == ["count", "train"]
+    assert done.reused == {}
+
+
+def test_what_this_machine_knew_is_told(data, tmp_path):
+    def kept(arch, kinds):
+        return {
+            kind: dataclasses.replace(timing, recalled=kind == "infer") for kind, timing in timed(arch, kinds).items()
+        }
+
+    records = Trainings(tmp_path, {"device_name": "here"})
+    wanted = task(data, "accuracy,infer_throughput,latency_ms", time=kept, trainings=records)
+    first, again = (evaluate(ATTO, wanted, 0).reused for _ in range(2))
+    assert first == {"infer_throughput": "an earlier timing on this machine"}
+    assert again == {**first, "accuracy": "an earlier training on this machine"}
 
 
 def test_the_seed_decides(data):
@@ -193,3 +248,79 @@ def test_ctrl_c_is_not_a_candidates_fault(data):
 
     with pytest.raises(KeyboardInterrupt):
         evaluate(ATTO, task(data), 0, interrupted)
+
+
+def limits(*texts):
+    return Limits(parse_constraints(texts), ATTO, timed)
+
+
+def test_what_breaks_a_counted_constraint_is_neither_timed_nor_trained(data, monkeypatch):
+    monkeypatch.setattr("archsearch.evaluate.Training", lambda *a: pytest.fail("trained"))
+    bound = limits("params <= 1M", "infer_throughput >= 1")
+    done = evaluate(ATTO, task(data, limits=bound, time=lambda *a: pytest.fail("timed")), 0)
+    assert done.infeasible
+    assert done.error is None
+    assert done.excess == {"params <= 1000000": pytest.approx(3.15652)}
+    assert list(done.scores) == ["params", "macs"]
+
+
+def test_what_breaks_a_measured_constraint_is_not_trained(data, monkeypatch):
+    monkeypatch.setattr("archsearch.evaluate.Training", lambda *a: pytest.fail("trained"))
+    done = evaluate(ATTO, task(data, limits=limits("macs <= 1e12", "infer_throughput >= 25")), 0)
+    assert done.infeasible
+    assert done.excess["infer_throughput >= 25"] == pytest.approx(0.6)
+    assert done.excess["macs <= 1000000000000"] < 0
+    assert done.scores["infer_throughput"] == 10.0
+
+
+def test_what_keeps_all_constraints_is_trained(data):
+    bound = limits("params <= baseline", "latency_ms <= 1 * baseline")
+    done = evaluate(ATTO, task(data, "accuracy,macs", limits=bound), 0)
+    assert not done.infeasible
+    assert list(done.excess.values()) == [0.0, 0.0]
+    assert {"accuracy", "latency_ms"} <= done.scores.keys()  # what was measured for a constraint is kept too
+
+
+def test_seeds_are_trained_as_long_as_they_are_asked_for(data):
+    def alone(seed):
+        return evaluate(ATTO, task(data, "accuracy,macs"), seed).scores["accuracy"]
+
+    heard = []
+
+    def two(known):
+        heard.append(known)
+        return len(known.details.get("accuracy", {}).get("values", ())) < 2
+
+    done = evaluate(ATTO, task(data, "accuracy,macs", seeds=3), 5, two)
+    assert done.details["accuracy"] == {"seeds": [5, 6], "values": [alone(5), alone(6)]}
+    assert done.scores["accuracy"] == pytest.approx((alone(5) + alone(6)) / 2)
+    assert [len(known.details.get("accuracy", {}).get("seeds", ())) for known in heard] == [0, 1, 2]
+    assert not done.stopped
+    assert len(done.curve) == tiny.PROXY.epochs
+    assert len(evaluate(ATTO, task(data, "accuracy,macs", seeds=3), 5).details["accuracy"]["seeds"]) == 3
+
+
+def test_seeds_that_are_known_are_not_trained_again(data, monkeypatch):
+    first = evaluate(ATTO, task(data, "accuracy,macs", seeds=2), 0, lambda known: "accuracy" not in known.details)
+    assert first.details["accuracy"]["seeds"] == [0]
+    trained = []
+    monkeypatch.setattr("archsearch.evaluate.train", lambda arch, task, seed: trained.append(seed) or iter(first.curve))
+    done = evaluate(ATTO, task(data, "accuracy,macs", seeds=2), 0, known=first)
+    assert trained == [1]
+    assert done.details["accuracy"]["seeds"] == [0, 1]
+
+
+def test_a_further_seed_that_fails_takes_nothing_from_the_first(data, monkeypatch):
+    whole = evaluate(ATTO, task(data, "accuracy,macs"), 0)
+
+    def failing(arch, task, seed):
+        if seed:
+            raise DivergedError("diverged: the training loss of epoch 2 is nan")
+        return iter(whole.curve)
+
+    monkeypatch.setattr("archsearch.evaluate.train", failing)
+    done = evaluate(ATTO, task(data, "accuracy,macs", seeds=3), 0)
+    assert done.error is None
+    assert done.scores["accuracy"] == whole.scores["accuracy"]
+    assert done.details["accuracy"]["seeds"] == [0]
+    assert done.details["accuracy"]["note"] == "seed 1: diverged: the training loss of epoch 2 is nan"

@@ -2,6 +2,7 @@ import itertools
 import json
 import random
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from archsearch.errors import SpaceError
 from archsearch.mixer import Mixer
 from archsearch.networks import network
 from archsearch.nn import build
+from archsearch.points import misfit
 from archsearch.recipes import PROXIES, Bench, Proxy, override
 from archsearch.shipped import shipped
 from archsearch.space import Axis, Space
@@ -52,6 +54,87 @@ def test_every_draw_builds_learns_and_round_trips(name, seed):
         loss.backward()
         assert loss.isfinite()
         assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+
+
+@cache
+def shipped_space(name: str) -> Space:
+    return load_space(name, FOLDER)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+@settings(deadline=None)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_every_point_is_found_again_by_its_architecture(name, seed):
+    space = shipped_space(name)
+    params = space.sample(random.Random(seed))
+    found = space.locate(space.arch(params))
+    assert found is not None
+    assert space.arch(found) == space.arch(params)
+    assert space.active({**{axis.name: axis.values[0] for axis in space.axes}, **found}) == found  # of open axes alone
+
+
+OVERLAPPING = """
+baseline: inceptionnext_tiny
+axes:
+  norm: [batch, layer]
+  stage2.token_mixer:
+    values: [pooling, depthwise]
+    when: {norm: layer}
+  token_mixer: [inception, depthwise, identity]
+  band_kernel_size: [7, 9]
+  stage1.band_kernel_size:
+    values: [9, 13]
+    when: {norm: layer}
+  stage3.band_kernel_size: [7, 11]
+  depths: [[3, 3, 9, 3], [2, 2, 6, 2]]
+  stage3.depth:
+    values: [9, 12]
+    when: {norm: batch}
+  mlp_ratios: [[4, 4, 4, 3], [2.5, 2, 2, 2]]
+  stage4.mlp_ratio: [3, 2]
+"""
+
+
+def test_points_are_found_where_axes_speak_over_each_other(tmp_path):
+    space = read(tmp_path, OVERLAPPING)
+    for params in space.grid():
+        found = space.locate(space.arch(params))
+        assert found is not None, params
+        assert space.arch(found) == space.arch(params)
+
+
+def test_what_is_no_point_of_a_space_is_found_nowhere_and_told(tmp_path):
+    space, tiny = read(tmp_path, OVERLAPPING), network("inceptionnext_tiny")
+    mixers = (Mixer.of("inception", band_kernel_size=9),) * 4
+    for arch, word in [
+        (tiny, "axis 'band_kernel_size' has no choice 11 (it has 7, 9)"),
+        (tiny.replace(mixers=mixers), "axis 'stage3.band_kernel_size' has no choice 9 (it has 7, 11)"),
+        (tiny.replace(depths=(2, 3, 9, 3)), "axis 'band_kernel_size' has no choice 11"),
+        (tiny.replace(act="relu", mixers=(Mixer.of("identity"),) * 4), "its act is relu, and gelu in this space"),
+        (network("convnext_small_iso"), "axis 'depths' has no choice 18 (it has 3-3-9-3, 2-2-6-2)"),
+    ]:
+        assert space.locate(arch) is None
+        assert word in misfit(space, arch)
+    everywhere = {space.arch(params) for params in space.grid()}
+    depths = itertools.product((2, 3), (2, 3), (6, 9, 12), (3,))
+    others = [tiny.replace(norm=norm, depths=each) for norm, each in itertools.product(("batch", "layer"), depths)]
+    bands = [Mixer.of("inception", band_kernel_size=size) for size in (7, 9, 11, 13)]
+    others = [other.replace(mixers=mixers) for other in others for mixers in itertools.product(bands, repeat=4)]
+    assert 0 < len(everywhere & set(others)) < len(others)
+    assert all((space.locate(other) is not None) == (other in everywhere) for other in others)
+
+
+def test_a_space_of_any_size_tells_where_an_architecture_is(tmp_path):
+    kinds = "[inception, depthwise, pooling, identity]"
+    axes = "".join(f"  stage{n}.token_mixer: {kinds}\n  stage{n}.band_kernel_size: [3, 5, 7, 9, 11]\n"
+                   f"  stage{n}.kernel_size: [3, 5, 7, 9, 11]\n  stage{n}.dim: [240, 288, 336, 384]\n"
+                   for n in range(1, 5))  # fmt: skip
+    space = read(tmp_path, HEAD + axes)
+    assert space.points() > 10**10
+    params = space.sample(random.Random(3))
+    arch = space.arch(params)
+    assert space.arch(space.locate(arch)) == arch
+    assert space.locate(arch.replace(act="silu")) is None
 
 
 @pytest.mark.parametrize("name", SHIPPED)

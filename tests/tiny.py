@@ -66,9 +66,14 @@ RECIPE = {
 def trial(number, accuracy, macs, speed, **more):
     timing = {"batch_size": 2, "img_size": 224, "step_s": 2 / speed, "interval_s": [1.9 / speed, 2.1 / speed]}
     timing |= {"ratio": speed / 30, "ratio_interval": [speed / 31, speed / 29], "precision": "fp32"}
+    seeds = (
+        {"accuracy": {"seeds": list(range(len(more["values"]))), "values": more["values"]}}
+        if more.get("values")
+        else {}
+    )
     evaluation = Evaluation(
         {"params": 4e6, "macs": macs, "infer_throughput": speed, "accuracy": accuracy},
-        {"infer_throughput": timing},
+        {"infer_throughput": timing, **seeds},
         (Epoch(1, 1.5, accuracy, 2.0),),
         {"train": 2.0},
     )

@@ -41,14 +41,20 @@ def count(model: nn.Module, img_size: int) -> Complexity:
 
 def count_activations(model: nn.Module, img_size: int) -> int:
     """Elements that convolutions and matrix products give out for one image (``macts`` in timm, in millions)."""
+    return int(analyse_activations(model, one_image(model, img_size)).total())
+
+
+def analyse_activations(model: nn.Module, x: Tensor) -> ActivationCountAnalysis:
+    """What fvcore counts of the elements that one forward pass gives out, finished and silent."""
     logging.getLogger("fvcore").setLevel(logging.ERROR)
     with warnings.catch_warnings(), at_rest(model):
         warnings.simplefilter("ignore")
-        analysis = ActivationCountAnalysis(model, one_image(model, img_size))
+        analysis = ActivationCountAnalysis(model, x)
         analysis.set_op_handle(**{name: generic_activation_jit() for name in _AMENDED})
         analysis.set_op_handle("aten::scaled_dot_product_attention", _attention_activations)
         analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
-        return int(analysis.total())
+        analysis.total()
+    return analysis
 
 
 def count_params(model: nn.Module) -> int:

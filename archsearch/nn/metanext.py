@@ -79,8 +79,7 @@ class MetaNeXt(nn.Module):
     def __init__(self, arch: Arch) -> None:
         super().__init__()
         self.arch = arch
-        patch = arch.stem_patch_size
-        self.stem = nn.Sequential(nn.Conv2d(3, arch.dims[0], patch, stride=patch), NORMS[arch.norm](arch.dims[0]))
+        self.stem = build_stem(arch)
         rates = drop_path_rates(arch.drop_path_rate, arch.depths)
         self.stages = nn.Sequential(*(MetaNeXtStage(arch, i, r) for i, r in enumerate(rates)))
         self.head = HEADS[arch.head](arch.dims[-1], arch.num_classes)
@@ -89,6 +88,12 @@ class MetaNeXt(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, S, S) to (N, num_classes)."""
         return self.head(self.stages(self.stem(x)))
+
+
+def build_stem(arch: Arch) -> nn.Module:
+    """From (N, 3, S, S) to the first stage's map."""
+    patch = arch.stem_patch_size
+    return nn.Sequential(nn.Conv2d(3, arch.dims[0], patch, stride=patch), NORMS[arch.norm](arch.dims[0]))
 
 
 def _init_weights(module: nn.Module) -> None:

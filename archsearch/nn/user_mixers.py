@@ -28,7 +28,7 @@ from archsearch.arch import Arch
 from archsearch.errors import ArchError, MixerError
 from archsearch.mixer import Mixer, Value, check_own_name, declarations, declare
 from archsearch.nn.mixers import MIXERS, build_mixer
-from archsearch.space import STAGE_AXES
+from archsearch.points import STAGE_AXES
 
 #: Names that mean something else where parameters are named.
 TAKEN = {"token_mixer", "source", *STAGE_AXES, *(field.name for field in dataclasses.fields(Arch))}

@@ -1,7 +1,7 @@
 """Times a study's architectures: one process for all of them, and no architecture twice."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,8 @@ class Timings:
     def get(self, network: Network, bench: Bench, kind: str, reference: Network | None = None) -> Timing | None:
         """A known timing; ``reference`` where it is another than the recipe names."""
         try:
-            return Timing.from_dict(self.store.get(self._key(network, bench, kind, reference)))
+            kept = Timing.from_dict(self.store.get(self._key(network, bench, kind, reference)))
+            return replace(kept, recalled=True)
         except (ValueError, TypeError, KeyError):
             return None
 

@@ -52,6 +52,7 @@ class Timing:
         best: whether this is the network's better layout.
         error: why it could not be timed, in one line.
         conditions: the machine during the rounds, as ``archsearch.speed.conditions`` tells it.
+        recalled: whether it was kept from before; no part of the record.
     """
 
     setting: Setting
@@ -65,6 +66,7 @@ class Timing:
     best: bool = False
     error: str | None = None
     conditions: dict[str, Any] = field(default_factory=dict)
+    recalled: bool = field(default=False, compare=False)
 
     @cached_property
     def step_s(self) -> float:
@@ -125,7 +127,7 @@ class Timing:
 
     def to_dict(self) -> dict[str, Any]:
         """The fields, as JSON-ready data; ``from_dict`` reads it."""
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if name != "recalled"}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "Timing":

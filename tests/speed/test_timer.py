@@ -38,8 +38,10 @@ class Counted(Timer):
 
 def test_each_architecture_is_timed_once(store):
     first, second = Counted(BENCH, "cpu", store), Counted(BENCH, "cpu", store)
-    assert first(tiny.SMALL, ("infer",)) == {"infer": fake("infer")}
-    assert second(tiny.SMALL, ("infer",)) == {"infer": fake("infer")}
+    fresh, kept = first(tiny.SMALL, ("infer",)), second(tiny.SMALL, ("infer",))
+    assert fresh == kept == {"infer": fake("infer")}
+    assert (fresh["infer"].recalled, kept["infer"].recalled) == (False, True)
+    assert "recalled" not in kept["infer"].to_dict()
     assert second.asked == ()
     second(tiny.SMALL, ("infer", "latency"))
     assert second.asked == ((tiny.SMALL.key, ("latency",)),)

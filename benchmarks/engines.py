@@ -2,7 +2,7 @@
 
     python benchmarks/engines.py workers [--trials 12] [--rounds 3]
     python benchmarks/engines.py overhead [--trials 200] [--rounds 3] [--engines local ray]
-    python benchmarks/engines.py scale [--trials 10000] [--workers 256] [--samplers random nsga2] [--plot FILE.html]
+    python benchmarks/engines.py scale [--trials 10000] [--workers 256] [--samplers NAME...] [--plot FILE.html]
 
 ``workers``: trials per hour of two workers over one, which has the threads of both, on proxies that are counted and
 trained. ``overhead``: milliseconds per trial with evaluations that do nothing, beyond what the storage takes for the
@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from archsearch.arch import Arch
+from archsearch.measure.parts import PartCounter
 from archsearch.objectives import parse_objectives
 from archsearch.recipes import BENCHES, PROXIES
 from archsearch.search.engine import Evaluate, Runner, Watch, run_here
@@ -47,7 +48,7 @@ def main() -> None:
             verb.add_argument("--engines", nargs="+", default=["local", "ray"])
         if run is scale:
             verb.add_argument("--workers", type=int, default=256)
-            verb.add_argument("--samplers", nargs="+", default=["random", "nsga2"])
+            verb.add_argument("--samplers", nargs="+", default=["random", "nsga2", "cost_aware"])
             verb.add_argument("--plot", type=Path)
     args = parser.parse_args()
     args.run(args)
@@ -71,7 +72,8 @@ def study_of(objectives: str, sampler: str = "random", population: int = 50) -> 
 @contextmanager
 def search_of(study: Study) -> Iterator[Search]:
     with tempfile.TemporaryDirectory() as folder:
-        yield Search(study, Ledger(create_or_resume(study, open_storage(f"{folder}/s.db", create=True))))
+        record = create_or_resume(study, open_storage(f"{folder}/s.db", create=True))
+        yield Search(study, Ledger(record), PartCounter())
 
 
 # Two workers against one
@@ -127,7 +129,9 @@ def score(arch: Arch) -> dict[str, float]:
     return {"macs": size, "accuracy": (size % 97) / 97}
 
 
-def nothing(arch: Arch, seed: int, report: Report) -> tuple[Evaluation, dict[str, Any]]:
+def nothing(
+    arch: Arch, seed: int, report: Report, known: Evaluation | None = None
+) -> tuple[Evaluation, dict[str, Any]]:
     """An evaluation that takes no time."""
     scores = score(arch)
     known = Evaluation(scores, curve=(Epoch(1, 1.0, scores["accuracy"], 0.0),))

@@ -30,7 +30,7 @@ class Told(Watch):
         print("ended", trial.number, flush=True)
 
 
-def slow(evaluate, pause, arch, seed, report):
+def slow(evaluate, pause, arch, seed, report, known):
     """The made-up evaluation, with a pause at each epoch."""
 
     def report_slowly(what):

@@ -24,10 +24,12 @@ ROOMS = [
     {"networks"},
     {"paper"},
     {"objectives"},
+    {"constraint"},
     {"recipes"},
     {"recipefile"},
     {"trial"},
     {"outcome"},
+    {"points"},
     {"space"},
     {"spacefile"},
     {"liststudy"},
@@ -39,6 +41,7 @@ ROOMS = [
     {"train"},
     {"measure"},
     {"speed"},
+    {"costs"},
     {"evaluate"},
     {"weights"},
     {"pool"},
@@ -59,6 +62,7 @@ HEAVY = {
     "plotly": {"report"},
     "moocore": {"analysis"},
     "scipy": {"analysis"},
+    "sklearn": {"search"},
     "pynvml": {"speed"},
 }
 

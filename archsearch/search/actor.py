@@ -31,7 +31,7 @@ class _Conversation:
     """A thread that evaluates candidates and reports as it goes, for an actor that is asked step by step."""
 
     def __init__(self, make_evaluate: MakeEvaluate, parameters: Mapping[str, Any]) -> None:
-        self.jobs: SimpleQueue[tuple[Arch, int]] = SimpleQueue()
+        self.jobs: SimpleQueue[tuple[Arch, int, Evaluation | None]] = SimpleQueue()
         self.said: SimpleQueue[Message | BaseException] = SimpleQueue()
         self.answers: SimpleQueue[bool] = SimpleQueue()
         self.make_evaluate, self.parameters = make_evaluate, parameters
@@ -44,7 +44,7 @@ class _Conversation:
             self.go_on = False
             self.next()
         self.go_on, self.busy = True, True
-        self.jobs.put((Arch.from_dict(config["arch"]), config["seed"]))
+        self.jobs.put((Arch.from_dict(config["arch"]), config["seed"], config["known"]))
 
     def next(self) -> Message:
         """What the evaluation says next, after an answer to what it said last."""
@@ -59,7 +59,7 @@ class _Conversation:
     def _work(self) -> None:
         evaluate: Any = None
         while True:
-            arch, seed = self.jobs.get()
+            arch, seed, known = self.jobs.get()
             try:
                 evaluate = evaluate or self.make_evaluate(0, **self.parameters)
             except Exception as error:
@@ -67,7 +67,7 @@ class _Conversation:
                 continue
             try:
                 self._report(Begun())
-                evaluation, environment = evaluate(arch, seed, self._report)
+                evaluation, environment = evaluate(arch, seed, self._report, known)
                 self.said.put(Message(evaluation, environment))
             except BaseException as error:  # whatever it is, it is the actor's end, and told as that
                 self.said.put(error)

@@ -13,11 +13,13 @@ from typing import Any
 
 from archsearch.arch import Arch
 from archsearch.search.ledger import LAST_PATIENCE_S
+from archsearch.search.reuse import Reuse
 from archsearch.search.search import Candidate, Search
 from archsearch.trial import Epoch, Evaluation, Report, Trial, Waiting
 
-#: An architecture, its seed and who is told of its progress, to its evaluation and that one's environment.
-Evaluate = Callable[[Arch, int, Report], tuple[Evaluation, dict[str, Any]]]
+#: An architecture, its seed, who is told of its progress, and what is known before, to its evaluation and that one's
+#: environment.
+Evaluate = Callable[[Arch, int, Report, Evaluation | None], tuple[Evaluation, dict[str, Any]]]
 #: Makes that in a worker, which its index tells from the others; what else it is given is the engine's to say.
 MakeEvaluate = Callable[..., Evaluate]
 #: Whether a candidate's training shall end, by what is known after an epoch.
@@ -40,6 +42,9 @@ class Watch:
 
     def epoch(self, candidate: Candidate, epoch: Epoch) -> None:
         """It has been trained for one more epoch."""
+
+    def another_seed(self, candidate: Candidate, known: Evaluation) -> None:
+        """It is near the front, and is trained with another seed."""
 
     def waiting(self, candidate: Candidate, holder: str) -> None:
         """Its device is in somebody else's hands."""
@@ -67,6 +72,7 @@ class Runner:
         watch: Watch,
         timeout: float | None = None,
         stop: Stop = stop_none,
+        reuse: Reuse | None = None,
     ) -> None:
         """Prepares a run.
 
@@ -76,8 +82,10 @@ class Runner:
             watch: told of the progress.
             timeout: seconds after which no further candidate is handed out.
             stop: ends trainings early.
+            reuse: what other studies know; None to find out everything anew.
         """
         self.search, self.n_trials, self.watch, self.stop = search, n_trials, watch, stop
+        self.reuse = reuse
         self._until = None if timeout is None else time.monotonic() + timeout
         self._underway: dict[int, _Underway] = {}
         self._dry = False
@@ -88,15 +96,30 @@ class Runner:
         return self.n_trials - len(self.search.trials) - len(self._underway)
 
     def next(self, worker: str) -> Candidate | None:
-        """A candidate for a worker; None where there is none now (there may be again when others have ended)."""
-        if self._dry or self.left <= 0 or (self._until is not None and time.monotonic() >= self._until):
+        """A candidate for a worker; None where there is none now (there may be again when others have ended).
+
+        One of which everything is known needs no worker: it is recorded, and the next one asked for.
+        """
+        while not (self._dry or self.left <= 0 or (self._until is not None and time.monotonic() >= self._until)):
+            candidate = self.search.ask()
+            self._dry = candidate is None
+            if candidate is not None and (left := self._left_of(candidate)) is not None:
+                self.watch.started(left, worker)
+                return left
+        return None
+
+    def _left_of(self, candidate: Candidate) -> Candidate | None:
+        """A candidate with what others know of it; None where that was all, and is recorded."""
+        underway = self._underway[candidate.number] = _Underway(candidate)
+        found = self.reuse.known(candidate.arch, candidate.seed) if self.reuse else None
+        if found is None:
+            return candidate
+        if found.whole:
+            self.ended(candidate.number, found.evaluation, found.environment)
             return None
-        candidate = self.search.ask()
-        self._dry = candidate is None
-        if candidate is not None:
-            self._underway[candidate.number] = _Underway(candidate)
-            self.watch.started(candidate, worker)
-        return candidate
+        underway.known = found.evaluation
+        underway.candidate = replace(candidate, known=found.evaluation)
+        return underway.candidate
 
     def reported(self, number: int, what: Evaluation | Waiting) -> bool:
         """A worker reports on its candidate; whether it shall go on."""
@@ -104,9 +127,13 @@ class Runner:
         if isinstance(what, Waiting):
             self.watch.waiting(underway.candidate, what.holder)
             return True
-        underway.known = what
-        self.watch.epoch(underway.candidate, what.curve[-1])
-        return not self.stop(underway.candidate, what)
+        underway.known, trained = what, "accuracy" in what.details
+        if not trained:
+            self.watch.epoch(underway.candidate, what.curve[-1])
+        goes_on = not self.stop(underway.candidate, what)
+        if trained and goes_on:
+            self.watch.another_seed(underway.candidate, what)
+        return goes_on
 
     def ended(self, number: int, evaluation: Evaluation, environment: Mapping[str, Any]) -> None:
         """A worker has evaluated its candidate."""
@@ -127,6 +154,9 @@ class Runner:
             self.watch.lost(underway.candidate, reason)
             del self._underway[number]
             self._dry = False
+        elif "accuracy" in underway.known.details:  # it was at a further seed; what the first ones gave is whole
+            detail = underway.known.details["accuracy"] | {"note": reason}
+            self.ended(number, replace(underway.known, details=underway.known.details | {"accuracy": detail}), {})
         else:
             self.ended(number, replace(underway.known, stopped=False, error=reason), {})
 
@@ -148,4 +178,4 @@ def run_here(runner: Runner, evaluate: Evaluate) -> None:
     with giving_back(runner.search):
         while (candidate := runner.next("this process")) is not None:
             report = partial(runner.reported, candidate.number)
-            runner.ended(candidate.number, *evaluate(candidate.arch, candidate.seed, report))
+            runner.ended(candidate.number, *evaluate(candidate.arch, candidate.seed, report, candidate.known))

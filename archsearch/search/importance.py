@@ -49,13 +49,15 @@ def importance(record: optuna.Study, objective: int = 0) -> list[Importance]:
     Raises:
         StorageError: it has too few finished trials, or they all score the same.
     """
-    done = [t for t in record.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)) if t.params]
+    trials = record.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    # An infeasible trial has the worst values there are in place of those that it was spared.
+    done = [t for t in trials if t.params and all(share <= 0 for share in t.constraints.values())]
     scores = [t.values[objective] for t in done]
     untold = f"study {record.study_name!r}: no importance can be told: its finished trials"
     if len(done) < FEWEST or np.ptp(scores) == 0:
         why = "all score the same" if len(done) >= FEWEST else f"are {len(done)}, and it takes {FEWEST}"
         raise StorageError(f"{untold} {why}")
-    fewer = _fewer(record, done)
+    fewer = record if len(done) == len(trials) <= MOST else _fewer(record, done)
     try:
         forests = [
             get_param_importances(
@@ -75,11 +77,10 @@ def importance(record: optuna.Study, objective: int = 0) -> list[Importance]:
 
 
 def _fewer(record: optuna.Study, done: list[optuna.trial.FrozenTrial]) -> optuna.Study:
-    """A study with no more trials than forests are grown on, taken at even distances."""
-    if len(done) <= MOST:
-        return record
+    """A study of these trials alone, or of as many as forests are grown on, taken at even distances."""
     fewer = optuna.create_study(directions=record.directions)
-    fewer.add_trials([done[place * len(done) // MOST] for place in range(MOST)])
+    kept = min(MOST, len(done))
+    fewer.add_trials([done[place * len(done) // kept] for place in range(kept)])
     return fewer
 
 

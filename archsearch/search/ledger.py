@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
 from archsearch.errors import ArchsearchError, StorageError
-from archsearch.search.storage import reason_of, set_user_attrs
+from archsearch.search.storage import reason_of, set_attrs
 
 #: Seconds that a storage may be away before a run ends; and where it is ending anyway.
 PATIENCE_S, LAST_PATIENCE_S = 600.0, 5.0
@@ -25,6 +25,8 @@ RETRY_S = 1.0
 
 #: In the names of study attributes that list the parents of a generation.
 PARENTS = "Sampler:parent:"
+#: What the names of trial attributes begin with that Optuna keeps constraints under.
+CONSTRAINTS = "constraints"
 
 T = TypeVar("T")
 
@@ -122,10 +124,24 @@ class Ledger:
         self._copy(self._storage.get_trial(second))
 
     def end(
-        self, number: int, attrs: Mapping[str, Any], state: TrialState, values: Sequence[float] | None = None
+        self,
+        number: int,
+        attrs: Mapping[str, Any],
+        state: TrialState,
+        values: Sequence[float] | None = None,
+        excess: Mapping[str, float] | None = None,
     ) -> FrozenTrial:
-        """Adds to a trial's attributes, and ends it."""
-        self._write(lambda again: set_user_attrs(self._storage, self._ids[number], attrs))
+        """Adds to a trial's attributes, and ends it.
+
+        Args:
+            number: of the trial.
+            attrs: user attributes.
+            state: it ends in.
+            values: of a complete one.
+            excess: how far it is off each constraint, for Optuna's own constraint mechanism.
+        """
+        system = {f"{CONSTRAINTS}:{name}": share for name, share in (excess or {}).items()}
+        self._write(lambda again: set_attrs(self._storage, self._ids[number], attrs, system))
 
         def finish(again: bool) -> None:
             try:
@@ -138,8 +154,14 @@ class Ledger:
         mirror_id = self.trials[number]._trial_id
         for name, value in attrs.items():
             self._mirrored.set_trial_user_attr(mirror_id, name, value)
+        for name, share in system.items():
+            self._mirrored.set_trial_system_attr(mirror_id, name, share)
         self._mirrored.set_trial_state_values(mirror_id, state, values)
         return self.trials[number]
+
+    def read(self, question: Callable[[], T]) -> T:
+        """Asks the storage something; where it is away, waits for it."""
+        return self._write(lambda again: question())
 
     @property
     def _storage(self) -> BaseStorage:

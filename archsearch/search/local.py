@@ -21,8 +21,9 @@ class _Begin:
     def __call__(self, index: int) -> Work:
         evaluate = self.make_evaluate(index)
 
-        def work(job: tuple[Arch, int], say: Say) -> tuple[Evaluation, dict[str, Any]]:
-            return evaluate(*job, say)
+        def work(job: tuple[Arch, int, Evaluation | None], say: Say) -> tuple[Evaluation, dict[str, Any]]:
+            arch, seed, known = job
+            return evaluate(arch, seed, say, known)
 
         return work
 
@@ -46,7 +47,7 @@ def run_local(runner: Runner, make_evaluate: MakeEvaluate, workers: int, trial_t
                 if (candidate := runner.next(f"worker {worker}")) is None:
                     break
                 jobs[worker] = candidate.number
-                processes.start(worker, (candidate.arch, candidate.seed), trial_timeout)
+                processes.start(worker, (candidate.arch, candidate.seed, candidate.known), trial_timeout)
             if not jobs:
                 return
             for event in processes.events(TICK_S):

@@ -8,9 +8,15 @@ details       interval and blocks of a timing  lost         its process ended; r
 curve         one entry per epoch              rerun_of     number of the lost trial
 seconds       wall time per phase              duplicate_of number of the same architecture
 stopped       training ended early             deaths       of workers that had it
-                                               draw         how many draws came before
+reused        score: where it was known       draw         how many draws came before
+                                               start_from   who named it, if not the sampler
+
+How far a trial is off the study's constraints is kept as Optuna keeps constraints; an infeasible one is complete there,
+with the worst value there is (0, or infinity) for each score that it was spared.
 """
 
+import math
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -20,6 +26,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from archsearch.arch import Arch
 from archsearch.errors import ArchError
+from archsearch.objectives import Objective
 from archsearch.trial import Epoch, Evaluation, Trial
 
 #: Of a finished trial, as ``Trial`` has it.
@@ -34,6 +41,7 @@ def start_attrs(arch: Arch, params: dict[str, Any], seed: int) -> dict[str, Any]
 def end_attrs(evaluation: Evaluation, environment: dict[str, Any]) -> dict[str, Any]:
     """What is known after it; empty parts are left out."""
     attrs = {**asdict(evaluation), "environment": environment}
+    del attrs["excess"]  # kept as Optuna's constraints
     attrs["curve"] = [asdict(epoch) for epoch in evaluation.curve]
     return {name: value for name, value in attrs.items() if value not in (None, False, {}, [], ())}
 
@@ -55,6 +63,8 @@ def to_trial(frozen: FrozenTrial) -> Trial:
             error=attrs.get("error"),
             traceback=attrs.get("traceback"),
             stopped=attrs.get("stopped", False),
+            excess=frozen.constraints,
+            reused=attrs.get("reused", {}),
         ),
         environment=attrs.get("environment", {}),
     )
@@ -62,8 +72,15 @@ def to_trial(frozen: FrozenTrial) -> Trial:
 
 def _state(frozen: FrozenTrial) -> str:
     """As on record; one that was not evaluated, or not only, because of a constraint is infeasible."""
-    violated = any(violation > 0 for violation in frozen.constraints.values())
+    violated = any(share > 0 for share in frozen.constraints.values())
     return "infeasible" if violated and not {"error", "stopped"} & set(frozen.user_attrs) else STATES[frozen.state]
+
+
+def values_of(evaluation: Evaluation, objectives: Sequence[Objective]) -> list[float]:
+    """What Optuna is told of a complete trial; the worst there is stands for what an infeasible one was spared."""
+    worst = {"maximize": 0.0, "minimize": math.inf}
+    spared = {o.name: worst[o.direction] for o in objectives} if evaluation.infeasible else {}
+    return [(spared | evaluation.scores)[o.name] for o in objectives]
 
 
 def is_candidate(frozen: FrozenTrial) -> bool:

@@ -3,21 +3,22 @@
 import bisect
 import random
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from archsearch.arch import Arch
 from archsearch.mixer import Value
+from archsearch.search.features import CountCosts, count_nothing
 from archsearch.search.ledger import Ledger
-from archsearch.search.records import STATES, end_attrs, is_candidate, start_attrs, to_trial
-from archsearch.search.samplers import distributions, genome, join_generation, make_sampler, suggest
+from archsearch.search.records import STATES, end_attrs, is_candidate, start_attrs, to_trial, values_of
+from archsearch.search.samplers import Samplers, Setting, genome, join_generation, suggest
+from archsearch.search.start import Start
 from archsearch.search.study import Study, recipe_of
 from archsearch.space import EXHAUSTIVE
 from archsearch.trial import Evaluation, Trial
@@ -40,6 +41,7 @@ class Candidate:
         seed: of its training.
         rerun_of: number of the trial that it repeats, which was lost.
         deaths: of workers that had it before.
+        known: what need not be found out again; None where nothing is known.
     """
 
     number: int
@@ -48,6 +50,7 @@ class Candidate:
     seed: int
     rerun_of: int | None = None
     deaths: int = 0
+    known: Evaluation | None = None
 
 
 class Search:
@@ -63,18 +66,32 @@ class Search:
         duplicates: how many draws repeated a known architecture in this process.
     """
 
-    def __init__(self, study: Study, ledger: Ledger) -> None:
+    def __init__(
+        self, study: Study, ledger: Ledger, count: CountCosts = count_nothing, starts: Sequence[Start] = ()
+    ) -> None:
+        """Takes a study up where it is.
+
+        Args:
+            study: what is searched for.
+            ledger: its trials.
+            count: what an architecture costs, for samplers that ask.
+            starts: points that are evaluated before the sampler's own, but for known ones.
+        """
         self.study, self.ledger = study, ledger
-        self.population = recipe_of(ledger.record)["population"]
+        self._starts = deque(starts)
+        population = recipe_of(ledger.record)["population"]
+        setting = Setting(study.space, study.objectives, study.seed, population, study.constraints, count)
+        self.samplers = Samplers(study.sampler, setting)
         self.duplicates = 0
-        self.axes = distributions(study.space)
+        self.axes = self.samplers.axes
         # This process is the only one: whatever still runs on record died with its process.
         self.give_back("its process ended before the trial did")
         known = ledger.trials
         lost = {t.number: t for t in known if "lost" in t.user_attrs}
         rerun = {t.user_attrs.get("rerun_of") for t in known if "arch" in t.user_attrs}
         kept = [t for t in known if t.number not in lost]
-        self.draws = max((t.user_attrs.get("draw", -1) for t in known), default=-1) + 1 or len(kept)
+        drawn = [t for t in kept if "start_from" not in t.user_attrs]
+        self.draws = max((t.user_attrs.get("draw", -1) for t in known), default=-1) + 1 or len(drawn)
         self.trials: list[Trial] = [to_trial(t) for t in kept if is_candidate(t)]
         self._seen = {trial.arch.key: trial.number for trial in self.trials}
         waiting = {t.user_attrs["arch_key"]: t for n, t in lost.items() if n not in rerun and "arch" in t.user_attrs}
@@ -102,6 +119,8 @@ class Search:
             return self._again(self._queue.popleft())
         if self.exhausted:
             return None
+        if (candidate := self._start()) is not None:
+            return candidate
         drawn = self._draw() or self._unseen()
         return self._begin(*drawn, {"draw": self.draws - 1}) if drawn else None
 
@@ -113,11 +132,16 @@ class Search:
         elif evaluation.stopped:
             state = TrialState.PRUNED
         else:
-            values = [evaluation.scores[objective.name] for objective in self.study.objectives]
-        self.ledger.end(candidate.number, end_attrs(evaluation, dict(environment)), state, values)
+            # Some of Optuna's samplers want the same constraints of all trials: 0 for those that nobody looked at.
+            names = map(str, self.study.constraints)
+            evaluation = replace(evaluation, excess=dict.fromkeys(names, 0.0) | evaluation.excess)
+            values = values_of(evaluation, self.study.objectives)
+        attrs = end_attrs(evaluation, dict(environment))
+        self.ledger.end(candidate.number, attrs, state, values, evaluation.excess)
+        infeasible = state == TrialState.COMPLETE and evaluation.infeasible
         trial = Trial(
             candidate.number,
-            STATES[state],
+            "infeasible" if infeasible else STATES[state],
             candidate.arch,
             dict(candidate.params),
             candidate.seed,
@@ -155,10 +179,21 @@ class Search:
             with suppress(UpdateFinishedTrialError):  # interrupted between the storage's turn and the mirror's
                 self.ledger.end(frozen.number, lost, TrialState.FAIL)
 
+    def _start(self) -> Candidate | None:
+        """The next of the points that the study starts from; None where none of them is new."""
+        while self._starts:
+            start = self._starts.popleft()
+            params = dict(start.params)
+            arch = self.study.space.arch(params)
+            if arch.key not in self._seen:
+                self._enter(params, self.draws)
+                return self._begin(params, arch, {"start_from": start.origin})
+        return None
+
     def _draw(self) -> tuple[dict[str, Value], Arch] | None:
         """What the sampler suggests, and suggests again until it is new; None where it does not get there."""
         for _ in range(REDRAWS):
-            genes = suggest(self._sampler(self.draws), self.ledger.mirror, self.ledger.blank(), self.axes)
+            genes = suggest(self.samplers.for_draw(self.draws), self.ledger.mirror, self.ledger.blank(), self.axes)
             self.draws += 1
             params = self.study.space.active(genes)
             arch = self.study.space.arch(params)
@@ -184,16 +219,13 @@ class Search:
 
     def _enter(self, params: Mapping[str, Value], draw: int) -> None:
         self.ledger.fill(genome(self.study.space, params), self.axes)
-        join_generation(self._sampler(draw), self.ledger.mirror, self.ledger.blank())
-
-    def _sampler(self, draw: int) -> BaseSampler:
-        return make_sampler(self.study.sampler, self.study.seed, draw, self.population, self.axes)
+        join_generation(self.samplers.for_draw(draw), self.ledger.mirror, self.ledger.blank())
 
     def _again(self, lost: FrozenTrial) -> Candidate:
         """The same candidate in a trial of its own."""
         params = lost.user_attrs["params"]
         inherited: dict[str, Any] = {
-            name: lost.user_attrs[name] for name in ("draw", "deaths") if name in lost.user_attrs
+            name: lost.user_attrs[name] for name in ("draw", "deaths", "start_from") if name in lost.user_attrs
         }
         self._enter(params, inherited.get("draw", self.draws))
         return self._begin(params, self.study.space.arch(params), {**inherited, "rerun_of": lost.number})

@@ -1,5 +1,6 @@
 """Opening an Optuna storage, with a clear word where that cannot be done."""
 
+import json
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping
@@ -11,7 +12,7 @@ from typing import Any
 import optuna
 from optuna.exceptions import OptunaError, StorageInternalError
 from optuna.storages import BaseStorage, RDBStorage
-from optuna.storages._rdb.models import TrialUserAttributeModel
+from optuna.storages._rdb.models import TrialModel, TrialSystemAttributeModel, TrialUserAttributeModel
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
@@ -164,7 +165,9 @@ def open_storage(url: str, *, create: bool) -> BaseStorage:
         raise StorageError(f"cannot open the storage {masked(url)}: {reason}; check --storage") from None
 
 
-def set_user_attrs(storage: BaseStorage, trial_id: int, attrs: Mapping[str, Any]) -> None:
+def set_attrs(
+    storage: BaseStorage, trial_id: int, user: Mapping[str, Any], system: Mapping[str, Any] | None = None
+) -> None:
     """Sets attributes of a trial in one transaction; Optuna's own way is one each, and each waits for the disk.
 
     Raises:
@@ -172,13 +175,40 @@ def set_user_attrs(storage: BaseStorage, trial_id: int, attrs: Mapping[str, Any]
     """
     backend: Any = getattr(storage, "_backend", storage)
     if not hasattr(backend, "scoped_session"):
-        for name, value in attrs.items():
+        for name, value in user.items():
             storage.set_trial_user_attr(trial_id, name, value)
+        for name, value in (system or {}).items():
+            storage.set_trial_system_attr(trial_id, name, value)
         return
     with backend.scoped_session() as session:
-        for name, value in attrs.items():
-            backend._set_trial_attr_without_commit(session, TrialUserAttributeModel, trial_id, name, value)
+        for model, attrs in ((TrialUserAttributeModel, user), (TrialSystemAttributeModel, system or {})):
+            for name, value in attrs.items():
+                backend._set_trial_attr_without_commit(session, model, trial_id, name, value)
         session.commit()
+
+
+def attribute_rows(storage: BaseStorage, key: str, after: int) -> list[tuple[int, int, int, Any]]:
+    """An attribute of the trials of all studies; where trials are kept in SQL, in one query of what has come since.
+
+    Args:
+        storage: that holds them.
+        key: of the attribute.
+        after: number of a row; only later ones are wanted. A storage that has no rows gives everything, as row 0.
+
+    Returns:
+        Row, study, trial (as the storage numbers them) and value.
+    """
+    backend: Any = getattr(storage, "_backend", storage)
+    if not hasattr(backend, "scoped_session"):
+        studies = storage.get_all_studies()
+        trials = ((s._study_id, t) for s in studies for t in storage.get_all_trials(s._study_id, deepcopy=False))
+        return [(0, study, t._trial_id, t.user_attrs[key]) for study, t in trials if key in t.user_attrs]
+    row = TrialUserAttributeModel
+    columns = (row.trial_user_attribute_id, TrialModel.study_id, TrialModel.trial_id, row.value_json)
+    with backend.scoped_session() as session:
+        query = session.query(*columns).join(TrialModel, TrialModel.trial_id == row.trial_id)
+        found = query.filter(row.trial_user_attribute_id > after, row.key == key).all()
+    return [(number, study, trial, json.loads(value)) for number, study, trial, value in found]
 
 
 def _check_tables(path: Path, create: bool) -> None:

@@ -10,6 +10,7 @@ import optuna
 from optuna.storages import BaseStorage
 
 from archsearch.arch import Arch
+from archsearch.constraint import Constraint
 from archsearch.errors import ArchError, StorageError, unknown
 from archsearch.mixer import declarations, declare
 from archsearch.objectives import OBJECTIVES, Objective, Tier
@@ -35,6 +36,10 @@ class Study:
         sampler: a key of ``archsearch.search.samplers.SAMPLERS``.
         seed: of the sampler, and of every candidate's training.
         population: individuals of a generation; kept from the first run.
+        constraints: that candidates have to keep.
+        seeds: that a candidate may be trained with.
+        early_stopping: whether trainings that promise nothing are ended; may change from run to run, and is no part of
+            the recipe.
     """
 
     name: str
@@ -47,6 +52,14 @@ class Study:
     sampler: str = "nsga2"
     seed: int = 0
     population: int = 8
+    constraints: tuple[Constraint, ...] = ()
+    seeds: int = 1
+    early_stopping: bool = True
+
+    @property
+    def quantities(self) -> tuple[Objective, ...]:
+        """All that has to be known of a candidate: the objectives, and what constraints speak of."""
+        return tuple(dict.fromkeys((*self.objectives, *(constraint.objective for constraint in self.constraints))))
 
     def recipe(self) -> dict[str, Any]:
         """As JSON-ready data."""
@@ -65,6 +78,8 @@ class Study:
             "sampler": self.sampler,
             "seed": self.seed,
             "population": self.population,
+            "constraints": [str(constraint) for constraint in self.constraints],
+            "seeds": self.seeds,
             **({"mixers": own} if own else {}),
         }
 
@@ -135,6 +150,7 @@ def existing(name: str, storage: BaseStorage) -> optuna.Study | None:
 
 def _completed(recipe: dict[str, Any]) -> dict[str, Any]:
     """A recipe from before some fields came: they take the defaults, which mean what was there before."""
+    recipe = {"constraints": [], "seeds": 1, **recipe}
     space, proxy = recipe["space"], dataclasses.asdict(Proxy()) | recipe["proxy"]
     try:
         return {**recipe, "proxy": proxy, "space": {**space, "baseline": Arch.from_dict(space["baseline"]).to_dict()}}
@@ -145,8 +161,12 @@ def _completed(recipe: dict[str, Any]) -> dict[str, Any]:
 def _check_recipe(study: Study, before: dict[str, Any]) -> None:
     if "space" not in before:
         raise StorageError(f"study {study.name!r} exists and is an ablation; choose another --study-name")
-    tiers = {objective.tier for objective in study.objectives}
-    matters = {"population": False, "bench": Tier.CHEAP in tiers, "trainer": Tier.DEAR in tiers}
+    tiers = {quantity.tier for quantity in study.quantities}
+    matters = {
+        "population": False,
+        "bench": Tier.CHEAP in tiers,
+        "trainer": Tier.DEAR in tiers,
+    }
     check_same(study.name, study.recipe(), _completed(before), matters)
 
 

@@ -118,7 +118,7 @@ class _Desk:
         if candidate is None:  # those under way may be lost, and run again
             return None if self._numbers else finished
         self._numbers[trial_id], self._seats[trial_id] = candidate.number, seat
-        return {"arch": candidate.arch.to_dict(), "seed": candidate.seed}
+        return {"arch": candidate.arch.to_dict(), "seed": candidate.seed, "known": candidate.known}
 
     def heard(self, trial_id: str, message: Message) -> bool:
         """An actor has said something; whether it shall go on as it was."""

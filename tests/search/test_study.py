@@ -5,17 +5,24 @@ import random
 import optuna
 import pytest
 import tiny
+from optuna.samplers._ga import BaseGASampler
 from optuna.trial import TrialState
 
+from archsearch.analysis.standing import Standing
+from archsearch.constraint import parse_constraints
 from archsearch.errors import OptionError, StorageError
+from archsearch.objectives import parse_objectives
 from archsearch.search.engine import Runner, Watch, run_here
+from archsearch.search.importance import importances
 from archsearch.search.ledger import Ledger
 from archsearch.search.ownership import lock_path, owned
 from archsearch.search.records import trials_of
-from archsearch.search.samplers import SAMPLERS, make_sampler
+from archsearch.search.samplers import SAMPLERS, NSGAIIISampler, NSGAIISampler, check_sampler
 from archsearch.search.search import Search
 from archsearch.search.storage import open_storage
 from archsearch.search.study import create_or_resume
+from archsearch.shipped import shipped
+from archsearch.spacefile import load_space
 from archsearch.trial import Epoch, Evaluation
 
 
@@ -38,7 +45,7 @@ def search_of(study, storage):
 
 
 def go(search, n_trials, evaluate=made_up, **kwargs):
-    def evaluated(arch, seed, report):
+    def evaluated(arch, seed, report, known):
         return evaluate(arch, seed, report), {"device": "test"}
 
     run_here(Runner(search, n_trials, Watch(), **kwargs), evaluated)
@@ -70,9 +77,10 @@ def test_records_say_everything(storage, study):
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_an_interrupted_study_goes_on_as_if_it_had_not_been(tmp_path, study, sampler):
     study = dataclasses.replace(study, sampler=sampler)
-    whole = go(search_of(study, open_storage(str(tmp_path / "a.db"), create=True)), 30)
+    last = 14 if sampler == "gp" else 30  # Optuna's takes seconds per draw from the eleventh on
+    whole = go(search_of(study, open_storage(str(tmp_path / "a.db"), create=True)), last)
     broken = open_storage(str(tmp_path / "b.db"), create=True)
-    for total in (3, 11, 12, 30):
+    for total in (3, 11, 12, last):
         parts = go(search_of(study, broken), total)
         assert len(parts) == total
     assert essence(parts) == essence(whole)
@@ -100,7 +108,7 @@ def test_no_architecture_is_evaluated_twice(storage, small_space):
     assert len(seen) == len(trials)
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("sampler", ["nsga2", "nsga3", "tpe", "qmc", "random"])
 def test_a_draw_that_repeats_another_is_drawn_again_and_leaves_nothing(storage, small_space, sampler):
     search = search_of(tiny.make_study(small_space, sampler=sampler), storage)
     trials = go(search, 1000)
@@ -111,20 +119,39 @@ def test_a_draw_that_repeats_another_is_drawn_again_and_leaves_nothing(storage, 
     assert draws[-1] >= len(draws)
 
 
-@pytest.mark.parametrize("seed", range(10))
-def test_generations_are_counted_as_optuna_counts_them(seed):
+@pytest.mark.parametrize("sampler", ["grid", "cost_aware"])
+def test_samplers_that_know_the_space_repeat_nothing(storage, small_space, sampler):
+    study = tiny.make_study(small_space, sampler=sampler)
+    search = search_of(study, storage)
+    assert len(go(search, 1000)) == study.space.distinct()
+    assert search.duplicates == 0
+
+
+def test_a_part_of_the_grid_is_a_fair_sample(storage, study):
+    """Every value of every axis is met long before the end, in an order that the study's seed decides."""
+    trials = go(search_of(dataclasses.replace(study, sampler="grid"), storage), 60)
+    for axis in study.space.axes:
+        if not axis.when:
+            assert {trial.params[axis.name] for trial in trials} == set(axis.values)
+    other = dataclasses.replace(study, name="b", sampler="grid", seed=1)
+    assert essence(go(search_of(other, storage), 5)) != essence(trials[:5])
+
+
+@pytest.mark.parametrize("make", [NSGAIISampler, NSGAIIISampler])
+@pytest.mark.parametrize("seed", range(5))
+def test_generations_are_counted_as_optuna_counts_them(seed, make):
     """Without looking at all trials, and whatever order they end in."""
     axes = {f"x{i}": optuna.distributions.CategoricalDistribution((0, 1, 2, 3)) for i in range(4)}
     rng, running = random.Random(seed), []
     record = optuna.create_study(directions=["minimize"] * 2)
     for number in range(120):
-        record.sampler = sampler = make_sampler("nsga2", seed, number, 8, axes)
+        record.sampler = sampler = make(1000 * seed + number, 8, axes)
         trial = record.ask(axes)
         frozen = record.get_trials(deepcopy=False)[number]
         ours = frozen.system_attrs[sampler._get_generation_key()]
         blank = copy.copy(frozen)
         blank.system_attrs = {}
-        assert optuna.samplers.NSGAIISampler.get_trial_generation(sampler, record, blank) == ours
+        assert BaseGASampler.get_trial_generation(sampler, record, blank) == ours
         running.append(trial)
         while running and (len(running) > 6 or rng.random() < 0.5):
             ended = running.pop(rng.randrange(len(running)))
@@ -226,9 +253,18 @@ def test_an_exhausted_space_is_left_alone(storage, small_space):
     assert len(search.record.trials) == rows
 
 
-def test_samplers_by_name():
+def test_samplers_by_name(study, space_of_many):
     with pytest.raises(OptionError, match="did you mean 'nsga2'"):
-        make_sampler("nsga", 0, 0, 8, {})
+        check_sampler("nsga", study.space)
+    with pytest.raises(OptionError, match="one objective alone; use nsga2, tpe or cost_aware"):
+        check_sampler("cmaes", study.space)
+    with pytest.raises(OptionError, match="420,480 points; use qmc"):
+        check_sampler("grid", space_of_many)
+
+
+@pytest.fixture
+def space_of_many():
+    return load_space("metanext", shipped("search_spaces"))
 
 
 def test_a_study_from_before_a_field_came_goes_on(storage, study):
@@ -243,3 +279,112 @@ def test_a_study_from_before_a_field_came_goes_on(storage, study):
     wider = dataclasses.replace(study.space, baseline=study.space.baseline.replace(block="metaformer"))
     with pytest.raises(StorageError, match=r"exists with another space\.baseline"):
         create_or_resume(dataclasses.replace(study, space=wider), storage)
+
+
+def constrained(arch, seed, on_epoch):
+    """Two of three candidates are too large, and are not trained."""
+    done = made_up(arch, seed, on_epoch)
+    over = (sum(arch.dims) - 1000) / 1000
+    if over <= 0:
+        return dataclasses.replace(done, excess={"macs <= 1000": over})
+    return Evaluation({"macs": done.scores["macs"]}, excess={"macs <= 1000": over})
+
+
+@pytest.mark.parametrize("sampler", ["random", "nsga2", "nsga3", "tpe", "gp", "cost_aware"])
+def test_infeasible_candidates_are_on_record_as_optuna_records_them(storage, sampler):
+    study = tiny.make_study("inception_dw", population=8, sampler=sampler)
+    trials = go(search_of(study, storage), 14 if sampler == "gp" else 30, constrained)
+    record = optuna.load_study(study_name=study.name, storage=storage)
+    infeasible = [trial for trial in trials if trial.state == "infeasible"]
+    assert 0 < len(infeasible) < len(trials)
+    for trial in infeasible:
+        frozen = record.trials[trial.number]
+        assert frozen.state == TrialState.COMPLETE
+        assert frozen.constraints == trial.evaluation.excess
+        assert frozen.values == [0.0, trial.evaluation.scores["macs"], 0.0]
+    assert all(trial.constraints["macs <= 1000"] <= 0 for trial in record.best_trials)
+    front = Standing(study.objectives, trials).front
+    assert {trial.number for trial in front} == {trial.number for trial in record.best_trials}
+    assert search_of(study, storage).trials == trials
+
+
+@pytest.mark.parametrize("sampler", ["nsga2", "tpe", "gp", "cost_aware"])
+def test_constraints_of_which_some_were_not_looked_at(storage, sampler):
+    """What breaks one that is counted is not timed; every sampler goes on all the same."""
+    constraints = parse_constraints(["macs <= 1000", "infer_throughput >= 10"])
+
+    def evaluate(arch, seed, on_epoch):
+        done = constrained(arch, seed, on_epoch)
+        if done.infeasible:
+            return done
+        slow = 0.5 if arch.mixers[0].token_mixer == "depthwise" else -0.5
+        excess = done.excess | {"infer_throughput >= 10": slow}
+        scores = done.scores if slow < 0 else {k: done.scores[k] for k in ("macs", "infer_throughput")}
+        return dataclasses.replace(done, scores=scores, excess=excess)
+
+    study = tiny.make_study("inception_dw", population=8, sampler=sampler, constraints=constraints)
+    trials = go(search_of(study, storage), 16 if sampler == "gp" else 40, evaluate)
+    names = frozenset(map(str, constraints))
+    assert {frozenset(trial.constraints) for trial in search_of(study, storage).record.trials} == {names}
+    assert {trial.state for trial in trials} == {"complete", "infeasible"}
+    assert search_of(study, storage).trials == trials
+
+
+def test_infeasible_trials_have_no_say_in_importances(storage):
+    """Their accuracy of 0 would make the axis that breaks the constraint the most important one."""
+    study = tiny.make_study("inception_dw", sampler="random")
+    search = search_of(study, storage)
+
+    def by_kernel(arch, seed, on_epoch):
+        done = constrained(arch, seed, on_epoch)
+        kernel = dict(arch.mixers[0].params).get("band_kernel_size", 0)
+        return done if done.infeasible else dataclasses.replace(done, scores={**done.scores, "accuracy": kernel / 20})
+
+    go(search, 120, by_kernel)
+    found = importances(search.record, [o.name for o in study.objectives])["accuracy"]
+    assert found[0].axis in ("band_kernel_size", "token_mixer")
+    assert sum(axis.share for axis in found if axis.axis == "dims") < 0.05
+
+
+def test_a_constraint_on_speed_holds_for_one_bench(storage, study):
+    changes = {"objectives": parse_objectives("accuracy,macs"), "constraints": parse_constraints(["latency_ms <= 5"])}
+    study = dataclasses.replace(study, **changes)
+    search_of(study, storage)
+    other = dataclasses.replace(study, bench=dataclasses.replace(study.bench, batch_size=7))
+    with pytest.raises(StorageError, match="another bench"):
+        search_of(other, storage)
+    search_of(dataclasses.replace(other, name="b", constraints=()), storage)
+    search_of(dataclasses.replace(study, name="b", constraints=()), storage)  # where nothing is timed
+
+
+def test_a_worker_that_dies_at_a_further_seed_leaves_what_the_first_gave(storage, study):
+    search = search_of(dataclasses.replace(study, seeds=3), storage)
+    runner = Runner(search, 1, Watch())
+    candidate = runner.next("a worker")
+    scores = made_up(candidate.arch, 0, lambda known: True).scores
+    detail = {"accuracy": {"seeds": [0], "values": [scores["accuracy"]]}}
+    assert runner.reported(candidate.number, Evaluation(scores, detail, curve=(Epoch(1, 1.0, 0.5, 1.0),)))
+    runner.lost(candidate.number, "took longer than 5 s", again=False)
+    (trial,) = search.trials
+    assert trial.state == "complete"
+    assert trial.evaluation.scores == scores
+    assert trial.evaluation.details["accuracy"]["note"] == "took longer than 5 s"
+
+
+def test_constraints_steer_a_sampler():
+    """A genetic one breaks in its second half clearly less often than chance does."""
+
+    def broken(sampler):
+        study = tiny.make_study("inception_dw", population=10, sampler=sampler)
+        trials = go(search_of(study, optuna.storages.InMemoryStorage()), 120, constrained)
+        return sum(trial.state == "infeasible" for trial in trials[60:])
+
+    assert broken("nsga2") < broken("random") / 1.5
+
+
+def test_a_study_with_other_constraints_or_seeds_is_another(storage, study):
+    go(search_of(study, storage), 1)
+    for changes in ({"constraints": parse_constraints(["macs <= 1e9"])}, {"seeds": 2}):
+        with pytest.raises(StorageError, match=f"exists with another {next(iter(changes))}"):
+            search_of(dataclasses.replace(study, **changes), storage)
+    search_of(dataclasses.replace(study, early_stopping=False), storage)

@@ -13,7 +13,7 @@ from archsearch.search.study import create_or_resume, load
 from archsearch.trial import Epoch, Evaluation
 
 
-def made_up(arch, seed, report):
+def made_up(arch, seed, report, known=None):
     size = float(sum(arch.dims) * sum(arch.depths))
     scores = {"macs": size, "infer_throughput": 1e4 / size, "accuracy": (size % 97) / 97}
     return Evaluation(scores, curve=(Epoch(1, 1.0, 0.5, 0.1),), seconds={"train": 0.1}), {"device": "none"}

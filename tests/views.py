@@ -29,6 +29,17 @@ def view(trials=None, name="small", **changes):
     return dataclasses.replace(made, **changes)
 
 
+def noisy_view():
+    """Seeds that scatter by two points: trial 2 is dominated, but might as well not be; the last is far behind."""
+    known = [
+        trial(0, 0.5, 1e9, 100, values=[0.48, 0.5, 0.52]),
+        trial(1, 0.6, 2e9, 50, values=[0.58, 0.6, 0.62]),
+        trial(2, 0.59, 2e9, 50),
+        trial(3, 0.2, 3e9, 20),
+    ]
+    return view([*known, *one_of_each()[4:]])
+
+
 def hostile_view():
     """Every word that a user can choose is hostile."""
     odd = [trial(0, 0.5, 1e9, 100, environment={"host": HOSTILE}), trial(1, 0.6, 2e9, 50)]

@@ -57,7 +57,8 @@ def check_engine(args: argparse.Namespace, objectives: "Sequence[Objective]") ->
         raise OptionError(f"--{given[0].replace('_', '-')} is for --engine ray; add that, or leave it out")
     if args.engine == "ray" and args.workers == 0:
         raise OptionError("--workers 0 is this process itself; leave --engine ray out, or give more workers")
-    speeds = [objective.name for objective in objectives if objective.tier is Tier.CHEAP]
+    quantities = [*objectives, *(constraint.objective for constraint in getattr(args, "constraints", ()))]
+    speeds = [quantity.name for quantity in quantities if quantity.tier is Tier.CHEAP]
     if args.gpus_per_trial is not None and args.gpus_per_trial % 1 and speeds:
         raise OptionError(
             f"--gpus-per-trial {args.gpus_per_trial:g}: {speeds[0]} is measured on a whole GPU; "
@@ -209,4 +210,14 @@ def work_of(args: argparse.Namespace, study: "Study", machine: "Machine") -> "St
     from archsearch.pool import Source, StudyWork
 
     source = Source(args.dataset, args.data_root, tuple(args.mixers), args.retrain)
-    return StudyWork(source, machine, study.objectives, study.proxy, study.bench, args.remeasure)
+    return StudyWork(
+        source,
+        machine,
+        study.objectives,
+        study.proxy,
+        study.bench,
+        args.remeasure,
+        constraints=study.constraints,
+        baseline=study.space.baseline,
+        seeds=study.seeds,
+    )

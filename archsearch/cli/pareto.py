@@ -22,13 +22,13 @@ def run(args: argparse.Namespace) -> int:
     from archsearch.search.ablation import is_ablation
     from archsearch.search.records import trials_of
     from archsearch.search.storage import open_storage
-    from archsearch.search.study import load, objectives_of
+    from archsearch.search.study import load, objectives_of, recipe_of
 
     record = load(args.study, open_storage(args.storage, create=False))
     if is_ablation(record):
         raise OptionError(f"study {args.study!r} is an ablation, whose trials are seeds; see `ablate` and `report`")
     objectives = objectives_of(record)
-    frame = trials_frame(trials_of(record), objectives)
+    frame = trials_frame(trials_of(record), objectives, recipe_of(record))
     rows = frame if args.all else front_rows(frame, objectives)
     sys.stdout.write(FORMATS[args.format](rows, objectives) + "\n")
     return 0

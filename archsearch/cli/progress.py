@@ -16,11 +16,12 @@ from rich.progress import track as rich_track
 from rich.text import Text
 
 from archsearch.analysis.standing import Standing
+from archsearch.objectives import OBJECTIVES, Tier
 from archsearch.report.frame import front_rows, trials_frame
 from archsearch.report.tables import shown
 from archsearch.search.engine import Watch
 from archsearch.search.search import Candidate, Search
-from archsearch.trial import Epoch, Trial
+from archsearch.trial import Epoch, Evaluation, Trial
 
 #: Members of the front that the display has room for.
 FRONT_LINES = 8
@@ -40,6 +41,14 @@ def timing_warnings(trial: Trial) -> Iterator[str]:
     """What disturbed the timing of a trial, each once."""
     details = trial.evaluation.details.values()
     yield from dict.fromkeys(word for d in details for word in d.get("conditions", {}).get("warnings", ()))
+
+
+def taken_over(trial: Trial) -> dict[str, list[str]]:
+    """What of a trial was known before, by where."""
+    origins: dict[str, list[str]] = {}
+    for name, origin in trial.evaluation.reused.items():
+        origins.setdefault(origin, []).append(OBJECTIVES[name].noun)
+    return origins
 
 
 class Quiet(Watch):
@@ -95,6 +104,13 @@ class Lines(Watch):
             told = f"loss {epoch.train_loss:.4f}, top-1 {epoch.accuracy:.2%}"
             self.say(f"  trial {candidate.number}, epoch {epoch.epoch}: {told}")
 
+    def another_seed(self, candidate: Candidate, known: Evaluation) -> None:
+        """A line per training, where asked for."""
+        if self.verbose:
+            values = known.details["accuracy"]["values"]
+            told = ", ".join(f"{value:.2%}" for value in values)
+            self.say(f"  trial {candidate.number}: top-1 {told}; near the front, trained with another seed")
+
     def ended(self, trial: Trial) -> None:
         """A line per trial: scores or error, what it is, time left."""
         self.standing.add(trial)
@@ -111,13 +127,16 @@ class Lines(Watch):
             return f"trial {trial.number} failed: {trial.evaluation.error} ({what})"
         if trial.evaluation.stopped:
             return f"trial {trial.number} stopped after epoch {len(trial.evaluation.curve)} ({what})"
+        if trial.state == "infeasible":
+            missed = ", ".join(f"{name} by {share:.1%}" for name, share in trial.evaluation.excess.items() if share > 0)
+            return f"trial {trial.number} is infeasible and not trained: it misses {missed} ({what})"
         scores = (
             f"{o.label} {trial.evaluation.scores[o.name] * o.scale:.{o.precision}f}"
             for o in self.search.study.objectives
         )
-        return f"trial {trial.number}: {', '.join(scores)} ({what})" + "".join(
-            f"; timed while {warning}" for warning in timing_warnings(trial)
-        )
+        remarks = [f"; timed while {warning}" for warning in timing_warnings(trial)]
+        remarks += [f"; {', '.join(names)} from {origin}" for origin, names in taken_over(trial).items()]
+        return f"trial {trial.number}: {', '.join(scores)} ({what})" + "".join(remarks)
 
     def time_left(self) -> str:
         """From the mean of this run's trials."""
@@ -182,7 +201,8 @@ class Display(Lines):
         self.front = Text("\n".join(lines), no_wrap=True, overflow="ellipsis")
 
     def _unfinished(self) -> str:
-        counts = {"failed": self.standing.failed, "stopped": self.standing.stopped}
+        standing = self.standing
+        counts = {"failed": standing.failed, "stopped": standing.stopped, "infeasible": standing.infeasible}
         return "".join(f", {count} {state}" for state, count in counts.items() if count)
 
     def render(self) -> Group:
@@ -221,6 +241,10 @@ class JsonLines(Watch):
         """An epoch of its curve."""
         json_event("epoch", trial=candidate.number, **asdict(epoch))
 
+    def another_seed(self, candidate: Candidate, known: Evaluation) -> None:
+        """Its accuracies so far."""
+        json_event("another_seed", trial=candidate.number, **known.details["accuracy"])
+
     def waiting(self, candidate: Candidate, holder: str) -> None:
         """Who has the device."""
         json_event("waiting", trial=candidate.number, holder=holder)
@@ -235,10 +259,14 @@ class JsonLines(Watch):
             state=trial.state,
             scores=trial.evaluation.scores,
             error=trial.evaluation.error,
+            excess=trial.evaluation.excess,
+            reused=trial.evaluation.reused,
             on_front=on_front,
             done=len(self.search.trials),
             of=self.n_trials,
             failed=self.standing.failed,
+            stopped=self.standing.stopped,
+            infeasible=self.standing.infeasible,
             front=[member.number for member in self.standing.front],
             hypervolume=self.standing.hypervolume(),
             left_s=None if left is None else round(left, 1),
@@ -279,9 +307,10 @@ def display(search: Search, n_trials: int, *, quiet: bool, verbose: bool, log_fo
         watch = (Display if console.is_terminal else Lines)(search, n_trials, verbose, console)
     for line in _opening(search, n_trials):
         watch.say(line)
+    before = {trial.number for trial in search.trials}
     with watch.live if isinstance(watch, Display) else nullcontext():
         yield watch
-    for line in _closing(search, n_trials):
+    for line in _closing(search, n_trials, [trial for trial in search.trials if trial.number not in before]):
         watch.say(line)
 
 
@@ -294,9 +323,16 @@ def _opening(search: Search, n_trials: int) -> Iterator[str]:
         yield f"trial {number} was lost with its process and will run again"
 
 
-def _closing(search: Search, n_trials: int) -> Iterator[str]:
+def _closing(search: Search, n_trials: int, new: list[Trial]) -> Iterator[str]:
     if search.duplicates:
         yield f"{search.duplicates} draws repeated a known architecture, and were drawn again"
+    tiers = [{OBJECTIVES[name].tier for name in trial.evaluation.reused} for trial in new]
+    trained, timed = (sum(tier in known for known in tiers) for tier in (Tier.DEAR, Tier.CHEAP))
+    if trained or timed:
+        yield (
+            f"of {len(new)} new trials, {trained} took a known training and {timed} a known timing; "
+            "--retrain and --remeasure do it again"
+        )
     if len(search.trials) < n_trials:
         why = ": the space has no other architecture" if search.exhausted else ""
         yield f"stopped at {len(search.trials)} of {n_trials} trials{why}"

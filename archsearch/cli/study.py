@@ -19,19 +19,26 @@ from archsearch.cli.options import (
     seconds,
 )
 from archsearch.cli.recipes import add_data, add_recipes, command_line, load_data, precision_asked, read_recipes
-from archsearch.errors import ArchsearchError, OptionError, unknown
+from archsearch.errors import ArchsearchError, OptionError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from archsearch.cli.engines import Place
     from archsearch.data import ImageData
     from archsearch.objectives import Objective
     from archsearch.recipes import Bench, Proxy
+    from archsearch.search.features import CountCosts
     from archsearch.search.importance import Importance
     from archsearch.search.search import Search
+    from archsearch.search.start import Start
     from archsearch.search.study import Study
     from archsearch.space import Space
+    from archsearch.trial import Trial
+
+
+#: Of a study, where nobody says how many.
+TRIALS = 24
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,14 +47,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--space", required=True, metavar="NAME|FILE", help="search space: a name (see `spaces`) or a YAML file")
     add("--objective", default="pareto", metavar="LIST", help="pareto, or objectives separated by commas (%(default)s)")
     add_data(parser)
-    add("--n-trials", "--trials", type=positive_int, default=24, metavar="N", help="the study's total (%(default)s)")
+    add("--n-trials", "--trials", type=positive_int, metavar="N", help=f"the study's total ({TRIALS}; with --sampler "
+        "grid: all)")  # fmt: skip
     add("--timeout", type=seconds, metavar="SECONDS", help="start no further trial after this long")
     add("--seed", type=natural, default=0, metavar="N", help="of sampler and training (%(default)s)")
-    add("--sampler", default="nsga2", metavar="NAME", help="nsga2 or random (%(default)s)")
+    add("--sampler", default="cost_aware", metavar="NAME", help="cost_aware, nsga2, nsga3, tpe, gp, qmc, random, "
+        "grid (%(default)s)")  # fmt: skip
+    add("--constraint", action="append", default=[], metavar="TEXT", help="'macs <= 1.5e9', 'infer_throughput >= 0.95 "
+        "* baseline': what breaks it is not trained; may be repeated")  # fmt: skip
+    add("--seeds", type=positive_int, default=1, metavar="N", help="trainings of a candidate at most: more than one "
+        "only near the front (%(default)s)")  # fmt: skip
+    add("--no-early-stopping", dest="early_stopping", action="store_false", help="train every candidate to its end")
     add("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps (%(default)s)")
     add_engine(parser)
     add_recipes(parser)
     add("--study-name", metavar="NAME", help="default: space, objectives and data set")
+    add("--start-from", action="append", default=[], metavar="WHAT", help="evaluate first (repeatable): paper (the "
+        "named networks), the architectures of a .yaml or .json file, or the front of another study")  # fmt: skip
     add("--repeat", type=natural, metavar="TRIAL", help="only evaluate this trial of the study again, and compare")
     add("--page", type=Path, metavar="FILE", help="the HTML page (default: beside the storage)")
     add_mixers(parser)
@@ -62,11 +78,15 @@ def run(args: argparse.Namespace) -> int:
 
     Everything that the user may have got wrong is checked before anything is written.
     """
+    from archsearch.cli.limits import check_reachable
     from archsearch.cli.repeat import in_this_process, repeat
     from archsearch.cli.report import page_path
+    from archsearch.constraint import parse_constraints
+    from archsearch.measure.parts import PartCounter
     from archsearch.objectives import parse_objectives
     from archsearch.recipes import check_dataset
-    from archsearch.search.samplers import SAMPLERS
+    from archsearch.search.samplers import check_sampler
+    from archsearch.search.start import read_starts
     from archsearch.search.storage import check_storage
     from archsearch.shipped import shipped
     from archsearch.spacefile import load_space
@@ -75,20 +95,20 @@ def run(args: argparse.Namespace) -> int:
     objectives = parse_objectives(args.objective)
     load_own_mixers(args.mixers)
     space = load_space(args.space, shipped("search_spaces"))
-    if args.sampler not in SAMPLERS:
-        raise OptionError(unknown("sampler", args.sampler, SAMPLERS))
+    check_sampler(args.sampler, space)
+    args.constraints = parse_constraints(args.constraint)
+    if args.n_trials is None:
+        args.n_trials = (args.sampler == "grid" and space.distinct()) or TRIALS
     if args.repeat is not None:
         in_this_process(args)
     check_engine(args, objectives)
     check_dataset(args.dataset, args.data_root)
-    name = args.study_name
-    if name == "":
-        raise OptionError("--study-name is empty; leave it out for the default name")
-    if name is None:
-        name = "-".join((space.name, *map(str.strip, args.objective.split(",")), args.dataset))
+    name = _name(args, space)
     recipes = {kind: read_recipes(args, kind, None, space.proxy) for kind in ("cpu", "gpu")}
     check_storage(args.storage, create=args.repeat is None)
     page = page_path(name, args.storage, args.page, "--page")
+    words, remarks = [] if args.repeat is not None else args.start_from, list[str]()
+    starts = read_starts(words, space, name, args.storage, remarks.append)
 
     if args.engine == "local" and args.workers != 0 and args.repeat is None:
         prepare(["archsearch.pool"])
@@ -96,7 +116,16 @@ def run(args: argparse.Namespace) -> int:
         study, data = _prepare(args, name, space, objectives, recipes, place)
         if args.repeat is not None:
             return repeat(args, study, data)
-        return _search(args, study, data, page, place)
+        count = PartCounter("activations" in {quantity.name for quantity in study.quantities})
+        check_reachable(args, study, count, place)
+        return _search(args, study, data, page, place, count, starts, remarks)
+
+
+def _name(args: argparse.Namespace, space: "Space") -> str:
+    """The study's, or one that says what it is about."""
+    if args.study_name == "":
+        raise OptionError("--study-name is empty; leave it out for the default name")
+    return args.study_name or "-".join((space.name, *map(str.strip, args.objective.split(",")), args.dataset))
 
 
 def _prepare(
@@ -113,8 +142,9 @@ def _prepare(
 
     proxy, bench = recipes[place.kind]
     bench = place.suited(bench, precision_asked(args))
-    if not place.device.startswith("cuda") and any(objective.name == "peak_memory_mb" for objective in objectives):
-        raise OptionError(f"objective peak_memory_mb is read from a GPU's allocator; leave it out on {place.device}")
+    quantities = {quantity.name for quantity in (*objectives, *(c.objective for c in args.constraints))}
+    if not place.device.startswith("cuda") and "peak_memory_mb" in quantities:
+        raise OptionError(f"peak_memory_mb is read from a GPU's allocator; leave it out on {place.device}")
     space.check_proxy(proxy)
     space.check_bench(bench)
     find(bench.reference, bench.img_size or None)
@@ -132,6 +162,9 @@ def _prepare(
         sampler=args.sampler,
         seed=args.seed,
         population=max(8, min(50, args.n_trials // 4)),
+        constraints=args.constraints,
+        seeds=args.seeds,
+        early_stopping=args.early_stopping,
     )
     return study, data
 
@@ -146,13 +179,24 @@ def _try_mixers(space: "Space", proxy: "Proxy", bench: "Bench") -> None:
     )
 
 
-def _search(args: argparse.Namespace, study: "Study", data: "ImageData", page: Path, place: "Place") -> int:
+def _search(
+    args: argparse.Namespace,
+    study: "Study",
+    data: "ImageData",
+    page: Path,
+    place: "Place",
+    count: "CountCosts",
+    starts: "list[Start]",
+    remarks: list[str],
+) -> int:
     from archsearch.cli.progress import display
     from archsearch.search.engine import Runner
     from archsearch.search.importance import importances
     from archsearch.search.ledger import Ledger
     from archsearch.search.ownership import owned, sign
+    from archsearch.search.reuse import Reuse
     from archsearch.search.search import Search
+    from archsearch.search.stopping import Judge
     from archsearch.search.storage import in_words, open_storage
     from archsearch.search.study import create_or_resume
 
@@ -162,13 +206,18 @@ def _search(args: argparse.Namespace, study: "Study", data: "ImageData", page: P
             record = create_or_resume(study, storage)
             sign(record)
             record.set_user_attr("command", command_line(args.storage))
-            search = Search(study, Ledger(record, check))
+            search = Search(study, Ledger(record, check), count, starts)
+        reuse = Reuse(study, search.ledger, trainings=not args.retrain, timings=not args.remeasure)
         try:
             with display(
                 search, args.n_trials, quiet=args.quiet, verbose=args.verbose, log_format=args.log_format
             ) as watch:
                 search.ledger.trouble = watch.say
-                carry_out(args, Runner(search, args.n_trials, watch, args.timeout), study, data, place)
+                for remark in () if args.quiet else remarks:
+                    watch.say(remark)
+                judge = Judge(search, study.proxy.epochs)
+                runner = Runner(search, args.n_trials, watch, args.timeout, judge, reuse)
+                carry_out(args, runner, study, data, place)
         except BaseException:
             with contextlib.suppress(Exception):  # what ended the study matters more, and there may be little time
                 _show(args, search, page, {})
@@ -188,7 +237,7 @@ def _show(args: argparse.Namespace, search: "Search", page: Path, importance: "d
     from archsearch.search.storage import masked
 
     objectives = search.study.objectives
-    frame = trials_frame(search.trials, objectives)
+    frame = trials_frame(search.trials, objectives, search.study.recipe())
     sys.stdout.write(FORMATS[args.format](front_rows(frame, objectives), objectives) + "\n")
     sys.stdout.flush()
     if frame.empty:
@@ -201,5 +250,22 @@ def _show(args: argparse.Namespace, search: "Search", page: Path, importance: "d
     elif not args.quiet:
         print(f"study {search.study.name}: {len(frame)} trials in {place}\npage: {page}", file=sys.stderr)
     if not (frame["state"] == "complete").any():
-        raise ArchsearchError(f"all {len(frame)} trials failed; the last one: {frame['error'].iloc[-1]}")
+        raise ArchsearchError(nothing_done(search.trials))
     return 0
+
+
+def nothing_done(trials: "Sequence[Trial]") -> str:
+    """Why a study without a complete trial has none.
+
+    Args:
+        trials: at least one, none of them complete.
+    """
+    failed = [trial for trial in trials if trial.evaluation.error]
+    if failed:
+        how_many = f"all {len(trials)}" if len(failed) == len(trials) else f"no trial is complete: {len(failed)}"
+        return f"{how_many} trials failed; the last one: {failed[-1].evaluation.error}"
+    nearest = min(trials, key=lambda trial: max(trial.evaluation.excess.values(), default=0.0)).evaluation.excess
+    missed = ", ".join(f"{name} by {share:.1%}" for name, share in nearest.items() if share > 0)
+    return (
+        f"all {len(trials)} trials are infeasible: the nearest misses {missed}; relax --constraint, or widen the space"
+    )

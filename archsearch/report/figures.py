@@ -71,8 +71,9 @@ def statuses(frame: pd.DataFrame) -> pd.Series:
 def pareto_figure(views: Sequence[StudyView], x: str, y: str) -> go.Figure:
     """Trials over two objectives, with each study's front in these two as a line.
 
-    A trial without one of the scores (it failed, or was stopped) stands beyond the axis' worst value. Where MACs or
-    parameters are on an axis, so are the paper's networks of about the trials' size.
+    A trial without one of the scores (it failed, or was stopped) stands beyond the axis' worst value. Scores whose
+    noise is known have their 95 % interval as error bars. Where MACs or parameters are on an axis, so are the paper's
+    networks of about the trials' size.
 
     Args:
         views: the studies.
@@ -272,7 +273,7 @@ def _points(
     kind: type[go.Scatter] | type[go.Scatter3d],
 ) -> go.Scatter | go.Scatter3d:
     look = LOOKS[status]
-    hover = [f"trial {row['number']}<br>{describe_params(row)}" for _, row in rows.iterrows()]
+    hover = [f"trial {row['number']}<br>{describe_params(row)}{_chance(row)}" for _, row in rows.iterrows()]
     shown = "<br>".join(f"{a.title}: %{{{letter}:{_ticks(a)}}}" for letter, a in zip("xyz", axes, strict=False))
     trace = kind(
         mode="markers",
@@ -298,6 +299,11 @@ def _placed(views: Sequence[StudyView], rows: pd.DataFrame, axis: Objective, sha
         width = (known.max() - known.min()) or abs(known.max()) or 1.0
         beyond = known.min() - share * width if axis.direction == "maximize" else known.max() + share * width
     return [beyond if pd.isna(score) else float(score) for score in scores]
+
+
+def _chance(row: pd.Series) -> str:
+    share = row.get("front_probability", float("nan"))
+    return "" if pd.isna(share) else f"<br>on the front in {share:.0%} of the draws of its noise"
 
 
 def _error(rows: pd.DataFrame, axis: Objective) -> dict[str, object]:

@@ -3,19 +3,30 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from archsearch.analysis.fronts import on_front
+from archsearch.analysis.noise import accuracy_noise, front_chances, seed_values, step_interval
 from archsearch.objectives import Objective
 from archsearch.trial import Trial
 
 
-def trials_frame(trials: Sequence[Trial], objectives: tuple[Objective, ...]) -> pd.DataFrame:
+def trials_frame(
+    trials: Sequence[Trial], objectives: tuple[Objective, ...], recipe: Mapping[str, Any] | None = None
+) -> pd.DataFrame:
     """A frame with the trial's number, state, scores, parameters and place on the front.
 
     Scores are in the objectives' units; a measured one has its 95 % interval and its ratio to the
     reference beside it (``infer_throughput.low``, ``.high``, ``.ratio``). Parameters carry the prefix
     ``params.``; those that an architecture does not have are missing.
+
+    Args:
+        trials: of a study.
+        objectives: of the study.
+        recipe: of the study, where ``trials`` are all of it. Then, as far as the noise is known, accuracies have their
+            interval, too, and complete trials how probably they are on the front (``front_probability``), as
+            ``archsearch.analysis.noise`` has them.
     """
     rows = [
         {
@@ -33,17 +44,33 @@ def trials_frame(trials: Sequence[Trial], objectives: tuple[Objective, ...]) -> 
     columns = ["number", "state", "key", *(o.name for o in objectives), "seconds", "error"]
     frame = pd.DataFrame(rows)
     frame = frame.reindex(columns=[*columns, *(c for c in frame.columns if c not in columns)])
-    frame["front"] = on_front(frame[frame["state"] == "complete"], objectives).reindex(frame.index, fill_value=False)
+    frame["front"] = False
+    complete = frame["state"] == "complete"
+    frame.loc[complete, "front"] = on_front(frame.loc[complete, [o.name for o in objectives]], objectives)
+    if recipe is not None:
+        _add_noise(frame, trials, objectives, recipe)
     return frame
+
+
+def _add_noise(
+    frame: pd.DataFrame, trials: Sequence[Trial], objectives: tuple[Objective, ...], recipe: Mapping[str, Any]
+) -> None:
+    noise = accuracy_noise(trials, recipe)
+    if noise and "accuracy" in frame:
+        seeds = [len(seed_values(trial.evaluation)) or 1 for trial in trials]
+        ends = [noise.interval(score, count) for score, count in zip(frame["accuracy"], seeds, strict=True)]
+        frame[["accuracy.low", "accuracy.high"]] = np.array(ends, dtype=float).reshape(-1, 2)
+    chances = front_chances(trials, objectives, noise)
+    if chances is not None:
+        frame["front_probability"] = chances
 
 
 def _intervals(trial: Trial) -> dict[str, float]:
     columns: dict[str, float] = {}
     for name, detail in trial.evaluation.details.items():
-        if "interval_s" not in detail or name == "peak_memory_mb":  # from before there were intervals; or not timed
-            continue
-        low, high = score_range(name, detail, detail["interval_s"])
-        columns |= {f"{name}.low": low, f"{name}.high": high, f"{name}.ratio": detail["ratio"]}
+        if interval := step_interval(name, detail):
+            low, high = score_range(name, detail, interval)
+            columns |= {f"{name}.low": low, f"{name}.high": high, f"{name}.ratio": detail["ratio"]}
     return columns
 
 

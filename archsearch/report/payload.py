@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from archsearch.analysis.noise import step_interval
 from archsearch.analysis.standing import Box, hypervolume_trace
 from archsearch.mixer import Mixer
 from archsearch.objectives import OBJECTIVES, Objective
@@ -30,7 +31,7 @@ def page_data(views: Sequence[StudyView], *, trials: bool = True) -> dict[str, A
         views: each with an objective that the others have too.
         trials: whether they come along, and what is computed from them; a page that is served asks for that.
     """
-    heads = study_heads(views) if trials else [_head(view, [], None) for view in views]
+    heads = study_heads(views) if trials else [_head(view, [], None, {}) for view in views]
     parts = [[trial_columns(view.trials)] if trials else [] for view in views]
     return {
         "studies": [head | {"parts": part} for head, part in zip(heads, parts, strict=True)],
@@ -45,10 +46,22 @@ def page_data(views: Sequence[StudyView], *, trials: bool = True) -> dict[str, A
 def study_heads(views: Sequence[StudyView]) -> list[dict[str, Any]]:
     """What is known of each study as a whole."""
     box = common_box(views) if views else None
-    return [_head(view, view.front, box or own_box(view)) for view in views]
+    return [_head(view, view.front, box or own_box(view), _noise(view)) for view in views]
 
 
-def _head(view: StudyView, front: list[int], box: Box | None) -> dict[str, Any]:
+def _noise(view: StudyView) -> dict[str, Any]:
+    """How far scores scatter: it changes with every trial, and so is no part of those that are told already."""
+    told: dict[str, Any] = {}
+    if view.noise and "accuracy" in view.recipe["objectives"]:
+        one = view.noise
+        told["accuracy"] = {"reach": one.reach, "deviation": one.deviation, "samples": one.samples, "words": one.words}
+    if view.chances is not None:
+        likely = [(trial.number, share) for trial, share in zip(view.trials, view.chances, strict=True) if share > 0]
+        told["chances"] = {"numbers": [n for n, _ in likely], "shares": [number(share) for _, share in likely]}
+    return told
+
+
+def _head(view: StudyView, front: list[int], box: Box | None, noise: dict[str, Any]) -> dict[str, Any]:
     counts, seconds, shares = hypervolume_trace(view.objectives, view.trials, box) if box else ([], [], [])
     return {
         "name": view.name,
@@ -57,6 +70,7 @@ def _head(view: StudyView, front: list[int], box: Box | None) -> dict[str, Any]:
         "objectives": view.recipe["objectives"],
         "running": view.running,
         "front": front,
+        "noise": noise,
         "hypervolume": {
             "trials": counts,
             "seconds": [number(second) for second in seconds],
@@ -87,6 +101,10 @@ def _cells(trial: Trial, mixers: dict[Mixer, int], blocks: dict[Shape, int]) -> 
         yield f"score.{name}", number(value)
     for name, detail in known.details.items():
         yield from _behind(name, detail)
+    for constraint, share in known.excess.items():
+        yield f"excess.{constraint}", number(share)
+    for name, origin in known.reused.items():
+        yield f"reused.{name}", origin
     warnings = {word for detail in known.details.values() for word in detail.get("conditions", {}).get("warnings", ())}
     if warnings:
         yield "warned", "; ".join(sorted(warnings))
@@ -109,9 +127,13 @@ def _cells(trial: Trial, mixers: dict[Mixer, int], blocks: dict[Shape, int]) -> 
 
 
 def _behind(name: str, detail: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """How sure a timing is, and what exactly was timed."""
-    if "interval_s" in detail and name != "peak_memory_mb":  # from before there were intervals; or not timed
-        low, high = score_range(name, detail, detail["interval_s"])
+    """How sure a timing is, and what exactly was timed; the seeds of a score that is their mean."""
+    if "values" in detail:
+        yield f"seeds.{name}", detail["seeds"]
+        yield f"values.{name}", [number(value) for value in detail["values"]]
+        return
+    if interval := step_interval(name, detail):
+        low, high = score_range(name, detail, interval)
         yield f"low.{name}", number(low)
         yield f"high.{name}", number(high)
     if detail.get("ratio"):

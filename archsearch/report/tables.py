@@ -24,6 +24,9 @@ def shown(frame: pd.DataFrame, objectives: tuple[Objective, ...]) -> pd.DataFram
     for objective in objectives:
         scaled = frame[objective.name] * objective.scale
         columns[objective.label] = [f"{v:.{objective.precision}f}" if pd.notna(v) else "-" for v in scaled]
+    if "front_probability" in frame:
+        shares = frame["front_probability"]
+        columns["P(front) (%)"] = [f"{100 * share:.0f}" if pd.notna(share) else "-" for share in shares]
     columns["architecture"] = [describe_params(row) for _, row in frame.iterrows()]
     return pd.DataFrame(columns)
 

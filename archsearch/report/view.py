@@ -5,9 +5,12 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
-from archsearch.analysis.standing import Box, Standing
+from archsearch.analysis.fronts import costs, nondominated
+from archsearch.analysis.noise import AccuracyNoise, accuracy_noise, front_chances
+from archsearch.analysis.standing import Box, box_of
 from archsearch.errors import OptionError, StorageError
 from archsearch.objectives import OBJECTIVES, Objective
 from archsearch.report.frame import trials_frame
@@ -47,12 +50,23 @@ class StudyView:
     @cached_property
     def front(self) -> list[int]:
         """Numbers of the trials on the front."""
-        return sorted(trial.number for trial in Standing(self.objectives, self.trials).front)
+        marks = nondominated(costs(self.trials, self.objectives))
+        return sorted(self.trials[place].number for place in np.flatnonzero(marks).tolist())
+
+    @cached_property
+    def noise(self) -> AccuracyNoise | None:
+        """What is known of the scatter of accuracies."""
+        return accuracy_noise(self.trials, self.recipe)
+
+    @cached_property
+    def chances(self) -> np.ndarray | None:
+        """How probably each trial is on the front, (N,); NaN for those that are not complete, None without noise."""
+        return front_chances(self.trials, self.objectives, self.noise)
 
     @cached_property
     def frame(self) -> pd.DataFrame:
-        """Of ``trials_frame``."""
-        return trials_frame(list(self.trials), self.objectives)
+        """Of ``trials_frame``, with the noise."""
+        return trials_frame(list(self.trials), self.objectives, self.recipe)
 
 
 def read_view(name: str, storage: str) -> StudyView:
@@ -97,7 +111,7 @@ def view_of(record: "optuna.Study") -> StudyView:
 
 def own_box(view: StudyView) -> Box:
     """The best and worst scores of one study."""
-    return Standing(view.objectives, view.trials).box
+    return box_of(view.objectives, view.trials)
 
 
 def common_box(views: Sequence[StudyView]) -> Box | None:
@@ -105,7 +119,7 @@ def common_box(views: Sequence[StudyView]) -> Box | None:
     objectives = views[0].objectives
     if any(view.objectives != objectives for view in views):
         return None
-    return Standing(objectives, (trial for view in views for trial in view.trials)).box
+    return box_of(objectives, [trial for view in views for trial in view.trials])
 
 
 def shared_objectives(views: Sequence[StudyView]) -> list[Objective]:

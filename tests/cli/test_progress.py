@@ -7,7 +7,7 @@ import pytest
 import tiny
 from rich.console import Console
 
-from archsearch.cli.progress import Display, JsonLines, Lines
+from archsearch.cli.progress import Display, JsonLines, Lines, display
 from archsearch.search.ledger import Ledger
 from archsearch.search.search import Search
 from archsearch.search.storage import open_storage
@@ -73,6 +73,30 @@ def test_a_pipe_gets_a_line_for_each(search):
     ]
 
 
+def taken_over(search):
+    """A trial of which others knew all but a speed."""
+    candidate = search.ask()
+    reused = {"accuracy": "other#3", "macs": "other#3", "infer_throughput": "an earlier timing on this machine"}
+    return search.tell(
+        candidate, Evaluation({"accuracy": 0.5, "macs": 1e9, "infer_throughput": 30.0}, reused=reused), {}
+    )
+
+
+def test_what_was_known_before_is_told_and_counted(search, capsys):
+    with display(search, 10, quiet=False, verbose=False) as watch:
+        watch.ended(taken_over(search))
+        watch.ended(search.tell(search.ask(), Evaluation({"accuracy": 0.5, "macs": 1e9, "infer_throughput": 30.0}), {}))
+    told = " ".join(capsys.readouterr().err.split())
+    assert "; top-1, MACs from other#3; inference throughput from an earlier timing on this machine" in told
+    assert told.count(" from ") == 2
+    assert (
+        "of 2 new trials, 1 took a known training and 1 a known timing; --retrain and --remeasure do it again" in told
+    )
+    with display(search, 10, quiet=False, verbose=False):
+        pass
+    assert "known training" not in capsys.readouterr().err
+
+
 def test_json_has_the_same(search, capsys):
     play(search, JsonLines(search, 10))
     events = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
@@ -83,3 +107,5 @@ def test_json_has_the_same(search, capsys):
     assert (ended[0]["on_front"], ended[0]["front"]) == (True, [0])
     assert (ended[1]["error"], ended[1]["failed"]) == ("diverged: [nan]", 1)
     assert events[8]["rerun_of"] == 2
+    JsonLines(search, 10).ended(taken_over(search))
+    assert json.loads(capsys.readouterr().err)["reused"]["accuracy"] == "other#3"

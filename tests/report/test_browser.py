@@ -13,7 +13,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
 from served import go, serving
 from tiny import make_study, trial
-from views import HOSTILE, hostile_view, one_of_each, view
+from views import HOSTILE, hostile_view, noisy_view, one_of_each, view
 
 from archsearch.arch import Arch
 from archsearch.outcome import Outcome, Result
@@ -330,6 +330,33 @@ def test_the_table_sorts_filters_and_works_from_the_keyboard(page):
     page.switch_to.active_element.send_keys(Keys.ENTER)
     assert looked_at(page) == "0"
     assert chosen(page) == [0]
+
+
+def test_noise_is_told_sorted_filtered_and_exported(open_page):
+    made = noisy_view()
+    page = open_page(made)
+    search = page.find_element(By.ID, "filter")
+    search.send_keys("front_probability<5%")
+    numbers = "return [...document.querySelectorAll('#trials tbody tr')].map((r) => Number(r.cells[0].textContent))"
+    assert page.execute_script(numbers) == [3]
+    search.clear()
+    search.send_keys("front_probability>=0")
+    head = {cell.text: cell for cell in page.find_elements(By.CSS_SELECTOR, "#trials thead button")}
+    head["P(front)"].click()
+    likely = sorted((0, 1, 2, 3), key=lambda number: -made.chances[number])
+    assert page.execute_script(numbers) == likely
+    page.execute_script("archsearch.select([2])")
+    detail = page.find_element(By.ID, "detail").text
+    assert f"On the front in {100 * made.chances[2]:.0f} % of the draws" in detail
+    assert "95 % interval 53.4 % to 64.6 %" in detail
+    assert "from seeds" in page.find_element(By.ID, "studies").text
+    seen(page, "pareto")
+    bars = "return document.getElementById('pareto').data.find((t) => t.name === 'dominated').error_y.array"
+    assert page.execute_script(bars) == pytest.approx([0.02 * 2.776445] * 2, rel=1e-4)
+    rows = list(csv.DictReader(io.StringIO(page.execute_script("return archsearch.csvText([2, 5])"))))
+    assert float(rows[0]["low.accuracy"]) == pytest.approx(0.59 - 0.02 * 2.776445)
+    assert float(rows[0]["front_probability"]) == made.chances[2]
+    assert (rows[1]["low.accuracy"], rows[1]["front_probability"]) == ("", "")
 
 
 def test_the_selection_becomes_csv_in_the_records_units(page):

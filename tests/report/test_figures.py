@@ -1,6 +1,6 @@
 import pytest
 from tiny import OBJECTIVES, trial
-from views import one_of_each, view
+from views import noisy_view, one_of_each, view
 
 from archsearch.report import figures
 from archsearch.report.figures import LOOKS, all_figures, pairs, pareto_figure, statuses, write_image
@@ -54,6 +54,18 @@ def test_measured_scores_have_error_bars():
     front = points(pareto_figure([view()], "infer_throughput", "accuracy"))["on the front"]
     assert front.error_x.array[0] == pytest.approx(100 / 0.95 - 100)
     assert front.error_x.arrayminus[0] == pytest.approx(100 - 100 / 1.05)
+
+
+def test_accuracies_have_error_bars_and_trials_their_chances():
+    made = noisy_view()
+    drawn = points(pareto_figure([made], "macs", "accuracy"))
+    behind = drawn["dominated"]
+    half = 2.776445 * 0.02  # Student's, with four degrees of freedom
+    assert list(behind.error_y.array) == pytest.approx([half, half])
+    assert list(behind.error_y.arrayminus) == pytest.approx([half, half])
+    assert drawn["on the front"].error_y.array[0] == pytest.approx(half / 3**0.5)
+    assert f"on the front in {made.chances[2]:.0%} of the draws" in behind.text[0]
+    assert "draws" not in drawn["failed"].text[0]
 
 
 def test_several_studies_are_told_apart_by_colour_and_name():

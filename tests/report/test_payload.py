@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import math
 import re
@@ -6,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from plotly.offline import get_plotlyjs
-from views import HOSTILE, hostile_view, one_of_each, view
+from tiny import RECIPE
+from views import HOSTILE, hostile_view, noisy_view, one_of_each, view
 
 from archsearch.report.columns import column, columns
 from archsearch.report.page import write_page
@@ -58,6 +60,35 @@ def test_a_page_holds_every_trial_with_all_that_is_known_of_it():
     assert [part["mixers"][code]["config"] for code in known["mixers"][0]] == arch.to_dict()["mixers"]
 
 
+def test_a_page_is_told_how_far_scores_scatter():
+    made = noisy_view()
+    told = page_data([made])["studies"][0]
+    noise, (part,) = told["noise"], told["parts"]
+    assert noise["accuracy"] == {
+        "reach": pytest.approx(2.776445),
+        "deviation": pytest.approx(0.02),
+        "samples": 0,
+        "words": made.noise.words,
+    }
+    assert noise["chances"]["numbers"][:3] == [0, 1, 2]
+    assert noise["chances"]["shares"] == [share for share in made.chances if share > 0]
+    assert decoded(part["columns"]["values.accuracy"], part["count"])[:3] == [
+        [0.48, 0.5, 0.52],
+        [0.58, 0.6, 0.62],
+        None,
+    ]
+    assert "setting.accuracy" not in part["columns"]
+    unknown = page_data([view(recipe={**RECIPE, "objectives": ["accuracy", "macs"]})])["studies"][0]
+    assert unknown["noise"] == {}
+
+
+def test_a_page_holds_where_a_score_was_known_before():
+    first, *rest = one_of_each()
+    reused = dataclasses.replace(first.evaluation, reused={"accuracy": "a#7"})
+    (part,) = page_data([view([dataclasses.replace(first, evaluation=reused), *rest])])["studies"][0]["parts"]
+    assert decoded(part["columns"]["reused.accuracy"], part["count"]) == ["a#7"] + [None] * len(rest)
+
+
 def test_the_front_of_a_view_is_that_of_its_frame():
     made = view()
     assert made.front == made.frame.loc[made.frame["front"], "number"].tolist()
@@ -73,3 +104,10 @@ def test_the_page_escapes_what_it_holds(tmp_path):
     assert data["title"] == data["studies"][0]["name"] == HOSTILE
     assert not re.search(r"https?:", html.replace(get_plotlyjs(), ""))
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_page_holds_how_far_a_trial_is_off_its_constraints():
+    first, *rest = one_of_each()
+    broken = dataclasses.replace(first.evaluation, excess={"macs <= 1000": 0.25})
+    (part,) = page_data([view([dataclasses.replace(first, evaluation=broken), *rest])])["studies"][0]["parts"]
+    assert decoded(part["columns"]["excess.macs <= 1000"], part["count"]) == [0.25] + [None] * len(rest)

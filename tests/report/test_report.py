@@ -1,6 +1,8 @@
 import json
+import math
 import re
 
+import numpy as np
 import pandas as pd
 import pytest
 from tiny import FAILED, OBJECTIVES, trial
@@ -33,6 +35,43 @@ def test_measured_scores_have_their_interval_and_ratio_beside_them(frame):
     assert row["infer_throughput.high"] == pytest.approx(100 / 0.95)
     assert row["infer_throughput.ratio"] == pytest.approx(100 / 30)
     assert row["infer_throughput.low"] < row["infer_throughput"] < row["infer_throughput.high"]
+
+
+NOISY = [trial(0, 0.5, 1e9, 100, values=[0.49, 0.51]), trial(1, 0.6, 2e9, 50), trial(2, 0.595, 2e9, 50), FAILED]
+
+
+def test_with_the_recipe_accuracies_have_intervals_and_trials_chances():
+    frame = trials_frame(NOISY, OBJECTIVES, {"proxy": {"val_samples": 100}})
+    half = 12.7062 * math.sqrt(0.0002)  # Student's, with one degree of freedom
+    assert frame["accuracy.high"].iloc[0] == pytest.approx(0.5 + half / math.sqrt(2), rel=1e-5)
+    assert frame["accuracy.low"].iloc[1] == pytest.approx(0.6 - half, rel=1e-4)
+    assert np.isnan(frame["accuracy.low"].iloc[3])
+    assert frame["front"].tolist() == [True, True, False, False]
+    chances = frame["front_probability"]
+    assert chances[0] == 1.0
+    assert 0.5 < chances[1] < 0.9
+    assert 0.1 < chances[2] < 0.9
+    assert np.isnan(chances[3])
+    assert "front_probability" not in trials_frame(NOISY, OBJECTIVES)
+    exact = trials_frame(TRIALS, parse_objectives("macs,params"), {"proxy": {"val_samples": 100}})
+    assert "front_probability" not in exact
+
+
+def test_every_format_tells_how_probably_a_trial_is_on_the_front():
+    frame = trials_frame(NOISY, OBJECTIVES, {})
+    markdown = FORMATS["markdown"](frame, OBJECTIVES).splitlines()
+    assert markdown[0].split(" | ")[-2] == "P(front) (%)"
+    assert [line.split(" | ")[-2] for line in markdown[2:]] == [
+        "100",
+        *(f"{100 * chance:.0f}" for chance in frame["front_probability"][1:3]),
+        "-",
+    ]
+    assert "P(front) (%)" in FORMATS["table"](frame, OBJECTIVES)
+    told = json.loads(FORMATS["json"](frame, OBJECTIVES))
+    assert [row["front_probability"] for row in told] == [*frame["front_probability"][:3], None]
+    assert told[1]["accuracy.low"] == pytest.approx(frame["accuracy.low"][1])
+    head, first = FORMATS["csv"](frame, OBJECTIVES).splitlines()[:2]
+    assert dict(zip(head.split(","), first.split(","), strict=True))["front_probability"] == "1.0"
 
 
 def test_a_failed_trial_is_on_no_front_however_cheap():

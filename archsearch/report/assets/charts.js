@@ -174,6 +174,7 @@ function* groups() {
 function hover(members, names) {
   return members.map((row) => [`<b>${escaped(title(row))}</b>`, escaped(describe(row)),
     ...names.map((name) => `${data.objectives[name].title}: ${shownScore(name, row, 4)}`),
+    ...(chance(row) === null ? [] : [escaped(chanceTold(row))]),
     ...(cell("error", row) ? [escaped(cell("error", row))] : [])].join("<br>"));
 }
 // Plotly reads a few tags in its texts.
@@ -280,11 +281,11 @@ function frontLine(study, x, y) {
 }
 
 function interval(name, members) {
-  const far = (bound, sign) => members.map((row) => {
-    const end = cell(bound + name, row), value = score(name, row);
-    return end === null || value === null ? 0 : sign * (end - value);
+  const far = (end) => members.map((row) => {
+    const ends = bounds(name, row), value = score(name, row);
+    return ends === null || value === null ? 0 : Math.abs(ends[end] - value);
   });
-  return { type: "data", symmetric: false, array: far("high.", 1), arrayminus: far("low.", -1), thickness: 1, width: 2 };
+  return { type: "data", symmetric: false, array: far(1), arrayminus: far(0), thickness: 1, width: 2 };
 }
 
 // The paper's networks, where what is counted is on an axis and their sizes are near the trials'.
@@ -327,8 +328,9 @@ const pareto = chart("pareto", (made) => {
   if (!traces.length) return noneDone();
   if (byId("errors").checked) traces.forEach((trace, i) => {
     if (members[i].length > 400 && trace.marker.symbol !== "diamond") return; // thousands of bars hide the points
-    if (named("low.").includes(x)) trace.error_x = interval(x, members[i]);
-    if (named("low.").includes(y)) trace.error_y = interval(y, members[i]);
+    const known = (name) => members[i].some((row) => bounds(name, row));
+    if (known(x)) trace.error_x = interval(x, members[i]);
+    if (known(y)) trace.error_y = interval(y, members[i]);
   });
   const px = placed(x), py = placed(y), paper = paperMarks(x, y);
   made.at = (row) => [px(row), py(row)];

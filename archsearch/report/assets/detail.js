@@ -2,10 +2,10 @@
 
 function pairs(list, parent) {
   const body = element("tbody", null, element("table", null, parent, { class: "plain" }));
-  for (const [name, value] of list) {
+  for (const [name, value, told = {}] of list) {
     const line = element("tr", null, body);
     element("th", name, line, { scope: "row" });
-    const place = element("td", null, line);
+    const place = element("td", null, line, told);
     value instanceof Node ? place.append(value) : place.textContent = value;
   }
 }
@@ -72,12 +72,16 @@ function drawing(row, parent) {
 function behind(name, row) {
   const objective = data.objectives[name];
   const told = [shownScore(name, row, 4)];
-  const low = cell("low." + name, row);
-  if (low !== null) told.push(`(95 % interval ${eng(low, objective.si)} to ${eng(cell("high." + name, row), objective.si)})`);
+  const ends = bounds(name, row), values = cell("values." + name, row);
+  if (ends) told.push(`(95 % interval ${eng(ends[0], objective.si)} to ${eng(ends[1], objective.si)})`);
+  if (ends && name === "accuracy") told.push(`the interval is ${studies[rows.study[row]].noise[name].words}`);
+  if (values) told.push(`mean of seeds ${cell("seeds." + name, row).map((seed, i) => `${seed}: ${eng(values[i], objective.si)}`).join(", ")}`);
   const ratio = cell("ratio." + name, row);
   if (ratio) told.push(`${ratio[0].toFixed(2)} times as fast as the reference (${ratio[1].toFixed(2)} to ${ratio[2].toFixed(2)})`);
   const setting = cell("setting." + name, row);
   if (setting) told.push(setting);
+  const reused = cell("reused." + name, row);
+  if (reused) told.push(`taken from ${reused}`);
   return told.join("; ").replace("; (", " (");
 }
 
@@ -130,9 +134,18 @@ function config(row) {
   return JSON.stringify(told, null, 1);
 }
 
+// What other trials change of a trial; the rest of it stays, with whatever is open or being read.
+function showNoise(box, row) {
+  box.querySelector(".chance").textContent = chance(row) === null ? "" : `${chanceTold(row)[0].toUpperCase()}${chanceTold(row).slice(1)}.`;
+  for (const place of box.querySelectorAll("[data-score]")) {
+    const told = behind(place.dataset.score, row);
+    if (place.textContent !== told) place.textContent = told;
+  }
+}
+
 function showDetail() {
   const box = byId("detail"), looked = focus === null ? null : `${focus} ${status(focus)} ${rivals(focus).over}`;
-  if (looked && looked === box.dataset.looked) return;
+  if (looked && looked === box.dataset.looked) return showNoise(box, focus);
   box.dataset.looked = looked;
   box.replaceChildren();
   if (focus === null) {
@@ -143,14 +156,20 @@ function showDetail() {
   box.dataset.trial = number(row);
   element("h2", title(row).replace("trial", "Trial"), box);
   element("p", `${data.looks[status(row)].label}: ${describe(row)}`, box);
+  element("p", null, box, { class: "chance" });
   if (cell("error", row)) element("p", cell("error", row), box, { class: "error" });
+  for (const name of named("excess.")) {
+    const share = cell("excess." + name, row);
+    if (share > 0) element("p", `Not trained: it misses the constraint ${name} by ${(100 * share).toFixed(1)} %.`, box, { class: "error" });
+  }
   drawing(row, box);
   for (const [subject, what] of [["target", "The target, as counted and measured"], ["proxy", "Its proxy, as trained"]]) {
     const known = scores().filter((name) => data.objectives[name].subject === subject && score(name, row) !== null);
     if (!known.length) continue;
     element("h3", what, box);
-    pairs(known.map((name) => [data.objectives[name].noun, behind(name, row)]), box);
+    pairs(known.map((name) => [data.objectives[name].noun, behind(name, row), { "data-score": name }]), box);
   }
+  showNoise(box, row);
   const curve = cell("curve.epoch", row);
   if (curve) {
     const losses = cell("curve.loss", row), accuracies = cell("curve.accuracy", row);

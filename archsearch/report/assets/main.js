@@ -35,11 +35,13 @@ function showStudies() {
     const disturbed = study.rows.filter((row) => cell("warned", row)).length;
     if (disturbed) told.push(`${disturbed} timed while the machine was disturbed`);
     if (study.running) told.push(`${study.running} running`);
+    const bounds = study.recipe.constraints?.length ? ` Constraints: ${study.recipe.constraints.join(", ")}.` : "";
+    const scatter = study.noise.accuracy ? ` Intervals of accuracy are ${study.noise.accuracy.words}.` : "";
     const line = element("p", null, box, { class: "study" });
     if (several()) element("span", null, line, { class: "chip", style: `background: ${data.palette[study.place % data.palette.length]}` });
     if (several()) element("strong", study.name + ": ", line);
     line.append([`${study.rows.length} trials of space ${study.recipe.space_name}`, ...told].join(", ")
-      + `. Accuracy is that of a proxy trained on ${study.recipe.data?.name}; costs are the target's, on ${study.recipe.device}${study.recipe.bench?.img_size ? `, speeds at ${study.recipe.bench.img_size} px` : ""}.`);
+      + `. Accuracy is that of a proxy trained on ${study.recipe.data?.name}; costs are the target's, on ${study.recipe.device}${study.recipe.bench?.img_size ? `, speeds at ${study.recipe.bench.img_size} px` : ""}.${bounds}${scatter}`);
   }
   const recipes = new Set(studies.map((study) => JSON.stringify([study.recipe.proxy, study.recipe.data, study.recipe.trainer])));
   if (recipes.size > 1) element("p", "These proxies were trained by different recipes: their accuracies do not compare.", box, { class: "error" });

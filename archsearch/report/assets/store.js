@@ -24,9 +24,11 @@ function decode(column, count) {
 // Takes in what a page or a server tells of a study: what is known of it as a whole, and trials after those it has.
 function take(place, told) {
   const study = studies[place] ??= { place, rows: [] };
-  Object.assign(study, { ...told, front: new Set(told.front), parts: null });
+  Object.assign(study, { ...told, front: new Set(told.front), chances: likely(told.noise.chances), parts: null });
   for (const part of told.parts) append(study, part);
 }
+
+const likely = (told) => told ? new Map(told.numbers.map((number, i) => [number, told.shares[i]])) : null;
 
 function append(study, part) {
   for (const [name, column] of Object.entries(part.columns)) {
@@ -55,6 +57,25 @@ function status(row) {
   if (state !== "complete") return state;
   return studies[rows.study[row]].front.has(number(row)) ? "front" : "dominated";
 }
+
+// Ends of a score's 95 % interval. A timing has its own; the scatter of accuracies is the study's, and changes as trials come.
+function bounds(name, row) {
+  const value = score(name, row), known = studies[rows.study[row]].noise[name];
+  if (name !== "accuracy") return cell("low." + name, row) === null ? null : [cell("low." + name, row), cell("high." + name, row)];
+  if (value === null || !known) return null;
+  const error = known.samples ? Math.sqrt(value * (1 - value) / known.samples) : known.deviation / Math.sqrt(cell("values." + name, row)?.length || 1);
+  return [Math.max(value - known.reach * error, 0), Math.min(value + known.reach * error, 1)];
+}
+const noisy = (name) => name === "accuracy" ? studies.some((study) => study.noise[name]) : named("low.").includes(name);
+
+// How probably a trial is on its study's front; null where it did not finish, or nothing is noisy.
+function chance(row) {
+  const { chances } = studies[rows.study[row]];
+  return chances && cell("state", row) === "complete" ? chances.get(number(row)) ?? 0 : null;
+}
+const uncertain = () => studies.some((study) => study.chances);
+const chanceTold = (row) => `on the front in ${percent(chance(row))} of the draws of its noise`;
+const percent = (share) => share === null ? "-" : `${(100 * share).toFixed(0)} %`;
 
 // Objectives of any study first, in their order, then what else was scored.
 function scores() {

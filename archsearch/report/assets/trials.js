@@ -10,6 +10,7 @@ function columnsOf() {
   if (several()) list.push({ name: "study", value: (row) => studies[rows.study[row]].name });
   list.push({ name: "status", value: (row) => data.looks[status(row)].label });
   for (const name of scores()) list.push({ name, label: data.objectives[name].title, value: (row) => score(name, row), text: (row) => shownScore(name, row, 4) });
+  if (uncertain()) list.push({ name: "front_probability", label: "P(front)", value: chance, text: (row) => percent(chance(row)), most: true });
   list.push({ name: "made of", value: describe });
   for (const name of named("param.")) list.push({ name, value: (row) => cell("param." + name, row), hidden: true });
   const spent = (row) => named("seconds.").reduce((sum, name) => sum + (cell("seconds." + name, row) ?? 0), 0);
@@ -79,7 +80,7 @@ function showTable() {
     const cellOf = element("th", null, line, { scope: "col", "aria-sort": sorted, class: side });
     const arrow = { ascending: " ▲", descending: " ▼", none: "" }[sorted];
     element("button", (one.label ?? one.name) + arrow, cellOf, { type: "button", title: `${one.name.replaceAll(" ", "_")} in the filter` }).addEventListener("click", () => {
-      grid.down = grid.sort === one.name ? !grid.down : one.name in data.objectives && data.objectives[one.name].maximize;
+      grid.down = grid.sort === one.name ? !grid.down : one.most ?? data.objectives[one.name]?.maximize ?? false;
       grid.sort = one.name;
       showTable();
     });
@@ -134,9 +135,11 @@ function csvText(members) {
     const text = typeof value === "string" && /^[=+@\t\r-]/.test(value) ? "'" + value : words(value);
     return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
   };
-  const numbers = ["score.", "low.", "high.", "param.", "seconds."].flatMap((prefix) => named(prefix).map((name) => prefix + name));
-  const head = ["study", "trial", "status", ...numbers.map((name) => name.replace(/^score\./, "")), "error"];
-  const lines = members.map((row) => [studies[rows.study[row]].name, number(row), status(row), ...numbers.map((name) => cell(name, row)), cell("error", row)]);
+  const numbers = ["score.", "low.", "high.", "param.", "seconds."].flatMap((prefix) => named(prefix).map((name) => [prefix + name, (row) => cell(prefix + name, row)]));
+  if (noisy("accuracy")) numbers.push(["low.accuracy", (row) => bounds("accuracy", row)?.[0]], ["high.accuracy", (row) => bounds("accuracy", row)?.[1]]);
+  if (uncertain()) numbers.push(["front_probability", chance]);
+  const head = ["study", "trial", "status", ...numbers.map(([name]) => name.replace(/^score\./, "")), "error"];
+  const lines = members.map((row) => [studies[rows.study[row]].name, number(row), status(row), ...numbers.map(([, value]) => value(row)), cell("error", row)]);
   return [head, ...lines].map((line) => line.map(field).join(",")).join("\n") + "\n";
 }
 

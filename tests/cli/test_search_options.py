@@ -1,0 +1,135 @@
+"""Samplers, constraints, seeds and early stopping from the command line."""
+
+import csv
+import io
+import json
+
+import optuna
+import pytest
+from command import FAST, refused, run
+from optuna.trial import TrialState
+
+from archsearch.search.storage import open_storage
+
+
+def study(space, storage, *more):
+    return ["study", "--space", space, "--objective", "accuracy,macs", "--storage", storage, "--study-name", "s",
+            *FAST, *more]  # fmt: skip
+
+
+def record(storage):
+    return optuna.load_study(study_name="s", storage=open_storage(str(storage), create=False))
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["--constraint", "macs < 1e9"], "write it as 'macs <= 1.5e9'"),
+        (["--constraint", "marcs <= 1e9"], "did you mean 'macs'"),
+        (["--constraint", "accuracy >= 0.5"], "known only after training"),
+        (["--constraint", "peak_memory_mb <= 100"], "leave it out on cpu"),
+        (["--constraint", "macs <= 1e6"], "the nearest of 948 misses macs <= 1000000 by"),
+        (["--constraint", "params <= 0.01 * baseline"], "misses params <= 0.01 * baseline by"),
+        (
+            ["--constraint", "macs <= 2.5G", "--constraint", "params >= 2 * baseline"],
+            "keeps --constraint together: the nearest of 948 misses params >= 2 * baseline",
+        ),
+        (["--sampler", "cmaes"], "takes numbers and one objective alone; use nsga2, tpe or cost_aware"),
+        (["--seeds", "0"], "at least 1"),
+    ],
+)
+def test_wrong_options_are_refused(capsys, tmp_path, monkeypatch, options, complaint):
+    monkeypatch.chdir(tmp_path)
+    words = ["study", "--space", "inception_dw", "--device", "cpu", "--objective", "accuracy,macs", *FAST, *options]
+    assert complaint in refused(capsys, tmp_path, *words)
+
+
+def test_a_grid_of_too_many_is_refused(capsys, tmp_path):
+    complaint = refused(capsys, tmp_path, "study", "--space", "metanext", "--sampler", "grid", *FAST)
+    assert "space metanext has 420,480 points; use qmc" in complaint
+
+
+def test_a_speed_that_none_has_is_found_out_by_timing_a_few(capsys, tmp_path, small_space, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    words = study(small_space, tmp_path / "s.db", "--constraint", "infer_throughput >= 1e12")
+    code, out, err = run(capsys, *words)
+    assert code == 2
+    assert out == ""
+    assert "misses infer_throughput >= 1000000000000 by 100%; relax it, or widen the space" in err
+    assert not (tmp_path / "s.db").exists()
+
+
+def test_what_breaks_a_constraint_is_not_trained_and_on_no_front(capsys, tmp_path, small_space):
+    storage = tmp_path / "s.db"
+    words = study(
+        small_space, storage, "--sampler", "random", "--n-trials", "8", "--constraint", "macs <= 0.8 * baseline"
+    )
+    code, out, err = run(capsys, *words, "-f", "json")
+    assert code == 0, err
+    trials = record(storage).trials
+    broken = [t for t in trials if t.constraints["macs <= 0.8 * baseline"] > 0]
+    assert 0 < len(broken) < len(trials) == 8
+    assert all(t.state == TrialState.COMPLETE and "curve" not in t.user_attrs for t in broken)
+    assert all("curve" in t.user_attrs for t in trials if t not in broken)
+    front = {row["number"] for row in json.loads(out)}
+    assert front
+    assert front.isdisjoint(t.number for t in broken)
+    assert front == {t.number for t in record(storage).best_trials}
+    _, told, _ = run(capsys, "pareto", "s", "--storage", storage, "-f", "csv")
+    assert {int(row["number"]) for row in csv.DictReader(io.StringIO(told))} == front
+    page = (tmp_path / "s.html").read_text()
+    assert "excess.macs " in page
+
+
+def test_a_share_of_the_baselines_speed_is_measured_before_training(capsys, tmp_path, small_space, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    storage = tmp_path / "s.db"
+    words = study(small_space, storage, "--n-trials", "3", "--constraint", "infer_throughput >= 0.01 * baseline")
+    code, _, err = run(capsys, *words)
+    assert code == 0, err
+    for trial in record(storage).trials:
+        assert trial.constraints["infer_throughput >= 0.01 * baseline"] < 0
+        assert trial.user_attrs["scores"]["infer_throughput"] > 0
+        assert len(trial.values) == 2
+
+
+def test_candidates_near_the_front_get_more_seeds(capsys, tmp_path, small_space):
+    storage = tmp_path / "s.db"
+    words = study(small_space, storage, "--n-trials", "8", "--seeds", "3", "--sampler", "random")
+    code, out, err = run(capsys, *words, "-f", "csv")
+    assert code == 0, err
+    seeds = [trial.user_attrs["details"]["accuracy"]["seeds"] for trial in record(storage).trials]
+    assert seeds[0] == [0, 1, 2]  # nobody knew yet how much seeds differ, or the front
+    assert all(found == list(range(len(found))) for found in seeds)
+    for trial in record(storage).trials:
+        detail = trial.user_attrs["details"]["accuracy"]
+        assert trial.values[0] == pytest.approx(sum(detail["values"]) / len(detail["values"]))
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert all(0 < float(row["front_probability"]) <= 1 for row in rows)
+    assert all(float(row["accuracy.low"]) < float(row["accuracy"]) < float(row["accuracy.high"]) for row in rows)
+
+
+def test_a_grid_takes_every_architecture_once(capsys, tmp_path, small_space):
+    storage = tmp_path / "s.db"
+    code, _, err = run(capsys, *study(small_space, storage, "--sampler", "grid"))
+    assert code == 0, err
+    keys = [trial.user_attrs["arch_key"] for trial in record(storage).trials]
+    assert len(keys) == len(set(keys)) == 10
+
+
+def test_a_study_of_infeasible_candidates_alone_says_so(capsys, tmp_path, small_space, monkeypatch):
+    """Where none of those that were drawn keeps what some would."""
+    monkeypatch.setattr("archsearch.cli.limits.check_reachable", lambda *args: None)
+    code, _, err = run(capsys, *study(small_space, tmp_path / "s.db", "--n-trials", "2", "--constraint", "macs <= 1"))
+    assert code == 1
+    assert "all 2 trials are infeasible: the nearest misses macs <= 1 by" in err
+    assert (tmp_path / "s.html").exists()
+
+
+def test_early_stopping_may_be_left_out_from_run_to_run(capsys, tmp_path, small_space):
+    storage = tmp_path / "s.db"
+    quick = ["--sampler", "random", "--set", "proxy.epochs=2"]
+    more = ["--n-trials", "2", "--no-early-stopping"]
+    assert run(capsys, *study(small_space, storage, *quick, *more))[0] == 0
+    code, _, err = run(capsys, *study(small_space, storage, "--n-trials", "3", *quick))
+    assert code == 0, err

@@ -1,0 +1,324 @@
+"""What a search costs: samplers compared on a space of which every architecture has been trained.
+
+    python benchmarks/tabular.py table STUDY --storage FILE --data-root DIR     the table, from a finished grid study
+    python benchmarks/tabular.py run [--seeds 20] [--budget 60] [--only NAME...]
+    python benchmarks/tabular.py plot FILE.html
+
+``run`` replays searches: they ask and tell as any study does, in memory, and every score, curve and second comes from
+the table. What is compared is the hypervolume (a share of what the whole table reaches) against the seconds of
+training that were spent, until as many were spent as ``--budget`` trainings of mean length take. Beside the tool's own
+samplers, with and without early stopping, stand Optuna's NSGA-II and TPE as their documentation has them.
+
+The table is a study of the tool's own (``--sampler grid --no-early-stopping --space benchmarks/tabular/space.yaml``).
+What a training costs is timed for the table once more, alone: one epoch in ``PART``, times ``PART``.
+"""
+
+import argparse
+import dataclasses
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+
+from archsearch.analysis.standing import Standing
+from archsearch.arch import Arch
+from archsearch.objectives import parse_objectives
+from archsearch.pool import Machine, Source, TrainJob, train_all
+from archsearch.recipes import BENCHES, Proxy
+from archsearch.report.view import read_view
+from archsearch.search.engine import Runner, Watch, run_here
+from archsearch.search.ledger import Ledger
+from archsearch.search.search import Search
+from archsearch.search.stopping import Judge
+from archsearch.search.study import Study, create_or_resume
+from archsearch.shipped import shipped
+from archsearch.space import Space
+from archsearch.spacefile import load_space
+from archsearch.trial import Epoch, Evaluation, Report, Trial
+
+FOLDER = Path(__file__).parent / "tabular"
+TABLE, RESULTS, SPACE = FOLDER / "table.json", FOLDER / "results.json", FOLDER / "space.yaml"
+OBJECTIVES = parse_objectives("accuracy,macs")
+#: Samplers of the tool's own that are compared.
+OWN = ("cost_aware", "nsga2", "nsga3", "tpe", "gp", "qmc", "random")
+#: Points of the budget at which hypervolumes are noted.
+STEPS = 200
+#: Runs that are drawn: colour, dash, and whether with quartiles.
+LINES = (
+    ("cost_aware + early stopping", "rgb(213, 94, 0)", "solid", True),
+    ("cost_aware", "rgb(213, 94, 0)", "dot", False),
+    ("nsga2 + early stopping", "rgb(0, 114, 178)", "solid", False),
+    ("tpe + early stopping", "rgb(0, 158, 115)", "solid", False),
+    ("gp", "rgb(204, 121, 167)", "solid", False),
+    ("random", "rgb(150, 150, 150)", "solid", False),
+    ("optuna nsga2", "rgb(0, 0, 0)", "dash", True),
+    ("optuna tpe", "rgb(0, 158, 115)", "dash", False),
+)
+#: The share of an epoch that costs are timed by.
+PART = 6
+
+
+@dataclass(frozen=True)
+class Table:
+    """Every architecture of the space: what it costs, and how its training went.
+
+    Attributes:
+        rows: by key of the architecture: params, scores of costs, curve as [loss, accuracy, seconds] per epoch.
+        provenance: where the figures come from.
+    """
+
+    rows: dict[str, dict[str, Any]]
+    provenance: dict[str, Any]
+
+    @classmethod
+    def read(cls, path: Path = TABLE) -> "Table":
+        """From its file."""
+        return cls(**json.loads(path.read_text(encoding="utf-8")))
+
+    @cached_property
+    def epochs(self) -> int:
+        """Of every training."""
+        return len(next(iter(self.rows.values()))["curve"])
+
+    @cached_property
+    def training_s(self) -> float:
+        """Mean seconds of one."""
+        return statistics.fmean(sum(s for _, _, s in row["curve"]) for row in self.rows.values())
+
+    def trial(self, number: int, arch: Arch) -> Trial:
+        """An architecture's finished trial."""
+        return Trial(number, "complete", arch, {}, 0, self.evaluation(arch, self.epochs), {})
+
+    def evaluation(self, arch: Arch, epochs: int) -> Evaluation:
+        """What is known after so many epochs."""
+        row = self.rows[arch.key]
+        curve = tuple(Epoch(i, *entry) for i, entry in enumerate(row["curve"][:epochs], 1))
+        whole = epochs == self.epochs
+        scores = row["scores"] | ({"accuracy": curve[-1].accuracy} if whole else {})
+        return Evaluation(scores, curve=curve, seconds={"train": sum(e.seconds for e in curve)}, stopped=not whole)
+
+    def evaluate(
+        self, arch: Arch, seed: int, report: Report, known: Evaluation | None = None
+    ) -> tuple[Evaluation, dict[str, Any]]:
+        """Replays a training, epoch by epoch; as ``archsearch.evaluate.evaluate`` does it."""
+        for epoch in range(1, self.epochs + 1):
+            so_far = self.evaluation(arch, epoch)
+            if not report(so_far) and epoch < self.epochs:
+                break
+        return so_far, {}
+
+
+class Score:
+    """Hypervolume of what was found, as a share of that of the whole table, at steps of a budget."""
+
+    def __init__(self, table: Table, space: Space, budget: float) -> None:
+        """Args: budget: seconds of training."""
+        self.table, self.budget = table, budget
+        trials = [table.trial(n, space.arch(params)) for n, params in enumerate(space.grid())]
+        whole = Standing(OBJECTIVES, trials)
+        self.box, self.all = whole.box, whole.hypervolume(whole.box)
+
+    def trace(self, trials: Sequence[Trial]) -> list[float]:
+        """At each of ``STEPS`` equal parts of the budget."""
+        standing, spent, found, shares = Standing(OBJECTIVES), 0.0, 0.0, []
+        ends = [self.budget * (i + 1) / STEPS for i in range(STEPS)]
+        for trial in trials:
+            spent += trial.evaluation.seconds["train"]
+            while len(shares) < STEPS and ends[len(shares)] < spent:
+                shares.append(found)
+            if standing.add(trial):
+                found = standing.hypervolume(self.box) / self.all
+        return shares + [found] * (STEPS - len(shares))
+
+
+class Spent(Watch):
+    """Ends a run when its budget is spent."""
+
+    def __init__(self, budget: float) -> None:
+        self.left = budget
+
+    def ended(self, trial: Trial) -> None:
+        """Counts what a trial took."""
+        self.left -= trial.evaluation.seconds["train"]
+
+
+class Limited(Runner):
+    """Hands out candidates as long as there is budget."""
+
+    watch: Spent
+
+    def next(self, worker: str) -> Any:
+        """A candidate, or none."""
+        return None if self.watch.left <= 0 else super().next(worker)
+
+
+def own(table: Table, space: Space, sampler: str, stopping: bool, seed: int, budget: float) -> list[Trial]:
+    """A search by the tool."""
+    study = Study("replay", space, OBJECTIVES, Proxy(epochs=table.epochs), BENCHES["cpu"], {}, "table", sampler, seed,
+                  population=25, early_stopping=stopping)  # fmt: skip
+    ledger = Ledger(create_or_resume(study, optuna.storages.InMemoryStorage()))
+    search = Search(study, ledger, lambda arch: {k: table.rows[arch.key]["scores"][k] for k in ("macs", "params")})
+    run_here(Limited(search, len(table.rows), Spent(budget), stop=Judge(search, table.epochs)), table.evaluate)
+    return search.trials
+
+
+def plain(table: Table, space: Space, sampler: str, stopping: bool, seed: int, budget: float) -> list[Trial]:
+    """A search by Optuna alone, as a user would write it."""
+    samplers: dict[str, Callable[..., Any]] = {
+        "optuna nsga2": optuna.samplers.NSGAIISampler,
+        "optuna tpe": optuna.samplers.TPESampler,
+    }
+    study = optuna.create_study(directions=[o.direction for o in OBJECTIVES], sampler=samplers[sampler](seed=seed))
+    trials: list[Trial] = []
+
+    def objective(trial: optuna.Trial) -> list[float]:
+        params: dict[str, Any] = {}
+        for axis in space.axes:
+            if axis.open(params):
+                params[axis.name] = trial.suggest_categorical(axis.name, axis.values)
+        trials.append(table.trial(trial.number, space.arch(params)))
+        return [trials[-1].evaluation.scores[o.name] for o in OBJECTIVES]
+
+    while sum(trial.evaluation.seconds["train"] for trial in trials) < budget:
+        study.optimize(objective, n_trials=1)
+    return trials
+
+
+def runs(only: Sequence[str]) -> Iterator[tuple[str, Callable[..., list[Trial]], str, bool]]:
+    """Name, what runs it, its sampler, and whether with early stopping."""
+    for sampler in ("optuna nsga2", "optuna tpe"):
+        yield sampler, plain, sampler, False
+    for sampler in OWN:
+        yield sampler, own, sampler, False
+        yield f"{sampler} + early stopping", own, sampler, True
+
+
+def run(args: argparse.Namespace) -> None:
+    """Replays all, and writes what came of it."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    table, space = Table.read(args.table), load_space(str(SPACE), shipped("search_spaces"))
+    budget = args.budget * table.training_s
+    score = Score(table, space, budget)
+    print(f"{len(table.rows)} architectures, budget {budget:.0f} s of training ({args.budget} trainings)", flush=True)
+    before = json.loads(RESULTS.read_text(encoding="utf-8")) if args.only and RESULTS.exists() else {}
+    results = before["runs"] if before.get("budget_s") == budget else {}
+    for name, make, sampler, stopping in runs(args.only):
+        if args.only and name not in args.only:
+            continue
+        start = time.perf_counter()
+        found = [make(table, space, sampler, stopping, seed, budget) for seed in range(args.seeds)]
+        results[name] = {
+            "quartiles": np.quantile([score.trace(trials) for trials in found], (0.25, 0.5, 0.75), axis=0)
+            .round(4)
+            .tolist(),
+            "seeds": len(found),
+            "trials": statistics.fmean(map(len, found)),
+            "stopped": statistics.fmean(sum(trial.state == "stopped" for trial in trials) for trials in found),
+            "overhead_ms": round(1e3 * (time.perf_counter() - start) / sum(map(len, found)), 1),
+        }
+        report(name, results)
+    RESULTS.write_text(json.dumps({"budget_s": budget, "trainings": args.budget, "runs": results}), encoding="utf-8")
+
+
+def report(name: str, results: dict[str, Any]) -> None:
+    """One line: median hypervolume at the end, and what plain NSGA-II's end cost here, against its own budget."""
+    found, plain_one = results[name], results.get("optuna nsga2")
+    low, median, high = np.array(found["quartiles"])
+    goal = plain_one["quartiles"][1][-1] if plain_one else np.inf
+    first = np.argmax(median >= goal) if (median >= goal).any() else None
+    share = "never" if first is None else f"{(first + 1) / STEPS:.0%} of the budget"
+    print(
+        f"{name:28} hypervolume {median[-1]:.4f} ({low[-1]:.4f} to {high[-1]:.4f}), plain NSGA-II's end after {share}; "
+        f"{found['trials']:.0f} trials, {found['stopped']:.0f} stopped, {found['overhead_ms']} ms per trial",
+        flush=True,
+    )
+
+
+def table(args: argparse.Namespace) -> None:
+    """Writes the table from a study, and times what its trainings cost."""
+    view = read_view(args.study, args.storage)
+    trials = [trial for trial in view.trials if trial.state == "complete"]
+    proxy = Proxy(**view.recipe["proxy"])
+    part = dataclasses.replace(
+        proxy, epochs=3, train_samples=proxy.train_samples // PART, val_samples=proxy.val_samples // PART
+    )
+    jobs = [TrainJob(trial.arch, part, 1) for trial in trials]
+    machine = Machine.here(("cpu",), 2)
+    seconds = {}
+    for index, done in train_all(jobs, Source("folder", args.data_root, retrain=True), machine):
+        seconds[index] = round(PART * min(epoch.seconds for epoch in done.curve[1:]), 3)
+    rows = {
+        trial.arch.key: {
+            "params": trial.params,
+            "scores": {name: trial.evaluation.scores[name] for name in ("params", "macs")},
+            "curve": [[round(e.train_loss, 4), round(e.accuracy, 6), seconds[i]] for e in trial.evaluation.curve],
+        }
+        for i, trial in enumerate(trials)
+    }
+    kept = ("device_name", "threads", "proxy_autocast", "torch", "timm", "python")
+    environment = {name: trials[0].environment.get(name) for name in kept}
+    recipe = {name: view.recipe[name] for name in ("space_name", "proxy", "bench", "data", "device", "seed", "trainer")}
+    made = {"date": datetime.now(UTC).date().isoformat(), "command": view.command}
+    provenance = {**made, "recipe": recipe, "environment": environment, "workers": machine.workers}
+    lines = ",\n".join(f"{json.dumps(key)}: {json.dumps(row)}" for key, row in rows.items())
+    TABLE.write_text(f'{{"provenance": {json.dumps(provenance)},\n"rows": {{\n{lines}\n}}}}\n', encoding="utf-8")
+
+
+def plot(args: argparse.Namespace) -> None:
+    """Medians over seeds, and quartiles of those that matter, as a page."""
+    import plotly.graph_objects as go
+
+    results = json.loads(RESULTS.read_text(encoding="utf-8"))
+    x = [results["trainings"] * (i + 1) / STEPS for i in range(STEPS)]
+    figure, seeds = go.Figure(), results["runs"]["optuna nsga2"]["seeds"]
+    for name, colour, dash, band in (line for line in LINES if line[0] in results["runs"]):
+        low, median, high = np.array(results["runs"][name]["quartiles"])
+        if band:
+            shade = colour.replace("rgb", "rgba").replace(")", ", 0.15)")
+            figure.add_scatter(x=x + x[::-1], y=[*low, *high[::-1]], fill="toself", fillcolor=shade, line_width=0,
+                               showlegend=False, hoverinfo="skip")  # fmt: skip
+        figure.add_scatter(x=x, y=median, name=name, mode="lines", line={"color": colour, "dash": dash})
+    figure.update_layout(
+        title=f"Hypervolume by what a search spends on training (medians of {seeds} seeds, quartiles shaded)",
+        xaxis_title="seconds of training, in trainings of mean length",
+        yaxis_title="share of the whole table's hypervolume",
+        yaxis_range=[0.6, 1.005],
+        template="plotly_white",
+        legend={"x": 0.99, "y": 0.02, "xanchor": "right"},
+    )
+    figure.write_html(args.file, include_plotlyjs=True)
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    verbs = parser.add_subparsers(required=True)
+    verb = verbs.add_parser("run")
+    verb.add_argument("--seeds", type=int, default=20)
+    verb.add_argument("--budget", type=int, default=60, help="trainings of mean length")
+    verb.add_argument("--only", nargs="*", default=[])
+    verb.add_argument("--table", type=Path, default=TABLE)
+    verb.set_defaults(run=run)
+    verb = verbs.add_parser("table")
+    verb.add_argument("study")
+    verb.add_argument("--storage", required=True)
+    verb.add_argument("--data-root", type=Path, required=True)
+    verb.set_defaults(run=table)
+    verb = verbs.add_parser("plot")
+    verb.add_argument("file", type=Path)
+    verb.set_defaults(run=plot)
+    args = parser.parse_args()
+    args.run(args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -17,6 +17,8 @@ from archsearch.search.storage import open_storage
 
 CLI = Path(__file__).parents[2] / "cli.py"
 QUICK = ["--proxy", "smoke", "--set", "proxy.train_samples=64"]
+#: Trainings that last, so that a study over ten architectures is caught in its middle on any machine.
+LONG = ["--epochs", "150", "--no-early-stopping"]
 
 
 def words(space, storage, *more):
@@ -143,17 +145,21 @@ def test_complaints_are_json_too(capsys, tmp_path, monkeypatch):
         assert "did you mean 'inception_dw'" in told["text"]
 
 
-def await_trials(storage, count):
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
+def await_trials(process, storage, count):
+    """Until so many trials of a study under way are complete, and another one runs."""
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.1)
         try:
             known = trials(storage)
         except Exception:  # the storage is being made
             continue
-        if sum(t.state == TrialState.COMPLETE for t in known) >= count and known[-1].state == TrialState.RUNNING:
+        states = [t.state for t in known]
+        if states.count(TrialState.COMPLETE) >= count and TrialState.RUNNING in states:
             return
-    pytest.fail("it did not get that far")
+    process.kill()
+    told = process.communicate()
+    pytest.fail(f"it did not get that far: exit {process.returncode}, {told}")
 
 
 @pytest.mark.slow
@@ -161,9 +167,9 @@ def await_trials(storage, count):
 def test_sigterm_leaves_a_study_that_goes_on(small_space, tmp_path, engine):
     """As Slurm sends it: to every process of the step."""
     storage = tmp_path / "s.db"
-    long = words(small_space, storage, "--n-trials", "50", "--epochs", "30", "--engine", engine, "--workers", "2")
+    long = words(small_space, storage, "--n-trials", "50", *LONG, "--engine", engine, "--workers", "2")
     process = subprocess.Popen(long, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    await_trials(storage, 2)
+    await_trials(process, storage, 2)
     start = time.monotonic()
     if engine == "local":
         os.killpg(process.pid, signal.SIGTERM)
@@ -180,7 +186,7 @@ def test_sigterm_leaves_a_study_that_goes_on(small_space, tmp_path, engine):
     assert 1 <= len(lost) <= 2
     done = len(essence(storage))
     again = subprocess.run(
-        words(small_space, storage, "--n-trials", str(done + 1), "--epochs", "30"),
+        words(small_space, storage, "--n-trials", str(done + 1), *LONG),
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert f"trial {lost[0].number} was lost with its process and will run again" in again.stderr
@@ -192,11 +198,11 @@ def test_sigterm_leaves_a_study_that_goes_on(small_space, tmp_path, engine):
 @pytest.mark.slow
 def test_a_study_on_ray_goes_on_after_its_driver_was_killed(small_space, tmp_path):
     storage = tmp_path / "s.db"
-    options = ("--engine", "ray", "--workers", "2", "--epochs", "20")
+    options = ("--engine", "ray", "--workers", "2", *LONG)
     driver = subprocess.Popen(
         words(small_space, storage, "--n-trials", "50", *options), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    await_trials(storage, 1)
+    await_trials(driver, storage, 1)
     driver.kill()
     driver.wait()
     before = {t.number: t.values for t in trials(storage) if t.state == TrialState.COMPLETE}

@@ -48,8 +48,10 @@ def nondominated(points: np.ndarray) -> np.ndarray:
         return marks
     if points.shape[1] > 3:
         return np.asarray(moocore.is_nondominated(points, keep_weakly=True))
-    marks = np.empty(len(points), dtype=bool)
-    order = np.argsort(points[:, -1])  # up to three costs moocore sorts by the last, sooner where they are sorted
+    last = points[:, -1]  # up to three costs moocore sorts by it, sooner where they are sorted
+    if (last[1:] >= last[:-1]).all():
+        return np.asarray(moocore.is_nondominated(points, keep_weakly=True))
+    marks, order = np.empty(len(points), dtype=bool), np.argsort(last)
     marks[order] = moocore.is_nondominated(np.take(points, order, axis=0), keep_weakly=True)
     return marks
 

@@ -29,13 +29,13 @@ def expected_improvement(mean: np.ndarray, sd: np.ndarray, level: np.ndarray) ->
         return np.where(sd > 0, gain * ndtr(z) + sd * density, np.maximum(gain, 0.0))
 
 
-def chance_below(mean: np.ndarray, sd: np.ndarray, limit: float) -> np.ndarray:
-    """Probability that normal variables keep a limit.
+def chance_below_zero(mean: np.ndarray, sd: np.ndarray) -> np.ndarray:
+    """Probability that normal variables are below 0.
 
-    >>> chance_below(np.array([0.0, 1.0]), np.array([1.0, 0.0]), 0.0).tolist()
+    >>> chance_below_zero(np.array([0.0, 1.0]), np.array([1.0, 0.0])).tolist()
     [0.5, 0.0]
     """
-    return np.asarray(ndtr((limit - mean) / np.maximum(sd, 1e-12)))
+    return np.asarray(ndtr(-mean / np.maximum(sd, 1e-12)))
 
 
 def probes(dimensions: int) -> np.ndarray:

@@ -1,9 +1,9 @@
-"""Noise: intervals of accuracy and speed, and how probably a trial is on the front, had it all been done again.
+"""Noise: intervals of accuracy and speed, and how probably a trial is on the front as far as noise leaves that open.
 
 An accuracy scatters with the seed of its training and with the sample of images that it is counted on. Where trials
 were trained with several seeds, the scatter between them is known, and taken for that of all trials. Where none was,
-only the sample's part is: the binomial error of so many validation images. That is but a part of the noise, so that
-intervals from it are too short and the front looks surer than it is.
+the sample's binomial error stands for it, which knows nothing of seeds, and of which all trials of a study have a part
+in common, as they are judged by the same images: it is of the right size, and no more.
 """
 
 import math
@@ -16,7 +16,7 @@ import numpy as np
 from scipy import special
 
 from archsearch.analysis.fronts import costs, nondominated, signs
-from archsearch.analysis.intervals import LEVEL
+from archsearch.analysis.intervals import LEVEL, student
 from archsearch.objectives import Objective
 from archsearch.trial import Evaluation, Trial
 
@@ -32,6 +32,8 @@ RIVALS, CHUNK = 512, 16
 STRONG = 8
 #: Standard errors from the middle of an interval to its ends, where it is of a normal distribution.
 HALF = float(special.ndtri((1 + LEVEL) / 2))
+#: Degrees of freedom that the binomial error has beside the scatter between seeds, as two seeds may agree by chance.
+PRIOR_DEGREES = 2
 
 
 @dataclass(frozen=True)
@@ -39,51 +41,73 @@ class AccuracyNoise:
     """How far the accuracies of a study scatter.
 
     Attributes:
+        images: that accuracies are counted on; 0 where that is not known.
         deviation: between trainings of one network that differ in their seed, a fraction; 0 where no trial has several.
-        degrees: of freedom that it has; infinite where it is the sample's.
-        samples: validation images, where their sampling is all that is known; else 0.
+        degrees: of freedom that it has; 0 where no trial has several.
     """
 
-    deviation: float
-    degrees: float
-    samples: int
+    images: int
+    deviation: float = 0.0
+    degrees: int = 0
 
-    def error(self, accuracy: float, seeds: int = 1) -> float:
-        """Standard error of an accuracy, a fraction.
+    @property
+    def reach(self) -> float:
+        """Standard errors from an accuracy to the ends of its 95 % interval: Student's, where seeds tell them."""
+        return student((1 + LEVEL) / 2, self.degrees) if self.degrees else HALF
+
+    def interval(self, accuracy: float, seeds: int = 1) -> tuple[float, float]:
+        """The 95 % interval of an accuracy, within 0 and 1.
 
         Args:
             accuracy: a fraction; the mean of its seeds.
             seeds: that it is the mean of.
 
-        >>> AccuracyNoise(0.0, math.inf, 2500).error(0.5), AccuracyNoise(0.02, 3, 0).error(0.5, 4)
-        (0.01, 0.01)
+        >>> low, high = AccuracyNoise(0, 0.02, 1000).interval(0.5, 4)
+        >>> round(low, 3), round(high, 3)
+        (0.48, 0.52)
         """
-        if self.samples:
-            return math.sqrt(max(accuracy * (1 - accuracy), 0.0) / self.samples)
-        return self.deviation / math.sqrt(seeds)
-
-    @property
-    def reach(self) -> float:
-        """Standard errors from an accuracy to the ends of its 95 % interval: Student's."""
-        return HALF if math.isinf(self.degrees) else float(special.stdtrit(self.degrees, (1 + LEVEL) / 2))
-
-    def interval(self, accuracy: float, seeds: int = 1) -> tuple[float, float]:
-        """The 95 % interval of an accuracy, within 0 and 1."""
-        half = self.reach * self.error(accuracy, seeds)
+        if not self.degrees:
+            return wilson(accuracy, self.images)
+        half = self.reach * self.deviation / math.sqrt(seeds)
         return max(accuracy - half, 0.0), min(accuracy + half, 1.0)
+
+    def error(self, accuracy: float, seeds: int = 1) -> float:
+        """Standard error of the normal distribution that draws come from: its interval is as wide as ``interval``."""
+        if self.degrees:
+            return self.reach / HALF * self.deviation / math.sqrt(seeds)
+        return binomial_error(accuracy, self.images)
 
     @property
     def words(self) -> str:
         """What the intervals hold, for people."""
-        if self.samples:
+        if not self.degrees:
             return (
-                f"from the sample of {self.samples} validation images alone; trainings with other seeds scatter too, "
+                f"from the sample of {self.images} validation images alone; trainings with other seeds scatter too, "
                 "and no trial has several"
             )
         return (
             f"from seeds: trainings of one network differ by {100 * self.deviation:.2f} points (standard deviation, "
-            f"{self.degrees:g} degrees of freedom)"
+            f"{self.degrees} degrees of freedom"
+            + (f", {PRIOR_DEGREES} of them the binomial error of {self.images} images)" if self.images else ")")
         )
+
+
+def wilson(share: float, samples: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of a share of so many samples; it is of some width at 0 and 1, too.
+
+    >>> [round(end, 3) for end in wilson(0.5, 100)], [round(end, 3) for end in wilson(1.0, 100)]
+    ([0.404, 0.596], [0.963, 1.0])
+    """
+    squared = HALF**2 / samples
+    middle = (share + squared / 2) / (1 + squared)
+    half = HALF / (1 + squared) * math.sqrt(share * (1 - share) / samples + squared / (4 * samples))
+    return max(middle - half, 0.0), min(middle + half, 1.0)
+
+
+def binomial_error(share: float, samples: int) -> float:
+    """Standard error of a share, of Wilson's interval."""
+    low, high = wilson(share, samples)
+    return (high - low) / (2 * HALF)
 
 
 def seed_values(evaluation: Evaluation) -> list[float]:
@@ -103,19 +127,23 @@ def pooled_deviation(groups: Iterable[Sequence[float]]) -> tuple[float, int] | N
     return (math.sqrt(squares / degrees), degrees) if degrees else None
 
 
-def accuracy_noise(trials: Sequence[Trial], recipe: Mapping[str, Any]) -> AccuracyNoise | None:
+def accuracy_noise(trials: Sequence[Trial], images: int) -> AccuracyNoise | None:
     """What is known of the scatter of a study's accuracies; None where nothing is.
 
     Args:
         trials: of the study; those with several seeds tell the scatter between seeds, pooled over them.
-        recipe: of the study; its proxy's validation images count where no trial has several. (All images of a split are
-            0 there, which does not say how many they are.)
+        images: that accuracies are counted on; 0 where that is not known.
     """
     found = pooled_deviation(seed_values(trial.evaluation) for trial in trials)
-    if found:
-        return AccuracyNoise(*found, 0)
-    samples = recipe.get("proxy", {}).get("val_samples", 0)
-    return AccuracyNoise(0.0, math.inf, samples) if samples else None
+    if found is None:
+        return AccuracyNoise(images) if images else None
+    deviation, degrees = found
+    if images:
+        accuracies = [t.evaluation.scores["accuracy"] for t in trials if "accuracy" in t.evaluation.scores]
+        prior = PRIOR_DEGREES * sum(binomial_error(each, images) ** 2 for each in accuracies) / len(accuracies)
+        deviation = math.sqrt((prior + degrees * deviation**2) / (PRIOR_DEGREES + degrees))
+        degrees += PRIOR_DEGREES
+    return AccuracyNoise(images, deviation, degrees) if deviation else None
 
 
 def step_interval(name: str, detail: Mapping[str, Any]) -> tuple[float, float] | None:
@@ -137,8 +165,10 @@ def front_chances(
         noise: of its accuracies.
 
     Returns:
-        (N,); None where no score is noisy.
+        (N,); None where no score is noisy, or nothing is known of how accuracies scatter.
     """
+    if noise is None and any(objective.name == "accuracy" for objective in objectives):
+        return None
     chances = np.full(len(trials), np.nan)
     complete = [place for place, trial in enumerate(trials) if trial.state == "complete"]
     values, errors = readings([trials[place] for place in complete], objectives, noise)
@@ -181,6 +211,7 @@ def front_probability(values: np.ndarray, errors: np.ndarray, draws: int = DRAWS
     Every score is drawn from the normal distribution around what was observed, cut at ``REACH`` standard errors, all of
     them independently. So the share tells what the noise of the figures leaves open. It is no probability of being
     truly the best: who looks good among many is likely to have been lucky, and what was observed is taken as it is.
+    Speeds scatter as within one session of timing.
 
     Args:
         values: (N, objectives), smaller is better.

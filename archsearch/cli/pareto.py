@@ -17,18 +17,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Writes the table to stdout."""
-    from archsearch.report.frame import front_rows, trials_frame
+    from archsearch.report.frame import front_rows
     from archsearch.report.tables import FORMATS
+    from archsearch.report.view import view_of
     from archsearch.search.ablation import is_ablation
-    from archsearch.search.records import trials_of
     from archsearch.search.storage import open_storage
-    from archsearch.search.study import load, objectives_of, recipe_of
+    from archsearch.search.study import load
 
     record = load(args.study, open_storage(args.storage, create=False))
     if is_ablation(record):
         raise OptionError(f"study {args.study!r} is an ablation, whose trials are seeds; see `ablate` and `report`")
-    objectives = objectives_of(record)
-    frame = trials_frame(trials_of(record), objectives, recipe_of(record))
-    rows = frame if args.all else front_rows(frame, objectives)
-    sys.stdout.write(FORMATS[args.format](rows, objectives) + "\n")
+    view = view_of(record)
+    rows = view.frame.sort_values("number") if args.all else front_rows(view.frame, view.objectives)
+    sys.stdout.write(FORMATS[args.format](rows, view.objectives) + "\n")
     return 0

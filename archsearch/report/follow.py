@@ -33,15 +33,18 @@ class Followed:
 
         self.record, self.name, self.recipe, self._tail = record, record.study_name, recipe_of(record), Tail(record)
         self.trials: list[Trial] = []
-        self.running, self.command = 0, ""
+        self.running, self.command, self.images = 0, "", 0
         self.importance: dict[str, list[Importance]] = {}
         self._chunks: list[str] = []
 
     def look(self) -> bool:
         """Takes in what is new; whether anything is."""
+        from archsearch.search.study import validation_images
+
         fresh, before = self._tail.look(), self.running
         self.trials += fresh
         self.running, self.command = self._tail.running, self.record.user_attrs.get("command", "")
+        self.images = validation_images(self.record)
         return bool(fresh) or self.running != before
 
     @property
@@ -64,7 +67,8 @@ class Followed:
 
     def view(self) -> StudyView:
         """The study as far as it was seen."""
-        return StudyView(self.name, self.recipe, list(self.trials), self.command, dict(self.importance), self.running)
+        told = (self.command, dict(self.importance), self.running, self.images)
+        return StudyView(self.name, self.recipe, list(self.trials), *told)
 
 
 class Follower:

@@ -1,5 +1,6 @@
 """Trials as a table: one row per trial."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -7,13 +8,16 @@ import numpy as np
 import pandas as pd
 
 from archsearch.analysis.fronts import on_front
-from archsearch.analysis.noise import accuracy_noise, front_chances, seed_values, step_interval
+from archsearch.analysis.noise import AccuracyNoise, seed_values, step_interval
 from archsearch.objectives import Objective
 from archsearch.trial import Trial
 
 
 def trials_frame(
-    trials: Sequence[Trial], objectives: tuple[Objective, ...], recipe: Mapping[str, Any] | None = None
+    trials: Sequence[Trial],
+    objectives: tuple[Objective, ...],
+    noise: AccuracyNoise | None = None,
+    chances: np.ndarray | None = None,
 ) -> pd.DataFrame:
     """A frame with the trial's number, state, scores, parameters and place on the front.
 
@@ -24,9 +28,8 @@ def trials_frame(
     Args:
         trials: of a study.
         objectives: of the study.
-        recipe: of the study, where ``trials`` are all of it. Then, as far as the noise is known, accuracies have their
-            interval, too, and complete trials how probably they are on the front (``front_probability``), as
-            ``archsearch.analysis.noise`` has them.
+        noise: of the study's accuracies, which have their interval then, too.
+        chances: of the trials, (N,), how probably they are on the front (``front_probability``).
     """
     rows = [
         {
@@ -47,22 +50,14 @@ def trials_frame(
     frame["front"] = False
     complete = frame["state"] == "complete"
     frame.loc[complete, "front"] = on_front(frame.loc[complete, [o.name for o in objectives]], objectives)
-    if recipe is not None:
-        _add_noise(frame, trials, objectives, recipe)
-    return frame
-
-
-def _add_noise(
-    frame: pd.DataFrame, trials: Sequence[Trial], objectives: tuple[Objective, ...], recipe: Mapping[str, Any]
-) -> None:
-    noise = accuracy_noise(trials, recipe)
-    if noise and "accuracy" in frame:
+    if noise:
         seeds = [len(seed_values(trial.evaluation)) or 1 for trial in trials]
-        ends = [noise.interval(score, count) for score, count in zip(frame["accuracy"], seeds, strict=True)]
+        accuracies = [trial.evaluation.scores.get("accuracy", math.nan) for trial in trials]
+        ends = [noise.interval(score, count) for score, count in zip(accuracies, seeds, strict=True)]
         frame[["accuracy.low", "accuracy.high"]] = np.array(ends, dtype=float).reshape(-1, 2)
-    chances = front_chances(trials, objectives, noise)
     if chances is not None:
         frame["front_probability"] = chances
+    return frame
 
 
 def _intervals(trial: Trial) -> dict[str, float]:

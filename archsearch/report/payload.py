@@ -52,9 +52,8 @@ def study_heads(views: Sequence[StudyView]) -> list[dict[str, Any]]:
 def _noise(view: StudyView) -> dict[str, Any]:
     """How far scores scatter: it changes with every trial, and so is no part of those that are told already."""
     told: dict[str, Any] = {}
-    if view.noise and "accuracy" in view.recipe["objectives"]:
-        one = view.noise
-        told["accuracy"] = {"reach": one.reach, "deviation": one.deviation, "samples": one.samples, "words": one.words}
+    if one := view.noise:
+        told["accuracy"] = {"half": one.reach * one.deviation, "images": one.images, "words": one.words}
     if view.chances is not None:
         likely = [(trial.number, share) for trial, share in zip(view.trials, view.chances, strict=True) if share > 0]
         told["chances"] = {"numbers": [n for n, _ in likely], "shares": [number(share) for _, share in likely]}
@@ -131,6 +130,8 @@ def _behind(name: str, detail: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     if "values" in detail:
         yield f"seeds.{name}", detail["seeds"]
         yield f"values.{name}", [number(value) for value in detail["values"]]
+        if "note" in detail:
+            yield f"note.{name}", detail["note"]
         return
     if interval := step_interval(name, detail):
         low, high = score_range(name, detail, interval)

@@ -33,6 +33,7 @@ class StudyView:
         command: that repeats or continues it; may be empty.
         importance: of the axes, by objective; empty where nothing can be told.
         running: trials that are under way.
+        images: that accuracies are counted on; 0 where that is not known.
     """
 
     name: str
@@ -41,6 +42,7 @@ class StudyView:
     command: str = ""
     importance: dict[str, "list[Importance]"] = field(default_factory=dict)
     running: int = 0
+    images: int = 0
 
     @property
     def objectives(self) -> tuple[Objective, ...]:
@@ -56,7 +58,7 @@ class StudyView:
     @cached_property
     def noise(self) -> AccuracyNoise | None:
         """What is known of the scatter of accuracies."""
-        return accuracy_noise(self.trials, self.recipe)
+        return accuracy_noise(self.trials, self.images) if "accuracy" in self.recipe["objectives"] else None
 
     @cached_property
     def chances(self) -> np.ndarray | None:
@@ -66,7 +68,7 @@ class StudyView:
     @cached_property
     def frame(self) -> pd.DataFrame:
         """Of ``trials_frame``, with the noise."""
-        return trials_frame(list(self.trials), self.objectives, self.recipe)
+        return trials_frame(list(self.trials), self.objectives, self.noise, self.chances)
 
 
 def read_view(name: str, storage: str) -> StudyView:
@@ -99,14 +101,15 @@ def view_of(record: "optuna.Study") -> StudyView:
         StorageError: a trial cannot be read.
     """
     from archsearch.search.records import Tail
-    from archsearch.search.study import recipe_of
+    from archsearch.search.study import recipe_of, validation_images
 
     tail = Tail(record)
     trials = tail.look()
     if tail.trouble:
         raise StorageError(f"{tail.trouble}; was it written by another version of archsearch?")
     command = record.user_attrs.get("command", "")
-    return StudyView(record.study_name, recipe_of(record), trials, command, running=tail.running)
+    recipe, images = recipe_of(record), validation_images(record)
+    return StudyView(record.study_name, recipe, trials, command, running=tail.running, images=images)
 
 
 def own_box(view: StudyView) -> Box:

@@ -1,6 +1,7 @@
 """The page in a real browser: from disk with the network off, and served while its study runs."""
 
 import csv
+import dataclasses
 import io
 import json
 import shutil
@@ -357,6 +358,26 @@ def test_noise_is_told_sorted_filtered_and_exported(open_page):
     assert float(rows[0]["low.accuracy"]) == pytest.approx(0.59 - 0.02 * 2.776445)
     assert float(rows[0]["front_probability"]) == made.chances[2]
     assert (rows[1]["low.accuracy"], rows[1]["front_probability"]) == ("", "")
+
+
+def test_without_seeds_the_page_has_the_intervals_of_the_table(open_page):
+    """Wilson's; and a study beside it of which nothing is known."""
+    first, second, *rest = one_of_each()
+    perfect = dataclasses.replace(second.evaluation, scores={**second.evaluation.scores, "accuracy": 1.0})
+    made = view([first, dataclasses.replace(second, evaluation=perfect), *rest], images=200)
+    other = view([trial(0, 0.7, 3e9, 40), trial(1, 0.6, 4e9, 40)], "other")
+    page = open_page(made, other)
+    rows = list(csv.DictReader(io.StringIO(page.execute_script("return archsearch.csvText([0, 1, 5, 6])"))))
+    for row, (_, expected) in zip(rows[:2], made.frame.iterrows(), strict=False):
+        ends = (float(row["low.accuracy"]), float(row["high.accuracy"]))
+        assert ends == pytest.approx((expected["accuracy.low"], expected["accuracy.high"]))
+        assert float(row["front_probability"]) == expected["front_probability"]
+    assert float(rows[1]["low.accuracy"]) < float(rows[1]["high.accuracy"]) == 1.0
+    assert [row["low.accuracy"] for row in rows[2:]] == ["", ""]
+    assert [row["front_probability"] for row in rows[2:]] == ["", ""]
+    studies = page.find_element(By.ID, "studies").text
+    assert studies.count("from the sample of 200 validation images alone") == 1
+    assert "accuracy.low" not in other.frame
 
 
 def test_the_selection_becomes_csv_in_the_records_units(page):

@@ -65,9 +65,8 @@ def test_a_page_is_told_how_far_scores_scatter():
     told = page_data([made])["studies"][0]
     noise, (part,) = told["noise"], told["parts"]
     assert noise["accuracy"] == {
-        "reach": pytest.approx(2.776445),
-        "deviation": pytest.approx(0.02),
-        "samples": 0,
+        "half": pytest.approx(2.776445 * 0.02),
+        "images": 0,
         "words": made.noise.words,
     }
     assert noise["chances"]["numbers"][:3] == [0, 1, 2]

@@ -5,7 +5,8 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from tiny import FAILED, OBJECTIVES, trial
+from tiny import FAILED, OBJECTIVES, RECIPE, trial
+from views import view
 
 from archsearch.cli import options
 from archsearch.objectives import parse_objectives
@@ -40,25 +41,32 @@ def test_measured_scores_have_their_interval_and_ratio_beside_them(frame):
 NOISY = [trial(0, 0.5, 1e9, 100, values=[0.49, 0.51]), trial(1, 0.6, 2e9, 50), trial(2, 0.595, 2e9, 50), FAILED]
 
 
-def test_with_the_recipe_accuracies_have_intervals_and_trials_chances():
-    frame = trials_frame(NOISY, OBJECTIVES, {"proxy": {"val_samples": 100}})
+def test_accuracies_have_intervals_and_trials_chances():
+    frame = view(NOISY).frame
     half = 12.7062 * math.sqrt(0.0002)  # Student's, with one degree of freedom
     assert frame["accuracy.high"].iloc[0] == pytest.approx(0.5 + half / math.sqrt(2), rel=1e-5)
     assert frame["accuracy.low"].iloc[1] == pytest.approx(0.6 - half, rel=1e-4)
     assert np.isnan(frame["accuracy.low"].iloc[3])
     assert frame["front"].tolist() == [True, True, False, False]
     chances = frame["front_probability"]
-    assert chances[0] == 1.0
-    assert 0.5 < chances[1] < 0.9
-    assert 0.1 < chances[2] < 0.9
+    assert 0.9 < chances[0] <= 1.0
+    assert 0.4 < chances[1] < 0.9
+    assert 0.1 < chances[2] < chances[1]
     assert np.isnan(chances[3])
     assert "front_probability" not in trials_frame(NOISY, OBJECTIVES)
-    exact = trials_frame(TRIALS, parse_objectives("macs,params"), {"proxy": {"val_samples": 100}})
+    exact = view(TRIALS, recipe={**RECIPE, "objectives": ["macs", "params"]}, images=100).frame
     assert "front_probability" not in exact
+    assert "accuracy.low" not in exact
+
+
+def test_without_seeds_intervals_are_of_the_sample_of_images():
+    frame = view([trial(0, 0.5, 1e9, 100), trial(1, 1.0, 2e9, 100)], images=100).frame
+    assert frame["accuracy.low"].tolist() == pytest.approx([0.4038, 0.9630], abs=1e-4)
+    assert frame["accuracy.high"].tolist() == pytest.approx([0.5962, 1.0], abs=1e-4)
 
 
 def test_every_format_tells_how_probably_a_trial_is_on_the_front():
-    frame = trials_frame(NOISY, OBJECTIVES, {})
+    frame = view(NOISY).frame
     markdown = FORMATS["markdown"](frame, OBJECTIVES).splitlines()
     assert markdown[0].split(" | ")[-2] == "P(front) (%)"
     assert [line.split(" | ")[-2] for line in markdown[2:]] == [

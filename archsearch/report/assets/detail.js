@@ -76,6 +76,7 @@ function behind(name, row) {
   if (ends) told.push(`(95 % interval ${eng(ends[0], objective.si)} to ${eng(ends[1], objective.si)})`);
   if (ends && name === "accuracy") told.push(`the interval is ${studies[rows.study[row]].noise[name].words}`);
   if (values) told.push(`mean of seeds ${cell("seeds." + name, row).map((seed, i) => `${seed}: ${eng(values[i], objective.si)}`).join(", ")}`);
+  if (cell("note." + name, row)) told.push(`without a further seed: ${cell("note." + name, row)}`);
   const ratio = cell("ratio." + name, row);
   if (ratio) told.push(`${ratio[0].toFixed(2)} times as fast as the reference (${ratio[1].toFixed(2)} to ${ratio[2].toFixed(2)})`);
   const setting = cell("setting." + name, row);
@@ -160,7 +161,8 @@ function showDetail() {
   if (cell("error", row)) element("p", cell("error", row), box, { class: "error" });
   for (const name of named("excess.")) {
     const share = cell("excess." + name, row);
-    if (share > 0) element("p", `Not trained: it misses the constraint ${name} by ${(100 * share).toFixed(1)} %.`, box, { class: "error" });
+    const missed = share < 0.001 ? "less than 0.1" : (100 * share).toFixed(1);
+    if (share > 0) element("p", `Not trained: it misses the constraint ${name} by ${missed} %.`, box, { class: "error" });
   }
   drawing(row, box);
   for (const [subject, what] of [["target", "The target, as counted and measured"], ["proxy", "Its proxy, as trained"]]) {

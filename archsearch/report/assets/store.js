@@ -63,8 +63,16 @@ function bounds(name, row) {
   const value = score(name, row), known = studies[rows.study[row]].noise[name];
   if (name !== "accuracy") return cell("low." + name, row) === null ? null : [cell("low." + name, row), cell("high." + name, row)];
   if (value === null || !known) return null;
-  const error = known.samples ? Math.sqrt(value * (1 - value) / known.samples) : known.deviation / Math.sqrt(cell("values." + name, row)?.length || 1);
-  return [Math.max(value - known.reach * error, 0), Math.min(value + known.reach * error, 1)];
+  if (!known.half) return wilson(value, known.images);
+  const half = known.half / Math.sqrt(cell("values." + name, row)?.length || 1);
+  return [Math.max(value - half, 0), Math.min(value + half, 1)];
+}
+
+// Of a share of so many samples, as archsearch.analysis.noise has it.
+function wilson(share, samples) {
+  const z = 1.959963984540054, squared = z * z / samples, middle = (share + squared / 2) / (1 + squared);
+  const half = z / (1 + squared) * Math.sqrt(share * (1 - share) / samples + squared / (4 * samples));
+  return [Math.max(middle - half, 0), Math.min(middle + half, 1)];
 }
 const noisy = (name) => name === "accuracy" ? studies.some((study) => study.noise[name]) : named("low.").includes(name);
 

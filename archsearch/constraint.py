@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from archsearch.errors import OptionError, unknown
@@ -92,12 +92,31 @@ def parse_constraint(text: str) -> Constraint:
 
 
 def parse_constraints(texts: Iterable[str]) -> tuple[Constraint, ...]:
-    """Several, each once.
+    """Several, each once, in an order that does not depend on the one they are given in.
 
     Raises:
         OptionError: of ``parse_constraint``.
     """
-    return tuple(dict.fromkeys(map(parse_constraint, texts)))
+    return tuple(sorted({*map(parse_constraint, texts)}, key=str))
+
+
+def missed(excess: Mapping[str, float]) -> str:
+    """Which constraints a candidate breaks, and by how much of their bounds, in words.
+
+    Args:
+        excess: over each constraint; 0 or less where it is kept.
+
+    >>> missed({"macs <= 2e9": 0.25, "params <= 30M": -0.5, "activations <= 1M": 1e-6})
+    'macs <= 2e9 by 25%, activations <= 1M by less than 0.1%'
+    """
+    broken = {name: share for name, share in excess.items() if share > 0}
+    return ", ".join(f"{name} by {_percent(share)}" for name, share in broken.items())
+
+
+def _percent(share: float) -> str:
+    if share < 0.001:
+        return "less than 0.1%"
+    return f"{share:.1%}" if share < 0.1 else f"{share:.0%}"
 
 
 def constrainable() -> list[str]:

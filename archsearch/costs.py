@@ -98,7 +98,10 @@ class Limits:
     def _know(self, objective: Objective) -> None:
         if objective.name in self._costs.scores:
             return
-        if objective.tier is Tier.FREE:
-            self._costs.count(self.baseline, self.names(Tier.FREE))
-        else:
-            self._costs.time(self.baseline, self.names(Tier.CHEAP), self.time_it)
+        try:
+            if objective.tier is Tier.FREE:
+                self._costs.count(self.baseline, self.names(Tier.FREE))
+            else:
+                self._costs.time(self.baseline, self.names(Tier.CHEAP), self.time_it)
+        except TrialError as error:
+            raise TrialError(f"the baseline, which a constraint compares with: {error}") from error

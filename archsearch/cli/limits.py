@@ -2,24 +2,29 @@
 
 import argparse
 import contextlib
+import heapq
 import random
 from typing import TYPE_CHECKING
 
-from archsearch.errors import OptionError, StorageError, TrialError
+from archsearch.errors import OptionError, TrialError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from archsearch.arch import Arch
     from archsearch.cli.engines import Place
     from archsearch.constraint import Constraint
-    from archsearch.costs import Costs, Limits
-    from archsearch.search.features import CountCosts
+    from archsearch.search.features import CountCosts, Point, Points
+    from archsearch.search.start import Start
     from archsearch.search.study import Study
-    from archsearch.space import Space
+
+    #: How far a point is off what can be counted; 0 where it keeps all.
+    Off = Callable[[Point], float]
 
 #: Architectures that are drawn to see whether any keeps the constraints.
 DRAWN = 1000
+#: Of those that come nearest in a large space, how many are changed axis by axis to come nearer.
+NEAREST = 20
 #: Of those that keep what can be counted, how many are timed: such with the least and with the most multiply-adds.
 TIMED = 2
 #: A bound on a speed is out of reach where the nearest of these few misses it by more than this share: others may be
@@ -27,51 +32,101 @@ TIMED = 2
 FAR = 0.5
 
 
-def check_reachable(args: argparse.Namespace, study: "Study", count: "CountCosts", place: "Place") -> None:
-    """Makes sure that some architecture of the space keeps all constraints, as far as a sample tells.
+def check_reachable(
+    args: argparse.Namespace,
+    study: "Study",
+    count: "CountCosts",
+    place: "Place",
+    starts: "Sequence[Start]",
+    say: "Callable[[str], None]",
+) -> None:
+    """Makes sure that some architecture of the space keeps all constraints, before the study begins.
+
+    Args:
+        args: of the command.
+        study: that is to be run.
+        count: what an architecture costs.
+        place: that it runs at.
+        starts: points that it begins with.
+        say: told what takes long.
 
     Raises:
-        OptionError: none of the sample does; how near it comes.
+        OptionError: none was found that does; how near the nearest comes.
     """
-    from archsearch.costs import Limits, never
+    from archsearch.costs import Costs, Limits, never
     from archsearch.objectives import Tier
+    from archsearch.search.features import Points
+    from archsearch.search.study import recorded
 
-    if not study.constraints:
+    if not study.constraints or recorded(study.name, args.storage):
         return
-    space, limits = study.space, Limits(study.constraints, study.space.baseline, never)
-    sample = drawn(space)
-    kept = [arch for arch in sample if _keeps(limits, counted(arch, count), Tier.FREE)]
-    if not kept:
-        costs = [counted(arch, count) for arch in sample]
-        _complain(space, [c for c in study.constraints if c.objective.tier is Tier.FREE], limits, costs, Tier.FREE)
+    points, limits = Points(study.space, count), Limits(study.constraints, study.space.baseline, never)
+
+    def off(point: "Point") -> float:
+        return _total(limits.excess(Costs(dict(point.costs)), Tier.FREE))
+
+    sample = [*map(points.at, (start.params for start in starts)), *drawn(points)]
+    kept = [point for point in sample if not off(point)] or _nearer(points, sample, off)
+    if off(kept[0]):
+        counted = [c for c in study.constraints if c.objective.tier is Tier.FREE]
+        looked_at = study.space.points() if _enumerable(points) else len(sample)
+        _complain(points, counted, [limits.excess(Costs(dict(kept[0].costs)), Tier.FREE)], looked_at)
     measured = [c for c in study.constraints if c.objective.tier is Tier.CHEAP]
-    if measured and not place.remote and not _begun(study.name, args.storage):
-        kept.sort(key=lambda arch: count(arch)["macs"])
-        _check_measured(args, study, place, [*dict.fromkeys([*kept[:TIMED], *kept[-TIMED:]])], measured)
+    if measured and not place.remote:
+        kept.sort(key=lambda point: point.costs["macs"])
+        archs = [point.arch for point in dict.fromkeys([*kept[:TIMED], *kept[-TIMED:]])]
+        say(f"timing {len(archs)} architectures or fewer, to see whether any keeps the constraints")
+        _check_measured(args, study, place, points, archs, measured)
 
 
-def drawn(space: "Space") -> list["Arch"]:
+def drawn(points: "Points") -> "list[Point]":
     """Every architecture of a small space, or a random sample of a large one."""
-    rng = random.Random(0)
-    points = space.grid() if space.points() <= DRAWN else (space.sample(rng) for _ in range(DRAWN))
-    return [*dict.fromkeys(map(space.arch, points))]
+    rng, space = random.Random(0), points.space
+    params = space.grid() if space.points() <= DRAWN else (space.sample(rng) for _ in range(DRAWN))
+    return list({point.key: point for point in map(points.at, params)}.values())
 
 
-def counted(arch: "Arch", count: "CountCosts") -> "Costs":
-    """Its costs, as far as they can be counted."""
-    from archsearch.costs import Costs
+def _nearer(points: "Points", sample: "Sequence[Point]", off: "Off") -> "list[Point]":
+    """The one that comes nearest beyond a sample of which none keeps the constraints: of all, where that can be."""
+    if _enumerable(points):
+        return [_first(map(points.at, points.space.grid()), off)]
+    return [_first((_descend(points, point, off) for point in heapq.nsmallest(NEAREST, sample, key=off)), off)]
 
-    return Costs(dict(count(arch)))
+
+def _first(points: "Iterable[Point]", off: "Off") -> "Point":
+    """The first that keeps all constraints, or else the nearest."""
+    nearest: Point | None = None
+    for point in points:
+        if nearest is None or off(point) < off(nearest):
+            nearest = point
+        if not off(nearest):
+            break
+    assert nearest is not None  # noqa: S101
+    return nearest
 
 
-def _keeps(limits: "Limits", costs: "Costs", tier: "object") -> bool:
-    return all(share <= 0 for share in limits.excess(costs, tier).values())  # type: ignore[arg-type]
+def _descend(points: "Points", point: "Point", off: "Off") -> "Point":
+    """Changes one axis at a time for as long as that helps."""
+    while off(point) and off(best := min(points.beside(point), key=off)) < off(point):
+        point = best
+    return point
+
+
+def _enumerable(points: "Points") -> bool:
+    from archsearch.space import EXHAUSTIVE
+
+    return points.space.points() <= EXHAUSTIVE
+
+
+def _total(excess: "dict[str, float]") -> float:
+    return sum(max(0.0, share) for share in excess.values())
 
 
 def _check_measured(
     args: argparse.Namespace,
     study: "Study",
     place: "Place",
+    points: "Points",
     archs: "Sequence[Arch]",
     measured: "Sequence[Constraint]",
 ) -> None:
@@ -97,28 +152,18 @@ def _check_measured(
                 if all(share <= FAR for share in limits.excess(costs, Tier.CHEAP).values()):
                     return
     if found:
-        _complain(study.space, measured, limits, found, Tier.CHEAP)
-
-
-def _begun(name: str, url: str) -> bool:
-    """Whether the study has been begun: then it is known whether its constraints can be kept."""
-    from archsearch.search.storage import open_storage
-    from archsearch.search.study import existing
-
-    with contextlib.suppress(StorageError):  # nothing there yet
-        return existing(name, open_storage(url, create=False)) is not None
-    return False
+        _complain(points, measured, [limits.excess(costs, Tier.CHEAP) for costs in found], len(found))
 
 
 def _complain(
-    space: "Space", constraints: "Sequence[Constraint]", limits: "Limits", sample: "Sequence[Costs]", tier: "object"
+    points: "Points", constraints: "Sequence[Constraint]", shares: "Sequence[dict[str, float]]", looked_at: int
 ) -> None:
-    shares = [limits.excess(costs, tier) for costs in sample]  # type: ignore[arg-type]
-    nearest = min(shares, key=lambda share: sum(max(0.0, x) for x in share.values()))
-    broken = [c for c in constraints if nearest[str(c)] > 0]
-    missed = ", ".join(f"{c} by {nearest[str(c)]:.0%}" for c in broken)
-    joint = "" if len(broken) == len(constraints) == 1 else " together"
+    """Tells what the nearest misses."""
+    from archsearch.constraint import missed
+
+    space, nearest = points.space, min(shares, key=_total)
+    joint = "" if len(constraints) == 1 else " together"
     raise OptionError(
         f"no architecture of space {space.name} was found that keeps --constraint{joint}: the nearest of "
-        f"{len(sample)} misses {missed}; relax it, or widen the space"
+        f"{looked_at} misses {missed(nearest)}; relax it, or widen the space"
     )

@@ -1,12 +1,8 @@
 """What is shown while something runs, on stderr: a live display on a terminal, lines elsewhere."""
 
-import json
-import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Console, Group
@@ -16,6 +12,8 @@ from rich.progress import track as rich_track
 from rich.text import Text
 
 from archsearch.analysis.standing import Standing
+from archsearch.cli.events import JsonLines, Pace
+from archsearch.constraint import missed
 from archsearch.objectives import OBJECTIVES, Tier
 from archsearch.report.frame import front_rows, trials_frame
 from archsearch.report.tables import shown
@@ -61,20 +59,6 @@ class Quiet(Watch):
     def say(self, text: str) -> None:
         """One line on stderr."""
         Console(stderr=True, highlight=False).print(Text(text), soft_wrap=True)
-
-
-class Pace:
-    """How long the rest of a study takes, judged by the trials of this run."""
-
-    def __init__(self, search: Search, n_trials: int) -> None:
-        self.search, self.n_trials = search, n_trials
-        self.start, self.before = time.monotonic(), len(search.trials)
-
-    def left_s(self) -> float | None:
-        """Seconds; None where nothing is left, or nothing is known yet."""
-        done = len(self.search.trials) - self.before
-        left = max(0, self.n_trials - len(self.search.trials))
-        return (time.monotonic() - self.start) / done * left if done and left else None
 
 
 class Lines(Watch):
@@ -128,15 +112,21 @@ class Lines(Watch):
         if trial.evaluation.stopped:
             return f"trial {trial.number} stopped after epoch {len(trial.evaluation.curve)} ({what})"
         if trial.state == "infeasible":
-            missed = ", ".join(f"{name} by {share:.1%}" for name, share in trial.evaluation.excess.items() if share > 0)
-            return f"trial {trial.number} is infeasible and not trained: it misses {missed} ({what})"
+            broken = missed(trial.evaluation.excess)
+            return f"trial {trial.number} is infeasible and not trained: it misses {broken} ({what})"
         scores = (
             f"{o.label} {trial.evaluation.scores[o.name] * o.scale:.{o.precision}f}"
             for o in self.search.study.objectives
         )
-        remarks = [f"; timed while {warning}" for warning in timing_warnings(trial)]
-        remarks += [f"; {', '.join(names)} from {origin}" for origin, names in taken_over(trial).items()]
-        return f"trial {trial.number}: {', '.join(scores)} ({what})" + "".join(remarks)
+        timed = (f"timed while {warning}" for warning in timing_warnings(trial))
+        remarks = "".join(f"; {remark}" for remark in (*timed, *self.remarks(trial)))
+        return f"trial {trial.number}: {', '.join(scores)} ({what}){remarks}"
+
+    def remarks(self, trial: Trial) -> list[str]:
+        """Where scores were known before, and which of several seeds came to nothing."""
+        note = trial.evaluation.details.get("accuracy", {}).get("note")
+        reused = [f"{', '.join(names)} from {origin}" for origin, names in taken_over(trial).items()]
+        return [*reused, *([f"without a further seed: {note}"] if note else [])]
 
     def time_left(self) -> str:
         """From the mean of this run's trials."""
@@ -172,9 +162,9 @@ class Display(Lines):
         self._show(candidate, f", waiting for the device: {holder}")
 
     def ended(self, trial: Trial) -> None:
-        """Shows the new front; a failure stays on the screen as a line."""
+        """Shows the new front; what is out of the ordinary about a trial stays on the screen as a line."""
         self.running.pop(trial.number, None)
-        if trial.evaluation.error:
+        if trial.state in ("failed", "infeasible") or self.remarks(trial):
             self.say(self.outcome(trial))
         self.standing.add(trial)
         self._update_front()
@@ -218,69 +208,6 @@ class Display(Lines):
         if len(self.workers) > WORKER_LINES:
             rows.append(Text(f"and {len(self.workers) - WORKER_LINES} more workers"))
         return Group(head, *rows, self.front)
-
-
-class JsonLines(Watch):
-    """An object per event, a line each, for programs that read along."""
-
-    def __init__(self, search: Search, n_trials: int) -> None:
-        self.search, self.n_trials = search, n_trials
-        self.pace = Pace(search, n_trials)
-        self.standing = Standing(search.study.objectives, search.trials)
-
-    def say(self, text: str) -> None:
-        """A remark in words."""
-        json_event("note", text=text)
-
-    def started(self, candidate: Candidate, worker: str) -> None:
-        """A candidate, its parameters and its worker."""
-        rerun = {} if candidate.rerun_of is None else {"rerun_of": candidate.rerun_of}
-        json_event("started", trial=candidate.number, worker=worker, params=dict(candidate.params), **rerun)
-
-    def epoch(self, candidate: Candidate, epoch: Epoch) -> None:
-        """An epoch of its curve."""
-        json_event("epoch", trial=candidate.number, **asdict(epoch))
-
-    def another_seed(self, candidate: Candidate, known: Evaluation) -> None:
-        """Its accuracies so far."""
-        json_event("another_seed", trial=candidate.number, **known.details["accuracy"])
-
-    def waiting(self, candidate: Candidate, holder: str) -> None:
-        """Who has the device."""
-        json_event("waiting", trial=candidate.number, holder=holder)
-
-    def ended(self, trial: Trial) -> None:
-        """What came of it, and how the study stands."""
-        on_front = self.standing.add(trial)
-        left = self.pace.left_s()
-        json_event(
-            "ended",
-            trial=trial.number,
-            state=trial.state,
-            scores=trial.evaluation.scores,
-            error=trial.evaluation.error,
-            excess=trial.evaluation.excess,
-            reused=trial.evaluation.reused,
-            on_front=on_front,
-            done=len(self.search.trials),
-            of=self.n_trials,
-            failed=self.standing.failed,
-            stopped=self.standing.stopped,
-            infeasible=self.standing.infeasible,
-            front=[member.number for member in self.standing.front],
-            hypervolume=self.standing.hypervolume(),
-            left_s=None if left is None else round(left, 1),
-        )
-
-    def lost(self, candidate: Candidate, reason: str) -> None:
-        """Why it runs again."""
-        json_event("lost", trial=candidate.number, reason=reason)
-
-
-def json_event(event: str, **details: Any) -> None:
-    """One line on stderr."""
-    stamp = datetime.now(UTC).isoformat(timespec="milliseconds")
-    print(json.dumps({"time": stamp, "event": event, **details}, default=str), file=sys.stderr, flush=True)
 
 
 def minutes(seconds: float) -> str:
@@ -334,7 +261,8 @@ def _closing(search: Search, n_trials: int, new: list[Trial]) -> Iterator[str]:
             "--retrain and --remeasure do it again"
         )
     if len(search.trials) < n_trials:
-        why = ": the space has no other architecture" if search.exhausted else ""
+        spent = ": no other architecture was found that keeps the constraints" if search.samplers.spent else ""
+        why = ": the space has no other architecture" if search.exhausted else spent
         yield f"stopped at {len(search.trials)} of {n_trials} trials{why}"
 
 

@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 
 #: Of a study, where nobody says how many.
 TRIALS = 24
+#: Of a new study, where nobody says which; benchmarks/tabular.py says why.
+SAMPLER = "cost_aware"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,8 +54,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "grid: all)")  # fmt: skip
     add("--timeout", type=seconds, metavar="SECONDS", help="start no further trial after this long")
     add("--seed", type=natural, default=0, metavar="N", help="of sampler and training (%(default)s)")
-    add("--sampler", default="cost_aware", metavar="NAME", help="cost_aware, nsga2, nsga3, tpe, gp, qmc, random, "
-        "grid (%(default)s)")  # fmt: skip
+    add("--sampler", metavar="NAME", help="cost_aware, nsga2, nsga3, tpe, gp, qmc, random, grid (that of the study, or "
+        f"{SAMPLER})")  # fmt: skip
     add("--constraint", action="append", default=[], metavar="TEXT", help="'macs <= 1.5e9', 'infer_throughput >= 0.95 "
         "* baseline': what breaks it is not trained; may be repeated")  # fmt: skip
     add("--seeds", type=positive_int, default=1, metavar="N", help="trainings of a candidate at most: more than one "
@@ -85,7 +88,6 @@ def run(args: argparse.Namespace) -> int:
     from archsearch.measure.parts import PartCounter
     from archsearch.objectives import parse_objectives
     from archsearch.recipes import check_dataset
-    from archsearch.search.samplers import check_sampler
     from archsearch.search.start import read_starts
     from archsearch.search.storage import check_storage
     from archsearch.shipped import shipped
@@ -95,15 +97,13 @@ def run(args: argparse.Namespace) -> int:
     objectives = parse_objectives(args.objective)
     load_own_mixers(args.mixers)
     space = load_space(args.space, shipped("search_spaces"))
-    check_sampler(args.sampler, space)
     args.constraints = parse_constraints(args.constraint)
-    if args.n_trials is None:
-        args.n_trials = (args.sampler == "grid" and space.distinct()) or TRIALS
+    name = _name(args, space)
+    _settle(args, name, space, objectives)
     if args.repeat is not None:
         in_this_process(args)
     check_engine(args, objectives)
     check_dataset(args.dataset, args.data_root)
-    name = _name(args, space)
     recipes = {kind: read_recipes(args, kind, None, space.proxy) for kind in ("cpu", "gpu")}
     check_storage(args.storage, create=args.repeat is None)
     page = page_path(name, args.storage, args.page, "--page")
@@ -117,7 +117,7 @@ def run(args: argparse.Namespace) -> int:
         if args.repeat is not None:
             return repeat(args, study, data)
         count = PartCounter("activations" in {quantity.name for quantity in study.quantities})
-        check_reachable(args, study, count, place)
+        check_reachable(args, study, count, place, starts, partial(_say, args))
         return _search(args, study, data, page, place, count, starts, remarks)
 
 
@@ -126,6 +126,32 @@ def _name(args: argparse.Namespace, space: "Space") -> str:
     if args.study_name == "":
         raise OptionError("--study-name is empty; leave it out for the default name")
     return args.study_name or "-".join((space.name, *map(str.strip, args.objective.split(",")), args.dataset))
+
+
+def _settle(args: argparse.Namespace, name: str, space: "Space", objectives: "Sequence[Objective]") -> None:
+    """Fills in what was left to the study: its sampler, and how many trials."""
+    from archsearch.objectives import Tier
+    from archsearch.search.samplers import check_sampler
+    from archsearch.search.study import recorded
+
+    args.sampler = args.sampler or (recorded(name, args.storage) or {}).get("sampler", SAMPLER)
+    check_sampler(args.sampler, space)
+    if args.n_trials is None:
+        args.n_trials = (args.sampler == "grid" and space.distinct()) or TRIALS
+    if args.seeds > 1 and all(objective.tier is not Tier.DEAR for objective in objectives):
+        raise OptionError(f"--seeds {args.seeds}: nothing is trained for {args.objective}; leave it out")
+
+
+def _say(args: argparse.Namespace, text: str) -> None:
+    """A remark on stderr, as the user wants them."""
+    from archsearch.cli.events import json_event
+
+    if args.quiet:
+        return
+    if args.log_format == "json":
+        json_event("note", text=text)
+    else:
+        print(text, file=sys.stderr)
 
 
 def _prepare(
@@ -198,7 +224,7 @@ def _search(
     from archsearch.search.search import Search
     from archsearch.search.stopping import Judge
     from archsearch.search.storage import in_words, open_storage
-    from archsearch.search.study import create_or_resume
+    from archsearch.search.study import VAL_IMAGES, create_or_resume
 
     storage = open_storage(args.storage, create=True)
     with owned(study.name, args.storage) as check:
@@ -206,6 +232,7 @@ def _search(
             record = create_or_resume(study, storage)
             sign(record)
             record.set_user_attr("command", command_line(args.storage))
+            record.set_user_attr(VAL_IMAGES, len(data.val))
             search = Search(study, Ledger(record, check), count, starts)
         reuse = Reuse(study, search.ledger, trainings=not args.retrain, timings=not args.remeasure)
         try:
@@ -230,20 +257,25 @@ def _search(
 def _show(args: argparse.Namespace, search: "Search", page: Path, importance: "dict[str, list[Importance]]") -> int:
     """Prints the front and writes the page."""
     from archsearch.cli import report
-    from archsearch.cli.progress import json_event
-    from archsearch.report.frame import front_rows, trials_frame
+    from archsearch.cli.events import json_event
+    from archsearch.report.frame import front_rows
     from archsearch.report.tables import FORMATS
     from archsearch.report.view import StudyView
     from archsearch.search.storage import masked
+    from archsearch.search.study import validation_images
 
-    objectives = search.study.objectives
-    frame = trials_frame(search.trials, objectives, search.study.recipe())
-    sys.stdout.write(FORMATS[args.format](front_rows(frame, objectives), objectives) + "\n")
+    command, images = search.record.user_attrs.get("command", ""), validation_images(search.record)
+    view = StudyView(search.study.name, search.study.recipe(), search.trials, command, importance, images=images)
+    frame = view.frame
+    sys.stdout.write(FORMATS[args.format](front_rows(frame, view.objectives), view.objectives) + "\n")
     sys.stdout.flush()
+    if frame.empty and search.samplers.spent:
+        raise ArchsearchError(
+            "no architecture was found that keeps the constraints; relax --constraint, or widen the space"
+        )
     if frame.empty:
         return 0
-    command = search.record.user_attrs.get("command", "")
-    report.write(page, [StudyView(search.study.name, search.study.recipe(), search.trials, command, importance)])
+    report.write(page, [view])
     place = masked(args.storage)
     if args.log_format == "json" and not args.quiet:
         json_event("finished", study=search.study.name, trials=len(frame), storage=place, page=str(page))
@@ -260,12 +292,14 @@ def nothing_done(trials: "Sequence[Trial]") -> str:
     Args:
         trials: at least one, none of them complete.
     """
+    from archsearch.constraint import missed
+
     failed = [trial for trial in trials if trial.evaluation.error]
     if failed:
         how_many = f"all {len(trials)}" if len(failed) == len(trials) else f"no trial is complete: {len(failed)}"
         return f"{how_many} trials failed; the last one: {failed[-1].evaluation.error}"
     nearest = min(trials, key=lambda trial: max(trial.evaluation.excess.values(), default=0.0)).evaluation.excess
-    missed = ", ".join(f"{name} by {share:.1%}" for name, share in nearest.items() if share > 0)
     return (
-        f"all {len(trials)} trials are infeasible: the nearest misses {missed}; relax --constraint, or widen the space"
+        f"all {len(trials)} trials are infeasible: the nearest misses {missed(nearest)}; relax --constraint, or widen "
+        "the space"
     )

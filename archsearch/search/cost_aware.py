@@ -17,7 +17,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FrozenTrial
 
-from archsearch.analysis.improvement import chance_below, expected_hypervolume_improvement
+from archsearch.analysis.improvement import chance_below_zero, expected_hypervolume_improvement
 from archsearch.constraint import Constraint
 from archsearch.objectives import Objective, Tier
 from archsearch.search.features import Point, Points
@@ -50,12 +50,14 @@ class CostAware:
         constraints: that candidates have to keep; counted ones are never broken.
         models: by name of what they predict.
         memory: of its trials.
+        spent: whether the last draw found no architecture that is new and keeps the constraints that can be counted.
     """
 
     points: Points
     objectives: tuple[Objective, ...]
     constraints: tuple[Constraint, ...] = ()
     models: dict[str, Model] = field(default_factory=dict)
+    spent: bool = False
 
     def __post_init__(self) -> None:
         self.memory = Memory(self.points, self.objectives)
@@ -81,7 +83,7 @@ class CostAwareSampler(BaseSampler):
     """
 
     def __init__(self, common: CostAware, seed: int) -> None:
-        """Args: common: to all draws of a study; seed: of this draw, or of the first of several."""
+        """Args: common: to all draws of one study; seed: of this draw, or of the first of several."""
         self.common = common
         self._rng, self._random = random.Random(seed), RandomSampler(seed=seed)
 
@@ -98,12 +100,13 @@ class CostAwareSampler(BaseSampler):
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """A value for every axis; nothing, where every architecture that was looked at is known."""
+        """A value for every axis; nothing, where all that were looked at are known or break a constraint."""
         common, memory = self.common, self.common.memory
         memory.read(study.get_trials(deepcopy=False), but=trial.number)
         near = [row.point for row in memory.front or memory.rows[:START]]
         pool = self._new(common.points.pool(len(memory.rows) // TURN, near)) or self._new(self._far_and_wide())
-        if not pool:
+        common.spent = not pool
+        if common.spent:
             return {}
         choose = self._promising if len(memory.known("dear", _dear)) >= START else self._spread
         chosen = pool[choose(pool)]
@@ -123,9 +126,9 @@ class CostAwareSampler(BaseSampler):
         """The first candidates: each far from the others."""
         scaled, memory = self.common.points.scaled, self.common.memory
         rivals = self._rng.sample(range(len(pool)), min(RIVALS, len(pool)))
-        if any(constraint.objective.tier is not Tier.FREE for constraint in self.common.constraints):
-            chance = Prospect(self.common, pool).chance()
-            rivals = sorted(rivals, key=lambda i: -chance[i])[: RIVALS // 4] if len(set(chance)) > 1 else rivals
+        chance = Prospect(self.common, pool).chance()
+        if len(set(chance)) > 1:
+            rivals = sorted(rivals, key=lambda i: -chance[i])[: RIVALS // 4]
         taken = [scaled(point) for point in (*(row.point for row in memory.rows), *memory.pending)]
         if not taken:
             return rivals[0]
@@ -151,13 +154,24 @@ class Prospect:
         self._at = np.array([self._scaled(point) for point in pool])
 
     def worth(self) -> np.ndarray:
-        """Expected gain in hypervolume times the chance of keeping all constraints, per second of training; (P,)."""
+        """Expected gain in hypervolume times the chance that it comes to that, per second of training; (P,)."""
         return np.asarray(self._gain() * self.chance() / self._seconds() ** THRIFT)
 
     def chance(self) -> np.ndarray:
-        """Probability that the candidates keep all constraints on what is measured, as far as is known; (P,)."""
+        """Probability that a candidate does not fail, and keeps all constraints on what is measured; (P,)."""
         measured = [c for c in self.common.constraints if c.objective.tier is not Tier.FREE]
-        return np.prod([np.ones(len(self._at)), *map(self._chance, measured)], axis=0)
+        return np.prod([self._survival(), *map(self._chance, measured)], axis=0)
+
+    def _survival(self) -> np.ndarray:
+        """That the candidates do not fail, by who did: too large for the device's memory, say, or diverged."""
+        known = self.memory.known("failed", lambda row: 1.0 if row.failed else -1.0)
+        if len(known) < FEW or all(failed < 0 for _, failed in known):
+            return np.ones(len(self._at))
+        return self._chance_below_zero("failed", known)
+
+    def _chance_below_zero(self, name: str, known: Sequence[tuple[Row, float]]) -> np.ndarray:
+        model, scaled = self._model(name), self._scaled
+        return chance_below_zero(*model.predict(known, lambda one: (scaled(one[0].point), one[1], 0.0), self._at))
 
     def _gain(self) -> np.ndarray:
         dear, front = self.memory.dear, self.memory.front
@@ -184,6 +198,8 @@ class Prospect:
     def _hoped(self) -> tuple[np.ndarray, np.ndarray]:
         """What the dear score is expected to be; candidates under way count as if they gave what is expected."""
         dear, scaled = self.memory.dear, self._scaled
+        if dear.name in self.pool[0].costs:  # nothing is trained or timed, and nothing is left to guess
+            return self._cost(dear), np.zeros(len(self.pool))
         model, sign = self._model(dear.name), float(_signed(dear, [1.0])[0])
 
         def observe(one: tuple[Row, float]) -> Observed:
@@ -213,10 +229,7 @@ class Prospect:
         name = str(constraint)
         measured = constraint.objective.name  # where it is not among the scores, nobody looked at the constraint
         known = self.memory.known(name, lambda row: row.excess.get(name) if measured in row.scores else None)
-        if len(known) < FEW:
-            return np.ones(len(self._at))
-        model, scaled = self._model(name), self._scaled
-        return chance_below(*model.predict(known, lambda one: (scaled(one[0].point), one[1], 0.0), self._at), 0.0)
+        return self._chance_below_zero(name, known) if len(known) >= FEW else np.ones(len(self._at))
 
     def _seconds(self) -> np.ndarray:
         """What training a candidate to its end takes; 1 for all, as long as nothing is known of it."""

@@ -7,7 +7,7 @@ report. It never touches the study itself, so that every engine makes the same r
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -59,7 +59,7 @@ class Watch:
 @dataclass
 class _Underway:
     candidate: Candidate
-    known: Evaluation = field(default_factory=Evaluation)
+    reported: Evaluation | None = None
 
 
 class Runner:
@@ -117,7 +117,6 @@ class Runner:
         if found.whole:
             self.ended(candidate.number, found.evaluation, found.environment)
             return None
-        underway.known = found.evaluation
         underway.candidate = replace(candidate, known=found.evaluation)
         return underway.candidate
 
@@ -127,7 +126,7 @@ class Runner:
         if isinstance(what, Waiting):
             self.watch.waiting(underway.candidate, what.holder)
             return True
-        underway.known, trained = what, "accuracy" in what.details
+        underway.reported, trained = what, "accuracy" in what.details
         if not trained:
             self.watch.epoch(underway.candidate, what.curve[-1])
         goes_on = not self.stop(underway.candidate, what)
@@ -154,11 +153,14 @@ class Runner:
             self.watch.lost(underway.candidate, reason)
             del self._underway[number]
             self._dry = False
-        elif "accuracy" in underway.known.details:  # it was at a further seed; what the first ones gave is whole
-            detail = underway.known.details["accuracy"] | {"note": reason}
-            self.ended(number, replace(underway.known, details=underway.known.details | {"accuracy": detail}), {})
+            return
+        known = underway.reported
+        if known and "accuracy" in known.details:  # it was at a further seed; what the first ones gave is whole
+            detail = known.details["accuracy"] | {"note": reason}
+            self.ended(number, replace(known, details=known.details | {"accuracy": detail}), {})
         else:
-            self.ended(number, replace(underway.known, stopped=False, error=reason), {})
+            known = known or underway.candidate.known or Evaluation()
+            self.ended(number, replace(known, stopped=False, error=reason), {})
 
 
 @contextmanager

@@ -140,7 +140,7 @@ class Ledger:
             values: of a complete one.
             excess: how far it is off each constraint, for Optuna's own constraint mechanism.
         """
-        system = {f"{CONSTRAINTS}:{name}": share for name, share in (excess or {}).items()}
+        system = {f"{CONSTRAINTS}:{name}": share for name, share in sorted((excess or {}).items())}
         self._write(lambda again: set_attrs(self._storage, self._ids[number], attrs, system))
 
         def finish(again: bool) -> None:
@@ -192,6 +192,7 @@ class Ledger:
 
     def _copy(self, trial: FrozenTrial) -> None:
         self._ids.append(trial._trial_id)
+        trial.system_attrs = dict(sorted(trial.system_attrs.items()))  # samplers tell constraints by their place
         self._mirrored.create_new_trial(self.mirror._study_id, trial)
 
     def _write(self, change: Callable[[bool], T]) -> T:

@@ -12,6 +12,9 @@ from archsearch.search.features import Point, Points
 from archsearch.search.rungs import Curves
 from archsearch.trial import Epoch, Evaluation, Trial
 
+#: Attributes of trials that failed through no fault of the candidate's, which has another trial.
+AGAIN = {"lost", "duplicate_of"}
+
 
 @dataclass
 class Row:
@@ -24,6 +27,7 @@ class Row:
         sd: of that expectation; 0 where it was observed.
         seconds: that a whole training takes; 0 where that is not known.
         excess: over each constraint that was checked.
+        failed: whether it ended with an error.
     """
 
     point: Point
@@ -32,6 +36,7 @@ class Row:
     sd: float
     seconds: float
     excess: dict[str, float]
+    failed: bool = False
 
 
 class Memory:
@@ -66,15 +71,18 @@ class Memory:
         """
         self.pending = []
         for trial in trials[self._ended :]:
-            if trial.number in self._numbers or trial.number == but or not trial.params:
+            if trial.number in self._numbers or trial.number == but:
                 continue
-            point = self.points.at(self.points.space.active(trial.params))
+            try:
+                point = self.points.at(self.points.space.active(trial.params))
+            except KeyError:  # its values are still being asked for, one after another
+                continue
             self.taken.add(point.key)
-            if trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
+            if not trial.state.is_finished():
+                self.pending.append(point)
+            elif trial.state != TrialState.FAIL or not AGAIN & trial.user_attrs.keys():
                 self._numbers[trial.number] = row = self._row(trial, point)
                 self.rows.append(row)
-            elif not trial.state.is_finished():
-                self.pending.append(point)
         while self._ended < len(trials) and trials[self._ended].state.is_finished():
             self._ended += 1
 
@@ -107,6 +115,8 @@ class Memory:
         curve = tuple(Epoch(**entry) for entry in attrs.get("curve", ()))
         seconds = sum(epoch.seconds for epoch in curve)
         scores = dict(attrs.get("scores", {}))
+        if frozen.state == TrialState.FAIL:
+            return Row(point, scores, None, 0.0, 0.0, {}, failed=True)
         if frozen.state != TrialState.COMPLETE or any(share > 0 for share in frozen.constraints.values()):
             value, sd, seconds = self._hoped(curve, seconds)
             return Row(point, scores, value, sd, seconds, frozen.constraints)
@@ -118,7 +128,7 @@ class Memory:
         self._standing.add(trial)
         if trial.evaluation.curve:
             self._curves = self._curves or Curves(len(trial.evaluation.curve))
-            self._curves.add([trial])
+            self._curves.add(trial.evaluation.curve)
 
     def _hoped(self, curve: Sequence[Epoch], seconds: float) -> tuple[float | None, float, float]:
         """Of a training that was stopped: where it would have ended by the curves known then, how sure, how late."""

@@ -12,7 +12,7 @@ reused        score: where it was known       draw         how many draws came b
                                                start_from   who named it, if not the sampler
 
 How far a trial is off the study's constraints is kept as Optuna keeps constraints; an infeasible one is complete there,
-with the worst value there is (0, or infinity) for each score that it was spared.
+with an infinitely bad value for each score that it was spared.
 """
 
 import math
@@ -77,8 +77,11 @@ def _state(frozen: FrozenTrial) -> str:
 
 
 def values_of(evaluation: Evaluation, objectives: Sequence[Objective]) -> list[float]:
-    """What Optuna is told of a complete trial; the worst there is stands for what an infeasible one was spared."""
-    worst = {"maximize": 0.0, "minimize": math.inf}
+    """What Optuna is told of a complete trial; what an infeasible one was spared is infinitely bad.
+
+    (Models of Optuna's take that for the worst that they have seen; a number would be one to learn from.)
+    """
+    worst = {"maximize": -math.inf, "minimize": math.inf}
     spared = {o.name: worst[o.direction] for o in objectives} if evaluation.infeasible else {}
     return [(spared | evaluation.scores)[o.name] for o in objectives]
 

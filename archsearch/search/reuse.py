@@ -54,15 +54,32 @@ class _Gathered:
     reused: dict[str, str] = field(default_factory=dict)
     curve: tuple[Epoch, ...] = ()
     environment: dict[str, Any] = field(default_factory=dict)
+    accuracies: dict[int, tuple[float, str]] = field(default_factory=dict)  # by seed, and where from
 
-    def take_accuracy(self, mean: float, seeds: Mapping[str, Any] | None, study: Study) -> None:
-        """Of the seeds that this study asks for, and no others."""
-        known = {study.seed: mean} if seeds is None else dict(zip(seeds["seeds"], seeds["values"], strict=True))
-        asked = [seed for seed in range(study.seed, study.seed + study.seeds) if seed in known]
-        values = [known[seed] for seed in asked]
-        self.scores["accuracy"] = sum(values) / len(values)
-        if study.seeds > 1:
-            self.details["accuracy"] = {"seeds": asked, "values": values}
+    def take_accuracies(self, attrs: Mapping[str, Any], seeds: range, origin: str) -> None:
+        """Of the seeds that are wanted; the curve is the first one's."""
+        mean = {"seeds": [attrs["seed"]], "values": [attrs["scores"]["accuracy"]]}
+        told = attrs.get("details", {}).get("accuracy", mean)
+        for seed, value in zip(told["seeds"], told["values"], strict=True):
+            if seed not in seeds or seed in self.accuracies:
+                continue
+            self.accuracies[seed] = value, origin
+            if seed == seeds[0]:
+                self.environment = attrs.get("environment", {})
+            if seed == seeds[0] == attrs["seed"]:
+                self.curve = tuple(Epoch(**entry) for entry in attrs.get("curve", ()))
+
+    def evaluation(self, seeds: range) -> Evaluation:
+        """All of it. Further seeds are of no use without the first, by which it is seen whether they are wanted."""
+        scores, details, reused = dict(self.scores), dict(self.details), dict(self.reused)
+        if seeds and seeds[0] in self.accuracies:
+            known = sorted(self.accuracies.items())
+            values = [value for _, (value, _) in known]
+            scores["accuracy"] = sum(values) / len(values)
+            reused["accuracy"] = ", ".join(dict.fromkeys(origin for _, (_, origin) in known))
+            if len(seeds) > 1:
+                details["accuracy"] = {"seeds": [seed for seed, _ in known], "values": values}
+        return Evaluation(scores, details, self.curve if "accuracy" in scores else (), reused=reused)
 
 
 class Reuse:
@@ -81,7 +98,7 @@ class Reuse:
         by_tier = {tier: {o.name for o in study.quantities if o.tier is tier} for tier in Tier}
         self._counted = {"params", "macs"} | by_tier[Tier.FREE]
         self._speeds = by_tier[Tier.CHEAP] if timings else set()
-        self._trained = by_tier[Tier.DEAR] if trainings else set()
+        self._trainings = trainings and bool(by_tier[Tier.DEAR])
         self._wanted = {"params", "macs"} | {o.name for o in study.quantities}
         self._trials: dict[str, dict[int, int]] = {}  # by key of the architecture: trials, and the study of each
         self._sources: dict[int, _Source] = {}
@@ -93,26 +110,27 @@ class Reuse:
         Raises:
             ArchsearchError: the storage is away for too long.
         """
-        if not self._speeds and not self._trained:
+        if not self._speeds and not self._trainings:
             return None
-        gathered: _Gathered = self.ledger.read(lambda: self._gather(arch.key, seed))
-        if not gathered.reused:
+        seeds = range(seed, seed + self.study.seeds) if self._trainings else range(0)
+        gathered: _Gathered = self.ledger.read(lambda: self._gather(arch.key, seeds))
+        evaluation = gathered.evaluation(seeds)
+        if not evaluation.reused:
             return None
-        evaluation = Evaluation(gathered.scores, gathered.details, gathered.curve, reused=gathered.reused)
         # A worker holds candidates against constraints, and asks whether they need another seed.
         simple = not self.study.constraints and self.study.seeds == 1
-        return Found(evaluation, gathered.environment, simple and self._wanted <= gathered.scores.keys())
+        return Found(evaluation, gathered.environment, simple and self._wanted <= evaluation.scores.keys())
 
-    def _gather(self, key: str, seed: int) -> _Gathered:
+    def _gather(self, key: str, seeds: range) -> _Gathered:
         self._refresh()
         gathered = _Gathered()
         for trial_id, study_id in sorted(self._trials.get(key, {}).items()):
-            if self._wanted <= gathered.scores.keys():
+            if self._wanted <= {*gathered.scores, "accuracy"} and gathered.accuracies.keys() >= set(seeds):
                 break
             with suppress(KeyError):  # deleted in the meantime
                 source = self._source(study_id)
                 if source.trained or source.timed:
-                    self._take(gathered, source, self.ledger.record._storage.get_trial(trial_id), seed)
+                    self._take(gathered, source, self.ledger.record._storage.get_trial(trial_id), seeds)
         return gathered
 
     def _refresh(self) -> None:
@@ -128,12 +146,12 @@ class Reuse:
             storage = self.ledger.record._storage
             theirs = storage.get_study_user_attrs(study_id).get(RECIPE, {})
             alike = theirs.get("device") == self.recipe["device"]
-            trained = alike and bool(self._trained) and _trained_alike(self.recipe, theirs)
+            trained = alike and self._trainings and _trained_alike(self.recipe, theirs)
             timed = alike and bool(self._speeds) and theirs.get("bench") == self.recipe["bench"]
             self._sources[study_id] = _Source(storage.get_study_name_from_id(study_id), trained, timed)
         return self._sources[study_id]
 
-    def _take(self, gathered: _Gathered, source: _Source, trial: FrozenTrial, seed: int) -> None:
+    def _take(self, gathered: _Gathered, source: _Source, trial: FrozenTrial, seeds: range) -> None:
         """Adds what a trial has and is not known yet. A timing is whole whatever became of its trial afterwards."""
         attrs, origin = trial.user_attrs, f"{source.name}#{trial.number}"
         scores: dict[str, float] = attrs.get("scores", {})
@@ -146,12 +164,8 @@ class Reuse:
                 gathered.scores[name], gathered.details[name] = scores[name], details[name]
                 gathered.reused[name] = origin
                 gathered.environment = gathered.environment or attrs.get("environment", {})
-        finished = source.trained and trial.state == TrialState.COMPLETE and attrs.get("seed") == seed
-        for name in sorted(self._trained & scores.keys() - known) if finished else ():
-            gathered.take_accuracy(scores[name], details.get(name), self.study)
-            gathered.reused[name] = origin
-            gathered.curve = tuple(Epoch(**entry) for entry in attrs.get("curve", ()))
-            gathered.environment = attrs.get("environment", {})
+        if source.trained and trial.state == TrialState.COMPLETE and "accuracy" in scores:
+            gathered.take_accuracies(attrs, seeds, origin)
 
 
 def _trained_alike(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> bool:

@@ -1,12 +1,12 @@
 """Learning curves read at an early epoch: what they end at, and how sure that is."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from archsearch.analysis.intervals import student
-from archsearch.trial import Epoch, Trial
+from archsearch.trial import Epoch
 
 #: Parts that a training falls into; candidates are judged between two of them.
 PARTS = 8
@@ -47,23 +47,24 @@ class Curves:
 
     def __init__(self, epochs: int) -> None:
         """Args: epochs: of a whole training."""
-        self.epochs = epochs
-        self._known: dict[int, tuple[Epoch, ...]] = {}
+        self.epochs, self._count = epochs, 0
+        self._accuracies = np.empty((64, epochs))
 
-    def add(self, trials: Iterable[Trial]) -> None:
-        """Takes in those that were trained to their end; each once."""
-        for trial in trials:
-            if len(trial.evaluation.curve) == self.epochs and trial.number not in self._known:
-                self._known[trial.number] = trial.evaluation.curve
+    def add(self, curve: Sequence[Epoch]) -> None:
+        """Takes in one that was trained to its end; others are passed over."""
+        if len(curve) != self.epochs:
+            return
+        if self._count == len(self._accuracies):
+            self._accuracies = np.concatenate([self._accuracies, np.empty_like(self._accuracies)])
+        self._accuracies[self._count] = [epoch.accuracy for epoch in curve]
+        self._count += 1
 
-    def outlook(self, curve: tuple[Epoch, ...]) -> Outlook | None:
+    def outlook(self, curve: Sequence[Epoch]) -> Outlook | None:
         """What a curve is expected to end at; None as long as too few are known."""
-        if len(self._known) < ENOUGH:
+        if self._count < ENOUGH:
             return None
-        rung = len(curve)
-        early = np.array([known[rung - 1].accuracy for known in self._known.values()])
-        late = np.array([known[-1].accuracy for known in self._known.values()])
-        return line_through(early, late, curve[-1].accuracy)
+        known = self._accuracies[: self._count]
+        return line_through(known[:, len(curve) - 1], known[:, -1], curve[-1].accuracy)
 
 
 def line_through(early: np.ndarray, late: np.ndarray, at: float) -> Outlook:

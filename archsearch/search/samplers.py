@@ -45,18 +45,23 @@ def genome(space: Space, params: Mapping[str, Value]) -> dict[str, Value]:
     return {axis.name: params.get(axis.name, axis.values[0]) for axis in space.axes}
 
 
-class _Quick(BaseGASampler):
-    """A genetic sampler of Optuna's, without what takes longer with every trial.
-
-    It is told its space, finds parents by their number, and looks no further back than the newest generation.
-    """
+class _Told:
+    """A sampler of Optuna's that is told its space, where Optuna's own looks for it in all trials."""
 
     axes: Mapping[str, BaseDistribution]
-    _population_size: int
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """All axes that have more than one value."""
         return {name: self.axes[name] for name in sorted(self.axes) if not self.axes[name].single()}
+
+
+class _Quick(_Told, BaseGASampler):
+    """A genetic one, without what takes longer with every trial.
+
+    It finds parents by their number, and looks no further back than the newest generation.
+    """
+
+    _population_size: int
 
     def get_trial_generation(self, study: optuna.Study, trial: FrozenTrial) -> int:
         """The newest generation until enough of it are complete, then the next; it never falls with the number."""
@@ -100,6 +105,22 @@ class NSGAIIISampler(_Quick, optuna.samplers.NSGAIIISampler):
 
     def __init__(self, seed: int, population: int, axes: Mapping[str, BaseDistribution]) -> None:
         optuna.samplers.NSGAIIISampler.__init__(self, seed=seed, population_size=population)
+        self.axes = axes
+
+
+class ToldTPE(_Told, TPESampler):
+    """Densities of what is good and what is not."""
+
+    def __init__(self, seed: int, axes: Mapping[str, BaseDistribution]) -> None:
+        TPESampler.__init__(self, seed=seed, multivariate=True, constant_liar=True)
+        self.axes = axes
+
+
+class ToldGP(_Told, GPSampler):
+    """A Gaussian process for each objective."""
+
+    def __init__(self, seed: int, axes: Mapping[str, BaseDistribution]) -> None:
+        GPSampler.__init__(self, seed=seed)
         self.axes = axes
 
 
@@ -165,6 +186,11 @@ class Samplers:
             warnings.simplefilter("ignore")
             return SAMPLERS[self.name](self, int.from_bytes(digest[:4], "big"), draw)
 
+    @property
+    def spent(self) -> bool:
+        """Whether the sampler knows of no further architecture that keeps the constraints."""
+        return self.name == "cost_aware" and self.common.spent
+
     @cached_property
     def common(self) -> CostAware:
         """What the draws of ``cost_aware`` share."""
@@ -195,8 +221,8 @@ SAMPLERS: dict[str, Callable[[Samplers, int, int], BaseSampler]] = {
     "cost_aware": lambda own, seed, draw: CostAwareSampler(own.common, seed),
     "nsga2": lambda own, seed, draw: NSGAIISampler(seed, own.setting.population, own.axes),
     "nsga3": lambda own, seed, draw: NSGAIIISampler(seed, own.setting.population, own.axes),
-    "tpe": lambda own, seed, draw: TPESampler(seed=seed, multivariate=True, constant_liar=True),
-    "gp": lambda own, seed, draw: GPSampler(seed=seed),
+    "tpe": lambda own, seed, draw: ToldTPE(seed, own.axes),
+    "gp": lambda own, seed, draw: ToldGP(seed, own.axes),
     "qmc": lambda own, seed, draw: Listed(own.quasi_random(draw), seed),
     "random": lambda own, seed, draw: RandomSampler(seed=seed),
     "grid": lambda own, seed, draw: Listed(own.listed(draw), seed),
@@ -225,12 +251,14 @@ def suggest(
 ) -> dict[str, Any]:
     """What a sampler has in mind for a trial, as ``Study.ask`` would ask it: a value for every axis."""
     study._thread_local.cached_all_trials = None  # else samplers look at the trials as of the last `Study.ask`
-    sampler.before_trial(study, trial)
-    relative = sampler.sample_relative(study, trial, sampler.infer_relative_search_space(study, trial))
-    return {
-        name: relative[name] if name in relative else sampler.sample_independent(study, trial, name, axis)
-        for name, axis in axes.items()
-    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of infinities, say, which infeasible trials have on purpose
+        sampler.before_trial(study, trial)
+        relative = sampler.sample_relative(study, trial, sampler.infer_relative_search_space(study, trial))
+        return {
+            name: relative[name] if name in relative else sampler.sample_independent(study, trial, name, axis)
+            for name, axis in axes.items()
+        }
 
 
 def join_generation(sampler: BaseSampler, study: optuna.Study, trial: FrozenTrial) -> None:

@@ -63,6 +63,7 @@ class Search:
         study: what is searched for.
         ledger: its trials.
         trials: the finished candidates, by number.
+        told: the same, in the order in which they ended.
         duplicates: how many draws repeated a known architecture in this process.
     """
 
@@ -93,6 +94,7 @@ class Search:
         drawn = [t for t in kept if "start_from" not in t.user_attrs]
         self.draws = max((t.user_attrs.get("draw", -1) for t in known), default=-1) + 1 or len(drawn)
         self.trials: list[Trial] = [to_trial(t) for t in kept if is_candidate(t)]
+        self.told = list(self.trials)
         self._seen = {trial.arch.key: trial.number for trial in self.trials}
         waiting = {t.user_attrs["arch_key"]: t for n, t in lost.items() if n not in rerun and "arch" in t.user_attrs}
         self._queue = deque(t for key, t in waiting.items() if key not in self._seen)
@@ -117,11 +119,11 @@ class Search:
         """A candidate that the study has not seen; None when no more are found."""
         if self._queue:
             return self._again(self._queue.popleft())
-        if self.exhausted:
+        if self.exhausted or self.samplers.spent:
             return None
         if (candidate := self._start()) is not None:
             return candidate
-        drawn = self._draw() or self._unseen()
+        drawn = self._draw() or (None if self.samplers.spent else self._unseen())
         return self._begin(*drawn, {"draw": self.draws - 1}) if drawn else None
 
     def tell(self, candidate: Candidate, evaluation: Evaluation, environment: Mapping[str, Any]) -> Trial:
@@ -149,6 +151,7 @@ class Search:
             dict(environment),
         )
         bisect.insort(self.trials, trial, key=lambda known: known.number)
+        self.told.append(trial)
         return trial
 
     def lose(self, candidate: Candidate, reason: str, blame: bool = True) -> bool:
@@ -194,6 +197,8 @@ class Search:
         """What the sampler suggests, and suggests again until it is new; None where it does not get there."""
         for _ in range(REDRAWS):
             genes = suggest(self.samplers.for_draw(self.draws), self.ledger.mirror, self.ledger.blank(), self.axes)
+            if self.samplers.spent:
+                break
             self.draws += 1
             params = self.study.space.active(genes)
             arch = self.study.space.arch(params)

@@ -7,7 +7,7 @@ stopped whose place is taken even if they end as well as their curve can hope fo
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from archsearch.analysis.intervals import student
 from archsearch.analysis.noise import pooled_deviation, seed_values
@@ -35,7 +35,8 @@ class Judge:
         self.search, self.objectives = search, search.study.objectives
         self.rungs = rungs(epochs) if search.study.early_stopping else ()
         self.curves, self.standing = Curves(epochs), Standing(self.objectives)
-        self._heard: set[int] = set()
+        self._several: list[list[float]] = []  # accuracies of candidates with several seeds
+        self._heard = 0
 
     def __call__(self, candidate: Candidate, known: Evaluation) -> bool:
         """Whether its training shall end here, or its seeds are enough."""
@@ -47,31 +48,45 @@ class Judge:
         """Whether even an optimistic reading of its curve is dominated."""
         self._listen()
         outlook = self.curves.outlook(known.curve)
-        return outlook is not None and self._beaten(known, outlook.optimistic(OPTIMISM))
+        return outlook is not None and self._beaten(known, lambda rival: outlook.optimistic(OPTIMISM))
 
     def needs_another_seed(self, known: Evaluation) -> bool:
-        """Whether, given how much seeds differ, it may be on the front."""
+        """Whether, given how much seeds differ, it may be on the front.
+
+        It is off the front where it is worse than a rival by more than their difference is likely to be by chance. As
+        any of the front may be that rival, they share the confidence (Bonferroni); that they are on the front in part
+        by chance goes beyond that, and is not reckoned with.
+        """
         self._listen()
         values = seed_values(known)
-        found = pooled_deviation(map(seed_values, (*(trial.evaluation for trial in self.search.trials), known)))
+        found = pooled_deviation([*self._several, values])
         if found is None:  # nobody knows how much seeds differ
             return True
         deviation, degrees = found
-        margin = student(SURE, degrees) * deviation / len(values) ** 0.5
-        return not self._beaten(known, sum(values) / len(values) + margin)
+        sure = student(1 - (1 - SURE) / max(1, len(self.standing.front)), degrees) * deviation
+
+        def hoped(rival: Trial) -> float:
+            seeds = len(seed_values(rival.evaluation)) or 1
+            return sum(values) / len(values) + sure * math.sqrt(1 / len(values) + 1 / seeds)
+
+        return not self._beaten(known, hoped)
 
     def _listen(self) -> None:
         """Takes in the trials that have ended since."""
-        for trial in self.search.trials:
-            if trial.number not in self._heard:
-                self._heard.add(trial.number)
-                self.standing.add(trial)
-                if trial.state == "complete":
-                    self.curves.add([trial])
+        for trial in self.search.told[self._heard :]:
+            self.standing.add(trial)
+            if trial.state == "complete":
+                self.curves.add(trial.evaluation.curve)
+            if len(values := seed_values(trial.evaluation)) > 1:
+                self._several.append(values)
+        self._heard = len(self.search.told)
 
-    def _beaten(self, known: Evaluation, accuracy: float) -> bool:
-        point = {**known.scores, "accuracy": accuracy}
-        return any(dominates(rival, point, self.objectives) for rival in self.standing.front)
+    def _beaten(self, known: Evaluation, hoped: Callable[[Trial], float]) -> bool:
+        """Whether any of the front dominates a candidate, with the accuracy that may be hoped for beside that rival."""
+        return any(
+            dominates(rival, {**known.scores, "accuracy": hoped(rival)}, self.objectives)
+            for rival in self.standing.front
+        )
 
 
 def dominates(trial: Trial, point: dict[str, float], objectives: Sequence[Objective]) -> bool:

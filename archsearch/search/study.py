@@ -3,6 +3,7 @@
 import dataclasses
 import warnings
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,10 +16,13 @@ from archsearch.errors import ArchError, StorageError, unknown
 from archsearch.mixer import declarations, declare
 from archsearch.objectives import OBJECTIVES, Objective, Tier
 from archsearch.recipes import TRAINER, Bench, Proxy
+from archsearch.search.storage import open_storage
 from archsearch.space import Space
 
 #: Study attribute that holds the recipe of a study; its absence marks a study of another tool.
 RECIPE = "archsearch"
+#: Study attribute with the number of images that accuracies are counted on.
+VAL_IMAGES = "val_images"
 
 
 @dataclass(frozen=True)
@@ -141,11 +145,25 @@ def objectives_of(record: optuna.Study) -> tuple[Objective, ...]:
     return tuple(OBJECTIVES[name] for name in recipe_of(record)["objectives"])
 
 
+def validation_images(record: optuna.Study) -> int:
+    """How many images a study's accuracies are counted on; 0 where that is not known."""
+    asked = recipe_of(record).get("proxy", {}).get("val_samples", 0)
+    return int(record.user_attrs.get(VAL_IMAGES, asked))
+
+
 def existing(name: str, storage: BaseStorage) -> optuna.Study | None:
     """A study's record of whatever make; None where there is none of that name."""
     if name not in optuna.get_all_study_names(storage):
         return None
     return optuna.load_study(study_name=name, storage=storage)
+
+
+def recorded(name: str, url: str) -> dict[str, Any] | None:
+    """The recipe of a study that has been begun; None where there is none, or its storage cannot be opened."""
+    with suppress(StorageError):
+        record = existing(name, open_storage(url, create=False))
+        return None if record is None else record.user_attrs.get(RECIPE)
+    return None
 
 
 def _completed(recipe: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,8 @@ import pytest
 import tiny
 from rich.console import Console
 
-from archsearch.cli.progress import Display, JsonLines, Lines, display
+from archsearch.cli.events import JsonLines
+from archsearch.cli.progress import Display, Lines, display
 from archsearch.search.ledger import Ledger
 from archsearch.search.search import Search
 from archsearch.search.storage import open_storage

@@ -3,13 +3,25 @@
 import csv
 import io
 import json
+from types import SimpleNamespace
 
 import optuna
 import pytest
+import tiny
 from command import FAST, refused, run
 from optuna.trial import TrialState
 
+from archsearch.cli.limits import check_reachable
+from archsearch.constraint import parse_constraints
+from archsearch.costs import Costs, Limits, never
+from archsearch.errors import OptionError
+from archsearch.measure.parts import PartCounter
+from archsearch.objectives import Tier
+from archsearch.search.start import Start
 from archsearch.search.storage import open_storage
+from archsearch.search.study import create_or_resume
+from archsearch.shipped import shipped
+from archsearch.spacefile import load_space
 
 
 def study(space, storage, *more):
@@ -36,12 +48,66 @@ def record(storage):
         ),
         (["--sampler", "cmaes"], "takes numbers and one objective alone; use nsga2, tpe or cost_aware"),
         (["--seeds", "0"], "at least 1"),
+        (["--seeds", "2", "--objective", "macs,params"], "nothing is trained for macs,params; leave it out"),
     ],
 )
 def test_wrong_options_are_refused(capsys, tmp_path, monkeypatch, options, complaint):
     monkeypatch.chdir(tmp_path)
     words = ["study", "--space", "inception_dw", "--device", "cpu", "--objective", "accuracy,macs", *FAST, *options]
     assert complaint in refused(capsys, tmp_path, *words)
+
+
+NARROW = ["macs <= 0.76 * baseline", "params >= 1.16 * baseline"]
+
+
+def reachable(space, texts, storage, starts=()):
+    """The check alone, as `study` makes it; what it counted."""
+    made, counted, counter = tiny.make_study(space, constraints=parse_constraints(texts)), [], PartCounter()
+
+    def count(arch):
+        counted.append(arch)
+        return counter(arch)
+
+    place = SimpleNamespace(remote=False)
+    check_reachable(SimpleNamespace(storage=str(storage)), made, count, place, starts, lambda text: None)
+    return counted
+
+
+def test_a_few_architectures_among_thousands_are_enough(tmp_path):
+    """Of macro's 8,748 points 23 keep both bounds, and none of a thousand random ones."""
+    space = load_space("macro", shipped("search_spaces"))
+    limits, count = Limits(parse_constraints(NARROW), space.baseline, never), PartCounter()
+    found = reachable("macro", NARROW, tmp_path / "s.db")
+
+    def keeps(arch):
+        return all(share <= 0 for share in limits.excess(Costs(dict(count(arch))), Tier.FREE).values())
+
+    assert not any(keeps(arch) for arch in found[:500])
+    assert keeps(found[-1])
+
+
+def test_in_a_space_too_large_to_visit_the_nearest_are_changed_axis_by_axis(tmp_path):
+    """None of the thousand that are drawn keeps these bounds."""
+    with pytest.raises(OptionError, match="the nearest of"):
+        reachable("metanext", ["macs <= 0.1685 * baseline"], tmp_path / "s.db")
+    assert len(reachable("metanext", ["macs <= 0.2814 * baseline", "params >= 0.3883 * baseline"], tmp_path)) > 1000
+
+
+def test_what_a_study_starts_from_may_be_all_that_keeps_a_constraint(tmp_path):
+    space = load_space("metanext", shipped("search_spaces"))
+    start = Start(space.locate(space.baseline), "the baseline")
+    exactly = ["macs <= baseline", "macs >= baseline", "params <= baseline", "params >= baseline"]
+    reachable("metanext", exactly, tmp_path / "s.db", [start])
+
+
+def test_a_study_that_has_begun_is_not_checked_again(tmp_path):
+    url = str(tmp_path / "s.db")
+    assert reachable("inception_dw", ["macs <= baseline"], url)
+    create_or_resume(
+        tiny.make_study("inception_dw", constraints=parse_constraints(["macs <= baseline"])),
+        open_storage(url, create=True),
+    )
+    assert reachable("inception_dw", ["macs <= baseline"], url) == []
 
 
 def test_a_grid_of_too_many_is_refused(capsys, tmp_path):
@@ -120,10 +186,26 @@ def test_a_grid_takes_every_architecture_once(capsys, tmp_path, small_space):
 def test_a_study_of_infeasible_candidates_alone_says_so(capsys, tmp_path, small_space, monkeypatch):
     """Where none of those that were drawn keeps what some would."""
     monkeypatch.setattr("archsearch.cli.limits.check_reachable", lambda *args: None)
-    code, _, err = run(capsys, *study(small_space, tmp_path / "s.db", "--n-trials", "2", "--constraint", "macs <= 1"))
+    bound = ["--constraint", "macs <= 1"]
+    words = study(small_space, tmp_path / "s.db", "--n-trials", "2", "--sampler", "random", *bound)
+    code, _, err = run(capsys, *words)
     assert code == 1
     assert "all 2 trials are infeasible: the nearest misses macs <= 1 by" in err
     assert (tmp_path / "s.html").exists()
+    code, _, err = run(capsys, *study(small_space, tmp_path / "t.db", *bound))
+    assert code == 1
+    assert "no architecture was found that keeps the constraints" in err
+
+
+def test_a_study_goes_on_with_its_sampler_and_constraints_in_any_order(capsys, tmp_path, small_space):
+    """As from before there was another default."""
+    bounds = ["--constraint", "macs <= 2 * baseline", "--constraint", "params <= 2 * baseline"]
+    storage = tmp_path / "s.db"
+    assert run(capsys, *study(small_space, storage, "--n-trials", "2", "--sampler", "nsga2", *bounds))[0] == 0
+    code, _, err = run(capsys, *study(small_space, storage, "--n-trials", "3", *bounds[2:], *bounds[:2]))
+    assert code == 0, err
+    assert len(record(storage).trials) == 3
+    assert record(storage).user_attrs["archsearch"]["sampler"] == "nsga2"
 
 
 def test_early_stopping_may_be_left_out_from_run_to_run(capsys, tmp_path, small_space):

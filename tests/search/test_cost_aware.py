@@ -135,6 +135,54 @@ def test_where_the_usual_candidates_are_infeasible_others_are_looked_for():
     assert all(count(trial.arch)["macs"] <= costs[3] for trial in trials)
 
 
+def test_it_ends_where_no_other_architecture_keeps_the_constraints():
+    """What is left breaks one for sure; none of it is drawn to fill the total."""
+    costs = sorted(count(SPACE.arch(params))["macs"] for params in SPACE.grid())
+    constraints = parse_constraints([f"macs <= {costs[20]}"])
+    keeping = sum(cost <= costs[20] for cost in costs)
+    trials = search_with("cost_aware", 100, constraints=constraints)
+    assert len(trials) == keeping
+    assert all(count(trial.arch)["macs"] <= costs[20] for trial in trials)
+
+
+def test_where_large_networks_fail_others_are_tried():
+    def fails(arch, seed, report, known=None):
+        done, environment = made_up(arch, seed, report)
+        if arch.dims[0] < 96:
+            return done, environment
+        return Evaluation(count(arch), error="out of memory"), environment
+
+    trials = search_with("cost_aware", 40, evaluate=fails)
+    failed = [trial.number for trial in trials if trial.state == "failed"]
+    assert failed
+    assert sum(number >= 20 for number in failed) <= 2
+
+
+def test_scores_that_are_all_counted_leave_nothing_to_guess():
+    """The front of parameters and multiply-adds is found straight away, and nothing is modelled."""
+    study = tiny.make_study("inception_dw", objectives="params,macs", sampler="cost_aware")
+
+    def counted(arch, seed, report, known=None):
+        return Evaluation(dict(count(arch))), {}
+
+    search = Search(study, Ledger(create_or_resume(study, optuna.storages.InMemoryStorage())), count)
+    run_here(Runner(search, START + 3, Watch()), counted)
+    least = min(count(SPACE.arch(params))["macs"] for params in SPACE.grid())
+    assert min(trial.evaluation.scores["macs"] for trial in search.trials) == least
+    assert search.samplers.common.models == {}
+
+
+def test_a_trial_whose_values_are_still_being_asked_for_is_no_trouble():
+    """As in a study of Optuna's own with several threads."""
+    common = CostAware(Points(SPACE, count), OBJECTIVES)
+    directions = [objective.direction for objective in OBJECTIVES]
+    study = optuna.create_study(directions=directions, sampler=CostAwareSampler(common, seed=1))
+    first, second = study.ask(), study.ask()
+    first.suggest_categorical(SPACE.axes[0].name, SPACE.axes[0].values)
+    genes = {axis.name: second.suggest_categorical(axis.name, axis.values) for axis in SPACE.axes}
+    assert SPACE.arch(SPACE.active(genes))
+
+
 def test_it_is_an_ordinary_sampler():
     """In a study of Optuna's own, with plain trials and nothing but values."""
     common = CostAware(Points(SPACE, count), OBJECTIVES)

@@ -238,6 +238,55 @@ def test_what_is_known_of_a_candidate_outlasts_its_worker(engine, study, tmp_pat
     assert set(trial.evaluation.reused) == {"accuracy"}
 
 
+def seeded(study, url, name, first, values):
+    """A study of which every trial has these accuracies, by seed from the first."""
+    study = dataclasses.replace(study, name=name, seed=first, seeds=len(values))
+
+    def spoil(arch, done):
+        several = {"seeds": list(range(first, first + len(values))), "values": values}
+        details = done.details | ({"accuracy": several} if len(values) > 1 else {})
+        return dataclasses.replace(done, scores=done.scores | {"accuracy": sum(values) / len(values)}, details=details)
+
+    go(study, url, 1000, Counting(spoil))
+
+
+def known_of(study, url):
+    search = search_of(study, url)
+    candidate = search.ask()
+    return Reuse(study, search.ledger).known(candidate.arch, candidate.seed).evaluation
+
+
+def test_seeds_are_gathered_from_all_studies(study, tmp_path):
+    url = str(tmp_path / "s.db")
+    seeded(study, url, "one", 0, [0.5])
+    seeded(study, url, "two", 1, [0.6])
+    seeded(study, url, "three", 2, [0.7, 0.8])
+    found = known_of(other(study, seeds=4), url)
+    assert found.details["accuracy"] == {"seeds": [0, 1, 2, 3], "values": [0.5, 0.6, 0.7, 0.8]}
+    assert found.scores["accuracy"] == pytest.approx(0.65)
+    assert [origin.split("#")[0] for origin in found.reused["accuracy"].split(", ")] == ["one", "two", "three"]
+    assert found.curve
+    second = known_of(other(study, name="c", seed=3), url)  # which was but a further seed there
+    assert second.scores["accuracy"] == 0.8
+    assert second.curve == ()
+    later = known_of(other(study, name="d", seed=-1, seeds=3), url)
+    assert "accuracy" not in later.scores, "further seeds are wanted only when the first one is known"
+
+
+@pytest.mark.parametrize("engine", ["local"], indirect=True)
+def test_what_others_know_does_not_end_a_candidate_whose_worker_is_gone(engine, study, tmp_path):
+    """Its seeds are known, but nobody has timed it, or held it against the constraints."""
+    url = str(tmp_path / "s.db")
+    seeded(study, url, "a", 0, [0.5, 0.6])
+    again = other(study, seeds=2, bench=dataclasses.replace(tiny.BENCH, batch_size=2))
+    search = search_of(again, url)
+    make = worker_tasks.Dangerous("kill", tmp_path, every=1, always=True)
+    engine(Runner(search, 1, Watch(), reuse=Reuse(again, search.ledger)), make, 1)
+    (trial,) = search.trials
+    assert trial.state == "failed"
+    assert trial.evaluation.scores["accuracy"] == pytest.approx(0.55)
+
+
 def test_looking_costs_little_among_ten_thousand_trials(study, tmp_path):
     url = str(tmp_path / "s.db")
     storage = open_storage(url, create=True)

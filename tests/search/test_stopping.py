@@ -1,8 +1,10 @@
 """Trainings that are stopped, and candidates that get another seed."""
 
 import dataclasses
+import math
 from types import SimpleNamespace
 
+import numpy as np
 import optuna
 import pytest
 import tiny
@@ -35,7 +37,7 @@ def finished(number, final, macs, wobble=0.0):
 
 def judge(trials, **changes):
     study = SimpleNamespace(objectives=OBJECTIVES, early_stopping=True, **changes)
-    return Judge(SimpleNamespace(study=study, trials=trials), EPOCHS)
+    return Judge(SimpleNamespace(study=study, told=trials), EPOCHS)
 
 
 def under_way(final, macs, epochs, **changes):
@@ -97,7 +99,9 @@ def test_equal_trials_dominate_each_other_not():
 
 def test_a_line_through_curves_foretells_their_ends():
     curves = Curves(EPOCHS)
-    curves.add(KNOWN)
+    for trial in KNOWN:
+        curves.add(trial.evaluation.curve)
+        curves.add(trial.evaluation.curve[:3])  # which is no whole one
     outlook = curves.outlook(curve(0.6, 4))
     assert outlook.mean == pytest.approx(0.6, abs=0.02)
     assert 0 < outlook.sd < 0.05
@@ -122,6 +126,21 @@ def test_seeds_are_spent_near_the_front():
 def test_as_long_as_nobody_knows_how_seeds_differ_another_one_tells():
     assert not judge(KNOWN)(None, seeds(0.3))
     assert judge(KNOWN)(None, seeds(0.3, 0.31))
+
+
+def test_a_network_as_good_as_its_rivals_is_seldom_called_off_the_front():
+    """The rivals have their luck, too: they were compared with what a few seeds say of them."""
+    rng, called_off, repeats = np.random.default_rng(0), {1: 0, 5: 0}, 300
+    apart = 0.01 / math.sqrt(2)
+    pair = seeds(0.1 - apart, 0.1 + apart, macs=9e9)  # 0.01 is the deviation
+    spread = [dataclasses.replace(KNOWN[0], evaluation=pair)] * 100
+    for _ in range(repeats):
+        for count in called_off:
+            rivals = [finished(100 + n, float(rng.normal(0.7, 0.01)), 1e9 + n) for n in range(count)]
+            stop = judge([*spread, *rivals])
+            called_off[count] += stop(None, seeds(float(rng.normal(0.7, 0.01)), macs=1.1e9))
+    assert called_off[1] / repeats < 0.08
+    assert called_off[5] / repeats < 0.14  # 0.33, were it not for the rivals' own scatter and their number
 
 
 def made_up(arch, seed, report, known=None):

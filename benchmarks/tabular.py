@@ -1,7 +1,7 @@
 """What a search costs: samplers compared on a space of which every architecture has been trained.
 
     python benchmarks/tabular.py table STUDY --storage FILE --data-root DIR     the table, from a finished grid study
-    python benchmarks/tabular.py run [--seeds 20] [--budget 60] [--only NAME...]
+    python benchmarks/tabular.py run [--seeds 20] [--budget 60] [--only NAME...]      (gp takes an hour)
     python benchmarks/tabular.py plot FILE.html
 
 ``run`` replays searches: they ask and tell as any study does, in memory, and every score, curve and second comes from
@@ -49,7 +49,7 @@ FOLDER = Path(__file__).parent / "tabular"
 TABLE, RESULTS, SPACE = FOLDER / "table.json", FOLDER / "results.json", FOLDER / "space.yaml"
 OBJECTIVES = parse_objectives("accuracy,macs")
 #: Samplers of the tool's own that are compared.
-OWN = ("cost_aware", "nsga2", "nsga3", "tpe", "gp", "qmc", "random")
+OWN = ("cost_aware", "nsga2", "nsga3", "tpe", "qmc", "grid", "random", "gp")
 #: Points of the budget at which hypervolumes are noted.
 STEPS = 200
 #: Runs that are drawn: colour, dash, and whether with quartiles.
@@ -209,7 +209,7 @@ def run(args: argparse.Namespace) -> None:
     budget = args.budget * table.training_s
     score = Score(table, space, budget)
     print(f"{len(table.rows)} architectures, budget {budget:.0f} s of training ({args.budget} trainings)", flush=True)
-    before = json.loads(RESULTS.read_text(encoding="utf-8")) if args.only and RESULTS.exists() else {}
+    before = json.loads(args.results.read_text(encoding="utf-8")) if args.only and args.results.exists() else {}
     results = before["runs"] if before.get("budget_s") == budget else {}
     for name, make, sampler, stopping in runs(args.only):
         if args.only and name not in args.only:
@@ -225,22 +225,41 @@ def run(args: argparse.Namespace) -> None:
             "stopped": statistics.fmean(sum(trial.state == "stopped" for trial in trials) for trials in found),
             "overhead_ms": round(1e3 * (time.perf_counter() - start) / sum(map(len, found)), 1),
         }
-        report(name, results)
-    RESULTS.write_text(json.dumps({"budget_s": budget, "trainings": args.budget, "runs": results}), encoding="utf-8")
+        whole = {"budget_s": budget, "trainings": args.budget, "runs": results}
+        args.results.write_text(json.dumps(whole), encoding="utf-8")
+        print(row(name, whole), flush=True)
+    print("\n".join(markdown(whole)))
 
 
-def report(name: str, results: dict[str, Any]) -> None:
-    """One line: median hypervolume at the end, and what plain NSGA-II's end cost here, against its own budget."""
-    found, plain_one = results[name], results.get("optuna nsga2")
-    low, median, high = np.array(found["quartiles"])
-    goal = plain_one["quartiles"][1][-1] if plain_one else np.inf
-    first = np.argmax(median >= goal) if (median >= goal).any() else None
-    share = "never" if first is None else f"{(first + 1) / STEPS:.0%} of the budget"
-    print(
-        f"{name:28} hypervolume {median[-1]:.4f} ({low[-1]:.4f} to {high[-1]:.4f}), plain NSGA-II's end after {share}; "
-        f"{found['trials']:.0f} trials, {found['stopped']:.0f} stopped, {found['overhead_ms']} ms per trial",
-        flush=True,
+def markdown(whole: dict[str, Any]) -> list[str]:
+    """A table of all runs, the soonest at plain NSGA-II's end first."""
+    named = sorted(whole["runs"], key=lambda name: (reached(name, whole) or 2.0, -end(name, whole)))
+    head = (
+        "| search | hypervolume at the end (quartiles) | budget until plain NSGA-II's end | tried | of them stopped |"
     )
+    return [head, "| --- | ---: | ---: | ---: | ---: |", *(row(name, whole) for name in named)]
+
+
+def row(name: str, whole: dict[str, Any]) -> str:
+    """Median hypervolume at the end, and when it was what plain NSGA-II ends with."""
+    found, share = whole["runs"][name], reached(name, whole)
+    low, median, high = (quartile[-1] for quartile in found["quartiles"])
+    told = "not reached" if share is None else f"{share:.0%}"
+    return (
+        f"| {name} | {median:.3f} ({low:.3f} to {high:.3f}) | {told} | {found['trials']:.0f} | {found['stopped']:.0f} |"
+    )
+
+
+def end(name: str, whole: dict[str, Any]) -> float:
+    """Median hypervolume when the budget is spent."""
+    return float(whole["runs"][name]["quartiles"][1][-1])
+
+
+def reached(name: str, whole: dict[str, Any]) -> float | None:
+    """The share of the budget at which the median is what plain NSGA-II's is at its end; None where it never is."""
+    median = np.array(whole["runs"][name]["quartiles"][1])
+    there = median >= end("optuna nsga2", whole)
+    return float(there.argmax() + 1) / STEPS if there.any() else None
 
 
 def table(args: argparse.Namespace) -> None:
@@ -307,6 +326,7 @@ def main() -> None:
     verb.add_argument("--budget", type=int, default=60, help="trainings of mean length")
     verb.add_argument("--only", nargs="*", default=[])
     verb.add_argument("--table", type=Path, default=TABLE)
+    verb.add_argument("--results", type=Path, default=RESULTS)
     verb.set_defaults(run=run)
     verb = verbs.add_parser("table")
     verb.add_argument("study")

@@ -118,7 +118,9 @@ def run(args: argparse.Namespace) -> int:
             return repeat(args, study, data)
         count = PartCounter("activations" in {quantity.name for quantity in study.quantities})
         check_reachable(args, study, count, place, starts, partial(_say, args))
-        return _search(args, study, data, page, place, count, starts, remarks)
+        for remark in remarks:
+            _say(args, remark)
+        return _search(args, study, data, page, place, count, starts)
 
 
 def _name(args: argparse.Namespace, space: "Space") -> str:
@@ -213,7 +215,6 @@ def _search(
     place: "Place",
     count: "CountCosts",
     starts: "list[Start]",
-    remarks: list[str],
 ) -> int:
     from archsearch.cli.progress import display
     from archsearch.search.engine import Runner
@@ -240,8 +241,6 @@ def _search(
                 search, args.n_trials, quiet=args.quiet, verbose=args.verbose, log_format=args.log_format
             ) as watch:
                 search.ledger.trouble = watch.say
-                for remark in () if args.quiet else remarks:
-                    watch.say(remark)
                 judge = Judge(search, study.proxy.epochs)
                 runner = Runner(search, args.n_trials, watch, args.timeout, judge, reuse)
                 carry_out(args, runner, study, data, place)

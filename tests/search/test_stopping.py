@@ -154,6 +154,28 @@ def made_up(arch, seed, report, known=None):
     return Evaluation({"macs": size, "accuracy": final}, curve=curve(final)), {}
 
 
+def with_seeds(arch, seed, report, known=None):
+    """Up to three seeds, which differ by a thousandth, as long as another one is asked for."""
+    whole, _ = made_up(arch, seed, lambda so_far: True)
+    values = [whole.scores["accuracy"] + 0.001 * (n - 1) for n in range(3)]
+    for count in (1, 2, 3):
+        detail = {"seeds": list(range(count)), "values": values[:count]}
+        scores = whole.scores | {"accuracy": sum(values[:count]) / count}
+        done = dataclasses.replace(whole, scores=scores, details={"accuracy": detail})
+        if count < 3 and not report(done):
+            break
+    return done, {}
+
+
+def test_a_search_spends_its_seeds_near_its_front():
+    study = tiny.make_study("inception_dw", objectives="accuracy,macs", sampler="random", seeds=3)
+    search = Search(study, Ledger(create_or_resume(study, optuna.storages.InMemoryStorage())))
+    run_here(Runner(search, 60, Watch(), stop=Judge(search, EPOCHS)), with_seeds)
+    seeds = {t.number: len(t.evaluation.details["accuracy"]["seeds"]) for t in search.trials}
+    assert all(seeds[member.number] == 3 for member in search.record.best_trials)
+    assert sum(count == 1 for count in seeds.values()) > 30
+
+
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_stopped_trials_poison_no_sampler(sampler):
     """They have no values; samplers that need some go on without."""

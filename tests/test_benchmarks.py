@@ -1,0 +1,70 @@
+"""The table that samplers are compared on, and what the README says of the comparison."""
+
+import importlib.util
+import json
+from argparse import Namespace
+from pathlib import Path
+
+import pytest
+
+from archsearch.measure.parts import PartCounter
+from archsearch.shipped import shipped
+from archsearch.spacefile import load_space
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def tabular():
+    spec = importlib.util.spec_from_file_location("tabular", ROOT / "benchmarks" / "tabular.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_table_knows_every_architecture_of_its_space(tabular):
+    table, space = tabular.Table.read(), load_space(str(tabular.SPACE), shipped("search_spaces"))
+    archs = {arch.key: arch for arch in map(space.arch, space.grid())}
+    assert table.rows.keys() == archs.keys()
+    assert len(archs) >= 300
+    count = PartCounter()
+    for key, row in table.rows.items():
+        assert row["scores"] == count(archs[key])
+        assert len(row["curve"]) == table.epochs
+        assert all(seconds > 0 for _, _, seconds in row["curve"])
+
+
+def test_the_readme_says_what_the_comparison_found(tabular):
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    whole = json.loads(tabular.RESULTS.read_text(encoding="utf-8"))
+    rows = tabular.markdown(whole)
+    assert "\n".join(rows) in readme
+    names = {name for name, *_ in tabular.runs(())}
+    assert whole["runs"].keys() == names
+    assert {run["seeds"] for run in whole["runs"].values()} == {20}
+
+
+def test_a_comparison_runs_and_spends_its_budget(tabular, tmp_path, capsys):
+    results = tmp_path / "results.json"
+    only = ["optuna nsga2", "random", "random + early stopping", "cost_aware"]
+    tabular.run(Namespace(seeds=2, budget=20, only=only, table=tabular.TABLE, results=results))
+    found = json.loads(results.read_text(encoding="utf-8"))["runs"]
+    assert set(found) == set(only)
+    for run in found.values():
+        low, median, high = run["quartiles"]
+        assert median == sorted(median), "hypervolume never shrinks"
+        assert all(a <= b <= c for a, b, c in zip(low, median, high, strict=True))
+        assert 0.5 < median[-1] <= 1.0
+    assert found["random"]["stopped"] == 0 < found["random + early stopping"]["stopped"]
+    assert found["random + early stopping"]["trials"] > found["random"]["trials"] > 15
+    told = capsys.readouterr().out.splitlines()
+    assert told[-6].startswith("| search |")
+    assert {line.split(" | ")[0].removeprefix("| ") for line in told[-4:]} == set(only)
+
+
+def test_all_of_the_table_has_all_of_its_hypervolume(tabular):
+    table, space = tabular.Table.read(), load_space(str(tabular.SPACE), shipped("search_spaces"))
+    score = tabular.Score(table, space, 1e9)
+    trials = [table.trial(number, space.arch(params)) for number, params in enumerate(space.grid())]
+    assert score.trace(trials)[-1] == pytest.approx(1.0)
+    assert score.trace(trials[:1])[-1] < 1.0

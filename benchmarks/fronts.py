@@ -53,7 +53,7 @@ def main() -> None:
 def studied(scores: np.ndarray, repeats: int) -> None:
     """Times what is computed from the records of a study."""
     trials = [trial(number, *map(float, row)) for number, row in enumerate(scores)]
-    box, noise = box_of(OBJECTIVES, trials), AccuracyNoise(0.01, 20, 0)
+    box, noise = box_of(OBJECTIVES, trials), AccuracyNoise(0, 0.01, 20)
     trace, chances = in_turns(
         repeats,
         lambda: hypervolume_trace(OBJECTIVES, trials, box),

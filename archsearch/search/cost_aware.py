@@ -29,7 +29,7 @@ START = 8
 #: Of a spread candidate's rivals, drawn at random, that which lies farthest from what is known is taken.
 RIVALS = 32
 #: In a large space, other random candidates are looked at after so many trials.
-TURN = 50
+TURN = 100
 #: Candidates under way that are reckoned with, the newest.
 PENDING = 64
 #: Random points that are looked through where the usual ones offer nothing.

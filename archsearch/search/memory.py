@@ -57,6 +57,7 @@ class Memory:
         self.pending: list[Point] = []
         self.taken: set[str] = set()
         self._numbers: dict[int, Row] = {}
+        self._underway: dict[int, Point] = {}
         self._ended = 0  # all trials before this one have
         self._known: dict[str, tuple[int, list[tuple[Row, float]]]] = {}
         self._standing = Standing(objectives)
@@ -69,16 +70,16 @@ class Memory:
             trials: of the study, by number.
             but: number of the one that a candidate is drawn for.
         """
-        self.pending = []
+        underway, self._underway, self.pending = self._underway, {}, []
         for trial in trials[self._ended :]:
             if trial.number in self._numbers or trial.number == but:
                 continue
-            try:
-                point = self.points.at(self.points.space.active(trial.params))
-            except KeyError:  # its values are still being asked for, one after another
+            point = underway.get(trial.number) or self._point(trial)
+            if point is None:
                 continue
             self.taken.add(point.key)
             if not trial.state.is_finished():
+                self._underway[trial.number] = point
                 self.pending.append(point)
             elif trial.state != TrialState.FAIL or not AGAIN & trial.user_attrs.keys():
                 self._numbers[trial.number] = row = self._row(trial, point)
@@ -109,6 +110,12 @@ class Memory:
         found.extend((row, value) for row in self.rows[seen:] if (value := read(row)) is not None)
         self._known[name] = len(self.rows), found
         return found
+
+    def _point(self, trial: FrozenTrial) -> Point | None:
+        try:
+            return self.points.at(self.points.space.active(trial.params))
+        except KeyError:  # its values are still being asked for, one after another
+            return None
 
     def _row(self, frozen: FrozenTrial, point: Point) -> Row:
         attrs: dict[str, Any] = frozen.user_attrs

@@ -9,10 +9,12 @@ import pytest
 import tiny
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import TrialState, create_trial
+from sklearn.gaussian_process import GaussianProcessRegressor
 
 from archsearch.analysis.standing import Standing
 from archsearch.constraint import parse_constraints
 from archsearch.objectives import parse_objectives
+from archsearch.search import model
 from archsearch.search.cost_aware import START, CostAware, CostAwareSampler, Prospect
 from archsearch.search.engine import Runner, Watch, run_here
 from archsearch.search.features import POOL, Points, Scale, axis_features
@@ -291,6 +293,22 @@ def test_what_is_said_to_be_noisy_counts_less():
 
     sure, doubtful = predicted(0.0), predicted(5.0)
     assert doubtful < sure / 2
+
+
+def test_a_model_predicts_what_scikit_learns_process_does():
+    rng = np.random.default_rng(0)
+    x, at = rng.normal(size=(60, 4)), rng.normal(size=(200, 4))
+    y, noise = np.sin(x[:, 0]) + x[:, 1] + 0.1 * rng.normal(size=60), rng.uniform(0, 0.3, 60)
+    fitted = model.fitted_kernel(x, y, noise)
+    centre, scale = y.mean(), y.std()
+    process = GaussianProcessRegressor(fitted, alpha=model.JITTER + (noise / scale) ** 2, optimizer=None)
+    mean, sd = process.fit(x, (y - centre) / scale).predict(at, return_std=True)
+    made = Model({model.count_of(60): model.Kernel.of(fitted)})
+    known = list(zip(x, y, noise, strict=True))
+    ours, doubt = made.predict(known, tuple, at)
+    assert ours == pytest.approx(mean * scale + centre, rel=1e-6)
+    assert doubt == pytest.approx(np.sqrt(sd**2 - fitted.k2.noise_level) * scale, rel=1e-5)
+    assert made.expect(known, tuple, at) == pytest.approx(ours)
 
 
 def test_a_model_of_many_trials_learns_from_a_part_of_them():

@@ -61,6 +61,23 @@ def test_a_terminal_shows_each_worker_the_front_and_what_went_wrong(search):
     assert f"trial {first.number}," not in picture
 
 
+def test_what_is_out_of_the_ordinary_stays_on_a_terminal(search):
+    console = Console(file=io.StringIO(), force_terminal=True, width=400, color_system=None)
+    watch = Display(search, 10, verbose=False, console=console)
+    watch.ended(taken_over(search))
+    off = Evaluation({"macs": 1e9}, excess={"macs <= 999900000": 1e-4, "params <= 1": -0.5})
+    watch.ended(search.tell(search.ask(), off, {}))
+    scores = {"accuracy": 0.5, "macs": 1e9, "infer_throughput": 30.0}
+    detail = {"accuracy": {"seeds": [0], "values": [0.5], "note": "seed 1: diverged: nan"}}
+    watch.ended(search.tell(search.ask(), Evaluation(scores, detail), {}))
+    watch.ended(search.tell(search.ask(), Evaluation(scores), {}))
+    lines = console.file.getvalue().splitlines()
+    assert len(lines) == 3
+    assert "; top-1, MACs from other#3" in lines[0]
+    assert "infeasible and not trained: it misses macs <= 999900000 by less than 0.1% (" in lines[1]
+    assert "; without a further seed: seed 1: diverged: nan" in lines[2]
+
+
 def test_a_pipe_gets_a_line_for_each(search):
     console = Console(file=io.StringIO(), width=400, color_system=None)
     play(search, Lines(search, 10, verbose=False, console=console))

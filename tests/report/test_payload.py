@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from plotly.offline import get_plotlyjs
-from tiny import RECIPE
+from tiny import RECIPE, trial
 from views import HOSTILE, hostile_view, noisy_view, one_of_each, view
 
 from archsearch.report.columns import column, columns
@@ -79,6 +79,14 @@ def test_a_page_is_told_how_far_scores_scatter():
     assert "setting.accuracy" not in part["columns"]
     unknown = page_data([view(recipe={**RECIPE, "objectives": ["accuracy", "macs"]})])["studies"][0]
     assert unknown["noise"] == {}
+
+
+def test_a_page_holds_which_seed_came_to_nothing():
+    one = trial(0, 0.5, 1e9, 100, values=[0.5])
+    detail = one.evaluation.details["accuracy"] | {"note": "seed 1: diverged: nan"}
+    told = dataclasses.replace(one.evaluation, details={**one.evaluation.details, "accuracy": detail})
+    (part,) = page_data([view([dataclasses.replace(one, evaluation=told)])])["studies"][0]["parts"]
+    assert decoded(part["columns"]["note.accuracy"], part["count"]) == ["seed 1: diverged: nan"]
 
 
 def test_a_page_holds_where_a_score_was_known_before():

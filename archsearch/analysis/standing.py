@@ -1,6 +1,6 @@
 """The front and its hypervolume, kept up as trials come in."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import moocore
 import numpy as np
@@ -43,7 +43,7 @@ class Standing:
             return False
         point = np.array([trial.evaluation.scores[o.name] for o in self.objectives]) * self._signs
         self._best, self._worst = np.minimum(self._best, point), np.maximum(self._worst, point)
-        if (np.all(self._points <= point, axis=1) & np.any(self._points < point, axis=1)).any():
+        if self.dominates(trial.evaluation.scores):
             return False
         kept = ~(np.all(point <= self._points, axis=1) & np.any(point < self._points, axis=1))
         self.front = [old for old, stays in zip(self.front, kept, strict=True) if stays] + [trial]
@@ -54,6 +54,11 @@ class Standing:
     def box(self) -> Box:
         """The best and the worst scores so far; smaller is better in all of them."""
         return self._best, self._worst
+
+    def dominates(self, scores: Mapping[str, float]) -> bool:
+        """Whether a trial of the front dominates such scores; never, where one is missing."""
+        point = np.array([scores.get(objective.name, np.nan) for objective in self.objectives]) * self._signs
+        return bool((np.all(self._points <= point, axis=1) & np.any(self._points < point, axis=1)).any())
 
     def hypervolume(self, box: Box | None = None) -> float:
         """The share of a box that the front dominates, between 0 and 1.

@@ -30,6 +30,8 @@ START = 8
 RIVALS = 32
 #: In a large space, other random candidates are looked at after so many trials.
 TURN = 100
+#: Members of the front whose neighbours are looked at, at most.
+NEAR = 64
 #: Candidates under way that are reckoned with, the newest.
 PENDING = 64
 #: Random points that are looked through where the usual ones offer nothing.
@@ -103,7 +105,8 @@ class CostAwareSampler(BaseSampler):
         """A value for every axis; nothing, where all that were looked at are known or break a constraint."""
         common, memory = self.common, self.common.memory
         memory.read(study.get_trials(deepcopy=False), but=trial.number)
-        near = [row.point for row in memory.front or memory.rows[:START]]
+        front = memory.front or memory.rows[:START]
+        near = [row.point for row in (front if len(front) <= NEAR else self._rng.sample(front, NEAR))]
         pool = self._new(common.points.pool(len(memory.rows) // TURN, near)) or self._new(self._far_and_wide())
         common.spent = not pool
         if common.spent:

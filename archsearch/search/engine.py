@@ -100,13 +100,17 @@ class Runner:
 
         One of which everything is known needs no worker: it is recorded, and the next one asked for.
         """
-        while not (self._dry or self.left <= 0 or (self._until is not None and time.monotonic() >= self._until)):
+        while not self._over():
             candidate = self.search.ask()
             self._dry = candidate is None
             if candidate is not None and (left := self._left_of(candidate)) is not None:
                 self.watch.started(left, worker)
                 return left
         return None
+
+    def _over(self) -> bool:
+        late = self._until is not None and time.monotonic() >= self._until
+        return self._dry or self.left <= 0 or late or self.search.ledger.ending()
 
     def _left_of(self, candidate: Candidate) -> Candidate | None:
         """A candidate with what others know of it; None where that was all, and is recorded."""

@@ -7,7 +7,7 @@ stopped whose place is taken even if they end as well as their curve can hope fo
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from archsearch.analysis.intervals import student
 from archsearch.analysis.noise import pooled_deviation, seed_values
@@ -35,7 +35,7 @@ class Judge:
         self.search, self.objectives = search, search.study.objectives
         self.rungs = rungs(epochs) if search.study.early_stopping else ()
         self.curves, self.standing = Curves(epochs), Standing(self.objectives)
-        self._several: list[list[float]] = []  # accuracies of candidates with several seeds
+        self._scatter = 0.0, 0  # of seeds: sum of squares, degrees of freedom
         self._heard = 0
 
     def __call__(self, candidate: Candidate, known: Evaluation) -> bool:
@@ -48,7 +48,9 @@ class Judge:
         """Whether even an optimistic reading of its curve is dominated."""
         self._listen()
         outlook = self.curves.outlook(known.curve)
-        return outlook is not None and self._beaten(known, lambda rival: outlook.optimistic(OPTIMISM))
+        if outlook is None:
+            return False
+        return self.standing.dominates({**known.scores, "accuracy": outlook.optimistic(OPTIMISM)})
 
     def needs_another_seed(self, known: Evaluation) -> bool:
         """Whether, given how much seeds differ, it may be on the front.
@@ -59,17 +61,16 @@ class Judge:
         """
         self._listen()
         values = seed_values(known)
-        found = pooled_deviation([*self._several, values])
-        if found is None:  # nobody knows how much seeds differ
+        squares, degrees = (sum(each) for each in zip(self._scatter, _scatter(values), strict=True))
+        if not degrees:  # nobody knows how much seeds differ
             return True
-        deviation, degrees = found
-        sure = student(1 - (1 - SURE) / max(1, len(self.standing.front)), degrees) * deviation
-
-        def hoped(rival: Trial) -> float:
+        sure = student(1 - (1 - SURE) / max(1, len(self.standing.front)), int(degrees)) * math.sqrt(squares / degrees)
+        for rival in self.standing.front:
             seeds = len(seed_values(rival.evaluation)) or 1
-            return sum(values) / len(values) + sure * math.sqrt(1 / len(values) + 1 / seeds)
-
-        return not self._beaten(known, hoped)
+            hoped = sum(values) / len(values) + sure * math.sqrt(1 / len(values) + 1 / seeds)
+            if dominates(rival, {**known.scores, "accuracy": hoped}, self.objectives):
+                return False
+        return True
 
     def _listen(self) -> None:
         """Takes in the trials that have ended since."""
@@ -77,16 +78,15 @@ class Judge:
             self.standing.add(trial)
             if trial.state == "complete":
                 self.curves.add(trial.evaluation.curve)
-            if len(values := seed_values(trial.evaluation)) > 1:
-                self._several.append(values)
+            squares, degrees = _scatter(seed_values(trial.evaluation))
+            self._scatter = self._scatter[0] + squares, self._scatter[1] + degrees
         self._heard = len(self.search.told)
 
-    def _beaten(self, known: Evaluation, hoped: Callable[[Trial], float]) -> bool:
-        """Whether any of the front dominates a candidate, with the accuracy that may be hoped for beside that rival."""
-        return any(
-            dominates(rival, {**known.scores, "accuracy": hoped(rival)}, self.objectives)
-            for rival in self.standing.front
-        )
+
+def _scatter(values: Sequence[float]) -> tuple[float, int]:
+    """Sum of squares within a candidate's seeds, and its degrees of freedom."""
+    deviation, degrees = pooled_deviation([values]) or (0.0, 0)
+    return deviation**2 * degrees, degrees
 
 
 def dominates(trial: Trial, point: dict[str, float], objectives: Sequence[Objective]) -> bool:

@@ -41,7 +41,7 @@ def test_the_readme_says_what_the_comparison_found(tabular):
     assert "\n".join(rows) in readme
     names = {name for name, *_ in tabular.runs(())}
     assert whole["runs"].keys() == names
-    assert {run["seeds"] for run in whole["runs"].values()} == {20}
+    assert {run["seeds"] for name, run in whole["runs"].items() if not name.startswith("gp")} == {20}
 
 
 def test_a_comparison_runs_and_spends_its_budget(tabular, tmp_path, capsys):

@@ -8,7 +8,6 @@ from functools import cache
 from typing import Any, TypeVar
 
 import numpy as np
-from scipy.linalg import solve_triangular
 from threadpoolctl import ThreadpoolController
 
 #: Trials that a model learns from at most, and that its hyperparameters are chosen by: both take their cube.
@@ -136,7 +135,7 @@ class _Learnt:
         self.centre, self.scale = _centre_and_scale(y)
         covariance = kernel.between(self.x, self.x)
         covariance[np.diag_indices(len(y))] += kernel.noise + JITTER + np.square(noise / self.scale)
-        self._inverse = solve_triangular(np.linalg.cholesky(covariance), np.eye(len(y)), lower=True)
+        self._inverse = np.linalg.inv(np.linalg.cholesky(covariance))
         self._weights = self._inverse.T @ (self._inverse @ ((y - self.centre) / self.scale))
 
     def mean(self, covariance: np.ndarray) -> np.ndarray:

@@ -1,5 +1,6 @@
 import copy
 import dataclasses
+import math
 import random
 
 import optuna
@@ -301,7 +302,7 @@ def test_infeasible_candidates_are_on_record_as_optuna_records_them(storage, sam
         frozen = record.trials[trial.number]
         assert frozen.state == TrialState.COMPLETE
         assert frozen.constraints == trial.evaluation.excess
-        assert frozen.values == [0.0, trial.evaluation.scores["macs"], 0.0]
+        assert frozen.values == [-math.inf, trial.evaluation.scores["macs"], -math.inf]
     assert all(trial.constraints["macs <= 1000"] <= 0 for trial in record.best_trials)
     front = Standing(study.objectives, trials).front
     assert {trial.number for trial in front} == {trial.number for trial in record.best_trials}
@@ -331,7 +332,7 @@ def test_constraints_of_which_some_were_not_looked_at(storage, sampler):
 
 
 def test_infeasible_trials_have_no_say_in_importances(storage):
-    """Their accuracy of 0 would make the axis that breaks the constraint the most important one."""
+    """The worst of values that they have would make the axis that breaks the constraint the most important one."""
     study = tiny.make_study("inception_dw", sampler="random")
     search = search_of(study, storage)
 

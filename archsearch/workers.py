@@ -97,7 +97,7 @@ class Limit:
 
     def wait(self) -> None:
         """The job waits for somebody else from now, until ``go_on``; for that it has a time of its own."""
-        if self._waits_since is None:
+        if self._waits_since is None and math.isfinite(self.deadline):
             self._waits_since = time.monotonic()
             self.deadline += max(self.seconds, WAIT_S)
 

@@ -77,6 +77,18 @@ def make_waiting(index, **parameters):
     return waiting
 
 
+def patient(seconds, say):
+    """A job that waits for its device, and then works."""
+    say("waits")
+    say("works")
+    time.sleep(seconds)
+    return "worked"
+
+
+def make_patient(index):
+    return patient
+
+
 @dataclasses.dataclass(frozen=True)
 class Dangerous:
     """Work that harms its own process, for one candidate in ``every``; as often as it gets it, or only the first time.

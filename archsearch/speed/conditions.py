@@ -91,8 +91,9 @@ def _warnings(facts: dict[str, Any], on_cpu: bool) -> list[str]:
     if bad:
         words.append(f"the GPU slowed itself down: {', '.join(bad)}")
     cores = os.cpu_count() or 1
+    limit = max(BUSY_CPU * cores, CpuTimes.resolution(cores, facts["seconds"]))
     for name, who in (("other_cores", "other programs"), ("stolen_cores", "other guests of its host")):
-        if on_cpu and (facts[name] or 0) > BUSY_CPU * cores:
+        if on_cpu and (facts[name] or 0) > limit:
             words.append(f"{who} kept {facts[name]:.1f} of {cores} cores busy during the timing")
     return words
 
@@ -114,6 +115,11 @@ class CpuTimes:
             return cls(0.0, 0.0, 0.0)
         ticks = os.sysconf("SC_CLK_TCK")
         return cls((user + nice + system + irq + softirq) / ticks, steal / ticks, own)
+
+    @staticmethod
+    def resolution(cores: int, seconds: float) -> float:
+        """Cores that a reading may be off by: the kernel counts each core's work in ticks, mostly of 10 ms."""
+        return cores / os.sysconf("SC_CLK_TCK") / max(seconds, 1e-9) if hasattr(os, "sysconf") else 0.0
 
     def since(self, later: "CpuTimes", seconds: float) -> tuple[float | None, float | None]:
         """Cores that others, and other guests of the host, kept busy on average until ``later``."""

@@ -225,6 +225,7 @@ def test_timing_has_the_machine_to_itself(small_space, tmp_path):
     storage = tmp_path / "s.db"
     command = [sys.executable, CLI, "study", "--space", small_space, "--storage", storage, "--study-name", "s",
                "--proxy", "smoke", "--bench", "smoke", "--set", "proxy.train_samples=2048", "bench.img_size=32",
+               "bench.min_block_s=0.2",  # the kernel counts in steps of 10 ms
                "--epochs", "8", "--n-trials", "6", "--workers", "2", "-q"]  # fmt: skip
     subprocess.run([*map(str, command)], capture_output=True, text=True, check=True)
     timed = [t.user_attrs["details"]["infer_throughput"] for t in trials(storage) if "details" in t.user_attrs]

@@ -3,7 +3,7 @@
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 import torch
@@ -16,7 +16,7 @@ from archsearch.measure.device import first_line, identity, is_out_of_memory
 from archsearch.nn import MetaNeXt, build, init_fan_in
 from archsearch.objectives import Objective, Tier
 from archsearch.recipes import Proxy
-from archsearch.speed.exclusive import OnWait, nobody, shared
+from archsearch.speed.exclusive import OnWait, aside, nobody, shared
 from archsearch.train import Training
 from archsearch.train.records import Trainings
 from archsearch.trial import Epoch, Evaluation
@@ -158,8 +158,7 @@ def _cost(arch: Arch, task: Task, progress: _Progress) -> None:
     limits = task.limits or Limits((), arch, task.time)
     counted = {"params", "macs", *(o.name for o in task.objectives if o.tier is Tier.FREE), *limits.names(Tier.FREE)}
     if not counted <= progress.costs.scores.keys():
-        beside = shared(identity(task.device), task.on_wait) if task.device.type == "cpu" else nullcontext()
-        with progress.clock("count"), beside:  # no work of the processor's beside a timing on it
+        with progress.clock("count"), aside(task.device, task.on_wait):
             progress.costs.count(arch, counted)
     progress.excess |= limits.excess(progress.costs, Tier.FREE)
     if progress.infeasible:

@@ -12,7 +12,6 @@ import sys
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,11 +28,11 @@ from archsearch.data.stream import room_on
 from archsearch.errors import ArchsearchError
 from archsearch.evaluate import Task, evaluate
 from archsearch.measure.device import device_name as measured_name
-from archsearch.measure.device import environment, identity, pick_device
+from archsearch.measure.device import environment, pick_device
 from archsearch.nn import load_mixers
 from archsearch.objectives import Objective, Tier, parse_objectives
 from archsearch.recipes import Bench, Proxy
-from archsearch.speed.exclusive import shared
+from archsearch.speed.exclusive import aside
 from archsearch.speed.timer import Timer, Timings
 from archsearch.train.records import Trainings
 from archsearch.trial import Evaluation, Report, Trial, Waiting
@@ -187,7 +186,7 @@ class Evaluator:
         timings = Timings(cache_folder() / "timings", whole)
         self.timer = Timer(work.bench, str(self.device), timings, source.mixers, remeasure=work.remeasure, cores=cores)
         trainings = Trainings(cache_folder() / "trainings", environment(self.device), reuse=not source.retrain)
-        with _training_aside(self.device):
+        with aside(self.device):
             data = work.data or load_for(work.proxy, source.dataset, source.root, self.device)
         limits = Limits(work.constraints, work.baseline, self.timer) if work.baseline else None
         self.task = Task(
@@ -303,7 +302,7 @@ class TrainWork:
             wanted = (job.proxy.img_size, job.proxy.train_samples, job.proxy.val_samples)
             if wanted not in held:  # what another recipe trained on is given up first
                 held.clear()
-                with _training_aside(device):
+                with aside(device):
                     held[wanted] = load_for(job.proxy, self.source.dataset, self.source.root, device)
             objectives = parse_objectives("accuracy")
             task = Task(
@@ -342,11 +341,6 @@ def train_all(jobs: Sequence[TrainJob], source: Source, machine: Machine) -> Ite
                             "what was finished is kept: run the same command again, with fewer --workers"
                         )
                     waiting.appendleft(index)
-
-
-def _training_aside(device: torch.device) -> AbstractContextManager[None]:
-    """Keeps work of the processor's out of a timing on it."""
-    return shared(identity(device)) if device.type == "cpu" else nullcontext()
 
 
 def _load_mixers(source: Source, machine: Machine) -> None:

@@ -10,10 +10,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
+import torch
 from filelock import ReadWriteLock, Timeout
+
+from archsearch.measure.device import identity
 
 #: Seconds between two looks at a lock that somebody else holds, while saying so.
 PATIENCE = 2.0
@@ -43,6 +46,16 @@ def shared(device: str, on_wait: OnWait = nobody) -> Iterator[None]:
     """Holds a device for training: others may train on it too, but nobody times."""
     with _held(device, "training", on_wait):
         yield
+
+
+def aside(device: torch.device, on_wait: OnWait = nobody) -> AbstractContextManager[None]:
+    """Keeps work of the processor's, whatever it is for, from running beside a timing on it.
+
+    Args:
+        device: that timings are of; they are none of the processor's business where it is another.
+        on_wait: as for ``alone``.
+    """
+    return shared(identity(device), on_wait) if device.type == "cpu" else nullcontext()
 
 
 @contextmanager

@@ -7,9 +7,10 @@ from typing import Any
 
 from archsearch.arch import Arch
 from archsearch.errors import ArchsearchError, TrialError
+from archsearch.measure.device import pick_device
 from archsearch.networks import find
 from archsearch.recipes import Bench
-from archsearch.speed.exclusive import OnWait, nobody
+from archsearch.speed.exclusive import OnWait, aside, nobody
 from archsearch.speed.plan import Job, Network, network_to_dict
 from archsearch.speed.process import TimingProcess
 from archsearch.speed.timing import Timing
@@ -114,7 +115,8 @@ class Timer:
         target = self.bench.resized(network) if isinstance(network, Arch) else network
         job = Job((target,), reference, self.bench, kinds, (self.bench.mode,))
         if self._process is None:
-            self._process = TimingProcess(self.device, self.mixers, self._listen, self.cores)
+            with aside(pick_device(self.device), self.on_wait):  # its start is work, too
+                self._process = TimingProcess(self.device, self.mixers, self._listen, self.cores)
         try:
             measured = self._process.run(job)[0]
         except ArchsearchError as error:  # whatever it was, the next one gets a new process

@@ -55,9 +55,16 @@ class Standing:
         """The best and the worst scores so far; smaller is better in all of them."""
         return self._best, self._worst
 
-    def dominates(self, scores: Mapping[str, float]) -> bool:
-        """Whether a trial of the front dominates such scores; never, where one is missing."""
-        point = np.array([scores.get(objective.name, np.nan) for objective in self.objectives]) * self._signs
+    def dominates(self, scores: Mapping[str, float | np.ndarray]) -> bool:
+        """Whether a trial of the front dominates such scores; never, where one is missing.
+
+        Args:
+            scores: a number each, or one beside each trial of the front, (F,).
+        """
+        point = np.empty_like(self._points)
+        for column, objective in enumerate(self.objectives):
+            point[:, column] = scores.get(objective.name, np.nan)
+        point *= self._signs
         return bool((np.all(self._points <= point, axis=1) & np.any(self._points < point, axis=1)).any())
 
     def hypervolume(self, box: Box | None = None) -> float:

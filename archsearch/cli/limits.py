@@ -53,30 +53,41 @@ def check_reachable(
     Raises:
         OptionError: none was found that does; how near the nearest comes.
     """
-    from archsearch.costs import Costs, Limits, never
     from archsearch.objectives import Tier
     from archsearch.search.features import Points
-    from archsearch.search.study import recorded
 
-    if not study.constraints or recorded(study.name, args.storage):
+    if not study.constraints:
         return
-    points, limits = Points(study.space, count), Limits(study.constraints, study.space.baseline, never)
-
-    def off(point: "Point") -> float:
-        return _total(limits.excess(Costs(dict(point.costs)), Tier.FREE))
-
-    sample = [*map(points.at, (start.params for start in starts)), *drawn(points)]
-    kept = [point for point in sample if not off(point)] or _nearer(points, sample, off)
-    if off(kept[0]):
-        counted = [c for c in study.constraints if c.objective.tier is Tier.FREE]
-        looked_at = study.space.points() if _enumerable(points) else len(sample)
-        _complain(points, counted, [limits.excess(Costs(dict(kept[0].costs)), Tier.FREE)], looked_at)
+    points = Points(study.space, count)
+    kept = _keeping_counted(points, study.constraints, starts)
     measured = [c for c in study.constraints if c.objective.tier is Tier.CHEAP]
     if measured and not place.remote:
         kept.sort(key=lambda point: point.costs["macs"])
         archs = [point.arch for point in dict.fromkeys([*kept[:TIMED], *kept[-TIMED:]])]
         say(f"timing {len(archs)} architectures or fewer, to see whether any keeps the constraints")
         _check_measured(args, study, place, points, archs, measured)
+
+
+def _keeping_counted(points: "Points", constraints: "Sequence[Constraint]", starts: "Sequence[Start]") -> "list[Point]":
+    """Points that keep all constraints on what is counted: of a sample those that do, or else one that was sought."""
+    from archsearch.costs import Costs, Limits, never
+    from archsearch.objectives import Tier
+
+    limits = Limits(tuple(constraints), points.space.baseline, never)
+
+    def excess(point: "Point") -> dict[str, float]:
+        return limits.excess(Costs(dict(point.costs)), Tier.FREE)
+
+    def off(point: "Point") -> float:
+        return _total(excess(point))
+
+    sample = [*map(points.at, (start.params for start in starts)), *drawn(points)]
+    kept = [point for point in sample if not off(point)] or _nearer(points, sample, off)
+    if off(kept[0]):
+        counted = [c for c in constraints if c.objective.tier is Tier.FREE]
+        looked_at = points.space.points() if _enumerable(points) else len(sample)
+        _complain(points, counted, [excess(kept[0])], looked_at)
+    return kept
 
 
 def drawn(points: "Points") -> "list[Point]":

@@ -5,7 +5,7 @@ import contextlib
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from archsearch.cli.engines import add_engine, carry_out, check_engine, place_of
 from archsearch.cli.options import (
@@ -90,6 +90,7 @@ def run(args: argparse.Namespace) -> int:
     from archsearch.recipes import check_dataset
     from archsearch.search.start import read_starts
     from archsearch.search.storage import check_storage
+    from archsearch.search.study import recorded
     from archsearch.shipped import shipped
     from archsearch.spacefile import load_space
     from archsearch.workers import prepare
@@ -99,7 +100,8 @@ def run(args: argparse.Namespace) -> int:
     space = load_space(args.space, shipped("search_spaces"))
     args.constraints = parse_constraints(args.constraint)
     name = _name(args, space)
-    _settle(args, name, space, objectives)
+    before = recorded(name, args.storage)
+    _settle(args, before or {}, space, objectives)
     if args.repeat is not None:
         in_this_process(args)
     check_engine(args, objectives)
@@ -117,7 +119,8 @@ def run(args: argparse.Namespace) -> int:
         if args.repeat is not None:
             return repeat(args, study, data)
         count = PartCounter("activations" in {quantity.name for quantity in study.quantities})
-        check_reachable(args, study, count, place, starts, partial(_say, args))
+        if not before:
+            check_reachable(args, study, count, place, starts, partial(_say, args))
         for remark in remarks:
             _say(args, remark)
         return _search(args, study, data, page, place, count, starts)
@@ -130,13 +133,14 @@ def _name(args: argparse.Namespace, space: "Space") -> str:
     return args.study_name or "-".join((space.name, *map(str.strip, args.objective.split(",")), args.dataset))
 
 
-def _settle(args: argparse.Namespace, name: str, space: "Space", objectives: "Sequence[Objective]") -> None:
-    """Fills in what was left to the study: its sampler, and how many trials."""
+def _settle(
+    args: argparse.Namespace, before: "Mapping[str, Any]", space: "Space", objectives: "Sequence[Objective]"
+) -> None:
+    """Fills in what was left to the study, or to its recipe from before: its sampler, and how many trials."""
     from archsearch.objectives import Tier
     from archsearch.search.samplers import check_sampler
-    from archsearch.search.study import recorded
 
-    args.sampler = args.sampler or (recorded(name, args.storage) or {}).get("sampler", SAMPLER)
+    args.sampler = args.sampler or before.get("sampler", SAMPLER)
     check_sampler(args.sampler, space)
     if args.n_trials is None:
         args.n_trials = (args.sampler == "grid" and space.distinct()) or TRIALS
@@ -216,14 +220,11 @@ def _search(
     count: "CountCosts",
     starts: "list[Start]",
 ) -> int:
-    from archsearch.cli.progress import display
-    from archsearch.search.engine import Runner
+    """Takes the study up in its storage, runs it, and shows how it stands, whatever ended it."""
     from archsearch.search.importance import importances
     from archsearch.search.ledger import Ledger
     from archsearch.search.ownership import owned, sign
-    from archsearch.search.reuse import Reuse
     from archsearch.search.search import Search
-    from archsearch.search.stopping import Judge
     from archsearch.search.storage import in_words, open_storage
     from archsearch.search.study import VAL_IMAGES, create_or_resume
 
@@ -235,15 +236,8 @@ def _search(
             record.set_user_attr("command", command_line(args.storage))
             record.set_user_attr(VAL_IMAGES, len(data.val))
             search = Search(study, Ledger(record, check), count, starts)
-        reuse = Reuse(study, search.ledger, trainings=not args.retrain, timings=not args.remeasure)
         try:
-            with display(
-                search, args.n_trials, quiet=args.quiet, verbose=args.verbose, log_format=args.log_format
-            ) as watch:
-                search.ledger.trouble = watch.say
-                judge = Judge(search, study.proxy.epochs)
-                runner = Runner(search, args.n_trials, watch, args.timeout, judge, reuse)
-                carry_out(args, runner, study, data, place)
+            _evaluate(args, search, data, place)
         except BaseException:
             with contextlib.suppress(Exception):  # what ended the study matters more, and there may be little time
                 _show(args, search, page, {})
@@ -251,6 +245,21 @@ def _search(
         return _show(
             args, search, page, importances(search.ledger.mirror, [objective.name for objective in study.objectives])
         )
+
+
+def _evaluate(args: argparse.Namespace, search: "Search", data: "ImageData", place: "Place") -> None:
+    """Candidate after candidate, with what the user sees of it."""
+    from archsearch.cli.progress import display
+    from archsearch.search.engine import Runner
+    from archsearch.search.reuse import Reuse
+    from archsearch.search.stopping import Judge
+
+    study = search.study
+    reuse = Reuse(study, search.ledger, trainings=not args.retrain, timings=not args.remeasure)
+    with display(search, args.n_trials, quiet=args.quiet, verbose=args.verbose, log_format=args.log_format) as watch:
+        search.ledger.trouble = watch.say
+        judge = Judge(search, study.proxy.epochs)
+        carry_out(args, Runner(search, args.n_trials, watch, args.timeout, judge, reuse), study, data, place)
 
 
 def _show(args: argparse.Namespace, search: "Search", page: Path, importance: "dict[str, list[Importance]]") -> int:

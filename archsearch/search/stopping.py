@@ -9,13 +9,14 @@ stopped whose place is taken even if they end as well as their curve can hope fo
 import math
 from collections.abc import Sequence
 
+import numpy as np
+
 from archsearch.analysis.intervals import student
 from archsearch.analysis.noise import pooled_deviation, seed_values
 from archsearch.analysis.standing import Standing
-from archsearch.objectives import Objective
 from archsearch.search.rungs import Curves, rungs
 from archsearch.search.search import Candidate, Search
-from archsearch.trial import Evaluation, Trial
+from archsearch.trial import Evaluation
 
 #: Probability with which a candidate ends below its optimistic reading.
 OPTIMISM = 0.99
@@ -32,9 +33,9 @@ class Judge:
 
     def __init__(self, search: Search, epochs: int) -> None:
         """Args: search: whose trials have ended; epochs: of a training."""
-        self.search, self.objectives = search, search.study.objectives
+        self.search = search
         self.rungs = rungs(epochs) if search.study.early_stopping else ()
-        self.curves, self.standing = Curves(epochs), Standing(self.objectives)
+        self.curves, self.standing = Curves(epochs), Standing(search.study.objectives)
         self._scatter = 0.0, 0  # of seeds: sum of squares, degrees of freedom
         self._heard = 0
 
@@ -65,12 +66,9 @@ class Judge:
         if not degrees:  # nobody knows how much seeds differ
             return True
         sure = student(1 - (1 - SURE) / max(1, len(self.standing.front)), int(degrees)) * math.sqrt(squares / degrees)
-        for rival in self.standing.front:
-            seeds = len(seed_values(rival.evaluation)) or 1
-            hoped = sum(values) / len(values) + sure * math.sqrt(1 / len(values) + 1 / seeds)
-            if dominates(rival, {**known.scores, "accuracy": hoped}, self.objectives):
-                return False
-        return True
+        theirs = np.array([len(seed_values(rival.evaluation)) or 1 for rival in self.standing.front])
+        hoped = np.mean(values) + sure * np.sqrt(1 / len(values) + 1 / theirs)
+        return not self.standing.dominates({**known.scores, "accuracy": hoped})
 
     def _listen(self) -> None:
         """Takes in the trials that have ended since."""
@@ -87,15 +85,3 @@ def _scatter(values: Sequence[float]) -> tuple[float, int]:
     """Sum of squares within a candidate's seeds, and its degrees of freedom."""
     deviation, degrees = pooled_deviation([values]) or (0.0, 0)
     return deviation**2 * degrees, degrees
-
-
-def dominates(trial: Trial, point: dict[str, float], objectives: Sequence[Objective]) -> bool:
-    """Whether a trial is as good as a point in every objective, and better in one; never, where a score is missing."""
-    better = False
-    for objective in objectives:
-        own, other = trial.evaluation.scores[objective.name], point.get(objective.name, math.nan)
-        ahead = own - other if objective.direction == "maximize" else other - own
-        if not ahead >= 0:
-            return False
-        better = better or ahead > 0
-    return better

@@ -47,6 +47,18 @@ def test_failures_are_counted_and_on_no_front():
     assert standing.hypervolume() == 0.0
 
 
+def test_what_equals_the_front_is_not_dominated_and_a_score_may_stand_beside_each_of_it():
+    standing = Standing(OBJECTIVES, [tiny.trial(0, 0.5, 1e9, 10.0), tiny.trial(1, 0.7, 2e9, 10.0)])
+    equal = standing.front[0].evaluation.scores
+    assert not standing.dominates(equal)
+    assert standing.dominates({**equal, "macs": 1.5e9})
+    assert not standing.dominates({name: equal[name] for name in ("macs", "infer_throughput")})
+    between = {**equal, "macs": 3e9}
+    assert standing.dominates({**between, "accuracy": np.array([0.6, 0.6])})
+    assert not standing.dominates({**between, "accuracy": np.array([0.6, 0.8])})
+    assert standing.dominates({**between, "accuracy": np.array([0.4, 0.8])})
+
+
 @settings(max_examples=60, deadline=None)
 @given(SCORES, st.sets(st.integers(0, 24)))
 def test_the_trace_is_what_a_standing_tells_trial_by_trial(scores, stopped):

@@ -11,7 +11,7 @@ import tiny
 from command import FAST, refused, run
 from optuna.trial import TrialState
 
-from archsearch.cli.limits import check_reachable
+from archsearch.cli import limits
 from archsearch.constraint import parse_constraints
 from archsearch.costs import Costs, Limits, never
 from archsearch.errors import OptionError
@@ -19,7 +19,6 @@ from archsearch.measure.parts import PartCounter
 from archsearch.objectives import Tier
 from archsearch.search.start import Start
 from archsearch.search.storage import open_storage
-from archsearch.search.study import create_or_resume
 from archsearch.shipped import shipped
 from archsearch.spacefile import load_space
 
@@ -60,7 +59,7 @@ def test_wrong_options_are_refused(capsys, tmp_path, monkeypatch, options, compl
 NARROW = ["macs <= 0.76 * baseline", "params >= 1.16 * baseline"]
 
 
-def reachable(space, texts, storage, starts=()):
+def reachable(space, texts, starts=()):
     """The check alone, as `study` makes it; what it counted."""
     made, counted, counter = tiny.make_study(space, constraints=parse_constraints(texts)), [], PartCounter()
 
@@ -69,45 +68,45 @@ def reachable(space, texts, storage, starts=()):
         return counter(arch)
 
     place = SimpleNamespace(remote=False)
-    check_reachable(SimpleNamespace(storage=str(storage)), made, count, place, starts, lambda text: None)
+    limits.check_reachable(SimpleNamespace(), made, count, place, starts, lambda text: None)
     return counted
 
 
-def test_a_few_architectures_among_thousands_are_enough(tmp_path):
+def test_a_few_architectures_among_thousands_are_enough():
     """Of macro's 8,748 points 23 keep both bounds, and none of a thousand random ones."""
     space = load_space("macro", shipped("search_spaces"))
-    limits, count = Limits(parse_constraints(NARROW), space.baseline, never), PartCounter()
-    found = reachable("macro", NARROW, tmp_path / "s.db")
+    bounds, count = Limits(parse_constraints(NARROW), space.baseline, never), PartCounter()
+    found = reachable("macro", NARROW)
 
     def keeps(arch):
-        return all(share <= 0 for share in limits.excess(Costs(dict(count(arch))), Tier.FREE).values())
+        return all(share <= 0 for share in bounds.excess(Costs(dict(count(arch))), Tier.FREE).values())
 
     assert not any(keeps(arch) for arch in found[:500])
     assert keeps(found[-1])
 
 
-def test_in_a_space_too_large_to_visit_the_nearest_are_changed_axis_by_axis(tmp_path):
+def test_in_a_space_too_large_to_visit_the_nearest_are_changed_axis_by_axis():
     """None of the thousand that are drawn keeps these bounds."""
     with pytest.raises(OptionError, match="the nearest of"):
-        reachable("metanext", ["macs <= 0.1685 * baseline"], tmp_path / "s.db")
-    assert len(reachable("metanext", ["macs <= 0.2814 * baseline", "params >= 0.3883 * baseline"], tmp_path)) > 1000
+        reachable("metanext", ["macs <= 0.1685 * baseline"])
+    assert len(reachable("metanext", ["macs <= 0.2814 * baseline", "params >= 0.3883 * baseline"])) > 1000
 
 
-def test_what_a_study_starts_from_may_be_all_that_keeps_a_constraint(tmp_path):
+def test_what_a_study_starts_from_may_be_all_that_keeps_a_constraint():
     space = load_space("metanext", shipped("search_spaces"))
     start = Start(space.locate(space.baseline), "the baseline")
     exactly = ["macs <= baseline", "macs >= baseline", "params <= baseline", "params >= baseline"]
-    reachable("metanext", exactly, tmp_path / "s.db", [start])
+    reachable("metanext", exactly, [start])
 
 
-def test_a_study_that_has_begun_is_not_checked_again(tmp_path):
-    url = str(tmp_path / "s.db")
-    assert reachable("inception_dw", ["macs <= baseline"], url)
-    create_or_resume(
-        tiny.make_study("inception_dw", constraints=parse_constraints(["macs <= baseline"])),
-        open_storage(url, create=True),
-    )
-    assert reachable("inception_dw", ["macs <= baseline"], url) == []
+def test_a_study_that_has_begun_is_not_checked_again(capsys, tmp_path, monkeypatch):
+    checked = []
+    monkeypatch.setattr(limits, "check_reachable", lambda *args: checked.append(args))
+    words = study("inception_dw", tmp_path / "s.db", "--objective", "macs,params", "--constraint", "macs <= baseline")
+    for n_trials in (1, 2):
+        assert run(capsys, *words, "--n-trials", n_trials)[0] == 0
+    assert len(record(tmp_path / "s.db").trials) == 2
+    assert len(checked) == 1
 
 
 def test_a_grid_of_too_many_is_refused(capsys, tmp_path):

@@ -16,7 +16,7 @@ from archsearch.search.ledger import Ledger
 from archsearch.search.rungs import ENOUGH, Curves, rungs
 from archsearch.search.samplers import SAMPLERS
 from archsearch.search.search import Search
-from archsearch.search.stopping import Judge, dominates
+from archsearch.search.stopping import Judge
 from archsearch.search.study import create_or_resume
 from archsearch.trial import Epoch, Evaluation, Trial
 
@@ -89,12 +89,6 @@ def test_stopped_failed_and_infeasible_trials_judge_nobody():
 
 def test_a_candidate_whose_costs_are_not_known_is_not_stopped():
     assert not judge(KNOWN)(None, Evaluation({}, curve=curve(0.1, 4), stopped=True))
-
-
-def test_equal_trials_dominate_each_other_not():
-    one = KNOWN[0]
-    assert not dominates(one, one.evaluation.scores, OBJECTIVES)
-    assert dominates(one, {**one.evaluation.scores, "macs": 2e9}, OBJECTIVES)
 
 
 def test_a_line_through_curves_foretells_their_ends():

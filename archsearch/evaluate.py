@@ -11,8 +11,8 @@ import torch
 from archsearch.arch import Arch
 from archsearch.costs import Costs, Limits, TimeIt, never
 from archsearch.data.images import ImageData
-from archsearch.errors import TrialError
-from archsearch.measure.device import first_line, identity, is_out_of_memory
+from archsearch.errors import ArchsearchError, TrialError
+from archsearch.measure.device import answers, first_line, identity, is_out_of_memory
 from archsearch.nn import MetaNeXt, build, init_fan_in
 from archsearch.objectives import Objective, Tier
 from archsearch.recipes import Proxy
@@ -132,6 +132,9 @@ def evaluate(
         on_epoch: called after each epoch of the first training, where False stops it, and after each training but
             the last, where False means that no other seed is needed.
         known: scores that are taken from there, with all that stands behind them.
+
+    Raises:
+        ArchsearchError: the device does not answer any more, which only another process can change.
     """
     progress, stopped = _Progress.after(known or Evaluation(), seed, task.seeds > 1), False
     try:
@@ -145,6 +148,8 @@ def evaluate(
     except Exception as error:  # whatever it is, it is this candidate's end and not the study's
         if is_out_of_memory(error):
             return progress.so_far(f"out of memory: {str(error).splitlines()[0] if str(error) else task.device}")
+        if not answers(task.device):  # whatever this process tries next would fail too
+            raise ArchsearchError(f"the device was lost: {first_line(error)}") from error
         return progress.so_far(f"{type(error).__name__}: {error}".splitlines()[0], traceback.format_exc())
     finally:
         if task.device.type == "cuda":
@@ -160,7 +165,8 @@ def _cost(arch: Arch, task: Task, progress: _Progress) -> None:
     if not counted <= progress.costs.scores.keys():
         with progress.clock("count"), aside(task.device, task.on_wait):
             progress.costs.count(arch, counted)
-    progress.excess |= limits.excess(progress.costs, Tier.FREE)
+    with aside(task.device, task.on_wait):  # the baseline may have to be counted
+        progress.excess |= limits.excess(progress.costs, Tier.FREE)
     if progress.infeasible:
         return
     speeds = [o.name for o in task.objectives if o.tier is Tier.CHEAP] + limits.names(Tier.CHEAP)
@@ -178,6 +184,7 @@ def _train(arch: Arch, task: Task, seed: int, progress: _Progress, on_epoch: OnE
             progress.curve.append(epoch)
             stop_clock()
             if not on_epoch(progress.so_far(stopped=True)) and epoch.epoch < task.proxy.epochs:
+                _give_up(arch, task, seed)
                 return False
         if seed not in progress.accuracies:
             progress.learn(seed, progress.curve[-1].accuracy)
@@ -210,6 +217,13 @@ def recall(arch: Arch, task: Task, seed: int) -> tuple[Epoch, ...] | None:
         return None
     stand_in = task.proxy.shrink(arch, len(task.data.classes))
     return task.trainings.curve(task.trainings.key(stand_in, task.proxy, task.data, seed))
+
+
+def _give_up(arch: Arch, task: Task, seed: int) -> None:
+    """Nobody goes on with a training that was stopped early; where it was would only fill the disk."""
+    if task.trainings is not None:
+        stand_in = task.proxy.shrink(arch, len(task.data.classes))
+        task.trainings.forget(task.trainings.key(stand_in, task.proxy, task.data, seed))
 
 
 def train(arch: Arch, task: Task, seed: int) -> Iterator[Epoch]:

@@ -28,11 +28,11 @@ from archsearch.data.stream import room_on
 from archsearch.errors import ArchsearchError
 from archsearch.evaluate import Task, evaluate
 from archsearch.measure.device import device_name as measured_name
-from archsearch.measure.device import environment, pick_device
+from archsearch.measure.device import environment, identity, pick_device
 from archsearch.nn import load_mixers
 from archsearch.objectives import Objective, Tier, parse_objectives
 from archsearch.recipes import Bench, Proxy
-from archsearch.speed.exclusive import aside
+from archsearch.speed.exclusive import shared
 from archsearch.speed.timer import Timer, Timings
 from archsearch.train.records import Trainings
 from archsearch.trial import Evaluation, Report, Trial, Waiting
@@ -186,7 +186,7 @@ class Evaluator:
         timings = Timings(cache_folder() / "timings", whole)
         self.timer = Timer(work.bench, str(self.device), timings, source.mixers, remeasure=work.remeasure, cores=cores)
         trainings = Trainings(cache_folder() / "trainings", environment(self.device), reuse=not source.retrain)
-        with aside(self.device):
+        with shared(identity(self.device)):  # data may go to the GPU that another times on
             data = work.data or load_for(work.proxy, source.dataset, source.root, self.device)
         limits = Limits(work.constraints, work.baseline, self.timer) if work.baseline else None
         self.task = Task(
@@ -302,7 +302,7 @@ class TrainWork:
             wanted = (job.proxy.img_size, job.proxy.train_samples, job.proxy.val_samples)
             if wanted not in held:  # what another recipe trained on is given up first
                 held.clear()
-                with aside(device):
+                with shared(identity(device), _say_who):
                     held[wanted] = load_for(job.proxy, self.source.dataset, self.source.root, device)
             objectives = parse_objectives("accuracy")
             task = Task(

@@ -96,6 +96,13 @@ class Space:
         fields["mixers"] = tuple(self._mixer(stage, params) for stage in range(len(fields["depths"])))
         return base.replace(**fields)
 
+    def possible(self, params: Params) -> Arch | None:
+        """The same; None where it cannot exist. In a space too large to visit, nobody has tried all."""
+        try:
+            return self.arch(params)
+        except ArchError:
+            return None
+
     def locate(self, arch: Arch) -> dict[str, Value] | None:
         """The inverse of ``arch``: values of the open axes at a point that is this architecture; None without one."""
         return locate(self, arch)

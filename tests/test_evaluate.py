@@ -13,7 +13,7 @@ from archsearch.constraint import parse_constraints
 from archsearch.costs import Limits
 from archsearch.data import load, reduce
 from archsearch.data.images import Split
-from archsearch.errors import DivergedError
+from archsearch.errors import ArchsearchError, DivergedError
 from archsearch.evaluate import Task, evaluate
 from archsearch.networks import network
 from archsearch.objectives import parse_objectives
@@ -153,6 +153,26 @@ def test_what_this_machine_knew_is_told(data, tmp_path):
     first, again = (evaluate(ATTO, wanted, 0).reused for _ in range(2))
     assert first == {"infer_throughput": "an earlier timing on this machine"}
     assert again == {**first, "accuracy": "an earlier training on this machine"}
+
+
+def test_a_training_that_was_stopped_leaves_no_state_behind(data, tmp_path):
+    records = Trainings(tmp_path, {"device_name": "here"}, save_every_s=0)
+    left = []
+
+    def stop_at_two(known):
+        left.append(len(list(tmp_path.glob("*.pt"))))
+        return len(known.curve) < 2
+
+    longer = dataclasses.replace(tiny.PROXY, epochs=3)
+    assert evaluate(ATTO, task(data, "accuracy", proxy=longer, trainings=records), 0, stop_at_two).stopped
+    assert left == [1, 1], "it could have been gone on with until then"
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device, and it answers")
+def test_a_device_that_does_not_answer_is_not_the_candidates_fault(data):
+    with pytest.raises(ArchsearchError, match="the device was lost: "):
+        evaluate(ATTO, task(data, "accuracy", device=torch.device("cuda")), 0)
 
 
 def test_the_seed_decides(data):

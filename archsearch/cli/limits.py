@@ -39,7 +39,7 @@ def check_reachable(
     place: "Place",
     starts: "Sequence[Start]",
     say: "Callable[[str], None]",
-) -> None:
+) -> "list[Start]":
     """Makes sure that some architecture of the space keeps all constraints, before the study begins.
 
     Args:
@@ -50,26 +50,34 @@ def check_reachable(
         starts: points that it begins with.
         say: told what takes long.
 
+    Returns:
+        The one point that was found where a sample had none: a sampler would hardly come upon it again.
+
     Raises:
         OptionError: none was found that does; how near the nearest comes.
     """
     from archsearch.objectives import Tier
     from archsearch.search.features import Points
+    from archsearch.search.start import Start
 
     if not study.constraints:
-        return
+        return []
     points = Points(study.space, count)
-    kept = _keeping_counted(points, study.constraints, starts)
+    sample = [*points.existing(start.params for start in starts), *drawn(points)]
+    kept, sought = _keeping_counted(points, study.constraints, sample)
     measured = [c for c in study.constraints if c.objective.tier is Tier.CHEAP]
     if measured and not place.remote:
         kept.sort(key=lambda point: point.costs["macs"])
         archs = [point.arch for point in dict.fromkeys([*kept[:TIMED], *kept[-TIMED:]])]
         say(f"timing {len(archs)} architectures or fewer, to see whether any keeps the constraints")
         _check_measured(args, study, place, points, archs, measured)
+    return [Start(kept[0].params, "what was found to keep the constraints")] if sought else []
 
 
-def _keeping_counted(points: "Points", constraints: "Sequence[Constraint]", starts: "Sequence[Start]") -> "list[Point]":
-    """Points that keep all constraints on what is counted: of a sample those that do, or else one that was sought."""
+def _keeping_counted(
+    points: "Points", constraints: "Sequence[Constraint]", sample: "Sequence[Point]"
+) -> "tuple[list[Point], bool]":
+    """Points of a sample that keep all constraints on what is counted, or else one that was sought, and whether."""
     from archsearch.costs import Costs, Limits, never
     from archsearch.objectives import Tier
 
@@ -81,26 +89,28 @@ def _keeping_counted(points: "Points", constraints: "Sequence[Constraint]", star
     def off(point: "Point") -> float:
         return _total(excess(point))
 
-    sample = [*map(points.at, (start.params for start in starts)), *drawn(points)]
-    kept = [point for point in sample if not off(point)] or _nearer(points, sample, off)
+    kept = [point for point in sample if not off(point)]
+    if kept:
+        return kept, False
+    kept = _nearer(points, sample, off)
     if off(kept[0]):
         counted = [c for c in constraints if c.objective.tier is Tier.FREE]
         looked_at = points.space.points() if _enumerable(points) else len(sample)
         _complain(points, counted, [excess(kept[0])], looked_at)
-    return kept
+    return kept, True
 
 
 def drawn(points: "Points") -> "list[Point]":
     """Every architecture of a small space, or a random sample of a large one."""
     rng, space = random.Random(0), points.space
     params = space.grid() if space.points() <= DRAWN else (space.sample(rng) for _ in range(DRAWN))
-    return list({point.key: point for point in map(points.at, params)}.values())
+    return list({point.key: point for point in points.existing(params)}.values())
 
 
 def _nearer(points: "Points", sample: "Sequence[Point]", off: "Off") -> "list[Point]":
     """The one that comes nearest beyond a sample of which none keeps the constraints: of all, where that can be."""
     if _enumerable(points):
-        return [_first(map(points.at, points.space.grid()), off)]
+        return [_first(points.existing(points.space.grid()), off)]
     return [_first((_descend(points, point, off) for point in heapq.nsmallest(NEAREST, sample, key=off)), off)]
 
 

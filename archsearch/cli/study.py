@@ -120,7 +120,7 @@ def run(args: argparse.Namespace) -> int:
             return repeat(args, study, data)
         count = PartCounter("activations" in {quantity.name for quantity in study.quantities})
         if not before:
-            check_reachable(args, study, count, place, starts, partial(_say, args))
+            starts += check_reachable(args, study, count, place, starts, partial(_say, args))
         for remark in remarks:
             _say(args, remark)
         return _search(args, study, data, page, place, count, starts)

@@ -38,6 +38,8 @@ PENDING = 64
 WIDE = 20_000
 #: Timings from which on a constraint on a speed is modelled.
 FEW = 5
+#: Failures that say nothing of a candidate's neighbours yet.
+ACCIDENTS = 1
 #: Weight of what an expected gain costs: 1 is gain per second.
 THRIFT = 1.0
 
@@ -52,17 +54,22 @@ class CostAware:
         constraints: that candidates have to keep; counted ones are never broken.
         models: by name of what they predict.
         memory: of its trials.
-        spent: whether the last draw found no architecture that is new and keeps the constraints that can be counted.
+        dry: whether the last draw found no architecture that is new and keeps the constraints that can be counted.
     """
 
     points: Points
     objectives: tuple[Objective, ...]
     constraints: tuple[Constraint, ...] = ()
     models: dict[str, Model] = field(default_factory=dict)
-    spent: bool = False
+    dry: bool = False
 
     def __post_init__(self) -> None:
         self.memory = Memory(self.points, self.objectives)
+
+    @property
+    def spent(self) -> bool:
+        """Whether no draw will find another: what is under way may still show where to look."""
+        return self.dry and not self.memory.pending
 
     def keeps(self, point: Point) -> bool:
         """Whether a point keeps the constraints that can be counted."""
@@ -107,9 +114,10 @@ class CostAwareSampler(BaseSampler):
         memory.read(study.get_trials(deepcopy=False), but=trial.number)
         front = memory.front or memory.rows[:START]
         near = [row.point for row in (front if len(front) <= NEAR else self._rng.sample(front, NEAR))]
+        near += [] if memory.front else memory.pending[-NEAR:]
         pool = self._new(common.points.pool(len(memory.rows) // TURN, near)) or self._new(self._far_and_wide())
-        common.spent = not pool
-        if common.spent:
+        common.dry = not pool
+        if common.dry:
             return {}
         choose = self._promising if len(memory.known("dear", _dear)) >= START else self._spread
         chosen = pool[choose(pool)]
@@ -122,8 +130,9 @@ class CostAwareSampler(BaseSampler):
     def _far_and_wide(self) -> Iterator[Point]:
         """Random points of a large space, where those that were looked at are all known or infeasible."""
         space = self.common.points.space
-        for _ in range(0 if self.common.points.all else WIDE):
-            yield self.common.points.at(space.sample(self._rng))
+        return self.common.points.existing(
+            space.sample(self._rng) for _ in range(0 if self.common.points.all else WIDE)
+        )
 
     def _spread(self, pool: list[Point]) -> int:
         """The first candidates: each far from the others."""
@@ -168,7 +177,7 @@ class Prospect:
     def _survival(self) -> np.ndarray:
         """That the candidates do not fail, by who did: too large for the device's memory, say, or diverged."""
         known = self.memory.known("failed", lambda row: 1.0 if row.failed else -1.0)
-        if len(known) < FEW or all(failed < 0 for _, failed in known):
+        if len(known) < FEW or sum(failed > 0 for _, failed in known) <= ACCIDENTS:
             return np.ones(len(self._at))
         return self._chance_below_zero("failed", known)
 

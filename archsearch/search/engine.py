@@ -142,6 +142,7 @@ class Runner:
         """A worker has evaluated its candidate."""
         self.watch.ended(self.search.tell(self._underway[number].candidate, evaluation, environment))
         del self._underway[number]
+        self._dry = False  # a sampler knows more now
 
     def lost(self, number: int, reason: str, again: bool = True, blame: bool = True) -> None:
         """A worker is gone, or was ended; its candidate runs once more, or is recorded as failed.

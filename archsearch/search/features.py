@@ -2,13 +2,15 @@
 
 import math
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from archsearch.arch import Arch
+from archsearch.errors import ArchError
 from archsearch.mixer import Value
 from archsearch.points import LIST_AXES
 from archsearch.space import Axis, Space
@@ -61,7 +63,11 @@ class Points:
         self._drawn: tuple[int, list[Point]] = (-1, [])
 
     def at(self, params: Mapping[str, Value]) -> Point:
-        """The point at values of the open axes."""
+        """The point at values of the open axes.
+
+        Raises:
+            ArchError: its architecture cannot exist.
+        """
         key = tuple(x for pair in params.items() for x in pair)
         if key not in self._known:
             arch = self.space.arch(params)
@@ -69,10 +75,16 @@ class Points:
             self._known[key] = Point(dict(params), arch, costs, self._features(params, costs), arch.key)
         return self._known[key]
 
+    def existing(self, many: Iterable[Mapping[str, Value]]) -> Iterator[Point]:
+        """Those of many points whose architectures can exist."""
+        for params in many:
+            with suppress(ArchError):
+                yield self.at(params)
+
     @cached_property
     def all(self) -> list[Point] | None:
         """Every point; None where there are too many to look at."""
-        return [self.at(params) for params in self.space.grid()] if self.space.points() <= POOL else None
+        return [*self.existing(self.space.grid())] if self.space.points() <= POOL else None
 
     @cached_property
     def scale(self) -> "Scale":
@@ -105,13 +117,13 @@ class Points:
             changes = (
                 {**genes, a.name: value} for a in self.space.axes if a.name in point.params for value in a.values
             )
-            self._beside[point.key] = [self.at(self.space.active(changed)) for changed in changes]
+            self._beside[point.key] = [*self.existing(map(self.space.active, changes))]
         return self._beside[point.key]
 
     def _random(self, turn: int) -> list[Point]:
         if self._drawn[0] != turn:
             rng = random.Random(f"{self.seed}/{turn}")
-            self._drawn = turn, [self.at(self.space.sample(rng)) for _ in range(POOL // 3)]
+            self._drawn = turn, [*self.existing(self.space.sample(rng) for _ in range(POOL // 3))]
         return self._drawn[1]
 
     def _features(self, params: Mapping[str, Value], costs: Mapping[str, float]) -> np.ndarray:

@@ -82,10 +82,12 @@ class Kernel:
 class Model:
     """A Gaussian process with a linear trend, whose hyperparameters last until there are half as many trials more.
 
-    They depend on the first so many trials alone, so that a search that was interrupted has the same.
+    They depend on the first so many trials alone, so that a search that was interrupted has the same. Where those all
+    gave the same, as before anything has failed, they are chosen anew as others come.
     """
 
-    _kernels: dict[int, Kernel] = field(default_factory=dict)
+    _kernels: dict[tuple[int, int], Kernel] = field(default_factory=dict)
+    _alike: dict[int, bool] = field(default_factory=dict)
 
     def predict(
         self, known: Sequence[K], observe: Observe[K], at: np.ndarray, also: Sequence[Observed] = ()
@@ -116,11 +118,24 @@ class Model:
         return _arrays([*(observe(known[i]) for i in spread_out(len(known), LEARN)), *also])
 
     def _kernel(self, known: Sequence[K], observe: Observe[K]) -> Kernel:
-        count = count_of(len(known))
-        if count not in self._kernels:
-            data = _arrays([observe(known[i]) for i in spread_out(min(count, len(known)), CHOOSE)])
-            self._kernels[count] = Kernel.of(fitted_kernel(*data))
-        return self._kernels[count]
+        count = min(count_of(len(known)), len(known))
+        if count not in self._alike:
+            first = [observe(known[i]) for i in spread_out(count, CHOOSE)]
+            self._alike[count] = len({value for _, value, _ in first}) == 1
+            self._kernels[count, 0] = _fitted(first)
+        unlike = self._unlike(known, observe) if self._alike[count] else []
+        key = count, len(unlike)
+        if key not in self._kernels:
+            chosen = {*spread_out(max(count, unlike[-1] + 1), CHOOSE), *unlike}
+            self._kernels[key] = _fitted([observe(known[i]) for i in sorted(chosen)])
+        return self._kernels[key]
+
+    @staticmethod
+    def _unlike(known: Sequence[K], observe: Observe[K]) -> list[int]:
+        """Where the first values are all alike, and no hyperparameters can be chosen by them: the first others."""
+        first = observe(known[0])[1]
+        unlike = [i for i, one in enumerate(known) if observe(one)[1] != first]
+        return unlike[: min(len(unlike), count_of(len(unlike)), CHOOSE // 2)]
 
 
 #: Features, (N, D), values and the deviations of their noise, (N,).
@@ -178,6 +193,10 @@ def _arrays(observed: Sequence[Observed]) -> _Data:
 
 def _centre_and_scale(y: np.ndarray) -> tuple[float, float]:
     return float(np.mean(y)), max(float(np.std(y)), 1e-12)
+
+
+def _fitted(observed: Sequence[Observed]) -> Kernel:
+    return Kernel.of(fitted_kernel(*_arrays(observed)))
 
 
 def fitted_kernel(x: np.ndarray, y: np.ndarray, noise: np.ndarray) -> Any:

@@ -75,7 +75,7 @@ def line_through(early: np.ndarray, late: np.ndarray, at: float) -> Outlook:
     (0.5, 0.0, 1)
     """
     degrees = len(early) - 2
-    spread = float(np.sum(np.square(early - early.mean())))
+    spread = float(np.sum(np.square(early - early.mean()))) if np.ptp(early) else 0.0  # and not what rounding leaves
     slope = float(np.sum((early - early.mean()) * (late - late.mean()))) / spread if spread else 0.0
     residuals = late - late.mean() - slope * (early - early.mean())
     variance = float(np.sum(np.square(residuals))) / max(1, degrees)

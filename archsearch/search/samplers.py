@@ -187,6 +187,11 @@ class Samplers:
             return SAMPLERS[self.name](self, int.from_bytes(digest[:4], "big"), draw)
 
     @property
+    def dry(self) -> bool:
+        """Whether the last draw found no architecture that is new and keeps the constraints."""
+        return self.name == "cost_aware" and self.common.dry
+
+    @property
     def spent(self) -> bool:
         """Whether the sampler knows of no further architecture that keeps the constraints."""
         return self.name == "cost_aware" and self.common.spent

@@ -3,7 +3,7 @@
 import bisect
 import random
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -123,7 +123,7 @@ class Search:
             return None
         if (candidate := self._start()) is not None:
             return candidate
-        drawn = self._draw() or (None if self.samplers.spent else self._unseen())
+        drawn = self._draw() or (None if self.samplers.dry else self._unseen())
         return self._begin(*drawn, {"draw": self.draws - 1}) if drawn else None
 
     def tell(self, candidate: Candidate, evaluation: Evaluation, environment: Mapping[str, Any]) -> Trial:
@@ -197,11 +197,13 @@ class Search:
         """What the sampler suggests, and suggests again until it is new; None where it does not get there."""
         for _ in range(REDRAWS):
             genes = suggest(self.samplers.for_draw(self.draws), self.ledger.mirror, self.ledger.blank(), self.axes)
-            if self.samplers.spent:
+            if self.samplers.dry:
                 break
             self.draws += 1
             params = self.study.space.active(genes)
-            arch = self.study.space.arch(params)
+            arch = self.study.space.possible(params)
+            if arch is None:
+                continue
             if arch.key not in self._seen:
                 self.ledger.fill(genes, self.axes)
                 return params, arch
@@ -212,15 +214,18 @@ class Search:
         """An architecture picked at random among those that are not known; None where none was found."""
         space, rng = self.study.space, random.Random(f"{self.study.seed}/{self.draws}")
         self.draws += 1
-        points = ((params, space.arch(params)) for params in (space.sample(rng) for _ in range(PICKS)))
-        found = next((point for point in points if point[1].key not in self._seen), None)
+        found = next(self._unknown(space.sample(rng) for _ in range(PICKS)), None)
         if found is None and space.points() <= EXHAUSTIVE:
-            known = ((params, space.arch(params)) for params in space.grid())
-            rest = [point for point in known if point[1].key not in self._seen]
+            rest = [*self._unknown(space.grid())]
             found = rng.choice(rest) if rest else None
         if found:
             self._enter(found[0], self.draws - 1)
         return found
+
+    def _unknown(self, many: Iterable[dict[str, Value]]) -> Iterator[tuple[dict[str, Value], Arch]]:
+        """Of many points those that are not known, and can exist."""
+        points = ((params, self.study.space.possible(params)) for params in many)
+        return ((params, arch) for params, arch in points if arch is not None and arch.key not in self._seen)
 
     def _enter(self, params: Mapping[str, Value], draw: int) -> None:
         self.ledger.fill(genome(self.study.space, params), self.axes)

@@ -16,7 +16,7 @@ from archsearch.errors import ArchError, StorageError, unknown
 from archsearch.mixer import declarations, declare
 from archsearch.objectives import OBJECTIVES, Objective, Tier
 from archsearch.recipes import TRAINER, Bench, Proxy
-from archsearch.search.storage import open_storage
+from archsearch.search.storage import in_words, open_storage
 from archsearch.space import Space
 
 #: Study attribute that holds the recipe of a study; its absence marks a study of another tool.
@@ -159,8 +159,12 @@ def existing(name: str, storage: BaseStorage) -> optuna.Study | None:
 
 
 def recorded(name: str, url: str) -> dict[str, Any] | None:
-    """The recipe of a study that has been begun; None where there is none, or its storage cannot be opened."""
-    with suppress(StorageError):
+    """The recipe of a study that has been begun; None where there is none, or its storage cannot be opened.
+
+    Raises:
+        ArchsearchError: the storage was opened, and cannot be used.
+    """
+    with suppress(StorageError), in_words():
         record = existing(name, open_storage(url, create=False))
         return None if record is None else record.user_attrs.get(RECIPE)
     return None

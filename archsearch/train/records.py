@@ -84,13 +84,13 @@ class Trainings:
                 finished = epoch.epoch == training.proxy.epochs
                 if finished:
                     self.store.put(key, [asdict(entry) for entry in curve])
-                    self._forget(key)
+                    self.forget(key)
                 elif time.monotonic() - saved >= self.save_every_s:
                     self._save(key, training, curve)
                     saved = time.monotonic()
                 yield epoch
         except DivergedError:
-            self._forget(key)
+            self.forget(key)
             raise
 
     def _checkpoint(self, key: Mapping[str, Any]) -> Path:
@@ -108,11 +108,12 @@ class Trainings:
         except torch.OutOfMemoryError:  # nothing is wrong with the file
             raise
         except Exception:  # cut short, or of another make
-            self._forget(key)
+            self.forget(key)
             return start(), []  # one that is half loaded is no beginning
         return training, curve
 
-    def _forget(self, key: Mapping[str, Any]) -> None:
+    def forget(self, key: Mapping[str, Any]) -> None:
+        """Gives up where a training was."""
         with suppress(OSError):
             self._checkpoint(key).unlink()
 

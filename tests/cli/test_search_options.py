@@ -60,7 +60,7 @@ NARROW = ["macs <= 0.76 * baseline", "params >= 1.16 * baseline"]
 
 
 def reachable(space, texts, starts=()):
-    """The check alone, as `study` makes it; what it counted."""
+    """The check alone, as `study` makes it; what it counted, and what it offers to start from."""
     made, counted, counter = tiny.make_study(space, constraints=parse_constraints(texts)), [], PartCounter()
 
     def count(arch):
@@ -68,40 +68,43 @@ def reachable(space, texts, starts=()):
         return counter(arch)
 
     place = SimpleNamespace(remote=False)
-    limits.check_reachable(SimpleNamespace(), made, count, place, starts, lambda text: None)
-    return counted
+    offered = limits.check_reachable(SimpleNamespace(), made, count, place, starts, lambda text: None)
+    return counted, [made.space.arch(start.params) for start in offered]
 
 
 def test_a_few_architectures_among_thousands_are_enough():
     """Of macro's 8,748 points 23 keep both bounds, and none of a thousand random ones."""
     space = load_space("macro", shipped("search_spaces"))
     bounds, count = Limits(parse_constraints(NARROW), space.baseline, never), PartCounter()
-    found = reachable("macro", NARROW)
+    found, offered = reachable("macro", NARROW)
 
     def keeps(arch):
         return all(share <= 0 for share in bounds.excess(Costs(dict(count(arch))), Tier.FREE).values())
 
     assert not any(keeps(arch) for arch in found[:500])
     assert keeps(found[-1])
+    assert offered == [found[-1]], "a sampler would hardly come upon it"
 
 
 def test_in_a_space_too_large_to_visit_the_nearest_are_changed_axis_by_axis():
     """None of the thousand that are drawn keeps these bounds."""
     with pytest.raises(OptionError, match="the nearest of"):
         reachable("metanext", ["macs <= 0.1685 * baseline"])
-    assert len(reachable("metanext", ["macs <= 0.2814 * baseline", "params >= 0.3883 * baseline"])) > 1000
+    found, offered = reachable("metanext", ["macs <= 0.2814 * baseline", "params >= 0.3883 * baseline"])
+    assert len(found) > 1000
+    assert len(offered) == 1
 
 
 def test_what_a_study_starts_from_may_be_all_that_keeps_a_constraint():
     space = load_space("metanext", shipped("search_spaces"))
     start = Start(space.locate(space.baseline), "the baseline")
     exactly = ["macs <= baseline", "macs >= baseline", "params <= baseline", "params >= baseline"]
-    reachable("metanext", exactly, [start])
+    assert reachable("metanext", exactly, [start])[1] == []
 
 
 def test_a_study_that_has_begun_is_not_checked_again(capsys, tmp_path, monkeypatch):
     checked = []
-    monkeypatch.setattr(limits, "check_reachable", lambda *args: checked.append(args))
+    monkeypatch.setattr(limits, "check_reachable", lambda *args: checked.append(args) or [])
     words = study("inception_dw", tmp_path / "s.db", "--objective", "macs,params", "--constraint", "macs <= baseline")
     for n_trials in (1, 2):
         assert run(capsys, *words, "--n-trials", n_trials)[0] == 0
@@ -184,7 +187,7 @@ def test_a_grid_takes_every_architecture_once(capsys, tmp_path, small_space):
 
 def test_a_study_of_infeasible_candidates_alone_says_so(capsys, tmp_path, small_space, monkeypatch):
     """Where none of those that were drawn keeps what some would."""
-    monkeypatch.setattr("archsearch.cli.limits.check_reachable", lambda *args: None)
+    monkeypatch.setattr("archsearch.cli.limits.check_reachable", lambda *args: [])
     bound = ["--constraint", "macs <= 1"]
     words = study(small_space, tmp_path / "s.db", "--n-trials", "2", "--sampler", "random", *bound)
     code, _, err = run(capsys, *words)

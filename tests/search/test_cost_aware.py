@@ -11,16 +11,18 @@ from optuna.distributions import CategoricalDistribution
 from optuna.trial import TrialState, create_trial
 from sklearn.gaussian_process import GaussianProcessRegressor
 
+from archsearch.analysis.improvement import chance_below_zero
 from archsearch.analysis.standing import Standing
 from archsearch.constraint import parse_constraints
 from archsearch.objectives import parse_objectives
-from archsearch.search import model
+from archsearch.search import cost_aware, features, model
 from archsearch.search.cost_aware import START, CostAware, CostAwareSampler, Prospect
 from archsearch.search.engine import Runner, Watch, run_here
 from archsearch.search.features import POOL, Points, Scale, axis_features
 from archsearch.search.ledger import Ledger
 from archsearch.search.model import CHOOSE, LEARN, Model
 from archsearch.search.search import Search
+from archsearch.search.start import Start
 from archsearch.search.study import create_or_resume
 from archsearch.shipped import shipped
 from archsearch.space import Axis
@@ -145,6 +147,52 @@ def test_it_ends_where_no_other_architecture_keeps_the_constraints():
     trials = search_with("cost_aware", 100, constraints=constraints)
     assert len(trials) == keeping
     assert all(count(trial.arch)["macs"] <= costs[20] for trial in trials)
+
+
+def test_nothing_is_over_while_candidates_are_under_way():
+    """Those may show where to look; a worker that finds nothing now asks again when one has ended."""
+    costs = sorted(count(SPACE.arch(params))["macs"] for params in SPACE.grid())
+    study = tiny.make_study("inception_dw", objectives="accuracy,macs", sampler="cost_aware",
+                            constraints=parse_constraints([f"macs <= {costs[4]}"]))  # fmt: skip
+    search = Search(study, Ledger(create_or_resume(study, optuna.storages.InMemoryStorage())), count)
+    runner, under_way = Runner(search, 100, Watch()), []
+    while (candidate := runner.next("w")) is not None:
+        under_way.append(candidate)
+    assert len(under_way) == sum(cost <= costs[4] for cost in costs)
+    for candidate in under_way:
+        assert search.samplers.dry
+        assert not search.samplers.spent
+        runner.ended(candidate.number, *made_up(candidate.arch, 0, None))
+        assert runner.next("w") is None
+    assert search.samplers.spent
+
+
+def test_beside_a_start_that_is_under_way_a_second_worker_finds_what_keeps_the_constraints(monkeypatch):
+    monkeypatch.setattr(features, "POOL", 60)
+    monkeypatch.setattr(cost_aware, "WIDE", 60)
+    space = load_space("metanext", shipped("search_spaces"))
+    points = Points(space, count)
+    start = points.at(space.locate(space.baseline))
+    while (least := min(points.beside(start), key=lambda p: p.costs["macs"])).costs["macs"] < start.costs["macs"]:
+        start = least
+    constraints = parse_constraints([f"macs <= {1.01 * start.costs['macs']}"])
+    study = tiny.make_study("metanext", objectives="accuracy,macs", sampler="cost_aware", constraints=constraints)
+    record = create_or_resume(study, optuna.storages.InMemoryStorage())
+    search = Search(study, Ledger(record), count, [Start(start.params, "test")])
+    first, second = search.ask(), search.ask()
+    assert first.arch == start.arch
+    assert count(second.arch)["macs"] <= 1.01 * start.costs["macs"]
+
+
+@pytest.mark.parametrize("sampler", ["cost_aware", "nsga2", "random", "qmc"])
+def test_points_that_cannot_exist_are_passed_over(sampler):
+    """In a space too large to visit, loading has not seen all of them."""
+    space = load_space("metanext", shipped("search_spaces"))
+    axes = tuple(Axis(a.name, (*a.values, 0.001), a.when) if a.name == "branch_ratio" else a for a in space.axes)
+    space = dataclasses.replace(space, axes=axes)
+    rng = random.Random(0)
+    assert any(space.possible(space.sample(rng)) is None for _ in range(100))
+    assert len(search_with(sampler, 40, space=space)) == 40
 
 
 def test_where_large_networks_fail_others_are_tried():
@@ -303,12 +351,24 @@ def test_a_model_predicts_what_scikit_learns_process_does():
     centre, scale = y.mean(), y.std()
     process = GaussianProcessRegressor(fitted, alpha=model.JITTER + (noise / scale) ** 2, optimizer=None)
     mean, sd = process.fit(x, (y - centre) / scale).predict(at, return_std=True)
-    made = Model({model.count_of(60): model.Kernel.of(fitted)})
+    count = model.count_of(60)
+    made = Model({(count, 0): model.Kernel.of(fitted)}, {count: False})
     known = list(zip(x, y, noise, strict=True))
     ours, doubt = made.predict(known, tuple, at)
     assert ours == pytest.approx(mean * scale + centre, rel=1e-6)
     assert doubt == pytest.approx(np.sqrt(sd**2 - fitted.k2.noise_level) * scale, rel=1e-5)
     assert made.expect(known, tuple, at) == pytest.approx(ours)
+
+
+def test_the_first_failures_are_learnt_from_at_once():
+    """Hyperparameters that were chosen when nothing had failed would say that nothing ever does."""
+    x = np.random.default_rng(0).uniform(-1, 1, size=(400, 8))
+    survived, failed = x[x[:, 0] < 0.5][:93], x[x[:, 0] > 0.6][:8]
+    known = [(one, -1.0, 0.0) for one in survived] + [(one, 1.0, 0.0) for one in failed]
+    others = x[-100:]
+    chance = chance_below_zero(*Model().predict(known, lambda one: one, others))
+    assert np.median(chance[others[:, 0] > 0.6]) < 0.2
+    assert np.median(chance[others[:, 0] < 0.3]) > 0.95
 
 
 def test_a_model_of_many_trials_learns_from_a_part_of_them():

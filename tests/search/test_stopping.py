@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 from archsearch.objectives import parse_objectives
 from archsearch.search.engine import Runner, Watch, run_here
 from archsearch.search.ledger import Ledger
-from archsearch.search.rungs import ENOUGH, Curves, rungs
+from archsearch.search.rungs import ENOUGH, Curves, line_through, rungs
 from archsearch.search.samplers import SAMPLERS
 from archsearch.search.search import Search
 from archsearch.search.stopping import Judge
@@ -100,6 +100,15 @@ def test_a_line_through_curves_foretells_their_ends():
     assert outlook.mean == pytest.approx(0.6, abs=0.02)
     assert 0 < outlook.sd < 0.05
     assert outlook.optimistic(0.99) > outlook.optimistic(0.9) > outlook.mean
+
+
+@pytest.mark.parametrize("accuracy", [0.1, 0.2, 0.3, 0.7])
+def test_curves_that_are_all_alike_at_a_rung_foretell_their_mean(accuracy):
+    """What rounding leaves of their spread would make a line as steep as can be."""
+    late = np.linspace(0.4, 0.6, 6)
+    outlook = line_through(np.full(6, accuracy), late, accuracy + 0.05)
+    assert outlook.mean == pytest.approx(0.5)
+    assert outlook.sd == pytest.approx(np.std(late, ddof=1) * np.sqrt(5 / 4 * 7 / 6))
 
 
 def seeds(*values, macs=2e9):

@@ -6,9 +6,9 @@ import optuna
 import pytest
 import tiny
 
-from archsearch.errors import StorageError
+from archsearch.errors import ArchsearchError, StorageError
 from archsearch.search.storage import check_storage, open_storage, sqlite_path
-from archsearch.search.study import create_or_resume, load
+from archsearch.search.study import create_or_resume, load, recorded
 
 
 def test_paths_and_urls(tmp_path):
@@ -146,3 +146,14 @@ def test_a_study_keeps_its_space(tmp_path, small_space):
     small_space.write_text(tiny.SPACE.replace("[7, 9]", "[7, 9, 11]"))
     with pytest.raises(StorageError, match=r"another space\.axes"):
         create_or_resume(tiny.make_study(small_space), storage)
+
+
+def test_a_recipe_is_not_looked_up_in_a_storage_that_does_not_work(tmp_path):
+    """Without its tables, say: to take the study for a new one would be wrong."""
+    url = f"sqlite:///{tmp_path}/s.db"
+    create_or_resume(tiny.make_study("inception_dw"), open_storage(url, create=True))
+    assert recorded("test", url)["sampler"] == "nsga2"
+    with closing(sqlite3.connect(tmp_path / "s.db")) as database:
+        database.execute("DROP TABLE study_user_attributes")
+    with pytest.raises(ArchsearchError, match="the storage cannot be used: no such table"):
+        recorded("test", url)

@@ -149,11 +149,11 @@ def test_a_study_keeps_its_space(tmp_path, small_space):
 
 
 def test_a_recipe_is_not_looked_up_in_a_storage_that_does_not_work(tmp_path):
-    """Without its tables, say: to take the study for a new one would be wrong."""
+    """To take the study for a new one would be wrong."""
     url = f"sqlite:///{tmp_path}/s.db"
     create_or_resume(tiny.make_study("inception_dw"), open_storage(url, create=True))
     assert recorded("test", url)["sampler"] == "nsga2"
     with closing(sqlite3.connect(tmp_path / "s.db")) as database:
-        database.execute("DROP TABLE study_user_attributes")
-    with pytest.raises(ArchsearchError, match="the storage cannot be used: no such table"):
+        database.execute("ALTER TABLE study_user_attributes RENAME COLUMN value_json TO value")
+    with pytest.raises(ArchsearchError, match="the storage cannot be used: no such column"):
         recorded("test", url)

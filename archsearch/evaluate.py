@@ -5,6 +5,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
@@ -213,17 +214,18 @@ def _epochs(arch: Arch, task: Task, seed: int, progress: _Progress) -> Iterable[
 
 def recall(arch: Arch, task: Task, seed: int) -> tuple[Epoch, ...] | None:
     """The curve of a training of this machine's that the task's would repeat; None where there is none."""
-    if task.trainings is None:
-        return None
-    stand_in = task.proxy.shrink(arch, len(task.data.classes))
-    return task.trainings.curve(task.trainings.key(stand_in, task.proxy, task.data, seed))
+    return None if task.trainings is None else task.trainings.curve(_key(arch, task, task.trainings, seed))
+
+
+def _key(arch: Arch, task: Task, trainings: Trainings, seed: int) -> dict[str, Any]:
+    """Of the training of a target's stand-in."""
+    return trainings.key(task.proxy.shrink(arch, len(task.data.classes)), task.proxy, task.data, seed)
 
 
 def _give_up(arch: Arch, task: Task, seed: int) -> None:
     """Nobody goes on with a training that was stopped early; where it was would only fill the disk."""
     if task.trainings is not None:
-        stand_in = task.proxy.shrink(arch, len(task.data.classes))
-        task.trainings.forget(task.trainings.key(stand_in, task.proxy, task.data, seed))
+        task.trainings.forget(_key(arch, task, task.trainings, seed))
 
 
 def train(arch: Arch, task: Task, seed: int) -> Iterator[Epoch]:
@@ -238,7 +240,7 @@ def train(arch: Arch, task: Task, seed: int) -> Iterator[Epoch]:
             training = _start(stand_in, task, seed)
         yield from _alternating(training, task)
         return
-    key = task.trainings.key(stand_in, task.proxy, task.data, seed)
+    key = _key(arch, task, task.trainings, seed)
     yield from _alternating(task.trainings.epochs(key, lambda: _start(stand_in, task, seed)), task)
 
 

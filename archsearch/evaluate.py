@@ -3,7 +3,7 @@
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,10 +13,11 @@ from archsearch.arch import Arch
 from archsearch.costs import Costs, Limits, TimeIt, never
 from archsearch.data.images import ImageData
 from archsearch.errors import ArchsearchError, TrialError
-from archsearch.measure.device import answers, first_line, identity, is_out_of_memory
+from archsearch.measure.device import first_line, identity, is_out_of_memory
 from archsearch.nn import MetaNeXt, build, init_fan_in
 from archsearch.objectives import Objective, Tier
 from archsearch.recipes import Proxy
+from archsearch.speed.clocks import answers
 from archsearch.speed.exclusive import OnWait, aside, nobody, shared
 from archsearch.train import Training
 from archsearch.train.records import Trainings
@@ -163,11 +164,11 @@ def _cost(arch: Arch, task: Task, progress: _Progress) -> None:
     """Counts the target and, where a speed is wanted and nothing speaks against it yet, times it."""
     limits = task.limits or Limits((), arch, task.time)
     counted = {"params", "macs", *(o.name for o in task.objectives if o.tier is Tier.FREE), *limits.names(Tier.FREE)}
-    if not counted <= progress.costs.scores.keys():
-        with progress.clock("count"), aside(task.device, task.on_wait):
+    known = counted <= progress.costs.scores.keys()
+    with nullcontext() if known else progress.clock("count"), aside(task.device, task.on_wait):
+        if not known:
             progress.costs.count(arch, counted)
-    with aside(task.device, task.on_wait):  # the baseline may have to be counted
-        progress.excess |= limits.excess(progress.costs, Tier.FREE)
+        progress.excess |= limits.excess(progress.costs, Tier.FREE)  # the baseline may have to be counted, too
     if progress.infeasible:
         return
     speeds = [o.name for o in task.objectives if o.tier is Tier.CHEAP] + limits.names(Tier.CHEAP)

@@ -64,20 +64,18 @@ def check_reachable(
         return []
     points = Points(study.space, count)
     sample = [*points.existing(start.params for start in starts), *drawn(points)]
-    kept, sought = _keeping_counted(points, study.constraints, sample)
+    kept = _keeping_counted(points, study.constraints, sample)
     measured = [c for c in study.constraints if c.objective.tier is Tier.CHEAP]
     if measured and not place.remote:
         kept.sort(key=lambda point: point.costs["macs"])
         archs = [point.arch for point in dict.fromkeys([*kept[:TIMED], *kept[-TIMED:]])]
         say(f"timing {len(archs)} architectures or fewer, to see whether any keeps the constraints")
         _check_measured(args, study, place, points, archs, measured)
-    return [Start(kept[0].params, "what was found to keep the constraints")] if sought else []
+    return [] if kept[0] in sample else [Start(kept[0].params, "what was found to keep the constraints")]
 
 
-def _keeping_counted(
-    points: "Points", constraints: "Sequence[Constraint]", sample: "Sequence[Point]"
-) -> "tuple[list[Point], bool]":
-    """Points of a sample that keep all constraints on what is counted, or else one that was sought, and whether."""
+def _keeping_counted(points: "Points", constraints: "Sequence[Constraint]", sample: "Sequence[Point]") -> "list[Point]":
+    """Points of a sample that keep all constraints on what is counted, or else one that was sought."""
     from archsearch.costs import Costs, Limits, never
     from archsearch.objectives import Tier
 
@@ -89,15 +87,12 @@ def _keeping_counted(
     def off(point: "Point") -> float:
         return _total(excess(point))
 
-    kept = [point for point in sample if not off(point)]
-    if kept:
-        return kept, False
-    kept = _nearer(points, sample, off)
+    kept = [point for point in sample if not off(point)] or _nearer(points, sample, off)
     if off(kept[0]):
         counted = [c for c in constraints if c.objective.tier is Tier.FREE]
         looked_at = points.space.points() if _enumerable(points) else len(sample)
         _complain(points, counted, [excess(kept[0])], looked_at)
-    return kept, True
+    return kept
 
 
 def drawn(points: "Points") -> "list[Point]":

@@ -89,16 +89,6 @@ def is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(said in words for said in NO_MEMORY)
 
 
-def answers(device: torch.device) -> bool:
-    """Whether a GPU still works: after some errors it does nothing more for the process that made them."""
-    try:
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-    except Exception:
-        return False
-    return True
-
-
 def first_line(error: Exception) -> str:
     """The message, as far as the first line goes."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -40,6 +40,15 @@ def synchronize(device: torch.device) -> None:
         torch.mps.synchronize()
 
 
+def answers(device: torch.device) -> bool:
+    """Whether a device still works: after some errors a GPU does nothing more for the process that made them."""
+    try:
+        synchronize(device)
+    except Exception:
+        return False
+    return True
+
+
 def _wall_block(step: Step, steps: int, finish: Callable[[], None]) -> float:
     """Seconds by the wall clock; ``finish`` waits for what the device still has to do."""
     finish()

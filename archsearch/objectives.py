@@ -10,9 +10,9 @@ from archsearch.errors import OptionError, unknown
 class Tier(IntEnum):
     """What knowing an objective costs; candidates are scored in this order."""
 
-    FREE = 0  # counted from the architecture
-    CHEAP = 1  # measured in seconds
-    DEAR = 2  # trained
+    COUNTED = 0  # counted from the architecture
+    MEASURED = 1  # measured in seconds
+    TRAINED = 2  # trained
 
 
 @dataclass(frozen=True)
@@ -63,30 +63,31 @@ class Objective:
 OBJECTIVES: dict[str, Objective] = {
     o.name: o
     for o in (
-        Objective("accuracy", "maximize", "fraction", Tier.DEAR, "proxy", "top-1 (%)", "top-1", "%", 100),
+        Objective("accuracy", "maximize", "fraction", Tier.TRAINED, "proxy", "top-1 (%)", "top-1", "%", 100),
         Objective(
-            "macs", "minimize", "multiply-adds per image", Tier.FREE, "target", "GMACs", "MACs", "MACs", 1e-9, 2
+            "macs", "minimize", "multiply-adds per image", Tier.COUNTED, "target", "GMACs", "MACs", "MACs", 1e-9, 2
         ),
         Objective(
-            "params", "minimize", "parameters", Tier.FREE, "target", "params (M)", "parameters", "params", 1e-6
+            "params", "minimize", "parameters", Tier.COUNTED, "target", "params (M)", "parameters", "params", 1e-6
         ),
         Objective(
-            "activations", "minimize", "elements per image", Tier.FREE, "target", "activations (M)", "activations",
+            "activations", "minimize", "elements per image", Tier.COUNTED, "target", "activations (M)", "activations",
             "elements", 1e-6,
         ),
         Objective(
-            "infer_throughput", "maximize", "images/s", Tier.CHEAP, "target", "infer (img/s)", "inference throughput",
+            "infer_throughput", "maximize", "images/s", Tier.MEASURED, "target", "infer (img/s)",
+            "inference throughput", "img/s",
+        ),
+        Objective(
+            "train_throughput", "maximize", "images/s", Tier.MEASURED, "target", "train (img/s)", "training throughput",
             "img/s",
         ),
         Objective(
-            "train_throughput", "maximize", "images/s", Tier.CHEAP, "target", "train (img/s)", "training throughput",
-            "img/s",
+            "latency_ms", "minimize", "ms", Tier.MEASURED, "target", "latency at batch 1 (ms)", "latency at batch 1",
+            "ms",
         ),
         Objective(
-            "latency_ms", "minimize", "ms", Tier.CHEAP, "target", "latency at batch 1 (ms)", "latency at batch 1", "ms"
-        ),
-        Objective(
-            "peak_memory_mb", "minimize", "MiB of a training step", Tier.CHEAP, "target", "memory (MiB)",
+            "peak_memory_mb", "minimize", "MiB of a training step", Tier.MEASURED, "target", "memory (MiB)",
             "memory of a training step", "MiB", 1, 0,
         ),
     )

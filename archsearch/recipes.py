@@ -1,13 +1,15 @@
-"""Recipes as plain data: ``Proxy`` (how a stand-in is made and trained), ``Bench`` (how speed is measured)."""
+"""Recipes as plain data: how a proxy network is made and trained, and how the speed of a target is measured."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
-from archsearch.arch import Arch
 from archsearch.errors import DataError, UserError, unknown
+
+if TYPE_CHECKING:
+    from archsearch.arch import Arch
 
 #: No number of a recipe is as large, and every one below it fits a float.
 LARGEST = 1e300
@@ -32,8 +34,8 @@ def _check(recipe: Any, allowed: str, names: tuple[str, ...], ok: Callable[[Any]
 
 
 @dataclass(frozen=True)
-class Proxy:
-    """How the small stand-in of an architecture is made and trained.
+class ProxyRecipe:
+    """How the small proxy network of an architecture is made and trained.
 
     Attributes:
         width: factor on ``dims``, rounded to multiples of ``width_step`` channels.
@@ -106,17 +108,17 @@ class Proxy:
 
     @property
     def full_size(self) -> bool:
-        """Whether the stand-in is as wide and as deep as the target."""
+        """Whether the proxy network is as wide and as deep as the target."""
         return self.width == 1 and self.depth == 1
 
-    def shrink(self, arch: Arch, num_classes: int) -> Arch:
-        """The stand-in of a target, for a data set of ``num_classes`` classes.
+    def shrink(self, arch: "Arch", num_classes: int) -> "Arch":
+        """The proxy network of a target, for a data set of ``num_classes`` classes.
 
         Raises:
             ArchError: the shrunken network cannot exist (a branch without channels, say).
 
-        >>> from archsearch.networks import network
-        >>> Proxy().shrink(network("inceptionnext_tiny"), 10).dims
+        >>> from archsearch.arch.networks import network
+        >>> ProxyRecipe().shrink(network("inceptionnext_tiny"), 10).dims
         (24, 48, 96, 192)
         """
         step = self.width_step
@@ -144,8 +146,8 @@ LAYOUTS = ("channels_first", "channels_last")
 
 
 @dataclass(frozen=True)
-class Bench:
-    """How the speed of the target is measured; ``archsearch.speed`` says what is done with it.
+class BenchRecipe:
+    """How the speed of the target is measured; ``archsearch.benchmark`` says what is done with it.
 
     Attributes:
         batch_size: images per step.
@@ -196,7 +198,7 @@ class Bench:
         """The layouts to be timed."""
         return LAYOUTS if self.layout == "both" else (self.layout,)
 
-    def resized(self, arch: Arch) -> Arch:
+    def resized(self, arch: "Arch") -> "Arch":
         """The architecture at the resolution it is timed with.
 
         Raises:
@@ -207,12 +209,14 @@ class Bench:
 
 #: Proxies by name; a space names what it changes about those that shrink. ``paper``: Table 9 of *InceptionNeXt*,
 #: whose batch of 4096 is worked off in the eight parts that its eight GPUs had.
-PROXIES: dict[str, Proxy] = {
-    "smoke": Proxy(width=1 / 6, width_step=16, depth=0.1, epochs=1, train_samples=256, val_samples=256),
-    "cpu": Proxy(),
-    "cpu_long": Proxy(epochs=6, batch_size=32),
-    "gpu": Proxy(width=1 / 3, width_step=8, epochs=20, train_samples=0, val_samples=0, batch_size=128, crop_padding=4),
-    "paper": Proxy(
+PROXIES: dict[str, ProxyRecipe] = {
+    "smoke": ProxyRecipe(width=1 / 6, width_step=16, depth=0.1, epochs=1, train_samples=256, val_samples=256),
+    "cpu": ProxyRecipe(),
+    "cpu_long": ProxyRecipe(epochs=6, batch_size=32),
+    "gpu": ProxyRecipe(
+        width=1 / 3, width_step=8, epochs=20, train_samples=0, val_samples=0, batch_size=128, crop_padding=4
+    ),
+    "paper": ProxyRecipe(
         width=1,
         width_step=1,
         depth=1,
@@ -237,10 +241,10 @@ PROXIES: dict[str, Proxy] = {
 }
 
 #: Benches by name; on a CPU the target keeps its resolution and the batch shrinks.
-BENCHES: dict[str, Bench] = {
-    "smoke": Bench(1, precision="fp32", rounds=2, max_rounds=0, min_block_s=0, warmup_s=0, warmup_limit_s=0),
-    "cpu": Bench(2, precision="fp32", max_rounds=0, warmup_s=0.0, warmup_limit_s=1.0),
-    "gpu": Bench(),
+BENCHES: dict[str, BenchRecipe] = {
+    "smoke": BenchRecipe(1, precision="fp32", rounds=2, max_rounds=0, min_block_s=0, warmup_s=0, warmup_limit_s=0),
+    "cpu": BenchRecipe(2, precision="fp32", max_rounds=0, warmup_s=0.0, warmup_limit_s=1.0),
+    "gpu": BenchRecipe(),
 }
 
 #: Data sets by name, as ``--dataset`` takes them.
@@ -259,7 +263,7 @@ def check_dataset(name: str, root: Path | None) -> None:
         raise DataError("--dataset folder needs --data-root DIR, a folder with train/ and val/ or test/")
 
 
-Recipe = TypeVar("Recipe", Proxy, Bench)
+Recipe = TypeVar("Recipe", ProxyRecipe, BenchRecipe)
 
 
 def override(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
@@ -268,11 +272,13 @@ def override(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
     Raises:
         UserError: a field is unknown, of the wrong type, or out of range.
 
-    >>> override(Proxy(), {"epochs": 5}).epochs
+    >>> override(ProxyRecipe(), {"epochs": 5}).epochs
     5
     """
     fields = {f.name: f for f in dataclasses.fields(recipe)}
     for name in changes:
         if name not in fields:
-            raise UserError(unknown(f"field of a {type(recipe).__name__.lower()} recipe", name, fields))
+            raise UserError(
+                unknown(f"field of a {type(recipe).__name__.removesuffix('Recipe').lower()} recipe", name, fields)
+            )
     return dataclasses.replace(recipe, **changes)

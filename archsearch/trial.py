@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from archsearch.arch import Arch
+if TYPE_CHECKING:
+    from archsearch.arch import Arch
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class Evaluation:
 
 
 #: Told after an epoch what is known by then, or of waiting; whether to go on.
-Report = Callable[[Evaluation | Waiting], bool]
+ProgressCallback = Callable[[Evaluation | Waiting], bool]
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ class Trial:
 
     number: int
     state: str
-    arch: Arch
+    arch: "Arch"
     params: dict[str, Any]
     seed: int
     evaluation: Evaluation

@@ -30,16 +30,16 @@ from plotly.offline import get_plotlyjs
 from archsearch.arch import Arch
 from archsearch.objectives import parse_objectives
 from archsearch.recipes import BENCHES, PROXIES
-from archsearch.report.follow import Follower
-from archsearch.report.page import write_page
-from archsearch.report.serve import Server
+from archsearch.report.page.follow import Follower
+from archsearch.report.page.html import write_page
+from archsearch.report.page.serve import Server
 from archsearch.report.view import StudyView
-from archsearch.search.records import end_attrs, start_attrs
-from archsearch.search.storage import open_storage
-from archsearch.search.study import Study
-from archsearch.shipped import shipped
-from archsearch.spacefile import load_space
+from archsearch.search.definition import Study
+from archsearch.search.storage.opening import open_storage
+from archsearch.search.storage.records import end_attrs, start_attrs
+from archsearch.space.yaml import load_space
 from archsearch.trial import Epoch, Evaluation, Trial
+from archsearch.utils.package_data import shipped
 
 ENVIRONMENT = {"device": "made up", "torch": "2.15.0", "timm": "1.0.31", "python": "3.11.7", "commit": "0" * 40}
 FLAGS = ("--headless", "--no-sandbox", "--window-size=1400,1200", "--enable-unsafe-swiftshader")

@@ -8,11 +8,11 @@ InceptionNeXt-T with its mixer replaced, trained by the default recipe of the de
 import argparse
 import statistics
 
+from archsearch.arch.mixer import Mixer
+from archsearch.arch.networks import network
 from archsearch.data import load, reduce
-from archsearch.evaluate import Task, evaluate
-from archsearch.measure.device import device_name, pick_device
-from archsearch.mixer import Mixer
-from archsearch.networks import network
+from archsearch.evaluate.pipeline import Task, evaluate
+from archsearch.nn.device import device_name, pick_device
 from archsearch.objectives import parse_objectives
 from archsearch.recipes import PROXIES
 

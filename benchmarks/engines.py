@@ -23,20 +23,20 @@ from pathlib import Path
 from typing import Any
 
 from archsearch.arch import Arch
-from archsearch.measure.parts import PartCounter
+from archsearch.complexity.parts import PartCounter
 from archsearch.objectives import parse_objectives
 from archsearch.recipes import BENCHES, PROXIES
-from archsearch.search.engine import Evaluate, Runner, Watch, run_here
-from archsearch.search.ledger import Ledger
-from archsearch.search.local import run_local
-from archsearch.search.reuse import Reuse
+from archsearch.search.definition import Study, create_or_resume
+from archsearch.search.early_stopping import EarlyStopping
+from archsearch.search.engines.local import run_local
+from archsearch.search.engines.runner import Evaluate, ProgressListener, Runner, run_here
 from archsearch.search.search import Candidate, Search
-from archsearch.search.stopping import Judge
-from archsearch.search.storage import open_storage
-from archsearch.search.study import Study, create_or_resume
-from archsearch.shipped import shipped
-from archsearch.spacefile import load_space
+from archsearch.search.storage.mirror import StorageMirror
+from archsearch.search.storage.opening import open_storage
+from archsearch.search.storage.reuse import ResultReuse
+from archsearch.space.yaml import load_space
 from archsearch.trial import Epoch, Evaluation, Report
+from archsearch.utils.package_data import shipped
 
 
 def main() -> None:
@@ -77,7 +77,7 @@ def study_of(objectives: str, sampler: str = "random", population: int = 50) -> 
 def search_of(study: Study) -> Iterator[Search]:
     with tempfile.TemporaryDirectory() as folder:
         record = create_or_resume(study, open_storage(f"{folder}/s.db", create=True))
-        yield Search(study, Ledger(record), PartCounter())
+        yield Search(study, StorageMirror(record), PartCounter())
 
 
 # Two workers against one
@@ -85,7 +85,7 @@ def search_of(study: Study) -> Iterator[Search]:
 
 def workers(args: argparse.Namespace) -> None:
     """Trials per hour."""
-    from archsearch.measure.device import device_name, pick_device
+    from archsearch.nn.device import device_name, pick_device
 
     print(f"{device_name(pick_device('cpu'))}, {args.trials} trials of metanext, recipe cpu, images drawn")
     speeds: dict[int, list[float]] = {1: [], 2: []}
@@ -101,7 +101,7 @@ def workers(args: argparse.Namespace) -> None:
 
 def trials_per_hour(count: int, trials: int) -> float:
     """From the first candidate's start to the last one's end, the workers being there already."""
-    from archsearch.pool import Machine, Source, StudyWork
+    from archsearch.evaluate.pool import Machine, Source, StudyWork
 
     study = study_of("accuracy,macs")
     machine = Machine.here(["cpu"], count)
@@ -112,7 +112,7 @@ def trials_per_hour(count: int, trials: int) -> float:
     return 3600 * trials / clock.seconds
 
 
-class Clock(Watch):
+class Clock(ProgressListener):
     """Counts from when the workers have ended their first candidates."""
 
     def __init__(self, first: int) -> None:
@@ -177,7 +177,7 @@ def note(costs: dict[str, list[float]], name: str, cost: float) -> None:
 def in_this_process(trials: int) -> float:
     with search_of(study_of("accuracy,macs")) as search:
         start = time.perf_counter()
-        run_here(Runner(search, trials, Watch()), nothing)
+        run_here(Runner(search, trials, ProgressListener()), nothing)
         return (time.perf_counter() - start) / trials
 
 
@@ -190,8 +190,8 @@ def locally(trials: int) -> float:
 
 def on_ray(trials: int) -> Iterator[tuple[str, float]]:
     """Ours and bare Ray Tune, on the same cluster, from the first trials' end on."""
-    from archsearch.search.cluster import Share, cluster
-    from archsearch.search.tune import run_ray
+    from archsearch.search.engines.ray_cluster import Share, cluster
+    from archsearch.search.engines.ray_tune import run_ray
 
     with cluster(None, 2):
         yield "bare Ray Tune, 2 actors", bare_tune(min(trials, 20))  # it takes seconds for each
@@ -251,7 +251,13 @@ def simulated(sampler: str, objectives: str, trials: int, count: int) -> list[fl
     """Seconds that each trial keeps the parent busy, in a study whose workers take simulated time."""
     rng = random.Random(0)
     with search_of(study_of(objectives, sampler)) as search:
-        runner = Runner(search, trials, Watch(), stop=Judge(search, 2), reuse=Reuse(search.study, search.ledger))
+        runner = Runner(
+            search,
+            trials,
+            ProgressListener(),
+            stop=EarlyStopping(search, 2),
+            reuse=ResultReuse(search.study, search.mirror),
+        )
         busy: list[tuple[float, int, Candidate]] = []
         costs = []
 

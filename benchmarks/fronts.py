@@ -16,11 +16,11 @@ import moocore
 import numpy as np
 import pandas as pd
 
-from archsearch.analysis.fronts import on_front
-from archsearch.analysis.noise import AccuracyNoise, front_chances
-from archsearch.analysis.standing import box_of, hypervolume_trace
-from archsearch.networks import network
+from archsearch.arch.networks import network
 from archsearch.objectives import parse_objectives
+from archsearch.stats.fronts import on_front
+from archsearch.stats.hypervolume import box_of, hypervolume_trace
+from archsearch.stats.noise import AccuracyNoise, front_chances
 from archsearch.trial import Evaluation, Trial
 
 OBJECTIVES = parse_objectives("pareto")

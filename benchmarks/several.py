@@ -18,13 +18,13 @@ import torch.nn.functional as F
 from torch import nn
 from torch.func import functional_call, stack_module_state, vmap
 
+from archsearch.arch.networks import network
 from archsearch.data import ImageData, load, reduce
 from archsearch.data.stream import batches
-from archsearch.measure.device import device_name, pick_device
-from archsearch.networks import network
+from archsearch.evaluate.pool import Machine, Source, TrainJob, default_workers, train_all
 from archsearch.nn import build, init_fan_in
-from archsearch.pool import Machine, Source, TrainJob, default_workers, train_all
-from archsearch.recipes import PROXIES, Proxy
+from archsearch.nn.device import device_name, pick_device
+from archsearch.recipes import PROXIES, ProxyRecipe
 from archsearch.train import Training
 
 
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def compare(
-    name: str, data: ImageData, proxy: Proxy, device: torch.device, workers: int, args: argparse.Namespace
+    name: str, data: ImageData, proxy: ProxyRecipe, device: torch.device, workers: int, args: argparse.Namespace
 ) -> None:
     ways: dict[str, Callable[[], float]] = {
         "sequence": lambda: in_sequence(name, data, proxy, device, args.seeds),
@@ -71,18 +71,18 @@ def compare(
     print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
 
-def stand_in(name: str, data: ImageData, proxy: Proxy, device: torch.device, seed: int) -> nn.Module:
+def proxy_model(name: str, data: ImageData, proxy: ProxyRecipe, device: torch.device, seed: int) -> nn.Module:
     torch.manual_seed(seed)
     model = build(proxy.shrink(network(name), len(data.classes)))
     init_fan_in(model)
     return model.to(device, memory_format=torch.channels_last).train()
 
 
-def in_sequence(name: str, data: ImageData, proxy: Proxy, device: torch.device, seeds: int) -> float:
+def in_sequence(name: str, data: ImageData, proxy: ProxyRecipe, device: torch.device, seeds: int) -> float:
     trained = 0
     took = 0.0
     for seed in range(seeds):
-        training = Training(stand_in(name, data, proxy, device, seed), data, proxy, seed)
+        training = Training(proxy_model(name, data, proxy, device, seed), data, proxy, seed)
         training._pass(1)  # warms up
         start = time.perf_counter()
         training._pass(2)
@@ -91,7 +91,7 @@ def in_sequence(name: str, data: ImageData, proxy: Proxy, device: torch.device, 
     return trained / took
 
 
-def in_processes(name: str, proxy: Proxy, device: torch.device, workers: int, seeds: int) -> float:
+def in_processes(name: str, proxy: ProxyRecipe, device: torch.device, workers: int, seeds: int) -> float:
     """From when every worker has finished one training until all have: what starting costs is left out."""
     jobs = [TrainJob(network(name), proxy, seed) for seed in range(workers + max(seeds, 2 * workers))]
     ends = []
@@ -101,8 +101,8 @@ def in_processes(name: str, proxy: Proxy, device: torch.device, workers: int, se
     return (len(jobs) - workers) * proxy.train_samples / (ends[-1] - ends[workers - 1])
 
 
-def stacked(name: str, data: ImageData, proxy: Proxy, device: torch.device, seeds: int) -> float:
-    models = [stand_in(name, data, proxy, device, seed) for seed in range(seeds)]
+def stacked(name: str, data: ImageData, proxy: ProxyRecipe, device: torch.device, seeds: int) -> float:
+    models = [proxy_model(name, data, proxy, device, seed) for seed in range(seeds)]
     params, buffers = stack_module_state(models)
     skeleton = copy.deepcopy(models[0]).to("meta")
     optimizer = torch.optim.AdamW(list(params.values()), lr=proxy.lr, fused=True)

@@ -15,13 +15,13 @@ import time
 
 import torch
 
-from archsearch.measure.device import device_name, pick_device
-from archsearch.networks import find
+from archsearch.arch.networks import find
+from archsearch.benchmark.clocks import synchronize
+from archsearch.benchmark.timed_steps import has_tf32, lay_out, make_step, set_precision
+from archsearch.benchmark.timing import Setting
 from archsearch.nn import build_network
+from archsearch.nn.device import device_name, pick_device
 from archsearch.recipes import BENCHES
-from archsearch.speed.clocks import synchronize
-from archsearch.speed.steps import has_tf32, lay_out, make_step, set_precision
-from archsearch.speed.timing import Setting
 
 MODELS = ("inceptionnext_tiny", "convnext_tiny", "timm:resnet18")
 WARM_UP, STEPS = 10, 40

@@ -30,21 +30,21 @@ from typing import Any
 import numpy as np
 import optuna
 
-from archsearch.analysis.standing import Standing
 from archsearch.arch import Arch
+from archsearch.evaluate.pool import Machine, Source, TrainJob, train_all
 from archsearch.objectives import parse_objectives
-from archsearch.pool import Machine, Source, TrainJob, train_all
-from archsearch.recipes import BENCHES, Proxy
+from archsearch.recipes import BENCHES, ProxyRecipe
 from archsearch.report.view import read_view
-from archsearch.search.engine import Runner, Watch, run_here
-from archsearch.search.ledger import Ledger
+from archsearch.search.definition import Study, create_or_resume
+from archsearch.search.early_stopping import EarlyStopping
+from archsearch.search.engines.runner import ProgressListener, Runner, run_here
 from archsearch.search.search import Search
-from archsearch.search.stopping import Judge
-from archsearch.search.study import Study, create_or_resume
-from archsearch.shipped import shipped
-from archsearch.space import Space
-from archsearch.spacefile import load_space
+from archsearch.search.storage.mirror import StorageMirror
+from archsearch.space.space import Space
+from archsearch.space.yaml import load_space
+from archsearch.stats.hypervolume import FrontTracker
 from archsearch.trial import Epoch, Evaluation, Report, Trial
+from archsearch.utils.package_data import shipped
 
 FOLDER = Path(__file__).parent / "tabular"
 TABLE, RESULTS, SPACE = FOLDER / "table.json", FOLDER / "results.json", FOLDER / "space.yaml"
@@ -109,7 +109,7 @@ class Table:
     def evaluate(
         self, arch: Arch, seed: int, report: Report, known: Evaluation | None = None
     ) -> tuple[Evaluation, dict[str, Any]]:
-        """Replays a training, epoch by epoch; as ``archsearch.evaluate.evaluate`` does it."""
+        """Replays a training, epoch by epoch; as ``archsearch.evaluate.pipeline.evaluate`` does it."""
         for epoch in range(1, self.epochs + 1):
             so_far = self.evaluation(arch, epoch)
             if not report(so_far) and epoch < self.epochs:
@@ -124,23 +124,23 @@ class Score:
         """Args: budget: seconds of training."""
         self.table, self.budget = table, budget
         trials = [table.trial(n, space.arch(params)) for n, params in enumerate(space.grid())]
-        whole = Standing(OBJECTIVES, trials)
+        whole = FrontTracker(OBJECTIVES, trials)
         self.box, self.all = whole.box, whole.hypervolume(whole.box)
 
     def trace(self, trials: Sequence[Trial]) -> list[float]:
         """At each of ``STEPS`` equal parts of the budget."""
-        standing, spent, found, shares = Standing(OBJECTIVES), 0.0, 0.0, []
+        tracker, spent, found, shares = FrontTracker(OBJECTIVES), 0.0, 0.0, []
         ends = [self.budget * (i + 1) / STEPS for i in range(STEPS)]
         for trial in trials:
             spent += trial.evaluation.seconds["train"]
             while len(shares) < STEPS and ends[len(shares)] < spent:
                 shares.append(found)
-            if standing.add(trial):
-                found = standing.hypervolume(self.box) / self.all
+            if tracker.add(trial):
+                found = tracker.hypervolume(self.box) / self.all
         return shares + [found] * (STEPS - len(shares))
 
 
-class Spent(Watch):
+class Spent(ProgressListener):
     """Ends a run when its budget is spent."""
 
     def __init__(self, budget: float) -> None:
@@ -154,20 +154,21 @@ class Spent(Watch):
 class Limited(Runner):
     """Hands out candidates as long as there is budget."""
 
-    watch: Spent
+    listener: Spent
 
     def next(self, worker: str) -> Any:
         """A candidate, or none."""
-        return None if self.watch.left <= 0 else super().next(worker)
+        return None if self.listener.left <= 0 else super().next(worker)
 
 
 def own(table: Table, space: Space, sampler: str, stopping: bool, seed: int, budget: float) -> list[Trial]:
     """A search by the tool."""
-    study = Study("replay", space, OBJECTIVES, Proxy(epochs=table.epochs), BENCHES["cpu"], {}, "table", sampler, seed,
-                  population=25, early_stopping=stopping)  # fmt: skip
-    ledger = Ledger(create_or_resume(study, optuna.storages.InMemoryStorage()))
-    search = Search(study, ledger, lambda arch: {k: table.rows[arch.key]["scores"][k] for k in ("macs", "params")})
-    run_here(Limited(search, len(table.rows), Spent(budget), stop=Judge(search, table.epochs)), table.evaluate)
+    recipe = ProxyRecipe(epochs=table.epochs)
+    study = Study("replay", space, OBJECTIVES, recipe, BENCHES["cpu"], {}, "table", sampler, seed, population=25,
+                  early_stopping=stopping)  # fmt: skip
+    mirror = StorageMirror(create_or_resume(study, optuna.storages.InMemoryStorage()))
+    search = Search(study, mirror, lambda arch: {k: table.rows[arch.key]["scores"][k] for k in ("macs", "params")})
+    run_here(Limited(search, len(table.rows), Spent(budget), stop=EarlyStopping(search, table.epochs)), table.evaluate)
     return search.trials
 
 
@@ -266,7 +267,7 @@ def table(args: argparse.Namespace) -> None:
     """Writes the table from a study, and times what its trainings cost."""
     view = read_view(args.study, args.storage)
     trials = [trial for trial in view.trials if trial.state == "complete"]
-    proxy = Proxy(**view.recipe["proxy"])
+    proxy = ProxyRecipe(**view.recipe["proxy"])
     part = dataclasses.replace(
         proxy, epochs=3, train_samples=proxy.train_samples // PART, val_samples=proxy.val_samples // PART
     )

@@ -3,8 +3,9 @@
     python benchmarks/training.py [NETWORK ...] [--data-root DIR] [--samples 3584] [--rounds 3] [--device auto]
 
 Plain: ``ImageFolder``, ``DataLoader`` with workers, torchvision's crop and flip, float32 (TF32 allowed on a GPU),
-default memory layout, AdamW as it comes. Both sides train the same stand-in on the same JPEG files with the same number
-of samples, steps and validation images, end to end: from the files (plain) and from the cache that was decoded once
+default memory layout, AdamW as it comes. Both sides train the same proxy network on the same JPEG files with the
+same number of samples, steps and validation images, end to end: from the files (plain) and from the cache that was
+decoded once
 (ours, whose decoding is told apart). The sides take turns, round by round; the ratio is the median over rounds.
 """
 
@@ -25,14 +26,14 @@ from torch.utils.data import DataLoader, Subset
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
+from archsearch.arch.networks import network
 from archsearch.data import ImageData, load, reduce
 from archsearch.data.images import stratified
 from archsearch.data.stream import batches, room_on
-from archsearch.measure.device import device_name, pick_device
-from archsearch.networks import network
 from archsearch.nn import build, init_fan_in
-from archsearch.recipes import PROXIES, Proxy
-from archsearch.train import Training, has_bfloat16
+from archsearch.nn.device import device_name, has_bfloat16, pick_device
+from archsearch.recipes import PROXIES, ProxyRecipe
+from archsearch.train import Training
 
 NETWORKS = ("inceptionnext_tiny", "convnext_tiny")
 
@@ -80,12 +81,17 @@ def write_drawn(folder: Path) -> Path:
 
 
 def compare(
-    name: str, data: ImageData, proxy: Proxy, loaders: tuple[DataLoader, DataLoader], device: torch.device, rounds: int
+    name: str,
+    data: ImageData,
+    proxy: ProxyRecipe,
+    loaders: tuple[DataLoader, DataLoader],
+    device: torch.device,
+    rounds: int,
 ) -> None:
     """Prints a row; each round runs both sides, in turns."""
     sides: dict[str, Callable[[], None]] = {
-        "plain": lambda: plain_epoch(stand_in(name, data, proxy, device), loaders, proxy, device),
-        "ours": lambda: our_epoch(stand_in(name, data, proxy, device), data, proxy),
+        "plain": lambda: plain_epoch(proxy_model(name, data, proxy, device), loaders, proxy, device),
+        "ours": lambda: our_epoch(proxy_model(name, data, proxy, device), data, proxy),
     }
     seconds: dict[str, list[float]] = {side: [] for side in sides}
     for number in range(rounds + 1):
@@ -115,18 +121,18 @@ def clocked(work: Callable[[], None], device: torch.device) -> float:
     return time.perf_counter() - start
 
 
-def stand_in(name: str, data: ImageData, proxy: Proxy, device: torch.device) -> nn.Module:
+def proxy_model(name: str, data: ImageData, proxy: ProxyRecipe, device: torch.device) -> nn.Module:
     torch.manual_seed(0)
     model = build(proxy.shrink(network(name), len(data.classes)))
     init_fan_in(model)
     return model.to(device)
 
 
-def our_epoch(model: nn.Module, data: ImageData, proxy: Proxy) -> None:
+def our_epoch(model: nn.Module, data: ImageData, proxy: ProxyRecipe) -> None:
     next(Training(model, data, proxy, seed=0))
 
 
-def input_seconds(data: ImageData, proxy: Proxy, device: torch.device) -> float:
+def input_seconds(data: ImageData, proxy: ProxyRecipe, device: torch.device) -> float:
     """Drawing, fetching and augmenting the batches of an epoch, and nothing else."""
 
     def through() -> None:
@@ -137,7 +143,7 @@ def input_seconds(data: ImageData, proxy: Proxy, device: torch.device) -> float:
     return statistics.median(clocked(through, device) for _ in range(5))
 
 
-def plain_loaders(root: Path, data: ImageData, proxy: Proxy) -> tuple[DataLoader, DataLoader]:
+def plain_loaders(root: Path, data: ImageData, proxy: ProxyRecipe) -> tuple[DataLoader, DataLoader]:
     """As many files for training and validation as our side has images."""
     normalise = transforms.Normalize([0.5] * 3, [0.25] * 3)
     size = transforms.Resize(proxy.img_size)
@@ -172,7 +178,9 @@ def plain_loaders(root: Path, data: ImageData, proxy: Proxy) -> tuple[DataLoader
     return loaders[0], loaders[1]
 
 
-def plain_epoch(model: nn.Module, loaders: tuple[DataLoader, DataLoader], proxy: Proxy, device: torch.device) -> None:
+def plain_epoch(
+    model: nn.Module, loaders: tuple[DataLoader, DataLoader], proxy: ProxyRecipe, device: torch.device
+) -> None:
     """The loop of a tutorial."""
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     optimizer = torch.optim.AdamW(model.parameters(), lr=proxy.lr, weight_decay=proxy.weight_decay)

@@ -7,7 +7,7 @@ import pytest
 import tiny
 import torch
 
-from archsearch import mixer
+from archsearch.arch import mixer
 from archsearch.nn.mixers import MIXERS
 
 

@@ -11,16 +11,16 @@ import tiny  # noqa: E402
 import worker_tasks  # noqa: E402
 
 from archsearch.errors import ArchsearchError  # noqa: E402
-from archsearch.search.engine import Runner, Watch  # noqa: E402
-from archsearch.search.ledger import Ledger  # noqa: E402
-from archsearch.search.local import run_local  # noqa: E402
-from archsearch.search.ownership import owned, sign  # noqa: E402
+from archsearch.search.definition import create_or_resume  # noqa: E402
+from archsearch.search.engines.local import run_local  # noqa: E402
+from archsearch.search.engines.runner import ProgressListener, Runner  # noqa: E402
 from archsearch.search.search import Search  # noqa: E402
-from archsearch.search.storage import open_storage  # noqa: E402
-from archsearch.search.study import create_or_resume  # noqa: E402
+from archsearch.search.storage.lock import owned, sign  # noqa: E402
+from archsearch.search.storage.mirror import StorageMirror  # noqa: E402
+from archsearch.search.storage.opening import open_storage  # noqa: E402
 
 
-class Told(Watch):
+class Told(ProgressListener):
     """A line per event on stdout."""
 
     def started(self, candidate, worker):
@@ -58,8 +58,8 @@ def main(url, n_trials, workers, pause):
     with owned(study.name, url) as check:
         record = create_or_resume(study, storage)
         sign(record)
-        search = Search(study, Ledger(record, check))
-        search.ledger.trouble = lambda words: print("trouble", words, flush=True)
+        search = Search(study, StorageMirror(record, check))
+        search.mirror.trouble = lambda words: print("trouble", words, flush=True)
         run_local(Runner(search, int(n_trials), Told()), MakeSlow(float(pause)), int(workers))
 
 

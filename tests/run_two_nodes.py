@@ -12,13 +12,13 @@ os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # as everywhere but there
 import run_study  # noqa: E402
 from ray.cluster_utils import Cluster  # noqa: E402
 
-from archsearch.search.cluster import Share, cluster  # noqa: E402
-from archsearch.search.engine import Runner, Watch  # noqa: E402
-from archsearch.search.ledger import Ledger  # noqa: E402
+from archsearch.search.definition import create_or_resume  # noqa: E402
+from archsearch.search.engines.ray_cluster import Share, cluster  # noqa: E402
+from archsearch.search.engines.ray_tune import run_ray  # noqa: E402
+from archsearch.search.engines.runner import ProgressListener, Runner  # noqa: E402
 from archsearch.search.search import Search  # noqa: E402
-from archsearch.search.storage import open_storage  # noqa: E402
-from archsearch.search.study import create_or_resume  # noqa: E402
-from archsearch.search.tune import run_ray  # noqa: E402
+from archsearch.search.storage.mirror import StorageMirror  # noqa: E402
+from archsearch.search.storage.opening import open_storage  # noqa: E402
 
 
 def main(url):
@@ -26,7 +26,7 @@ def main(url):
     nodes = Cluster(initialize_head=True, head_node_args={**options, "include_dashboard": False})
     second = nodes.add_node(**options)
 
-    class Kills(Watch):
+    class Kills(ProgressListener):
         def ended(self, trial):
             if len(search.trials) == 8:
                 nodes.remove_node(second, allow_graceful=False)
@@ -35,7 +35,7 @@ def main(url):
             print("lost", candidate.number, reason, flush=True)
 
     study = run_study.make_study()
-    search = Search(study, Ledger(create_or_resume(study, open_storage(url, create=True))))
+    search = Search(study, StorageMirror(create_or_resume(study, open_storage(url, create=True))))
     with cluster(nodes.address) as machines:
         assert [there["CPU"] for there in machines] == [1, 1], machines
         run_ray(Runner(search, 30, Kills()), run_study.MakeSlow(0.1), Share(1, 0), {})

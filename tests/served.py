@@ -3,13 +3,13 @@
 import contextlib
 import threading
 
-from archsearch.report.follow import Follower
-from archsearch.report.serve import Server
-from archsearch.search.engine import Runner, Watch, run_here
-from archsearch.search.ledger import Ledger
+from archsearch.report.page.follow import Follower
+from archsearch.report.page.serve import Server
+from archsearch.search.definition import create_or_resume, load
+from archsearch.search.engines.runner import ProgressListener, Runner, run_here
 from archsearch.search.search import Search
-from archsearch.search.storage import open_storage
-from archsearch.search.study import create_or_resume, load
+from archsearch.search.storage.mirror import StorageMirror
+from archsearch.search.storage.opening import open_storage
 from archsearch.trial import Epoch, Evaluation
 
 
@@ -21,7 +21,12 @@ def made_up(arch, seed, report, known=None):
 
 def go(study, url, total):
     run_here(
-        Runner(Search(study, Ledger(create_or_resume(study, open_storage(url, create=True)))), total, Watch()), made_up
+        Runner(
+            Search(study, StorageMirror(create_or_resume(study, open_storage(url, create=True)))),
+            total,
+            ProgressListener(),
+        ),
+        made_up,
     )
 
 

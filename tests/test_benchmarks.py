@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from archsearch.measure.parts import PartCounter
-from archsearch.shipped import shipped
-from archsearch.spacefile import load_space
+from archsearch.complexity.parts import PartCounter
+from archsearch.space.yaml import load_space
+from archsearch.utils.package_data import shipped
 
 ROOT = Path(__file__).parents[1]
 

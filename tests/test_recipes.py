@@ -1,9 +1,9 @@
 import pytest
 
+from archsearch.arch.networks import NETWORKS, network
 from archsearch.errors import OptionError, UserError
-from archsearch.networks import NETWORKS, network
-from archsearch.recipefile import load_proxy
-from archsearch.recipes import PROXIES, Proxy, override
+from archsearch.recipes import PROXIES, ProxyRecipe, override
+from archsearch.space.proxy_yaml import load_proxy
 
 SPACE = {"width": 0.25, "depth": 0.5}
 
@@ -22,7 +22,7 @@ def test_the_papers_recipe_trains_the_target_itself():
 
 
 @pytest.mark.parametrize("name", sorted(set(PROXIES) - {"paper"}), ids="recipe_{}".format)
-def test_ranking_recipes_have_stand_ins_and_favour_nobody(name):
+def test_ranking_recipes_have_proxies_and_favour_nobody(name):
     proxy = PROXIES[name]
     assert (proxy.ema, proxy.mixup, proxy.cutmix, proxy.rand_augment) == (0, 0, 0, 0)
     for target in NETWORKS:
@@ -32,10 +32,10 @@ def test_ranking_recipes_have_stand_ins_and_favour_nobody(name):
 
 def test_null_keeps_the_targets_own():
     tiny = network("inceptionnext_tiny")
-    own = override(Proxy(), {"stem_patch_size": None, "layer_scale_init_value": None, "drop_path_rate": None})
+    own = override(ProxyRecipe(), {"stem_patch_size": None, "layer_scale_init_value": None, "drop_path_rate": None})
     shrunk = own.shrink(tiny, 10)
     assert (shrunk.stem_patch_size, shrunk.layer_scale_init_value, shrunk.drop_path_rate) == (4, 1e-6, 0.1)
-    assert shrunk.dims == Proxy().shrink(tiny, 10).dims
+    assert shrunk.dims == ProxyRecipe().shrink(tiny, 10).dims
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_null_keeps_the_targets_own():
 )
 def test_impossible_values(changes, words):
     with pytest.raises(UserError) as error:
-        override(Proxy(), changes)
+        override(ProxyRecipe(), changes)
     assert words in str(error.value)
 
 

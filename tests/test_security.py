@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from archsearch.ablation.yaml import load_study
 from archsearch.arch import Arch
 from archsearch.errors import UserError
-from archsearch.search.storage import open_storage
-from archsearch.shipped import shipped
-from archsearch.spacefile import load_space
-from archsearch.store import Store
-from archsearch.studyfile import load_study
+from archsearch.search.storage.opening import open_storage
+from archsearch.space.yaml import load_space
+from archsearch.utils.disk_cache import DiskCache
+from archsearch.utils.package_data import shipped
 
 PACKAGE = Path(__file__).parents[1] / "archsearch"
 MODULES = sorted(PACKAGE.rglob("*.py"))
@@ -73,21 +73,21 @@ def test_a_pickle_among_the_states_of_trainings_is_not_run(tmp_path):
     """A checkpoint that another user, or a copied folder, put where ours are."""
     import tiny
 
+    from archsearch.arch.networks import network
     from archsearch.data import load, reduce
-    from archsearch.evaluate import build_stand_in
-    from archsearch.networks import network
+    from archsearch.evaluate.pipeline import build_proxy
     from archsearch.train import Training
-    from archsearch.train.records import Trainings
+    from archsearch.train.cache import Trainings
 
     mark = tmp_path / "mark"
     data = reduce(load("drawn", None, 32), tiny.PROXY)
-    stand_in = tiny.PROXY.shrink(network("inceptionnext_atto"), len(data.classes))
+    proxy_arch = tiny.PROXY.shrink(network("inceptionnext_atto"), len(data.classes))
     trainings = Trainings(tmp_path / "trainings", {})
-    key = trainings.key(stand_in, tiny.PROXY, data, 0)
-    path = Store(tmp_path / "trainings").path(key, ".pt")
+    key = trainings.key(proxy_arch, tiny.PROXY, data, 0)
+    path = DiskCache(tmp_path / "trainings").path(key, ".pt")
     path.parent.mkdir()
     torch.save(Evil(mark), path)
-    start = lambda: Training(build_stand_in(stand_in, tiny.PROXY, 0), data, tiny.PROXY, 0)  # noqa: E731
+    start = lambda: Training(build_proxy(proxy_arch, tiny.PROXY, 0), data, tiny.PROXY, 0)  # noqa: E731
     assert len(list(trainings.epochs(key, start))) == tiny.PROXY.epochs
     assert not mark.exists()
 
@@ -99,7 +99,7 @@ def test_a_json_record_is_data_alone(tmp_path):
 
 
 def _arch():
-    from archsearch.networks import network
+    from archsearch.arch.networks import network
 
     return network("inceptionnext_atto").to_dict()
 
@@ -119,7 +119,7 @@ def test_a_cluster_of_our_own_listens_on_loopback_alone():
     code = """
 import sys
 from pathlib import Path
-from archsearch.search.cluster import cluster
+from archsearch.search.engines.ray_cluster import cluster
 def listening():
     found = set()
     for table, width in (("tcp", 8), ("tcp6", 32)):

@@ -2,17 +2,17 @@
 
 import dataclasses
 
-from archsearch.mixer import Mixer
-from archsearch.networks import network
+from archsearch.arch.mixer import Mixer
+from archsearch.arch.networks import network
 from archsearch.objectives import parse_objectives
-from archsearch.recipes import BENCHES, Bench, Proxy
-from archsearch.search.study import Study
-from archsearch.shipped import shipped
-from archsearch.spacefile import load_space
+from archsearch.recipes import BENCHES, BenchRecipe, ProxyRecipe
+from archsearch.search.definition import Study
+from archsearch.space.yaml import load_space
 from archsearch.trial import Epoch, Evaluation, Trial
+from archsearch.utils.package_data import shipped
 
-PROXY = Proxy(width=1 / 2, width_step=8, depth=0.1, epochs=1, train_samples=256, val_samples=128)
-BENCH = Bench(
+PROXY = ProxyRecipe(width=1 / 2, width_step=8, depth=0.1, epochs=1, train_samples=256, val_samples=128)
+BENCH = BenchRecipe(
     batch_size=1,
     img_size=64,
     precision="fp32",

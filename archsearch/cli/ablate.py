@@ -18,14 +18,14 @@ from archsearch.cli.options import (
     positive_int,
     write_file,
 )
-from archsearch.cli.recipes import add_data, add_recipes, asked_changes, precision_asked, read_recipes
+from archsearch.cli.recipe_options import add_data, add_recipes, asked_changes, precision_asked, read_recipes
 from archsearch.errors import OptionError, UserError
 
 if TYPE_CHECKING:
-    from archsearch.liststudy import ListStudy, Variant
-    from archsearch.recipes import Proxy
+    from archsearch.ablation.variants import ListStudy, Variant
+    from archsearch.recipes import ProxyRecipe
 
-#: As ``archsearch.report.ablation.FORMATS`` and ``archsearch.analysis.paired.METHODS``, which are slow to import.
+#: As ``archsearch.ablation.tables.FORMATS`` and ``archsearch.stats.paired.METHODS``, which are slow to import.
 FORMATS = ("table", "markdown", "latex", "csv", "json")
 INTERVALS = ("t", "pooled", "bootstrap")
 #: Recipes by kind of device: the shorter one of a CPU does not rank (see the README).
@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _check_statistics(args: argparse.Namespace) -> None:
     """What can be said about seeds before anything is read."""
-    from archsearch.analysis.paired import FEWEST_RESAMPLED
+    from archsearch.stats.paired import FEWEST_RESAMPLED
 
     if args.interval and args.seeds < 2:
         raise OptionError(
@@ -103,12 +103,12 @@ def _check_statistics(args: argparse.Namespace) -> None:
         raise OptionError("--no-train and --no-speed leave only counting, which `describe` does; leave one out")
 
 
-def _study(args: argparse.Namespace) -> "tuple[ListStudy, str | None, Proxy | None]":
+def _study(args: argparse.Namespace) -> "tuple[ListStudy, str | None, ProxyRecipe | None]":
     """The study, and of a found baseline the search that it comes from and its recipe, whose data is the default."""
+    from archsearch.ablation.yaml import load_study
     from archsearch.arch import Arch
-    from archsearch.networks import find
-    from archsearch.shipped import shipped
-    from archsearch.studyfile import load_study
+    from archsearch.arch.networks import find
+    from archsearch.utils.package_data import shipped
 
     if args.baseline is None:
         return load_study(args.study, shipped("studies")), None, None
@@ -122,15 +122,15 @@ def _study(args: argparse.Namespace) -> "tuple[ListStudy, str | None, Proxy | No
     return _found(args)
 
 
-def _found(args: argparse.Namespace) -> "tuple[ListStudy, str, Proxy]":
-    from archsearch.liststudy import around
-    from archsearch.recipes import Proxy
-    from archsearch.search.records import trials_of
-    from archsearch.search.storage import open_storage
-    from archsearch.search.study import load, recipe_of
-    from archsearch.shipped import shipped
-    from archsearch.space import space_from_dict
-    from archsearch.studyfile import load_study
+def _found(args: argparse.Namespace) -> "tuple[ListStudy, str, ProxyRecipe]":
+    from archsearch.ablation.variants import around
+    from archsearch.ablation.yaml import load_study
+    from archsearch.recipes import ProxyRecipe
+    from archsearch.search.definition import load, recipe_of
+    from archsearch.search.storage.opening import open_storage
+    from archsearch.search.storage.records import trials_of
+    from archsearch.space.space import space_from_dict
+    from archsearch.utils.package_data import shipped
 
     name, mark, number = args.baseline.removeprefix(STUDY).rpartition("#")
     if not mark or not number.isascii() or not number.isdigit():
@@ -149,14 +149,14 @@ def _found(args: argparse.Namespace) -> "tuple[ListStudy, str, Proxy]":
         study = around(args.baseline, space, trial.params, trial.arch)
     if args.dataset is None:
         args.dataset = recipe["data"]["name"]
-    return study, name, Proxy(**recipe["proxy"])
+    return study, name, ProxyRecipe(**recipe["proxy"])
 
 
 def _operators(args: argparse.Namespace, study: "ListStudy") -> int:
     """Figure 3: counted, not trained."""
     from archsearch.cli.report import page_path
-    from archsearch.measure.operators import kernel_costs
-    from archsearch.report.kernels import figure_html, kernel_figure, kernels_as, kernels_title
+    from archsearch.complexity.operators import kernel_costs
+    from archsearch.report.kernel_costs import figure_html, kernel_figure, kernels_as, kernels_title
 
     for name in ("only", "pairs", "importance", "weights", "baseline", "dataset", "results_file"):
         if getattr(args, name) is not None:
@@ -174,11 +174,11 @@ def _operators(args: argparse.Namespace, study: "ListStudy") -> int:
     return 0
 
 
-def _work(args: argparse.Namespace, study: "ListStudy", proxy: "Proxy | None") -> Work:
+def _work(args: argparse.Namespace, study: "ListStudy", proxy: "ProxyRecipe | None") -> Work:
     """Everything that the user may have got wrong is checked here, before anything is written."""
     from archsearch.cli.report import page_path
     from archsearch.recipes import check_dataset, override
-    from archsearch.search.storage import check_storage
+    from archsearch.search.storage.opening import check_storage
 
     chosen = study if args.only is None else study.only([name.strip() for name in args.only.split(",")])
     dataset = args.dataset or "drawn"
@@ -195,14 +195,14 @@ def _work(args: argparse.Namespace, study: "ListStudy", proxy: "Proxy | None") -
     check_writable(page, "--page")
     _check_results_file(args, page)
     if args.importance is not None:
-        from archsearch.search.storage import open_storage
-        from archsearch.search.study import load
+        from archsearch.search.definition import load
+        from archsearch.search.storage.opening import open_storage
 
         load(args.importance, open_storage(args.storage, create=False))
 
-    from archsearch.ablation import check_stand_ins
-    from archsearch.measure.device import pick_device
-    from archsearch.speed.steps import suited
+    from archsearch.ablation.measure import check_proxies
+    from archsearch.benchmark.timed_steps import suited
+    from archsearch.nn.device import pick_device
 
     device = pick_device(args.device)
     kind = "cpu" if device.type == "cpu" else "gpu"
@@ -210,10 +210,10 @@ def _work(args: argparse.Namespace, study: "ListStudy", proxy: "Proxy | None") -
     if proxy is not None and args.proxy is None:
         made = override(proxy, {**study.proxy, **asked_changes(args)["proxy"]})
     if not args.no_train:
-        check_stand_ins(chosen, made)
+        check_proxies(chosen, made)
     seeds = range(args.seed, args.seed + args.seeds)
     if args.pairs:
-        from archsearch.pairs import all_pairs, plan_pairs
+        from archsearch.ablation.pairs import all_pairs, plan_pairs
 
         plan_pairs(len(all_pairs(chosen, made)), args.pairs, seeds)
     bench = replace(suited(bench, precision_asked(args), str(device)), reference=study.baseline.name)
@@ -226,7 +226,7 @@ def _check_results_file(args: argparse.Namespace, page: Path | None) -> None:
     Raises:
         UserError: it may not.
     """
-    from archsearch.search.storage import check_place, sqlite_path
+    from archsearch.search.storage.opening import check_place, sqlite_path
 
     path = args.results_file
     if path is None:
@@ -247,9 +247,9 @@ def _weights(variant: "Variant") -> str | None:
 
 def _retold(args: argparse.Namespace) -> int:
     """Tells of an earlier result."""
-    from archsearch.analysis.paired import FEWEST_RESAMPLED
+    from archsearch.ablation.outcome import Outcome
     from archsearch.cli.report import page_path, write_ablation
-    from archsearch.outcome import Outcome
+    from archsearch.stats.paired import FEWEST_RESAMPLED
 
     for name, default in args.unasked.items():
         if getattr(args, name) != default:

@@ -9,19 +9,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from archsearch.cli.options import write_file
-from archsearch.cli.recipes import command_line, load_data
+from archsearch.cli.recipe_options import command_line, load_data
 from archsearch.errors import ArchsearchError, StorageError, UserError
 
 if TYPE_CHECKING:
     import optuna
     import torch
 
+    from archsearch.ablation.outcome import Outcome
+    from archsearch.ablation.variants import ListStudy, Variant
     from archsearch.arch import Arch
+    from archsearch.arch.networks import TimmModel
     from archsearch.cli.progress import Tally
-    from archsearch.liststudy import ListStudy, Variant
-    from archsearch.networks import TimmModel
-    from archsearch.outcome import Outcome
-    from archsearch.recipes import Bench, Proxy
+    from archsearch.recipes import BenchRecipe, ProxyRecipe
 
 #: Formats of files by the ending of their names.
 ENDINGS = {".json": "json", ".md": "markdown", ".tex": "latex", ".csv": "csv", ".txt": "table"}
@@ -33,8 +33,8 @@ class Work:
 
     study: "ListStudy"
     chosen: "ListStudy"
-    proxy: "Proxy"
-    bench: "Bench"
+    proxy: "ProxyRecipe"
+    bench: "BenchRecipe"
     device: "torch.device"
     kind: str
     seeds: Sequence[int]
@@ -50,15 +50,15 @@ def carry_out(args: argparse.Namespace, work: Work, search: str | None) -> int:
         work: what they ask for.
         search: a study whose importances are told beside.
     """
-    from archsearch.ablation import key_of
+    from archsearch.ablation.measure import key_of
+    from archsearch.ablation.outcome import Outcome
+    from archsearch.ablation.record import create_or_resume
     from archsearch.cli.progress import Tally
-    from archsearch.measure.device import device_name, environment
-    from archsearch.outcome import Outcome
+    from archsearch.nn.device import device_name, environment
     from archsearch.recipes import TRAINER
-    from archsearch.search.ablation import create_or_resume
-    from archsearch.search.ownership import owned
-    from archsearch.search.storage import open_storage
-    from archsearch.search.study import own_mixers, recipe_of
+    from archsearch.search.definition import own_mixers, recipe_of
+    from archsearch.search.storage.lock import owned
+    from archsearch.search.storage.opening import open_storage
 
     data = None if args.no_train else load_data(args, work.proxy, work.device)
     recipe: dict[str, Any] = {
@@ -111,8 +111,8 @@ def _counted(
     args: argparse.Namespace, work: Work, record: "optuna.Study", outcome: "Outcome", tally: "Tally"
 ) -> "Outcome":
     """The outcome with every network of the study, and what the record knows of them from before."""
-    from archsearch.ablation import carried, counted
-    from archsearch.search.ablation import OUTCOME, outcome_of, set_outcome
+    from archsearch.ablation.measure import carried, counted
+    from archsearch.ablation.record import OUTCOME, outcome_of, set_outcome
 
     before = outcome_of(record) if OUTCOME in record.user_attrs else None
     known = {result.name: result for result in before.results} if before else {}
@@ -136,11 +136,11 @@ def _measured(
     args: argparse.Namespace, work: Work, record: "optuna.Study", outcome: "Outcome", tally: "Tally"
 ) -> "Outcome":
     """Times the networks that are wanted and have no speeds yet."""
-    from archsearch.ablation import timed
+    from archsearch.ablation.measure import timed
+    from archsearch.ablation.record import set_outcome
+    from archsearch.benchmark.timer import Timer, Timings
     from archsearch.data.folder import cache_folder
-    from archsearch.measure.device import environment
-    from archsearch.search.ablation import set_outcome
-    from archsearch.speed.timer import Timer, Timings
+    from archsearch.nn.device import environment
 
     results = {result.name: result for result in outcome.results}
     wanted = [v for v in work.chosen.variants if not results[v.name].speeds or "error" in results[v.name].speeds]
@@ -173,8 +173,8 @@ def _weighed(
     args: argparse.Namespace, work: Work, record: "optuna.Study", outcome: "Outcome", tally: "Tally"
 ) -> "Outcome":
     """Tries trained weights; those that the record knows are not tried again."""
-    from archsearch.search.ablation import set_outcome
-    from archsearch.weights import trained_top1
+    from archsearch.ablation.record import set_outcome
+    from archsearch.evaluate.pretrained import trained_top1
 
     folder = None if args.weights == "hub" else Path(args.weights)
     results = {result.name: result for result in outcome.results}
@@ -204,10 +204,10 @@ def _importance(args: argparse.Namespace, record: "optuna.Study", outcome: "Outc
     """What a search says of its axes; of the baseline's own only where it has enough trials."""
     if search is None:
         return outcome
-    from archsearch.search.ablation import set_outcome
+    from archsearch.ablation.record import set_outcome
+    from archsearch.search.definition import load, objectives_of
     from archsearch.search.importance import importance
-    from archsearch.search.storage import open_storage
-    from archsearch.search.study import load, objectives_of
+    from archsearch.search.storage.opening import open_storage
 
     try:
         searched = load(search, open_storage(args.storage, create=False))
@@ -228,7 +228,7 @@ def _trained(
     args: argparse.Namespace, work: Work, record: "optuna.Study", outcome: "Outcome", tally: "Tally"
 ) -> "Outcome":
     """Trains what the record does not know yet: the study's variants, then pairs of them."""
-    from archsearch.ablation import trainings
+    from archsearch.ablation.measure import trainings
 
     asked = trainings(work.chosen.variants, work.seeds)
     _train(args, work, record, asked[: args.n_trials], tally)
@@ -244,9 +244,9 @@ def _pairs(
     args: argparse.Namespace, work: Work, record: "optuna.Study", outcome: "Outcome", tally: "Tally", most: int
 ) -> "Outcome":
     """Screens pairs and tests those that stand out, in at most so many trainings."""
-    from archsearch.ablation import with_variants
-    from archsearch.pairs import all_pairs, plan_pairs, to_screen, to_test
-    from archsearch.search.ablation import set_outcome, with_accuracies
+    from archsearch.ablation.measure import with_variants
+    from archsearch.ablation.pairs import all_pairs, plan_pairs, to_screen, to_test
+    from archsearch.ablation.record import set_outcome, with_accuracies
 
     pairs, study = all_pairs(work.chosen, work.proxy), work.chosen
     used = outcome.pairs.get("screened", [])
@@ -279,9 +279,9 @@ def _train(
     asked: "Sequence[tuple[Variant, int]]",
     tally: "Tally",
 ) -> None:
-    from archsearch.measure.device import environment
-    from archsearch.pool import Machine, Source, TrainJob, default_workers, train_all
-    from archsearch.search.ablation import add, trainings
+    from archsearch.ablation.record import add, trainings
+    from archsearch.evaluate.pool import Machine, Source, TrainJob, default_workers, train_all
+    from archsearch.nn.device import environment
 
     known = {} if args.retrain else {key for key, trained in trainings(record).items() if trained.settled}
     missing = [(v, seed, _arch(v)) for v, seed in asked if (_arch(v).key, seed) not in known]
@@ -312,9 +312,9 @@ def _arch(variant: "Variant") -> "Arch":
 
 def _show(args: argparse.Namespace, work: Work, record: "optuna.Study") -> int:
     """Prints the tables and writes the page, from the record alone."""
+    from archsearch.ablation.record import outcome_of
     from archsearch.cli.report import write_ablation
-    from archsearch.search.ablation import outcome_of
-    from archsearch.search.storage import masked
+    from archsearch.search.storage.opening import masked
 
     whole = outcome_of(record)
     outcome = whole.of({variant.name for variant in work.chosen.variants})
@@ -329,8 +329,8 @@ def _show(args: argparse.Namespace, work: Work, record: "optuna.Study") -> int:
 
 def tell(args: argparse.Namespace, outcome: "Outcome") -> None:
     """Prints an outcome in the format that is asked for, and writes the file."""
-    from archsearch.report.ablation import FORMATS as WRITERS
-    from archsearch.report.ablation import Report
+    from archsearch.ablation.tables import FORMATS as WRITERS
+    from archsearch.ablation.tables import Report
 
     report = Report.of(outcome, args.interval or "t")
     sys.stdout.write(WRITERS[args.format](report) + "\n")

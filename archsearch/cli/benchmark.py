@@ -21,10 +21,10 @@ from archsearch.cli.options import (
 from archsearch.errors import ArchsearchError, OptionError, UserError, unknown
 
 if TYPE_CHECKING:
-    from archsearch.liststudy import ListStudy
-    from archsearch.recipes import Bench
-    from archsearch.report.speed import Entry
-    from archsearch.speed.plan import Job, Measured
+    from archsearch.ablation.variants import ListStudy
+    from archsearch.benchmark.jobs import Job, Measured
+    from archsearch.recipes import BenchRecipe
+    from archsearch.report.speed_tables import Entry
 
 #: Precisions under timm's names and ours.
 PRECISIONS = {
@@ -84,10 +84,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measures, prints the table, and says what disturbed the measurement."""
+    from archsearch.benchmark.session import Session
     from archsearch.cli.options import load_own_mixers
     from archsearch.cli.progress import Meter
-    from archsearch.search.storage import check_place
-    from archsearch.speed.session import Session
+    from archsearch.search.storage.opening import check_place
 
     study = _checked(args)
     for path, option in ((args.results_file, "--results-file"), (args.drawing, "--drawing")):
@@ -109,8 +109,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _entries(models: list[Model], measured: "list[Measured]") -> "list[Entry]":
-    from archsearch.report.speed import Entry
-    from archsearch.speed.plan import Measured
+    from archsearch.benchmark.jobs import Measured
+    from archsearch.report.speed_tables import Entry
 
     results = iter(measured)
     return [
@@ -125,10 +125,10 @@ def _entries(models: list[Model], measured: "list[Measured]") -> "list[Entry]":
     ]
 
 
-def _tell(args: argparse.Namespace, study: "ListStudy | None", bench: "Bench", entries: "list[Entry]") -> int:
+def _tell(args: argparse.Namespace, study: "ListStudy | None", bench: "BenchRecipe", entries: "list[Entry]") -> int:
     """Prints the table, writes the files, then says what is wrong; returns the exit code."""
-    from archsearch.report.speed import FORMATS as WRITERS
-    from archsearch.report.speed import told, warnings
+    from archsearch.report.speed_tables import FORMATS as WRITERS
+    from archsearch.report.speed_tables import told, warnings
 
     if all(entry.measured.users_fault for entry in entries):
         raise OptionError("; ".join(dict.fromkeys(str(entry.measured.error) for entry in entries)))
@@ -154,8 +154,8 @@ def _results_format(args: argparse.Namespace) -> str:
 
 
 def _roofline(args: argparse.Namespace, entries: "list[Entry]") -> None:
-    from archsearch.report.kernels import figure_html
-    from archsearch.report.roofline import roofline_figure, roofline_table
+    from archsearch.report.kernel_costs import figure_html
+    from archsearch.report.roofline_figure import roofline_figure, roofline_table
 
     views = [(entry.name, entry.measured.roofline) for entry in entries if entry.measured.roofline]
     if args.format == "table":
@@ -168,9 +168,9 @@ def _roofline(args: argparse.Namespace, entries: "list[Entry]") -> None:
 
 def _checked(args: argparse.Namespace) -> "ListStudy | None":
     """What can be said about the options before anything is started; the study file, if one is named."""
+    from archsearch.ablation.yaml import load_study
     from archsearch.recipes import MODES
-    from archsearch.shipped import shipped
-    from archsearch.studyfile import load_study
+    from archsearch.utils.package_data import shipped
 
     if bool(args.models) == (args.study is not None):
         raise OptionError("name one or more MODELs, or --study NAME for the rows of one of the paper's tables")
@@ -215,7 +215,7 @@ def _settle(args: argparse.Namespace) -> None:
             args.img_size = value
 
 
-def _bench(args: argparse.Namespace, study: "ListStudy | None", kind: str, has_tf32: bool) -> "Bench":
+def _bench(args: argparse.Namespace, study: "ListStudy | None", kind: str, has_tf32: bool) -> "BenchRecipe":
     """The recipe: by kind of device, then the study's changes, then the command line's."""
     from archsearch.recipes import BENCHES as RECIPES
     from archsearch.recipes import override
@@ -242,9 +242,9 @@ def _bench(args: argparse.Namespace, study: "ListStudy | None", kind: str, has_t
         raise OptionError(f"--set: {error}") from None
 
 
-def _job(args: argparse.Namespace, models: list[Model], bench: "Bench", study: "ListStudy | None") -> "Job":
-    from archsearch.networks import find
-    from archsearch.speed.plan import Job
+def _job(args: argparse.Namespace, models: list[Model], bench: "BenchRecipe", study: "ListStudy | None") -> "Job":
+    from archsearch.arch.networks import find
+    from archsearch.benchmark.jobs import Job
 
     networks = tuple(model.network for model in models if model.network is not None)
     of_study = [model.network for model in models if study and model.network and model.name == bench.reference]

@@ -20,10 +20,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Serves until Ctrl-C."""
     from archsearch.cli.report import open_studies
-    from archsearch.report.follow import Follower
-    from archsearch.report.serve import Server, is_loopback
+    from archsearch.report.page.follow import Follower
+    from archsearch.report.page.serve import Server, is_loopback
     from archsearch.report.view import shared_objectives
-    from archsearch.search.storage import in_words
+    from archsearch.search.storage.opening import in_words
 
     searches, ablations = open_studies(args.studies, args.storage)
     with in_words():

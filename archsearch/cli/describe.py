@@ -10,8 +10,8 @@ from archsearch.errors import OptionError
 
 if TYPE_CHECKING:
     from archsearch.arch import Arch
-    from archsearch.measure.anatomy import Anatomy
-    from archsearch.networks import TimmModel
+    from archsearch.arch.networks import TimmModel
+    from archsearch.complexity.anatomy import Anatomy
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,8 +48,8 @@ def run(args: argparse.Namespace) -> int:
         return _operators(args)
     if args.network is None:
         return _names(args)
-    from archsearch.networks import find
-    from archsearch.paper import published
+    from archsearch.arch.networks import find
+    from archsearch.arch.paper import published
 
     load_own_mixers(args.mixers)
     network = find(args.network, args.img_size)
@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     if args.drawing and arch is None:
         raise OptionError("--drawing shows the blocks of our own networks; those of timm's are not known")
 
-    from archsearch.report.anatomy import FORMATS, Description, operators_as
+    from archsearch.report.network_tables import FORMATS, Description, operators_as
 
     told = Description(args.network, arch, _anatomy(network), published(args.network))
     text = operators_as(args.format, told) if args.audit else FORMATS[args.format](told)
@@ -71,9 +71,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _names(args: argparse.Namespace) -> int:
     """Every named network."""
-    from archsearch.networks import NETWORKS
-    from archsearch.paper import published
-    from archsearch.report.anatomy import names_as
+    from archsearch.arch.networks import NETWORKS
+    from archsearch.arch.paper import published
+    from archsearch.report.network_tables import names_as
 
     if args.img_size or args.audit or args.drawing or args.mixers:
         raise OptionError("name a network, or leave these options out to see all names")
@@ -88,7 +88,7 @@ def _arch(network: "Arch | TimmModel") -> "Arch | None":
 
 
 def _anatomy(network: "Arch | TimmModel") -> "Anatomy":
-    from archsearch.measure.anatomy import anatomy
+    from archsearch.complexity.anatomy import anatomy
     from archsearch.nn import build_network
 
     try:
@@ -105,12 +105,12 @@ def _anatomy(network: "Arch | TimmModel") -> "Anatomy":
 
 def _operators(args: argparse.Namespace) -> int:
     """Table 2 on stdout and Figure 3 in a file, on the first map of InceptionNeXt-T."""
-    from archsearch.networks import network
+    from archsearch.arch.networks import network
 
     if args.network or args.audit or args.mixers:
         raise OptionError("--operators stands alone; leave out the network, --audit and --mixers")
-    from archsearch.measure.operators import kernel_costs
-    from archsearch.report.kernels import figure_html, kernel_figure, kernels_as, kernels_title
+    from archsearch.complexity.operators import kernel_costs
+    from archsearch.report.kernel_costs import figure_html, kernel_figure, kernels_as, kernels_title
 
     tiny = network("inceptionnext_tiny")
     if args.img_size:

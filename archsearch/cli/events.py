@@ -7,9 +7,9 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from archsearch.analysis.standing import Standing
-from archsearch.search.engine import Watch
+from archsearch.search.engines.runner import ProgressListener
 from archsearch.search.search import Candidate, Search
+from archsearch.stats.hypervolume import FrontTracker
 from archsearch.trial import Epoch, Evaluation, Trial
 
 
@@ -27,13 +27,13 @@ class Pace:
         return (time.monotonic() - self.start) / done * left if done and left else None
 
 
-class JsonLines(Watch):
+class JsonLines(ProgressListener):
     """An object per event, a line each, for programs that read along."""
 
     def __init__(self, search: Search, n_trials: int) -> None:
         self.search, self.n_trials = search, n_trials
         self.pace = Pace(search, n_trials)
-        self.standing = Standing(search.study.objectives, search.trials)
+        self.tracker = FrontTracker(search.study.objectives, search.trials)
 
     def say(self, text: str) -> None:
         """A remark in words."""
@@ -58,7 +58,7 @@ class JsonLines(Watch):
 
     def ended(self, trial: Trial) -> None:
         """What came of it, and how the study stands."""
-        on_front = self.standing.add(trial)
+        on_front = self.tracker.add(trial)
         left = self.pace.left_s()
         json_event(
             "ended",
@@ -71,11 +71,11 @@ class JsonLines(Watch):
             on_front=on_front,
             done=len(self.search.trials),
             of=self.n_trials,
-            failed=self.standing.failed,
-            stopped=self.standing.stopped,
-            infeasible=self.standing.infeasible,
-            front=[member.number for member in self.standing.front],
-            hypervolume=self.standing.hypervolume(),
+            failed=self.tracker.failed,
+            stopped=self.tracker.stopped,
+            infeasible=self.tracker.infeasible,
+            front=[member.number for member in self.tracker.front],
+            hypervolume=self.tracker.hypervolume(),
             left_s=None if left is None else round(left, 1),
         )
 

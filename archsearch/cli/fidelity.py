@@ -13,11 +13,11 @@ from archsearch.cli.options import (
     positive_int,
     write_file,
 )
-from archsearch.cli.recipes import add_data
+from archsearch.cli.recipe_options import add_data
 from archsearch.errors import OptionError, StudyFileError, UserError
 
 if TYPE_CHECKING:
-    from archsearch.plan import Plan
+    from archsearch.fidelity.plan import Plan
 
 #: The plan for the drawn data, and for others by kind of device.
 DRAWN, OTHERS = "inception_dw_drawn", {"cpu": "inception_dw", "cuda": "inception_dw_gpu"}
@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     """Trains what is not known yet and prints how far each rung agrees with the reference."""
     import sys
 
-    from archsearch.report.fidelity import FORMATS, Report, read_records
+    from archsearch.fidelity.tables import FORMATS, Report, read_records
 
     if args.records is not None:
         for name, default in args.unasked.items():
@@ -80,9 +80,9 @@ def run(args: argparse.Namespace) -> int:
 def _plan(args: argparse.Namespace, kind: str) -> "Plan":
     import dataclasses
 
-    from archsearch.networks import network
-    from archsearch.plan import FEWEST, load_plan
-    from archsearch.shipped import shipped
+    from archsearch.arch.networks import network
+    from archsearch.fidelity.plan import FEWEST, load_plan
+    from archsearch.utils.package_data import shipped
 
     plan = load_plan(
         args.plan or (DRAWN if args.dataset == "drawn" else OTHERS.get(kind, "inception_dw")),
@@ -115,7 +115,7 @@ def _train(args: argparse.Namespace) -> Any:
     """The records of a plan, as a DataFrame."""
     import pandas as pd
 
-    from archsearch.measure.device import pick_device
+    from archsearch.nn.device import pick_device
     from archsearch.recipes import check_dataset
 
     check_dataset(args.dataset, args.data_root)
@@ -127,8 +127,8 @@ def _train(args: argparse.Namespace) -> Any:
 
     from archsearch.cli.progress import Tally, track
     from archsearch.data import load, reduce
-    from archsearch.fidelity import carry_out, check_samples, draw, passes, published, trainings, zero_cost
-    from archsearch.pool import Machine, Source, default_workers
+    from archsearch.evaluate.pool import Machine, Source, default_workers
+    from archsearch.fidelity.run import carry_out, check_samples, draw, passes, published, trainings, zero_cost
 
     recipes = [rung.proxy for rung in (*plan.rungs, plan.reference)]
     tally, records = Tally(args.quiet), []

@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from archsearch.arch import Arch
-    from archsearch.cli.engines import Place
-    from archsearch.constraint import Constraint
-    from archsearch.search.features import CountCosts, Point, Points
-    from archsearch.search.start import Start
-    from archsearch.search.study import Study
+    from archsearch.cli.engine_options import Place
+    from archsearch.evaluate.constraint import Constraint
+    from archsearch.search.definition import Study
+    from archsearch.search.samplers.features import CountCosts, Point, Points
+    from archsearch.search.warm_start import Start
 
     #: How far a point is off what can be counted; 0 where it keeps all.
     Off = Callable[[Point], float]
@@ -57,15 +57,15 @@ def check_reachable(
         OptionError: none was found that does; how near the nearest comes.
     """
     from archsearch.objectives import Tier
-    from archsearch.search.features import Points
-    from archsearch.search.start import Start
+    from archsearch.search.samplers.features import Points
+    from archsearch.search.warm_start import Start
 
     if not study.constraints:
         return []
     points = Points(study.space, count)
     sample = [*points.existing(start.params for start in starts), *drawn(points)]
     kept = _keeping_counted(points, study.constraints, sample)
-    measured = [c for c in study.constraints if c.objective.tier is Tier.CHEAP]
+    measured = [c for c in study.constraints if c.objective.tier is Tier.MEASURED]
     if measured and not place.remote:
         kept.sort(key=lambda point: point.costs["macs"])
         archs = [point.arch for point in dict.fromkeys([*kept[:TIMED], *kept[-TIMED:]])]
@@ -76,20 +76,20 @@ def check_reachable(
 
 def _keeping_counted(points: "Points", constraints: "Sequence[Constraint]", sample: "Sequence[Point]") -> "list[Point]":
     """Points of a sample that keep all constraints on what is counted, or else one that was sought."""
-    from archsearch.costs import Costs, Limits, never
+    from archsearch.evaluate.costs import Costs, Limits, never
     from archsearch.objectives import Tier
 
     limits = Limits(tuple(constraints), points.space.baseline, never)
 
     def excess(point: "Point") -> dict[str, float]:
-        return limits.excess(Costs(dict(point.costs)), Tier.FREE)
+        return limits.excess(Costs(dict(point.costs)), Tier.COUNTED)
 
     def off(point: "Point") -> float:
         return _total(excess(point))
 
     kept = [point for point in sample if not off(point)] or _nearer(points, sample, off)
     if off(kept[0]):
-        counted = [c for c in constraints if c.objective.tier is Tier.FREE]
+        counted = [c for c in constraints if c.objective.tier is Tier.COUNTED]
         looked_at = points.space.points() if _enumerable(points) else len(sample)
         _complain(points, counted, [excess(kept[0])], looked_at)
     return kept
@@ -129,7 +129,7 @@ def _descend(points: "Points", point: "Point", off: "Off") -> "Point":
 
 
 def _enumerable(points: "Points") -> bool:
-    from archsearch.space import EXHAUSTIVE
+    from archsearch.space.space import EXHAUSTIVE
 
     return points.space.points() <= EXHAUSTIVE
 
@@ -147,12 +147,12 @@ def _check_measured(
     measured: "Sequence[Constraint]",
 ) -> None:
     """Times the smallest and the largest, which are about the fastest and the slowest."""
-    from archsearch.costs import Costs, Limits
+    from archsearch.benchmark.timer import Timer, Timings
     from archsearch.data.folder import cache_folder
-    from archsearch.measure.device import environment, pick_device
+    from archsearch.evaluate.costs import Costs, Limits
+    from archsearch.evaluate.pool import available_cores
+    from archsearch.nn.device import environment, pick_device
     from archsearch.objectives import Tier
-    from archsearch.pool import available_cores
-    from archsearch.speed.timer import Timer, Timings
 
     device = pick_device(place.device)
     timings = Timings(cache_folder() / "timings", environment(device))
@@ -163,19 +163,19 @@ def _check_measured(
         for arch in archs:
             costs = Costs()
             with contextlib.suppress(TrialError):  # one that does not fit, say: it keeps no constraint
-                costs.time(arch, limits.names(Tier.CHEAP), timer)
+                costs.time(arch, limits.names(Tier.MEASURED), timer)
                 found.append(costs)
-                if all(share <= FAR for share in limits.excess(costs, Tier.CHEAP).values()):
+                if all(share <= FAR for share in limits.excess(costs, Tier.MEASURED).values()):
                     return
     if found:
-        _complain(points, measured, [limits.excess(costs, Tier.CHEAP) for costs in found], len(found))
+        _complain(points, measured, [limits.excess(costs, Tier.MEASURED) for costs in found], len(found))
 
 
 def _complain(
     points: "Points", constraints: "Sequence[Constraint]", shares: "Sequence[dict[str, float]]", looked_at: int
 ) -> None:
     """Tells what the nearest misses."""
-    from archsearch.constraint import missed
+    from archsearch.evaluate.constraint import missed
 
     space, nearest = points.space, min(shares, key=_total)
     joint = "" if len(constraints) == 1 else " together"

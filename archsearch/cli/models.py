@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 from archsearch.errors import OptionError, UserError
 
 if TYPE_CHECKING:
+    from archsearch.ablation.variants import ListStudy
     from archsearch.arch import Arch
-    from archsearch.liststudy import ListStudy
-    from archsearch.networks import TimmModel
-    from archsearch.paper import Published
+    from archsearch.arch.networks import TimmModel
+    from archsearch.arch.paper import Published
 
 #: What a trial of a study begins with: ``study:NAME#NUMBER``, or ``study:NAME`` for its front.
 STUDY = "study:"
@@ -63,7 +63,7 @@ def study_models(study: "ListStudy", kind: str, img_size: int | None) -> list[Mo
 
 
 def _find(reference: str, img_size: int | None, storage: str) -> list[Model]:
-    from archsearch.networks import find
+    from archsearch.arch.networks import find
 
     if not reference.startswith(STUDY):
         return [Model(reference, find(reference, img_size))]
@@ -82,9 +82,9 @@ def _find(reference: str, img_size: int | None, storage: str) -> list[Model]:
 def _archs(name: str, storage: str, number: int | None) -> "list[tuple[int, Arch]]":
     """A trial's architecture by number, or those of the front."""
     from archsearch.report.frame import front_rows, trials_frame
-    from archsearch.search.records import trials_of
-    from archsearch.search.storage import open_storage
-    from archsearch.search.study import load, objectives_of
+    from archsearch.search.definition import load, objectives_of
+    from archsearch.search.storage.opening import open_storage
+    from archsearch.search.storage.records import trials_of
 
     record = load(name, open_storage(storage, create=False))
     trials = {trial.number: trial for trial in trials_of(record)}

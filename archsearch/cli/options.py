@@ -125,7 +125,7 @@ def _value(text: str) -> Any:
     """A number, fraction, truth value or word, as YAML reads it."""
     import yaml
 
-    from archsearch.yamlfile import number
+    from archsearch.utils.yaml_lines import number
 
     try:
         return number(yaml.safe_load(text))

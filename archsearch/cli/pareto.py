@@ -17,12 +17,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Writes the table to stdout."""
+    from archsearch.ablation.record import is_ablation
     from archsearch.report.frame import front_rows
     from archsearch.report.tables import FORMATS
     from archsearch.report.view import view_of
-    from archsearch.search.ablation import is_ablation
-    from archsearch.search.storage import open_storage
-    from archsearch.search.study import load
+    from archsearch.search.definition import load
+    from archsearch.search.storage.opening import open_storage
 
     record = load(args.study, open_storage(args.storage, create=False))
     if is_ablation(record):

@@ -11,14 +11,14 @@ from rich.markup import escape
 from rich.progress import track as rich_track
 from rich.text import Text
 
-from archsearch.analysis.standing import Standing
 from archsearch.cli.events import JsonLines, Pace
-from archsearch.constraint import missed
+from archsearch.evaluate.constraint import missed
 from archsearch.objectives import OBJECTIVES, Tier
 from archsearch.report.frame import front_rows, trials_frame
 from archsearch.report.tables import shown
-from archsearch.search.engine import Watch
+from archsearch.search.engines.runner import ProgressListener
 from archsearch.search.search import Candidate, Search
+from archsearch.stats.hypervolume import FrontTracker
 from archsearch.trial import Epoch, Evaluation, Trial
 
 #: Members of the front that the display has room for.
@@ -49,7 +49,7 @@ def taken_over(trial: Trial) -> dict[str, list[str]]:
     return origins
 
 
-class Quiet(Watch):
+class Quiet(ProgressListener):
     """Nothing, but for what would look like a program that hangs."""
 
     def waiting(self, candidate: Candidate, holder: str) -> None:
@@ -61,13 +61,13 @@ class Quiet(Watch):
         Console(stderr=True, highlight=False).print(Text(text), soft_wrap=True)
 
 
-class Lines(Watch):
+class Lines(ProgressListener):
     """A line per trial (and per epoch, if asked), for logs and pipes."""
 
     def __init__(self, search: Search, n_trials: int, verbose: bool, console: Console) -> None:
         self.search, self.n_trials, self.verbose, self.console = search, n_trials, verbose, console
         self.pace = Pace(search, n_trials)
-        self.standing = Standing(search.study.objectives, search.trials)
+        self.tracker = FrontTracker(search.study.objectives, search.trials)
 
     def say(self, text: str) -> None:
         """One line on stderr."""
@@ -97,7 +97,7 @@ class Lines(Watch):
 
     def ended(self, trial: Trial) -> None:
         """A line per trial: scores or error, what it is, time left."""
-        self.standing.add(trial)
+        self.tracker.add(trial)
         self.say(f"[{len(self.search.trials)}/{self.n_trials}] {self.outcome(trial)}{self.time_left()}")
 
     def lost(self, candidate: Candidate, reason: str) -> None:
@@ -166,7 +166,7 @@ class Display(Lines):
         self.running.pop(trial.number, None)
         if trial.state in ("failed", "infeasible") or self.remarks(trial):
             self.say(self.outcome(trial))
-        self.standing.add(trial)
+        self.tracker.add(trial)
         self._update_front()
 
     def lost(self, candidate: Candidate, reason: str) -> None:
@@ -180,9 +180,9 @@ class Display(Lines):
 
     def _update_front(self) -> None:
         objectives = self.search.study.objectives
-        rows = front_rows(trials_frame(self.standing.front, objectives), objectives)
+        rows = front_rows(trials_frame(self.tracker.front, objectives), objectives)
         table = shown(rows.head(FRONT_LINES), objectives)
-        lines = [f"front: {len(rows)} trials, hypervolume {self.standing.hypervolume():.3f}{self._unfinished()}"]
+        lines = [f"front: {len(rows)} trials, hypervolume {self.tracker.hypervolume():.3f}{self._unfinished()}"]
         for _, row in table.iterrows():
             scores = ", ".join(f"{label} {row[label]}" for label in table.columns[1:-1])
             lines.append(f"  {row['trial']:>4}  {scores}  {row['architecture']}")
@@ -191,8 +191,8 @@ class Display(Lines):
         self.front = Text("\n".join(lines), no_wrap=True, overflow="ellipsis")
 
     def _unfinished(self) -> str:
-        standing = self.standing
-        counts = {"failed": standing.failed, "stopped": standing.stopped, "infeasible": standing.infeasible}
+        tracker = self.tracker
+        counts = {"failed": tracker.failed, "stopped": tracker.stopped, "infeasible": tracker.infeasible}
         return "".join(f", {count} {state}" for state, count in counts.items() if count)
 
     def render(self) -> Group:
@@ -221,24 +221,26 @@ def minutes(seconds: float) -> str:
 
 
 @contextmanager
-def display(search: Search, n_trials: int, *, quiet: bool, verbose: bool, log_format: str = "text") -> Iterator[Watch]:
+def display(
+    search: Search, n_trials: int, *, quiet: bool, verbose: bool, log_format: str = "text"
+) -> Iterator[ProgressListener]:
     """The display that fits: none, JSON, lines, or live on a terminal. Says first what is continued."""
     if quiet:
         yield Quiet()
         return
     console = Console(stderr=True, highlight=False)
-    watch: JsonLines | Lines
+    listener: JsonLines | Lines
     if log_format == "json":
-        watch = JsonLines(search, n_trials)
+        listener = JsonLines(search, n_trials)
     else:
-        watch = (Display if console.is_terminal else Lines)(search, n_trials, verbose, console)
+        listener = (Display if console.is_terminal else Lines)(search, n_trials, verbose, console)
     for line in _opening(search, n_trials):
-        watch.say(line)
+        listener.say(line)
     before = {trial.number for trial in search.trials}
-    with watch.live if isinstance(watch, Display) else nullcontext():
-        yield watch
+    with listener.live if isinstance(listener, Display) else nullcontext():
+        yield listener
     for line in _closing(search, n_trials, [trial for trial in search.trials if trial.number not in before]):
-        watch.say(line)
+        listener.say(line)
 
 
 def _opening(search: Search, n_trials: int) -> Iterator[str]:
@@ -254,7 +256,7 @@ def _closing(search: Search, n_trials: int, new: list[Trial]) -> Iterator[str]:
     if search.duplicates:
         yield f"{search.duplicates} draws repeated a known architecture, and were drawn again"
     tiers = [{OBJECTIVES[name].tier for name in trial.evaluation.reused} for trial in new]
-    trained, timed = (sum(tier in known for known in tiers) for tier in (Tier.DEAR, Tier.CHEAP))
+    trained, timed = (sum(tier in known for known in tiers) for tier in (Tier.TRAINED, Tier.MEASURED))
     if trained or timed:
         yield (
             f"of {len(new)} new trials, {trained} took a known training and {timed} a known timing; "

@@ -5,12 +5,12 @@ import dataclasses
 import sys
 from typing import TYPE_CHECKING, Any
 
-from archsearch.cli.engines import work_of
+from archsearch.cli.engine_options import work_of
 from archsearch.errors import ArchsearchError, OptionError
 
 if TYPE_CHECKING:
     from archsearch.data import ImageData
-    from archsearch.search.study import Study
+    from archsearch.search.definition import Study
     from archsearch.trial import Evaluation, Trial
 
 
@@ -30,7 +30,7 @@ def repeat(args: argparse.Namespace, study: "Study", data: "ImageData") -> int:
         OptionError: the study has no such trial.
         ArchsearchError: it fails now.
     """
-    from archsearch.pool import Machine, devices_for, evaluate_again
+    from archsearch.evaluate.pool import Machine, devices_for, evaluate_again
 
     trial = _recorded(args, study)
     work = work_of(args, study, Machine.here(devices_for(args.device), 0))
@@ -53,9 +53,9 @@ def in_this_process(args: argparse.Namespace) -> None:
 
 
 def _recorded(args: argparse.Namespace, study: "Study") -> "Trial":
-    from archsearch.search.records import trials_of
-    from archsearch.search.storage import in_words, open_storage
-    from archsearch.search.study import create_or_resume, load
+    from archsearch.search.definition import create_or_resume, load
+    from archsearch.search.storage.opening import in_words, open_storage
+    from archsearch.search.storage.records import trials_of
 
     storage = open_storage(args.storage, create=False)
     with in_words():
@@ -71,7 +71,7 @@ def _recorded(args: argparse.Namespace, study: "Study") -> "Trial":
 
 def _show(args: argparse.Namespace, study: "Study", trial: "Trial", now: "Evaluation") -> None:
     from archsearch.objectives import OBJECTIVES
-    from archsearch.report.tables import records_as
+    from archsearch.utils.tables import records_as
 
     names = [name for name in OBJECTIVES if name in {*trial.evaluation.scores, *now.scores}]
     found = [Score(name, trial.evaluation.scores.get(name), now.scores.get(name)) for name in names]

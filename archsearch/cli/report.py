@@ -15,8 +15,8 @@ from archsearch.errors import OptionError, StorageError
 if TYPE_CHECKING:
     import optuna
 
-    from archsearch.outcome import Outcome
-    from archsearch.report.ablation import Report
+    from archsearch.ablation.outcome import Outcome
+    from archsearch.ablation.tables import Report
     from archsearch.report.view import StudyView
 
 #: File formats of figures; all need kaleido, which draws in a browser.
@@ -54,10 +54,10 @@ def open_studies(names: Sequence[str], storage: str) -> "tuple[list[optuna.Study
     Raises:
         StorageError: the storage does not hold one of them.
     """
-    from archsearch.report.ablation import Report
-    from archsearch.search.ablation import is_ablation, outcome_of
-    from archsearch.search.storage import in_words, open_storage
-    from archsearch.search.study import load
+    from archsearch.ablation.record import is_ablation, outcome_of
+    from archsearch.ablation.tables import Report
+    from archsearch.search.definition import load
+    from archsearch.search.storage.opening import in_words, open_storage
 
     opened = open_storage(storage, create=False)
     with in_words():
@@ -75,7 +75,7 @@ def _views(searches: "list[optuna.Study]") -> "list[StudyView]":
     """
     from archsearch.report.view import shared_objectives, view_of
     from archsearch.search.importance import importances
-    from archsearch.search.storage import in_words
+    from archsearch.search.storage.opening import in_words
 
     with in_words():
         views = [view_of(record) for record in searches]
@@ -95,7 +95,7 @@ def page_path(study_name: str, storage: str, wanted: Path | None, option: str) -
         OptionError: the wanted file is not named as a page, and might be anything.
         StorageError: it cannot be written.
     """
-    from archsearch.search.storage import check_place, sqlite_path
+    from archsearch.search.storage.opening import check_place, sqlite_path
 
     database = sqlite_path(storage)
     path = wanted or (database.parent if database else Path("runs")) / f"{_file_name(study_name)}.html"
@@ -115,7 +115,7 @@ def _file_name(study_name: str) -> str:
 
 def write(path: Path, views: "Sequence[StudyView]", ablations: "Sequence[Report]" = ()) -> None:
     """Writes the page of studies."""
-    from archsearch.report.page import write_page
+    from archsearch.report.page.html import write_page
 
     with told_if_unwritable(path):
         write_page(path, views, ablations)
@@ -123,7 +123,7 @@ def write(path: Path, views: "Sequence[StudyView]", ablations: "Sequence[Report]
 
 def write_ablation(path: Path, outcome: "Outcome", interval: str = "t") -> None:
     """Writes the page of an ablation."""
-    from archsearch.report.ablation import Report
+    from archsearch.ablation.tables import Report
 
     write(path, [], [Report.of(outcome, interval)])
 
@@ -131,7 +131,7 @@ def write_ablation(path: Path, outcome: "Outcome", interval: str = "t") -> None:
 def _write_figures(
     folder: Path, suffix: str, views: "Sequence[StudyView]", ablations: "Sequence[Report]"
 ) -> Iterator[Path]:
-    from archsearch.report.ablation_page import ablation_figures
+    from archsearch.ablation.figures import ablation_figures
     from archsearch.report.figures import all_figures, write_image
 
     figures = all_figures(views) if views else {}

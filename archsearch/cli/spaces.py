@@ -8,7 +8,7 @@ from archsearch.cli.options import add_mixers, load_own_mixers
 from archsearch.errors import ArchError, SpaceError
 
 if TYPE_CHECKING:
-    from archsearch.space import Space
+    from archsearch.space.space import Space
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,8 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints each space; a broken one among the shipped is an error as well."""
-    from archsearch.shipped import shipped
-    from archsearch.spacefile import load_space
+    from archsearch.space.yaml import load_space
+    from archsearch.utils.package_data import shipped
 
     load_own_mixers(args.mixers)
     folder = shipped("search_spaces")

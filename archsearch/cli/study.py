@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from archsearch.cli.engines import add_engine, carry_out, check_engine, place_of
+from archsearch.cli.engine_options import add_engine, carry_out, check_engine, place_of
 from archsearch.cli.options import (
     add_format,
     add_log_format,
@@ -19,22 +19,22 @@ from archsearch.cli.options import (
     positive_int,
     seconds,
 )
-from archsearch.cli.recipes import add_data, add_recipes, command_line, load_data, precision_asked, read_recipes
+from archsearch.cli.recipe_options import add_data, add_recipes, command_line, load_data, precision_asked, read_recipes
 from archsearch.errors import ArchsearchError, OptionError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from archsearch.cli.engines import Place
+    from archsearch.cli.engine_options import Place
     from archsearch.data import ImageData
     from archsearch.objectives import Objective
-    from archsearch.recipes import Bench, Proxy
-    from archsearch.search.features import CountCosts
+    from archsearch.recipes import BenchRecipe, ProxyRecipe
+    from archsearch.search.definition import Study
     from archsearch.search.importance import Importance
+    from archsearch.search.samplers.features import CountCosts
     from archsearch.search.search import Search
-    from archsearch.search.start import Start
-    from archsearch.search.study import Study
-    from archsearch.space import Space
+    from archsearch.search.warm_start import Start
+    from archsearch.space.space import Space
     from archsearch.trial import Trial
 
 
@@ -84,16 +84,16 @@ def run(args: argparse.Namespace) -> int:
     from archsearch.cli.limits import check_reachable
     from archsearch.cli.repeat import in_this_process, repeat
     from archsearch.cli.report import page_path
-    from archsearch.constraint import parse_constraints
-    from archsearch.measure.parts import PartCounter
+    from archsearch.complexity.parts import PartCounter
+    from archsearch.evaluate.constraint import parse_constraints
     from archsearch.objectives import parse_objectives
     from archsearch.recipes import check_dataset
-    from archsearch.search.start import read_starts
-    from archsearch.search.storage import check_storage
-    from archsearch.search.study import recorded
-    from archsearch.shipped import shipped
-    from archsearch.spacefile import load_space
-    from archsearch.workers import prepare
+    from archsearch.search.definition import recorded
+    from archsearch.search.storage.opening import check_storage
+    from archsearch.search.warm_start import read_starts
+    from archsearch.space.yaml import load_space
+    from archsearch.utils.package_data import shipped
+    from archsearch.utils.workers import prepare
 
     objectives = parse_objectives(args.objective)
     load_own_mixers(args.mixers)
@@ -113,7 +113,7 @@ def run(args: argparse.Namespace) -> int:
     starts = read_starts(words, space, name, args.storage, remarks.append)
 
     if args.engine == "local" and args.workers != 0 and args.repeat is None:
-        prepare(["archsearch.pool"])
+        prepare(["archsearch.evaluate.pool"])
     with place_of(args) as place:
         study, data = _prepare(args, name, space, objectives, recipes, place)
         if args.repeat is not None:
@@ -138,13 +138,13 @@ def _settle(
 ) -> None:
     """Fills in what was left to the study, or to its recipe from before: its sampler, and how many trials."""
     from archsearch.objectives import Tier
-    from archsearch.search.samplers import check_sampler
+    from archsearch.search.samplers.by_name import check_sampler
 
     args.sampler = args.sampler or before.get("sampler", SAMPLER)
     check_sampler(args.sampler, space)
     if args.n_trials is None:
         args.n_trials = (args.sampler == "grid" and space.distinct()) or TRIALS
-    if args.seeds > 1 and all(objective.tier is not Tier.DEAR for objective in objectives):
+    if args.seeds > 1 and all(objective.tier is not Tier.TRAINED for objective in objectives):
         raise OptionError(f"--seeds {args.seeds}: nothing is trained for {args.objective}; leave it out")
 
 
@@ -165,12 +165,12 @@ def _prepare(
     name: str,
     space: "Space",
     objectives: "tuple[Objective, ...]",
-    recipes: "Mapping[str, tuple[Proxy, Bench]]",
+    recipes: "Mapping[str, tuple[ProxyRecipe, BenchRecipe]]",
     place: "Place",
 ) -> "tuple[Study, ImageData]":
     """The study as it will be run at a place, and its data; everything about them is checked."""
-    from archsearch.networks import find
-    from archsearch.search.study import Study
+    from archsearch.arch.networks import find
+    from archsearch.search.definition import Study
 
     proxy, bench = recipes[place.kind]
     bench = place.suited(bench, precision_asked(args))
@@ -201,7 +201,7 @@ def _prepare(
     return study, data
 
 
-def _try_mixers(space: "Space", proxy: "Proxy", bench: "Bench") -> None:
+def _try_mixers(space: "Space", proxy: "ProxyRecipe", bench: "BenchRecipe") -> None:
     """Runs the user's mixers as targets and proxies will have them, before anything is trained."""
     from archsearch.nn import check_mixers
 
@@ -221,12 +221,12 @@ def _search(
     starts: "list[Start]",
 ) -> int:
     """Takes the study up in its storage, runs it, and shows how it stands, whatever ended it."""
+    from archsearch.search.definition import VAL_IMAGES, create_or_resume
     from archsearch.search.importance import importances
-    from archsearch.search.ledger import Ledger
-    from archsearch.search.ownership import owned, sign
     from archsearch.search.search import Search
-    from archsearch.search.storage import in_words, open_storage
-    from archsearch.search.study import VAL_IMAGES, create_or_resume
+    from archsearch.search.storage.lock import owned, sign
+    from archsearch.search.storage.mirror import StorageMirror
+    from archsearch.search.storage.opening import in_words, open_storage
 
     storage = open_storage(args.storage, create=True)
     with owned(study.name, args.storage) as check:
@@ -235,7 +235,7 @@ def _search(
             sign(record)
             record.set_user_attr("command", command_line(args.storage))
             record.set_user_attr(VAL_IMAGES, len(data.val))
-            search = Search(study, Ledger(record, check), count, starts)
+            search = Search(study, StorageMirror(record, check), count, starts)
         try:
             _evaluate(args, search, data, place)
         except BaseException:
@@ -243,23 +243,23 @@ def _search(
                 _show(args, search, page, {})
             raise
         return _show(
-            args, search, page, importances(search.ledger.mirror, [objective.name for objective in study.objectives])
+            args, search, page, importances(search.mirror.in_memory, [objective.name for objective in study.objectives])
         )
 
 
 def _evaluate(args: argparse.Namespace, search: "Search", data: "ImageData", place: "Place") -> None:
     """Candidate after candidate, with what the user sees of it."""
     from archsearch.cli.progress import display
-    from archsearch.search.engine import Runner
-    from archsearch.search.reuse import Reuse
-    from archsearch.search.stopping import Judge
+    from archsearch.search.early_stopping import EarlyStopping
+    from archsearch.search.engines.runner import Runner
+    from archsearch.search.storage.reuse import ResultReuse
 
     study = search.study
-    reuse = Reuse(study, search.ledger, trainings=not args.retrain, timings=not args.remeasure)
-    with display(search, args.n_trials, quiet=args.quiet, verbose=args.verbose, log_format=args.log_format) as watch:
-        search.ledger.trouble = watch.say
-        judge = Judge(search, study.proxy.epochs)
-        carry_out(args, Runner(search, args.n_trials, watch, args.timeout, judge, reuse), study, data, place)
+    reuse = ResultReuse(study, search.mirror, trainings=not args.retrain, timings=not args.remeasure)
+    with display(search, args.n_trials, quiet=args.quiet, verbose=args.verbose, log_format=args.log_format) as listener:
+        search.mirror.trouble = listener.say
+        judge = EarlyStopping(search, study.proxy.epochs)
+        carry_out(args, Runner(search, args.n_trials, listener, args.timeout, judge, reuse), study, data, place)
 
 
 def _show(args: argparse.Namespace, search: "Search", page: Path, importance: "dict[str, list[Importance]]") -> int:
@@ -269,8 +269,8 @@ def _show(args: argparse.Namespace, search: "Search", page: Path, importance: "d
     from archsearch.report.frame import front_rows
     from archsearch.report.tables import FORMATS
     from archsearch.report.view import StudyView
-    from archsearch.search.storage import masked
-    from archsearch.search.study import validation_images
+    from archsearch.search.definition import validation_images
+    from archsearch.search.storage.opening import masked
 
     command, images = search.record.user_attrs.get("command", ""), validation_images(search.record)
     view = StudyView(search.study.name, search.study.recipe(), search.trials, command, importance, images=images)
@@ -300,7 +300,7 @@ def nothing_done(trials: "Sequence[Trial]") -> str:
     Args:
         trials: at least one, none of them complete.
     """
-    from archsearch.constraint import missed
+    from archsearch.evaluate.constraint import missed
 
     failed = [trial for trial in trials if trial.evaluation.error]
     if failed:

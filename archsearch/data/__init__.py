@@ -12,7 +12,7 @@ from archsearch.data.folder import Track, load_folder
 from archsearch.data.hub import load_hub
 from archsearch.data.images import ImageData, Split, resize, stratified
 from archsearch.data.stream import room_on
-from archsearch.recipes import Proxy, check_dataset
+from archsearch.recipes import ProxyRecipe, check_dataset
 
 __all__ = ["ImageData", "Split", "load", "load_for", "reduce"]
 
@@ -39,12 +39,14 @@ def load(name: str, root: Path | None, img_size: int, track: Track | None = None
     return resize(load_drawn() if name == "drawn" else load_hub(name, root), img_size)
 
 
-def load_for(proxy: Proxy, name: str, root: Path | None, device: torch.device, track: Track | None = None) -> ImageData:
+def load_for(
+    proxy: ProxyRecipe, name: str, root: Path | None, device: torch.device, track: Track | None = None
+) -> ImageData:
     """A data set as a recipe wants it: at its resolution, reduced, on a device as far as that has room."""
     return reduce(load(name, root, proxy.img_size, track), proxy).to(device, room_on(device))
 
 
-def reduce(data: ImageData, proxy: Proxy) -> ImageData:
+def reduce(data: ImageData, proxy: ProxyRecipe) -> ImageData:
     """The samples that a proxy trains on and is compared by: the same for every candidate."""
     counts = {"train": proxy.train_samples, "val": proxy.val_samples}
     kept = {

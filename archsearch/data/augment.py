@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from archsearch.recipes import Proxy
+from archsearch.recipes import ProxyRecipe
 
 #: Images that share the operations of one draw of RandAugment.
 RAND_AUGMENT_GROUP = 16
@@ -23,7 +23,7 @@ CROP_ASPECT = (3 / 4, 4 / 3)
 GREY = 128
 
 
-def augment(images: Tensor, proxy: Proxy, flip: bool, rng: np.random.Generator) -> Tensor:
+def augment(images: Tensor, proxy: ProxyRecipe, flip: bool, rng: np.random.Generator) -> Tensor:
     """Each image changed as a recipe says, all but mixing.
 
     Args:
@@ -143,7 +143,9 @@ def paste(images: Tensor, other: Tensor, box: np.ndarray, where: np.ndarray | No
     return torch.where((rows[:, :, None] & columns[:, None, :])[:, None], other, images)
 
 
-def mix(images: Tensor, labels: Tensor, classes: int, proxy: Proxy, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+def mix(
+    images: Tensor, labels: Tensor, classes: int, proxy: ProxyRecipe, rng: np.random.Generator
+) -> tuple[Tensor, Tensor]:
     """Mixes each image with its neighbour: mixup (Zhang et al. 2018) or CutMix, half and half where both are asked for.
 
     Args:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from archsearch.data.augment import augment, mix
 from archsearch.data.images import ImageData, Split
-from archsearch.recipes import Proxy
+from archsearch.recipes import ProxyRecipe
 
 #: Bytes of images that are fetched and augmented at once.
 CHUNK_BYTES = 1 << 26
@@ -26,7 +26,7 @@ def room_on(device: torch.device) -> float:
 
 
 def batches(
-    data: ImageData, proxy: Proxy, seed: int, epoch: int, device: torch.device
+    data: ImageData, proxy: ProxyRecipe, seed: int, epoch: int, device: torch.device
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """One epoch of full batches in random order, augmented; a function of seed and epoch.
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from archsearch.arch import Arch
-from archsearch.mixer import Mixer
+from archsearch.arch.mixer import Mixer
 from archsearch.nn.mixers import build_mixer
 
 ACTS: dict[str, Callable[[], nn.Module]] = {"gelu": nn.GELU, "relu": nn.ReLU, "silu": nn.SiLU}

@@ -1,6 +1,6 @@
 """Token mixers: modules of ``dim`` that map (N, dim, H, W) to the same shape.
 
-``MIXERS`` pairs each name of ``archsearch.mixer.MIXER_PARAMS`` with its module; the
+``MIXERS`` pairs each name of ``archsearch.arch.mixer.MIXER_PARAMS`` with its module; the
 parameters are keyword arguments of the same names.
 """
 
@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from archsearch.arch.mixer import Mixer, inception_groups
 from archsearch.errors import ArchError
-from archsearch.mixer import Mixer, inception_groups
 
 
 def depthwise_conv(dim: int, kernel_size: int | tuple[int, int], dilation: int = 1) -> nn.Conv2d:

@@ -25,10 +25,10 @@ import torch
 from torch import Tensor, nn
 
 from archsearch.arch import Arch
+from archsearch.arch.mixer import Mixer, Value, check_own_name, declarations, declare
 from archsearch.errors import ArchError, MixerError
-from archsearch.mixer import Mixer, Value, check_own_name, declarations, declare
 from archsearch.nn.mixers import MIXERS, build_mixer
-from archsearch.points import STAGE_AXES
+from archsearch.space.locate import STAGE_AXES
 
 #: Names that mean something else where parameters are named.
 TAKEN = {"token_mixer", "source", *STAGE_AXES, *(field.name for field in dataclasses.fields(Arch))}

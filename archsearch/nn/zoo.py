@@ -7,8 +7,8 @@ from typing import Any
 from torch import nn
 
 from archsearch.arch import Arch
+from archsearch.arch.networks import TimmModel
 from archsearch.errors import ArchError, DataError, unknown
-from archsearch.networks import TimmModel
 from archsearch.nn.metanext import build
 from archsearch.nn.user_mixers import check_mixers
 

@@ -5,7 +5,7 @@ from fractions import Fraction
 from itertools import groupby
 
 from archsearch.arch import Arch
-from archsearch.mixer import Mixer, inception_groups
+from archsearch.arch.mixer import Mixer, inception_groups
 from archsearch.report.shapes import LETTER, MARGIN, Box, Branches, Column, Shape, Wire, line, text
 
 

@@ -14,13 +14,13 @@ from pathlib import Path
 import pandas as pd
 import plotly.graph_objects as go
 
-from archsearch.analysis.fronts import on_front
-from archsearch.analysis.standing import hypervolume_trace
 from archsearch.errors import OptionError
 from archsearch.objectives import OBJECTIVES, Objective
-from archsearch.report.marks import COUNTED, near
+from archsearch.report.page.marks import COUNTED, near
 from archsearch.report.tables import describe_params
 from archsearch.report.view import StudyView, common_box, own_box, shared_objectives
+from archsearch.stats.fronts import on_front
+from archsearch.stats.hypervolume import hypervolume_trace
 
 
 @dataclass(frozen=True)

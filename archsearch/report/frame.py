@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from archsearch.analysis.fronts import on_front
-from archsearch.analysis.noise import AccuracyNoise, seed_values, step_interval
 from archsearch.objectives import Objective
+from archsearch.stats.fronts import on_front
+from archsearch.stats.noise import AccuracyNoise, seed_values, step_interval
 from archsearch.trial import Trial
 
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from archsearch.analysis.fronts import costs, nondominated
-from archsearch.analysis.noise import AccuracyNoise, accuracy_noise, front_chances
-from archsearch.analysis.standing import Box, box_of
 from archsearch.errors import OptionError, StorageError
 from archsearch.objectives import OBJECTIVES, Objective
 from archsearch.report.frame import trials_frame
+from archsearch.stats.fronts import costs, nondominated
+from archsearch.stats.hypervolume import Box, box_of
+from archsearch.stats.noise import AccuracyNoise, accuracy_noise, front_chances
 from archsearch.trial import Trial
 
 if TYPE_CHECKING:
@@ -82,10 +82,10 @@ def read_view(name: str, storage: str) -> StudyView:
         StorageError: there is no such storage or study.
         OptionError: it is an ablation, whose trials are seeds.
     """
-    from archsearch.search.ablation import is_ablation
+    from archsearch.ablation.record import is_ablation
+    from archsearch.search.definition import load
     from archsearch.search.importance import importances
-    from archsearch.search.storage import open_storage
-    from archsearch.search.study import load
+    from archsearch.search.storage.opening import open_storage
 
     record = load(name, open_storage(storage, create=False))
     if is_ablation(record):
@@ -100,8 +100,8 @@ def view_of(record: "optuna.Study") -> StudyView:
     Raises:
         StorageError: a trial cannot be read.
     """
-    from archsearch.search.records import Tail
-    from archsearch.search.study import recipe_of, validation_images
+    from archsearch.search.definition import recipe_of, validation_images
+    from archsearch.search.storage.records import Tail
 
     tail = Tail(record)
     trials = tail.look()

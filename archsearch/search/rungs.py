@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from archsearch.analysis.intervals import student
+from archsearch.stats.intervals import student
 from archsearch.trial import Epoch
 
 #: Parts that a training falls into; candidates are judged between two of them.

@@ -13,16 +13,16 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from archsearch.arch import Arch
-from archsearch.mixer import Value
-from archsearch.search.features import CountCosts, count_nothing
-from archsearch.search.ledger import Ledger
-from archsearch.search.records import STATES, end_attrs, is_candidate, start_attrs, to_trial, values_of
-from archsearch.search.samplers import Samplers, Setting, genome, join_generation, suggest
-from archsearch.search.start import Start
-from archsearch.search.study import Study, recipe_of
-from archsearch.space import EXHAUSTIVE
+from archsearch.arch.mixer import Value
+from archsearch.search.definition import Study, recipe_of
+from archsearch.search.samplers.by_name import Samplers, Setting, genome, join_generation, suggest
+from archsearch.search.samplers.features import CountCosts, count_nothing
+from archsearch.search.storage.mirror import StorageMirror
+from archsearch.search.storage.records import STATES, end_attrs, is_candidate, start_attrs, to_trial, values_of
+from archsearch.search.warm_start import Start
+from archsearch.space.space import EXHAUSTIVE
 from archsearch.trial import Evaluation, Trial
-from archsearch.workers import ATTEMPTS
+from archsearch.utils.workers import ATTEMPTS
 
 #: Draws in a row that may repeat known architectures before an unknown one is picked at random.
 REDRAWS = 20
@@ -61,33 +61,33 @@ class Search:
 
     Attributes:
         study: what is searched for.
-        ledger: its trials.
+        mirror: its trials.
         trials: the finished candidates, by number.
         told: the same, in the order in which they ended.
         duplicates: how many draws repeated a known architecture in this process.
     """
 
     def __init__(
-        self, study: Study, ledger: Ledger, count: CountCosts = count_nothing, starts: Sequence[Start] = ()
+        self, study: Study, mirror: StorageMirror, count: CountCosts = count_nothing, starts: Sequence[Start] = ()
     ) -> None:
         """Takes a study up where it is.
 
         Args:
             study: what is searched for.
-            ledger: its trials.
+            mirror: its trials.
             count: what an architecture costs, for samplers that ask.
             starts: points that are evaluated before the sampler's own, but for known ones.
         """
-        self.study, self.ledger = study, ledger
+        self.study, self.mirror = study, mirror
         self._starts = deque(starts)
-        population = recipe_of(ledger.record)["population"]
+        population = recipe_of(mirror.record)["population"]
         setting = Setting(study.space, study.objectives, study.seed, population, study.constraints, count)
         self.samplers = Samplers(study.sampler, setting)
         self.duplicates = 0
         self.axes = self.samplers.axes
         # This process is the only one: whatever still runs on record died with its process.
         self.give_back("its process ended before the trial did")
-        known = ledger.trials
+        known = mirror.trials
         lost = {t.number: t for t in known if "lost" in t.user_attrs}
         rerun = {t.user_attrs.get("rerun_of") for t in known if "arch" in t.user_attrs}
         kept = [t for t in known if t.number not in lost]
@@ -103,7 +103,7 @@ class Search:
     @property
     def record(self) -> optuna.Study:
         """The study in its storage."""
-        return self.ledger.record
+        return self.mirror.record
 
     @property
     def reruns(self) -> list[int]:
@@ -139,7 +139,7 @@ class Search:
             evaluation = replace(evaluation, excess=dict.fromkeys(names, 0.0) | evaluation.excess)
             values = values_of(evaluation, self.study.objectives)
         attrs = end_attrs(evaluation, dict(environment))
-        self.ledger.end(candidate.number, attrs, state, values, evaluation.excess)
+        self.mirror.end(candidate.number, attrs, state, values, evaluation.excess)
         infeasible = state == TrialState.COMPLETE and evaluation.infeasible
         trial = Trial(
             candidate.number,
@@ -168,19 +168,19 @@ class Search:
         deaths = candidate.deaths + blame
         if deaths >= ATTEMPTS:
             return False
-        self._queue.append(self.ledger.end(candidate.number, {"lost": reason, "deaths": deaths}, TrialState.FAIL))
+        self._queue.append(self.mirror.end(candidate.number, {"lost": reason, "deaths": deaths}, TrialState.FAIL))
         del self._seen[candidate.arch.key]
         return True
 
     def give_back(self, reason: str) -> None:
         """Ends trials that are under way; the study's next run evaluates them first."""
-        for frozen in self.ledger.trials:
-            if frozen.state.is_finished() or not self.ledger.written(frozen.number):
+        for frozen in self.mirror.trials:
+            if frozen.state.is_finished() or not self.mirror.written(frozen.number):
                 continue
             # Written twice by mistake: the other one is run again.
             lost = {} if "duplicate_of" in frozen.user_attrs else {"lost": reason}
             with suppress(UpdateFinishedTrialError):  # interrupted between the storage's turn and the mirror's
-                self.ledger.end(frozen.number, lost, TrialState.FAIL)
+                self.mirror.end(frozen.number, lost, TrialState.FAIL)
 
     def _start(self) -> Candidate | None:
         """The next of the points that the study starts from; None where none of them is new."""
@@ -196,7 +196,7 @@ class Search:
     def _draw(self) -> tuple[dict[str, Value], Arch] | None:
         """What the sampler suggests, and suggests again until it is new; None where it does not get there."""
         for _ in range(REDRAWS):
-            genes = suggest(self.samplers.for_draw(self.draws), self.ledger.mirror, self.ledger.blank(), self.axes)
+            genes = suggest(self.samplers.for_draw(self.draws), self.mirror.in_memory, self.mirror.blank(), self.axes)
             if self.samplers.dry:
                 break
             self.draws += 1
@@ -205,7 +205,7 @@ class Search:
             if arch is None:
                 continue
             if arch.key not in self._seen:
-                self.ledger.fill(genes, self.axes)
+                self.mirror.fill(genes, self.axes)
                 return params, arch
             self.duplicates += 1
         return None
@@ -228,8 +228,8 @@ class Search:
         return ((params, arch) for params, arch in points if arch is not None and arch.key not in self._seen)
 
     def _enter(self, params: Mapping[str, Value], draw: int) -> None:
-        self.ledger.fill(genome(self.study.space, params), self.axes)
-        join_generation(self.samplers.for_draw(draw), self.ledger.mirror, self.ledger.blank())
+        self.mirror.fill(genome(self.study.space, params), self.axes)
+        join_generation(self.samplers.for_draw(draw), self.mirror.in_memory, self.mirror.blank())
 
     def _again(self, lost: FrozenTrial) -> Candidate:
         """The same candidate in a trial of its own."""
@@ -241,6 +241,6 @@ class Search:
         return self._begin(params, self.study.space.arch(params), {**inherited, "rerun_of": lost.number})
 
     def _begin(self, params: dict[str, Value], arch: Arch, attrs: dict[str, Any]) -> Candidate:
-        number = self.ledger.begin({**start_attrs(arch, params, self.study.seed), **attrs})
+        number = self.mirror.begin({**start_attrs(arch, params, self.study.seed), **attrs})
         self._seen[arch.key] = number
         return Candidate(number, arch, params, self.study.seed, attrs.get("rerun_of"), attrs.get("deaths", 0))

@@ -6,10 +6,10 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from archsearch.recipes import Proxy
+from archsearch.recipes import ProxyRecipe
 
 
-def adamw(model: nn.Module, proxy: Proxy, capturable: bool = False) -> torch.optim.AdamW:
+def adamw(model: nn.Module, proxy: ProxyRecipe, capturable: bool = False) -> torch.optim.AdamW:
     """AdamW; vectors (biases, norms, layer scale) do not decay.
 
     Args:

@@ -6,23 +6,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from archsearch.processor import cpuinfo
-from archsearch.recipes import Proxy
+from archsearch.nn.device import has_bfloat16
+from archsearch.recipes import ProxyRecipe
 from archsearch.train.optimizer import adamw
 
 #: Steps that run on their own before one is captured: libraries choose their kernels in them.
 WARMUP_STEPS = 3
 
 logger = logging.getLogger(__name__)
-
-
-def has_bfloat16(device: torch.device) -> bool:
-    """Whether the device multiplies bfloat16 in hardware, so that autocast pays."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    if device.type == "cpu":
-        return any({"avx512_bf16", "amx_bf16"} & set(flags.split()) for flags in cpuinfo("flags")[:1])
-    return False
 
 
 def forward(model: nn.Module, images: Tensor) -> Tensor:
@@ -45,7 +36,9 @@ class Step:
         optimizer: whose state goes with the model's.
     """
 
-    def __init__(self, model: nn.Module, proxy: Proxy, mean: Tensor, std: Tensor, capturable: bool = False) -> None:
+    def __init__(
+        self, model: nn.Module, proxy: ProxyRecipe, mean: Tensor, std: Tensor, capturable: bool = False
+    ) -> None:
         """Args: mean, std: of ``archsearch.train.training.channel_statistics``."""
         self.model, self.proxy, self.mean, self.std = model, proxy, mean, std
         self.optimizer = adamw(model, proxy, capturable)
@@ -97,7 +90,7 @@ class GraphStep(Step):
     goes on as it is, and the log says why.
     """
 
-    def __init__(self, model: nn.Module, proxy: Proxy, mean: Tensor, std: Tensor) -> None:
+    def __init__(self, model: nn.Module, proxy: ProxyRecipe, mean: Tensor, std: Tensor) -> None:
         super().__init__(model, proxy, mean, std, capturable=True)
         self._done = 0
         self._stream = torch.cuda.Stream(mean.device)

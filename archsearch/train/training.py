@@ -14,10 +14,11 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from archsearch.data.images import ImageData, Split
 from archsearch.data.stream import batches, fetch
 from archsearch.errors import DivergedError
-from archsearch.recipes import Proxy
+from archsearch.nn.device import has_bfloat16
+from archsearch.recipes import ProxyRecipe
 from archsearch.train.kernels import speed_up
 from archsearch.train.optimizer import Schedule, averaged
-from archsearch.train.steps import GraphStep, Step, forward, has_bfloat16
+from archsearch.train.steps import GraphStep, Step, forward
 from archsearch.trial import Epoch
 
 #: Pixels of all images of one step of an evaluation, by kind of device.
@@ -39,7 +40,7 @@ class Training(Iterator[Epoch]):
         done: epochs so far.
     """
 
-    def __init__(self, model: nn.Module, data: ImageData, proxy: Proxy, seed: int) -> None:
+    def __init__(self, model: nn.Module, data: ImageData, proxy: ProxyRecipe, seed: int) -> None:
         """Prepares the training.
 
         Args:

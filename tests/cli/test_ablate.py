@@ -10,7 +10,7 @@ import optuna
 import pytest
 from command import FAST, contents, refused, run
 
-from archsearch.outcome import Outcome
+from archsearch.ablation.outcome import Outcome
 
 #: Small networks and recipes: a training takes a fraction of a second.
 OWN = """\
@@ -200,7 +200,7 @@ def test_what_a_search_found_is_taken_apart(capsys, tmp_path, monkeypatch, small
 
 @pytest.mark.slow
 def test_another_baseline_for_the_same_factors(capsys, own):
-    from archsearch.networks import network
+    from archsearch.arch.networks import network
 
     small = network("inceptionnext_atto").replace(depths=(1, 1, 1, 1), dims=(16, 32, 48, 64), img_size=64)
     Path("other.json").write_text(json.dumps(small.to_dict()))
@@ -234,7 +234,7 @@ def test_trained_weights_stand_beside_the_papers_top_1(capsys, tmp_path, monkeyp
         tried.append(weights)
         return {"weights": weights, "correct": 41, "images": 50}
 
-    monkeypatch.setattr("archsearch.weights.trained_top1", found)
+    monkeypatch.setattr("archsearch.evaluate.pretrained.trained_top1", found)
     Path("t.yaml").write_text("table: 4\nbaseline: convnext_tiny\nnetworks: [convnext_tiny, convnext_atto]\n")
     words = ["ablate", "t.yaml", "--weights", "here", "--data-root", ".", "--no-speed", "-q", "-f", "csv"]
     code, out, err = run(capsys, *words)

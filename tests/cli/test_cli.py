@@ -156,7 +156,9 @@ def test_passwords_stay_out_of_records(small_space, capsys, monkeypatch):
         *FAST,
     ]
     monkeypatch.setattr("sys.argv", ["cli.py", *words])
-    monkeypatch.setattr("archsearch.search.storage.RDBStorage", lambda url, **kwargs: RDBStorage("sqlite:///s.db"))
+    monkeypatch.setattr(
+        "archsearch.search.storage.opening.RDBStorage", lambda url, **kwargs: RDBStorage("sqlite:///s.db")
+    )
     code, out, err = run(capsys, *words[:-1])
     assert code == 0
     assert "hunter2" not in out + err

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from command import run
 
-from archsearch.networks import NETWORKS, network
-from archsearch.paper import rows
+from archsearch.arch.networks import NETWORKS, network
+from archsearch.arch.paper import rows
 
 #: Every row of the four tables that the project reproduces to the digit.
 ROWS = [row for table in ("1", "3", "5", "8") for row in rows(table)]

@@ -13,7 +13,7 @@ import pytest
 from command import refused, run
 from optuna.trial import TrialState
 
-from archsearch.search.storage import open_storage
+from archsearch.search.storage.opening import open_storage
 
 CLI = Path(__file__).parents[2] / "cli.py"
 QUICK = ["--proxy", "smoke", "--set", "proxy.train_samples=64"]

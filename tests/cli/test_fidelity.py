@@ -66,7 +66,7 @@ def test_a_plan_is_carried_out_once(plan, capsys, monkeypatch):
         ),
         (["thin.yaml"], "plan thin, 'one': space small: the proxy of"),
         (["--from", "none.csv", "--seeds", "2"], "leave --seeds out"),
-        (["plan.yaml", "--n-archs", "200"], "space small has 10 architectures with stand-ins of their own"),
+        (["plan.yaml", "--n-archs", "200"], "space small has 10 architectures with distinct proxy networks"),
         (["--from", "none.csv"], "cannot read none.csv"),
         (["plan.yaml", "--from", "none.csv"], "leave the plan out"),
         (["--dataset", "folder"], "needs --data-root"),

@@ -9,48 +9,48 @@ from rich.console import Console
 
 from archsearch.cli.events import JsonLines
 from archsearch.cli.progress import Display, Lines, display
-from archsearch.search.ledger import Ledger
+from archsearch.search.definition import create_or_resume
 from archsearch.search.search import Search
-from archsearch.search.storage import open_storage
-from archsearch.search.study import create_or_resume
+from archsearch.search.storage.mirror import StorageMirror
+from archsearch.search.storage.opening import open_storage
 from archsearch.trial import Epoch, Evaluation
 
 
 @pytest.fixture
 def search(tmp_path):
     study = tiny.make_study("metanext", population=8, sampler="random")
-    return Search(study, Ledger(create_or_resume(study, open_storage(str(tmp_path / "s.db"), create=True))))
+    return Search(study, StorageMirror(create_or_resume(study, open_storage(str(tmp_path / "s.db"), create=True))))
 
 
-def play(search, watch):
+def play(search, listener):
     """Two workers: one trial ends, one fails, one is lost, two run."""
     first, second, third = (search.ask() for _ in range(3))
-    watch.started(first, "worker 0")
-    watch.started(second, "worker 1")
-    watch.epoch(first, Epoch(1, 2.0, 0.25, 1.0))
+    listener.started(first, "worker 0")
+    listener.started(second, "worker 1")
+    listener.epoch(first, Epoch(1, 2.0, 0.25, 1.0))
     done = Evaluation({"accuracy": 0.5, "macs": 1e9, "infer_throughput": 30.0}, curve=(Epoch(1, 2.0, 0.5, 1.0),))
-    watch.ended(search.tell(first, done, {}))
-    watch.started(third, "worker 0")
-    watch.waiting(third, "process 7 is timing")
-    watch.ended(search.tell(second, Evaluation({"macs": 1.0}, error="diverged: [nan]"), {}))
+    listener.ended(search.tell(first, done, {}))
+    listener.started(third, "worker 0")
+    listener.waiting(third, "process 7 is timing")
+    listener.ended(search.tell(second, Evaluation({"macs": 1.0}, error="diverged: [nan]"), {}))
     search.lose(third, "its process was killed")
-    watch.lost(third, "its process was killed")
+    listener.lost(third, "its process was killed")
     for worker in ("worker 0", "worker 1"):
         candidate = search.ask()
-        watch.started(candidate, worker)
-        watch.epoch(candidate, Epoch(2, 1.0, 0.4, 1.0))
+        listener.started(candidate, worker)
+        listener.epoch(candidate, Epoch(2, 1.0, 0.4, 1.0))
     return first, second, third
 
 
 def test_a_terminal_shows_each_worker_the_front_and_what_went_wrong(search):
     console = Console(file=io.StringIO(), force_terminal=True, width=160, color_system=None)
-    watch = Display(search, 10, verbose=False, console=console)
-    first, second, third = play(search, watch)
+    listener = Display(search, 10, verbose=False, console=console)
+    first, second, third = play(search, listener)
     lasting = console.file.getvalue()
     assert f"trial {second.number} failed: diverged: [nan]" in lasting
     assert f"trial {third.number} is lost and will run again: its process was killed" in lasting
     with console.capture() as capture:
-        console.print(watch.render())
+        console.print(listener.render())
     picture = capture.get()
     assert "2/10 trials" in picture
     assert " left" in picture
@@ -63,14 +63,14 @@ def test_a_terminal_shows_each_worker_the_front_and_what_went_wrong(search):
 
 def test_what_is_out_of_the_ordinary_stays_on_a_terminal(search):
     console = Console(file=io.StringIO(), force_terminal=True, width=400, color_system=None)
-    watch = Display(search, 10, verbose=False, console=console)
-    watch.ended(taken_over(search))
+    listener = Display(search, 10, verbose=False, console=console)
+    listener.ended(taken_over(search))
     off = Evaluation({"macs": 1e9}, excess={"macs <= 999900000": 1e-4, "params <= 1": -0.5})
-    watch.ended(search.tell(search.ask(), off, {}))
+    listener.ended(search.tell(search.ask(), off, {}))
     scores = {"accuracy": 0.5, "macs": 1e9, "infer_throughput": 30.0}
     detail = {"accuracy": {"seeds": [0], "values": [0.5], "note": "seed 1: diverged: nan"}}
-    watch.ended(search.tell(search.ask(), Evaluation(scores, detail), {}))
-    watch.ended(search.tell(search.ask(), Evaluation(scores), {}))
+    listener.ended(search.tell(search.ask(), Evaluation(scores, detail), {}))
+    listener.ended(search.tell(search.ask(), Evaluation(scores), {}))
     lines = console.file.getvalue().splitlines()
     assert len(lines) == 3
     assert "; top-1, MACs from other#3" in lines[0]
@@ -101,9 +101,11 @@ def taken_over(search):
 
 
 def test_what_was_known_before_is_told_and_counted(search, capsys):
-    with display(search, 10, quiet=False, verbose=False) as watch:
-        watch.ended(taken_over(search))
-        watch.ended(search.tell(search.ask(), Evaluation({"accuracy": 0.5, "macs": 1e9, "infer_throughput": 30.0}), {}))
+    with display(search, 10, quiet=False, verbose=False) as listener:
+        listener.ended(taken_over(search))
+        listener.ended(
+            search.tell(search.ask(), Evaluation({"accuracy": 0.5, "macs": 1e9, "infer_throughput": 30.0}), {})
+        )
     told = " ".join(capsys.readouterr().err.split())
     assert "; top-1, MACs from other#3; inference throughput from an earlier timing on this machine" in told
     assert told.count(" from ") == 2

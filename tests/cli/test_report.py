@@ -16,8 +16,8 @@ import tiny
 from command import FAST, refused, run
 from served import go
 
-from archsearch.search.storage import open_storage
-from archsearch.search.study import create_or_resume
+from archsearch.search.definition import create_or_resume
+from archsearch.search.storage.opening import open_storage
 
 CLI = Path(__file__).parents[2] / "cli.py"
 

@@ -16,7 +16,7 @@ from archsearch.data.augment import (
     rand_augment,
     shift_flip,
 )
-from archsearch.recipes import Proxy
+from archsearch.recipes import ProxyRecipe
 
 SIZE = 9
 
@@ -90,7 +90,7 @@ def test_paste(images, rng):
 
 
 def test_cutout_is_a_square_cut_off_at_the_border(images, rng):
-    proxy = Proxy(img_size=SIZE, cutout=4, crop_padding=0)
+    proxy = ProxyRecipe(img_size=SIZE, cutout=4, crop_padding=0)
     for before, after in zip(images, augment(images, proxy, flip=False, rng=rng), strict=True):
         changed = (before != after).any(0)
         rows, columns = changed.any(1).nonzero(), changed.any(0).nonzero()
@@ -110,7 +110,7 @@ def test_erased_boxes_lie_inside_and_have_the_shares(rng):
 
 def test_erasing_hits_its_share_of_the_images(rng):
     images = torch.full((4000, 3, 8, 8), 7, dtype=torch.uint8)
-    erased = augment(images, Proxy(img_size=8, erasing=0.25), flip=False, rng=rng)
+    erased = augment(images, ProxyRecipe(img_size=8, erasing=0.25), flip=False, rng=rng)
     changed = (erased != images).flatten(1).any(1).float().mean()
     assert 0.22 < changed < 0.28
 
@@ -122,7 +122,7 @@ def one_hot(label):
 @pytest.mark.parametrize(("mixup", "cutmix"), [(0.8, 0.0), (0.0, 1.0), (0.8, 1.0)])
 def test_mixing(images, mixup, cutmix):
     labels = torch.arange(24) % 4
-    mixed, targets = mix(images, labels, 4, Proxy(mixup=mixup, cutmix=cutmix), np.random.default_rng(3))
+    mixed, targets = mix(images, labels, 4, ProxyRecipe(mixup=mixup, cutmix=cutmix), np.random.default_rng(3))
     rng = np.random.default_rng(3)  # the same draws
     cut = rng.random(24) < (0.5 if mixup and cutmix else float(cutmix > 0))
     lam = rng.beta(mixup, mixup, 24) if mixup else None
@@ -155,13 +155,13 @@ def test_rand_augment_repeats_and_leaves_the_global_generator_alone(images):
 
 
 def test_nothing_asked_for_changes_nothing(images, rng):
-    assert augment(images, Proxy(img_size=SIZE, flip=False), flip=True, rng=rng) is images
-    assert augment(images, Proxy(img_size=SIZE), flip=False, rng=rng) is images
+    assert augment(images, ProxyRecipe(img_size=SIZE, flip=False), flip=True, rng=rng) is images
+    assert augment(images, ProxyRecipe(img_size=SIZE), flip=False, rng=rng) is images
 
 
 def test_flip_mirrors_about_half(rng):
     images = torch.randint(0, 256, (400, 3, 4, 4), dtype=torch.uint8)
-    flipped = augment(images, Proxy(img_size=4), flip=True, rng=rng)
+    flipped = augment(images, ProxyRecipe(img_size=4), flip=True, rng=rng)
     mirrored = (flipped == images.flip(3)).flatten(1).all(1)
     assert (mirrored | (flipped == images).flatten(1).all(1)).all()
     assert 150 < int(mirrored.sum()) < 250

@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 import torch
 
+from archsearch.arch.mixer import Mixer
+from archsearch.arch.networks import network
 from archsearch.data import reduce
 from archsearch.data.drawn import BENDS, CLASSES, COUNTS, SIZE, TEXTURES, load_drawn
-from archsearch.evaluate import Task, evaluate
-from archsearch.mixer import Mixer
-from archsearch.networks import network
+from archsearch.evaluate.pipeline import Task, evaluate
 from archsearch.objectives import parse_objectives
 from archsearch.recipes import PROXIES
 

@@ -9,7 +9,7 @@ from PIL import Image
 from archsearch.data import load, reduce
 from archsearch.data.folder import cache_folder, decode_image
 from archsearch.errors import DataError
-from archsearch.recipes import Proxy
+from archsearch.recipes import ProxyRecipe
 
 
 def fill(root, split, classes=("cat", "dog"), count=10, size=(12, 12), kind="png"):
@@ -167,7 +167,7 @@ def test_imagenets_layout(tmp_path):
 
 def test_decoded_images_stay_on_disk(root):
     """Neither holding samples out nor reducing copies the images of a folder into memory."""
-    data = reduce(load("folder", root, 12), Proxy(img_size=12, train_samples=8))
+    data = reduce(load("folder", root, 12), ProxyRecipe(img_size=12, train_samples=8))
     assert data.train.store is data.val.store
     assert len(data.train.store) == 20
 

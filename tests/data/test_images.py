@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from archsearch.data import load, reduce
 from archsearch.data.images import Split, hold_out, stratified
 from archsearch.errors import DataError
-from archsearch.recipes import Proxy
+from archsearch.recipes import ProxyRecipe
 
 
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=6), st.data())
@@ -28,7 +28,7 @@ def test_hold_out_parts_are_disjoint_and_complete():
 
 def test_reduce_takes_the_same_samples_every_time():
     data = load("drawn", None, 32)
-    proxy = Proxy(train_samples=160, val_samples=0)
+    proxy = ProxyRecipe(train_samples=160, val_samples=0)
     a, b = reduce(data, proxy), reduce(data, proxy)
     assert torch.equal(a.train.images, b.train.images)
     assert torch.bincount(a.train.labels).tolist() == [20] * 8

@@ -6,12 +6,12 @@ import torch
 from archsearch.data import load, reduce
 from archsearch.data.images import Split
 from archsearch.data.stream import batches, fetch
-from archsearch.recipes import Proxy
+from archsearch.recipes import ProxyRecipe
 
 CPU = torch.device("cpu")
 #: To torch another device than "cpu", with the same memory: what lies elsewhere is brought over in the background.
 ELSEWHERE = torch.device("cpu:0")
-PROXY = Proxy(train_samples=200, val_samples=64, batch_size=32, crop_padding=3, cutout=5)
+PROXY = ProxyRecipe(train_samples=200, val_samples=64, batch_size=32, crop_padding=3, cutout=5)
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,8 @@ import torch
 import torch.nn.functional as F
 
 from archsearch.arch import Arch
-from archsearch.mixer import Mixer
-from archsearch.networks import network
+from archsearch.arch.mixer import Mixer
+from archsearch.arch.networks import network
 from archsearch.nn import build, init_fan_in
 from archsearch.nn.blocks import DropPath
 

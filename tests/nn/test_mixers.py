@@ -5,8 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from archsearch.arch.mixer import BRANCHES, MIXER_PARAMS, Mixer, declarations
 from archsearch.errors import ArchError
-from archsearch.mixer import BRANCHES, MIXER_PARAMS, Mixer, declarations
 from archsearch.nn.mixers import MIXERS, build_mixer
 
 

@@ -4,8 +4,8 @@ import pytest
 import timm
 import torch
 
-from archsearch.measure.complexity import count
-from archsearch.networks import NETWORKS, network
+from archsearch.arch.networks import NETWORKS, network
+from archsearch.complexity.counts import count
 from archsearch.nn import build
 
 #: Parameters as counted from the official code, at 1000 classes.

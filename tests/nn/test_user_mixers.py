@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from archsearch.arch import Arch
+from archsearch.arch.mixer import MIXER_PARAMS, Mixer, declarations
+from archsearch.arch.networks import network
 from archsearch.errors import ArchError, MixerError
-from archsearch.mixer import MIXER_PARAMS, Mixer, declarations
-from archsearch.networks import network
 from archsearch.nn import build, check_mixers, load_mixers
 from archsearch.nn.mixers import MIXERS
 

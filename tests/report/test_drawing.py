@@ -3,8 +3,8 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from archsearch.mixer import Mixer
-from archsearch.networks import NETWORKS, network
+from archsearch.arch.mixer import Mixer
+from archsearch.arch.networks import NETWORKS, network
 from archsearch.report.drawing import block_svg
 
 SVG = "{http://www.w3.org/2000/svg}"

@@ -11,7 +11,8 @@ from views import view
 from archsearch.cli import options
 from archsearch.objectives import parse_objectives
 from archsearch.report.frame import front_rows, trials_frame
-from archsearch.report.tables import FORMATS, terminal_table
+from archsearch.report.tables import FORMATS
+from archsearch.utils.tables import terminal_table
 
 TRIALS = [trial(0, 0.5, 1e9, 100), trial(1, 0.6, 2e9, 50), trial(2, 0.4, 2e9, 50), FAILED]
 

@@ -1,6 +1,6 @@
 import pytest
 
-from archsearch.report.roofline import points, roofline_figure, roofline_table
+from archsearch.report.roofline_figure import points, roofline_figure, roofline_table
 
 #: 100 GFLOP/s and 10 GB/s: the roofs meet at 10 FLOP/byte.
 VIEW = {

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import servers
 
-from archsearch.search.engine import run_here
-from archsearch.search.local import run_local
+from archsearch.search.engines.local import run_local
+from archsearch.search.engines.runner import run_here
 
 
 @pytest.fixture(scope="session")
@@ -30,7 +30,7 @@ def _cluster():
     """A Ray cluster of two cores on this machine."""
     if not find_spec("ray"):
         pytest.skip("Ray is not installed here")
-    from archsearch.search.cluster import cluster
+    from archsearch.search.engines.ray_cluster import cluster
 
     with pytest.MonkeyPatch.context() as patch:
         paths = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
@@ -49,8 +49,8 @@ def database(request, tmp_path):
 
 
 def on_ray(runner, make, workers, trial_timeout=None):
-    from archsearch.search.cluster import Share
-    from archsearch.search.tune import run_ray
+    from archsearch.search.engines.ray_cluster import Share
+    from archsearch.search.engines.ray_tune import run_ray
 
     run_ray(runner, make, Share(1, 0), {}, workers, trial_timeout)
 

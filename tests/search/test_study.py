@@ -9,22 +9,22 @@ import tiny
 from optuna.samplers._ga import BaseGASampler
 from optuna.trial import TrialState
 
-from archsearch.analysis.standing import Standing
-from archsearch.constraint import parse_constraints
 from archsearch.errors import OptionError, StorageError
+from archsearch.evaluate.constraint import parse_constraints
 from archsearch.objectives import parse_objectives
-from archsearch.search.engine import Runner, Watch, run_here
+from archsearch.search.definition import create_or_resume
+from archsearch.search.engines.runner import ProgressListener, Runner, run_here
 from archsearch.search.importance import importances
-from archsearch.search.ledger import Ledger
-from archsearch.search.ownership import lock_path, owned
-from archsearch.search.records import trials_of
-from archsearch.search.samplers import SAMPLERS, NSGAIIISampler, NSGAIISampler, check_sampler
+from archsearch.search.samplers.by_name import SAMPLERS, NSGAIIISampler, NSGAIISampler, check_sampler
 from archsearch.search.search import Search
-from archsearch.search.storage import open_storage
-from archsearch.search.study import create_or_resume
-from archsearch.shipped import shipped
-from archsearch.spacefile import load_space
+from archsearch.search.storage.lock import lock_path, owned
+from archsearch.search.storage.mirror import StorageMirror
+from archsearch.search.storage.opening import open_storage
+from archsearch.search.storage.records import trials_of
+from archsearch.space.yaml import load_space
+from archsearch.stats.hypervolume import FrontTracker
 from archsearch.trial import Epoch, Evaluation
+from archsearch.utils.package_data import shipped
 
 
 def made_up(arch, seed, on_epoch):
@@ -42,14 +42,14 @@ def storage(tmp_path):
 
 
 def search_of(study, storage):
-    return Search(study, Ledger(create_or_resume(study, storage)))
+    return Search(study, StorageMirror(create_or_resume(study, storage)))
 
 
 def go(search, n_trials, evaluate=made_up, **kwargs):
     def evaluated(arch, seed, report, known):
         return evaluate(arch, seed, report), {"device": "test"}
 
-    run_here(Runner(search, n_trials, Watch(), **kwargs), evaluated)
+    run_here(Runner(search, n_trials, ProgressListener(), **kwargs), evaluated)
     return search.trials
 
 
@@ -304,7 +304,7 @@ def test_infeasible_candidates_are_on_record_as_optuna_records_them(storage, sam
         assert frozen.constraints == trial.evaluation.excess
         assert frozen.values == [-math.inf, trial.evaluation.scores["macs"], -math.inf]
     assert all(trial.constraints["macs <= 1000"] <= 0 for trial in record.best_trials)
-    front = Standing(study.objectives, trials).front
+    front = FrontTracker(study.objectives, trials).front
     assert {trial.number for trial in front} == {trial.number for trial in record.best_trials}
     assert search_of(study, storage).trials == trials
 
@@ -360,7 +360,7 @@ def test_a_constraint_on_speed_holds_for_one_bench(storage, study):
 
 def test_a_worker_that_dies_at_a_further_seed_leaves_what_the_first_gave(storage, study):
     search = search_of(dataclasses.replace(study, seeds=3), storage)
-    runner = Runner(search, 1, Watch())
+    runner = Runner(search, 1, ProgressListener())
     candidate = runner.next("a worker")
     scores = made_up(candidate.arch, 0, lambda known: True).scores
     detail = {"accuracy": {"seeds": [0], "values": [scores["accuracy"]]}}

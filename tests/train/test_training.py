@@ -6,19 +6,21 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from archsearch.arch.networks import network
 from archsearch.data import load, reduce
 from archsearch.data.images import Split
 from archsearch.data.stream import batches
 from archsearch.errors import DivergedError
-from archsearch.networks import network
 from archsearch.nn import build, init_fan_in
-from archsearch.recipes import Proxy
+from archsearch.recipes import ProxyRecipe
 from archsearch.train import Training
 from archsearch.train.optimizer import Schedule
 from archsearch.train.steps import GraphStep, Step, forward
 from archsearch.train.training import channel_statistics, evaluate_accuracy
 
-PROXY = Proxy(width=0.4, width_step=8, depth=0.1, epochs=2, train_samples=512, val_samples=256, batch_size=32, lr=4e-3)
+PROXY = ProxyRecipe(
+    width=0.4, width_step=8, depth=0.1, epochs=2, train_samples=512, val_samples=256, batch_size=32, lr=4e-3
+)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +42,7 @@ def test_same_seed_same_numbers_other_seed_others(data):
 
 
 def test_it_learns(data):
-    epochs, _ = curve(data, Proxy(**{**vars(PROXY), "epochs": 6}))
+    epochs, _ = curve(data, ProxyRecipe(**{**vars(PROXY), "epochs": 6}))
     assert [e.epoch for e in epochs] == [1, 2, 3, 4, 5, 6]
     assert epochs[0].train_loss > 1.8
     assert epochs[-1].train_loss < 1.2  # few enough samples to be learned by heart
@@ -61,7 +63,7 @@ def test_the_caller_stops_it_by_not_asking(data):
 
 def test_divergence_is_told_with_its_epoch(data):
     with pytest.raises(DivergedError, match="epoch 1"):
-        curve(data, Proxy(**{**vars(PROXY), "lr": 1e30, "warmup": 0.0}))
+        curve(data, ProxyRecipe(**{**vars(PROXY), "lr": 1e30, "warmup": 0.0}))
 
 
 def test_accuracy_is_counted_in_evaluation_mode(data):

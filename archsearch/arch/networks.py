@@ -1,0 +1,183 @@
+"""Named networks: the baselines of spaces and ablations, every row of the paper's tables among them."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from archsearch.arch.architecture import MOST, Arch
+from archsearch.arch.mixer import Mixer, Value
+from archsearch.errors import ArchError, unknown
+
+TINY = ((3, 3, 9, 3), (96, 192, 384, 768))
+SMALL = ((3, 3, 27, 3), (96, 192, 384, 768))
+ATTO = ((2, 2, 6, 2), (40, 80, 160, 320))
+
+
+def _inceptionnext(depths: tuple[int, ...], dims: tuple[int, ...], drop_path_rate: float, **mixer: Value) -> Arch:
+    return Arch(
+        depths=depths,
+        dims=dims,
+        mixers=(Mixer.of("inception", **mixer),) * 4,
+        mlp_ratios=(4, 4, 4, 3),
+        drop_path_rate=drop_path_rate,
+    )
+
+
+def _convnext(
+    depths: tuple[int, ...], dims: tuple[int, ...], drop_path_rate: float, kind: str = "depthwise", **mixer: Value
+) -> Arch:
+    return Arch(
+        depths=depths,
+        dims=dims,
+        mixers=(Mixer.of(kind, **mixer),) * 4,
+        mlp_ratios=(4, 4, 4, 4),
+        norm="layer",
+        head="linear",
+        drop_path_rate=drop_path_rate,
+    )
+
+
+def _isotropic(depth: int, norm: str, kind: str, **mixer: Value) -> Arch:
+    """Width and patch of DeiT-S; a linear head, as the parameters of Table 5 ask for."""
+    return Arch(
+        depths=(depth,),
+        dims=(384,),
+        mixers=(Mixer.of(kind, **mixer),),
+        mlp_ratios=(4,),
+        norm=norm,
+        head="linear",
+        stem_patch_size=16,
+        drop_path_rate=0.1,
+    )
+
+
+#: Table 3 and, for ConvNeXt, Liu et al. 2022 with timm's smaller ones.
+_FAMILIES = {
+    "inceptionnext_atto": _inceptionnext(*ATTO, 0.0, band_kernel_size=9, branch_ratio=0.25),
+    "inceptionnext_tiny": _inceptionnext(*TINY, 0.1),
+    "inceptionnext_small": _inceptionnext(*SMALL, 0.3),
+    "inceptionnext_base": _inceptionnext((3, 3, 27, 3), (128, 256, 512, 1024), 0.4),
+    "convnext_atto": _convnext(*ATTO, 0.0),
+    "convnext_femto": _convnext((2, 2, 6, 2), (48, 96, 192, 384), 0.0),
+    "convnext_pico": _convnext((2, 2, 6, 2), (64, 128, 256, 512), 0.0),
+    "convnext_nano": _convnext((2, 2, 8, 2), (80, 160, 320, 640), 0.0),
+    "convnext_tiny": _convnext(*TINY, 0.1),
+    "convnext_small": _convnext(*SMALL, 0.4),
+    "convnext_base": _convnext((3, 3, 27, 3), (128, 256, 512, 1024), 0.5),
+    "convnext_large": _convnext((3, 3, 27, 3), (192, 384, 768, 1536), 0.5),
+    "convnext_xlarge": _convnext((3, 3, 27, 3), (256, 512, 1024, 2048), 0.5),
+}
+
+#: Table 1: smaller kernels, then fewer channels that are convolved.
+_TABLE_1 = {
+    "convnext_tiny_k5": _convnext(*TINY, 0.1, kernel_size=5),
+    "convnext_tiny_k3": _convnext(*TINY, 0.1, kernel_size=3),
+} | {
+    f"convnext_tiny_k3_ratio{over}_{under}": _convnext(
+        *TINY, 0.1, "partial_depthwise", kernel_size=3, conv_ratio=over / under
+    )
+    for over, under in ((1, 2), (3, 8), (1, 4), (1, 8), (1, 16))
+}
+
+#: Table 5. Self-attention has the depth of DeiT-S: with 18 blocks it would have 33 M parameters.
+_TABLE_5 = {
+    "metanext_attn_small_iso": _isotropic(12, "layer", "attention", num_heads=6),
+    "convnext_small_iso": _isotropic(18, "layer", "depthwise", kernel_size=7),
+    "inceptionnext_small_iso": _isotropic(18, "batch", "inception"),
+}
+
+#: Table 8. Bands in sequence: on one group of channels, so that parameters stay what they were.
+_TABLE_8 = {
+    "inceptionnext_tiny_no_horizontal": _inceptionnext(*TINY, 0.1, branches="square+vertical"),
+    "inceptionnext_tiny_no_vertical": _inceptionnext(*TINY, 0.1, branches="square+horizontal"),
+    "inceptionnext_tiny_no_square": _inceptionnext(*TINY, 0.1, branches="horizontal+vertical"),
+    "inceptionnext_tiny_sequential": _inceptionnext(*TINY, 0.1, bands="sequential"),
+    "inceptionnext_tiny_band7": _inceptionnext(*TINY, 0.1, band_kernel_size=7),
+    "inceptionnext_tiny_band9": _inceptionnext(*TINY, 0.1, band_kernel_size=9),
+    "inceptionnext_tiny_band13": _inceptionnext(*TINY, 0.1, band_kernel_size=13),
+    "inceptionnext_tiny_ratio1_4": _inceptionnext(*TINY, 0.1, branch_ratio=1 / 4),
+    "inceptionnext_tiny_ratio1_16": _inceptionnext(*TINY, 0.1, branch_ratio=1 / 16),
+    "inceptionnext_tiny_layer_norm": _inceptionnext(*TINY, 0.1).replace(norm="layer"),
+}
+
+#: Networks by name.
+NETWORKS: dict[str, Arch] = {**_FAMILIES, **_TABLE_1, **_TABLE_5, **_TABLE_8}
+
+#: What a network of timm's begins with, where a name is asked for.
+TIMM = "timm:"
+
+
+@dataclass(frozen=True)
+class TimmModel:
+    """A ready-made network of timm's.
+
+    Attributes:
+        name: as timm has it.
+        img_size: side of its images in pixels; None for its own.
+    """
+
+    name: str
+    img_size: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.img_size is not None and not 0 < self.img_size <= MOST["img_size"]:
+            raise ArchError(f"img_size {self.img_size} is out of range; use at most {MOST['img_size']}")
+
+    def __str__(self) -> str:
+        return TIMM + self.name
+
+
+def network(name: str) -> Arch:
+    """A named network.
+
+    Raises:
+        ArchError: there is none of that name (the nearest is offered), or it is one of timm's,
+            which has no parts that could be described or changed here.
+    """
+    if name.startswith(TIMM):
+        raise ArchError(f"{name} comes ready made from timm and cannot be changed; use one of our own (see `describe`)")
+    if name not in NETWORKS:
+        raise ArchError(unknown("network", name, NETWORKS) + "; `describe` without a name lists them all")
+    return NETWORKS[name]
+
+
+def find(reference: str, img_size: int | None = None) -> Arch | TimmModel:
+    """The network that a user names: one of ``NETWORKS``, ``timm:NAME``, or a JSON file.
+
+    Args:
+        reference: what the user wrote.
+        img_size: another side of the image, in pixels.
+
+    Raises:
+        ArchError: there is no such network, or not for this size of image.
+    """
+    if reference.startswith(TIMM):
+        return TimmModel(reference.removeprefix(TIMM), img_size)
+    arch = read_arch(Path(reference)) if reference.endswith(".json") else network(reference)
+    return arch if img_size is None else arch.replace(img_size=img_size)
+
+
+def read_arch(path: Path) -> Arch:
+    """An architecture from a JSON file: its fields as ``Arch.to_dict`` gives them, or under ``arch``.
+
+    Raises:
+        ArchError: the file cannot be read, or its architecture cannot exist.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ArchError(f"cannot read {path}: {error.strerror}") from None
+    except json.JSONDecodeError as error:
+        raise ArchError(f"{path}, line {error.lineno}: not JSON: {error.msg}") from None
+    except (ValueError, RecursionError):  # no text, or nested or long beyond all measure
+        raise ArchError(f"{path}: not JSON that could be read") from None
+    if isinstance(data, dict) and "arch" in data:
+        if data["arch"] is None:
+            raise ArchError(f"{path} describes {data.get('network')}, which is none of our own; use that name instead")
+        data = data["arch"]
+    if not isinstance(data, dict):
+        raise ArchError(f"{path}: must hold an architecture, an object with depths, dims, mixers, mlp_ratios")
+    try:
+        return Arch.from_dict(data)
+    except ArchError as error:
+        raise ArchError(f"{path}: {error}") from None

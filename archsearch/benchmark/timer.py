@@ -1,0 +1,137 @@
+"""Times a study's architectures: one process for all of them, and no architecture twice."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from archsearch.arch import Arch
+from archsearch.arch.networks import find
+from archsearch.benchmark.exclusive import OnWait, aside, nobody
+from archsearch.benchmark.jobs import Job, Network, network_to_dict
+from archsearch.benchmark.process import TimingProcess
+from archsearch.benchmark.timing import Timing
+from archsearch.errors import ArchsearchError, TrialError
+from archsearch.nn.device import pick_device
+from archsearch.recipes import BenchRecipe
+from archsearch.utils.disk_cache import DiskCache
+
+#: Counts up when timings mean something else than before, so that old ones are not reused.
+PROTOCOL = 1
+#: What a timing depends on besides architecture and recipe, as ``environment`` has it.
+DEVICE_FACTS = ("host", "device_name", "torch", "timm", "cuda", "cudnn", "threads")
+
+
+class Timings:
+    """Timings on disk; one that cannot be read is measured again."""
+
+    def __init__(self, folder: Path, environment: Mapping[str, Any]) -> None:
+        """Args: folder: where; environment: of ``archsearch.nn.device``."""
+        self.store = DiskCache(folder)
+        self.device = {name: environment.get(name) for name in DEVICE_FACTS}
+
+    def get(self, network: Network, bench: BenchRecipe, kind: str, reference: Network | None = None) -> Timing | None:
+        """A known timing; ``reference`` where it is another than the recipe names."""
+        try:
+            kept = Timing.from_dict(self.store.get(self._key(network, bench, kind, reference)))
+            return replace(kept, recalled=True)
+        except (ValueError, TypeError, KeyError):
+            return None
+
+    def put(
+        self, network: Network, bench: BenchRecipe, kind: str, timing: Timing, reference: Network | None = None
+    ) -> None:
+        """Keeps a timing."""
+        self.store.put(self._key(network, bench, kind, reference), timing.to_dict())
+
+    def _key(self, network: Network, bench: BenchRecipe, kind: str, reference: Network | None) -> dict[str, Any]:
+        named = network.key if isinstance(network, Arch) else network_to_dict(network)
+        recipe = asdict(bench)
+        if reference is not None:
+            recipe["reference"] = reference.key if isinstance(reference, Arch) else network_to_dict(reference)
+        return {"protocol": PROTOCOL, "arch": named, "bench": recipe, "kind": kind, **self.device}
+
+
+class Timer:
+    """Times networks on one device by one recipe; its process starts with the first."""
+
+    def __init__(
+        self,
+        bench: BenchRecipe,
+        device: str,
+        timings: Timings,
+        mixers: Sequence[Path] = (),
+        on_wait: OnWait = nobody,
+        remeasure: bool = False,
+        reference: Network | None = None,
+        cores: Sequence[int] = (),
+    ) -> None:
+        """Prepares; the process that times starts when it is needed.
+
+        Args:
+            bench: the recipe.
+            device: a name as for ``--device``.
+            timings: known ones, and where new ones are kept.
+            mixers: files of the user's mixers.
+            on_wait: told who has the device.
+            remeasure: whether known timings are made anew.
+            reference: instead of the one that the recipe names.
+            cores: that may be used; none for those of this process.
+        """
+        self.bench, self.device, self.timings, self.mixers = bench, device, timings, mixers
+        self.on_wait, self.remeasure, self.reference, self.cores = on_wait, remeasure, reference, cores
+        self._process: TimingProcess | None = None
+
+    def __enter__(self) -> "Timer":
+        return self
+
+    def __exit__(self, *args: object) -> None:
+        self.close()
+
+    def __call__(self, network: Network, kinds: Sequence[str]) -> dict[str, Timing]:
+        """The better layout's timing of each kind.
+
+        Raises:
+            TrialError: it cannot be timed, and why.
+        """
+        timings = {} if self.remeasure else self._known(network, kinds)
+        missing = tuple(kind for kind in kinds if kind not in timings)
+        for timing in self._measure(network, missing) if missing else ():
+            if not timing.conditions.get("warnings"):  # a disturbed one is not worth keeping for others
+                self.timings.put(network, self.bench, timing.setting.kind, timing, self.reference)
+            timings[timing.setting.kind] = timing
+        return timings
+
+    def close(self) -> None:
+        """Ends the process."""
+        if self._process is not None:
+            self._process.close()
+            self._process = None
+
+    def _known(self, network: Network, kinds: Sequence[str]) -> dict[str, Timing]:
+        known = {kind: self.timings.get(network, self.bench, kind, self.reference) for kind in kinds}
+        return {kind: timing for kind, timing in known.items() if timing is not None}
+
+    def _measure(self, network: Network, kinds: tuple[str, ...]) -> list[Timing]:
+        reference = self.reference or find(self.bench.reference, self.bench.img_size or None)
+        target = self.bench.resized(network) if isinstance(network, Arch) else network
+        job = Job((target,), reference, self.bench, kinds, (self.bench.mode,))
+        if self._process is None:
+            with aside(pick_device(self.device), self.on_wait):  # its start is work, too
+                self._process = TimingProcess(self.device, self.mixers, self._listen, self.cores)
+        try:
+            measured = self._process.run(job)[0]
+        except ArchsearchError as error:  # whatever it was, the next one gets a new process
+            self.close()
+            raise TrialError(str(error)) from error
+        if measured.error:
+            raise TrialError(measured.error)
+        best = [timing for timing in measured.timings if timing.best]
+        if len(best) < len(kinds):
+            failed = next(timing for timing in measured.timings if timing.error)
+            raise TrialError(f"{failed.setting.kind}: {failed.error}")
+        return best
+
+    def _listen(self, event: Mapping[str, Any]) -> None:
+        if event["event"] == "waiting":
+            self.on_wait(event["holder"])

@@ -1,0 +1,153 @@
+"""A network as a tree: what each part costs, gives out and sees."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from torch import nn
+
+from archsearch.arch import Arch
+from archsearch.complexity.audit import Audit, audit
+from archsearch.complexity.counts import count_params, one_image
+from archsearch.complexity.receptive import Reach, followed_fields, mixer_reaches, stage_fields
+from archsearch.nn import MetaNeXt
+
+#: Containers whose children are parts of their own.
+CONTAINERS = (nn.Sequential, nn.ModuleList)
+
+
+@dataclass(frozen=True)
+class Part:
+    """One line of the tree. Costs are those of one image and of all that is below the line.
+
+    Attributes:
+        level: depth in the tree, from 0.
+        name: ``stem``, ``stage 2``, ``token mixer``, or a module's path.
+        what: it is made of.
+        params: trainable parameters.
+        macs: multiply-adds, as fvcore counts.
+        bytes_moved: activations that its operators read and write, in bytes, at the model's dtype.
+        output: shape without the batch; empty where there is none.
+        receptive_field: rows and columns of the image (of the map, for a token mixer) that one
+            output depends on, or ``image`` for all of it; None where it is not stated.
+        modules: paths of the modules that make it up; none for what is left over between modules.
+    """
+
+    level: int
+    name: str
+    what: str
+    params: int
+    macs: int
+    bytes_moved: int
+    output: tuple[int, ...]
+    receptive_field: Reach | None = None
+    modules: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """A network's parts and the audit of its counts."""
+
+    parts: tuple[Part, ...]
+    audit: Audit
+    params: int
+    img_size: int
+
+
+def anatomy(model: nn.Module, img_size: int) -> Anatomy:
+    """Takes a network apart, for one image of ``img_size`` pixels a side."""
+    checked = audit(model, one_image(model, img_size))
+    if isinstance(model, MetaNeXt):
+        parts = tuple(_Tree(model, checked).metanext(model.arch.replace(img_size=img_size)))
+    else:
+        parts = tuple(_Tree(model, checked).modules(img_size))
+    return Anatomy(parts, checked, count_params(model), img_size)
+
+
+class _Tree:
+    """Makes the lines of one network."""
+
+    def __init__(self, model: nn.Module, checked: Audit) -> None:
+        self.model, self.audit = model, checked
+
+    def part(self, level: int, name: str, what: str, paths: list[str], field: Reach | None = None) -> Part:
+        """A line that sums over modules; the last one gives the output's shape."""
+        modules = [self.model.get_submodule(path) for path in paths]
+        return Part(
+            level,
+            name,
+            what,
+            params=sum(count_params(module) for module in modules),
+            macs=sum(self.audit.macs.get(path, 0) for path in paths),
+            bytes_moved=sum(self.audit.bytes_moved.get(path, 0) for path in paths),
+            output=self.audit.outputs.get(paths[-1], ()),
+            receptive_field=field,
+            modules=tuple(paths),
+        )
+
+    def metanext(self, arch: Arch) -> Iterator[Part]:
+        reaches = mixer_reaches(arch)
+        fields = stage_fields(arch, reaches)
+        patch = arch.stem_patch_size
+        yield self.part(0, "stem", f"{patch} x {patch} convolution, {arch.norm} norm", ["stem"], fields[0])
+        for stage in range(len(arch.depths)):
+            yield from self.stage(arch, stage, fields[stage + 1], reaches[stage])
+        heads = {"linear": "average, layer norm, linear", "mlp": "average, linear, GELU, layer norm, linear"}
+        yield self.part(0, "head", heads[arch.head], ["head"])
+
+    def stage(self, arch: Arch, stage: int, field: Reach | None, reach: Reach | None) -> Iterator[Part]:
+        path, depth, dim = f"stages.{stage}", arch.depths[stage], arch.dims[stage]
+        blocks = [f"{path}.blocks.{i}" for i in range(depth)]
+        times = f"{depth} blocks" if depth > 1 else "1 block"
+        whole = self.part(0, f"stage {stage + 1}", f"{times}, {dim} channels", [path], field)
+        children = list(self.children(arch, stage, blocks, reach))
+        if stage:
+            words = f"{arch.norm} norm, 2 x 2 convolution"
+            children.insert(0, self.part(1, "downsampling", words, [f"{path}.downsample"]))
+        yield whole
+        yield from children
+        what = "layer scale, residual" if arch.layer_scale_init_value else "residual"
+        yield Part(
+            1,
+            "block",
+            what,
+            params=whole.params - sum(child.params for child in children),
+            macs=whole.macs - sum(child.macs for child in children),
+            bytes_moved=whole.bytes_moved - sum(child.bytes_moved for child in children),
+            output=whole.output,
+        )
+
+    def children(self, arch: Arch, stage: int, blocks: list[str], reach: Reach | None) -> Iterator[Part]:
+        """The parts of the stage's blocks, each summed over the blocks."""
+        mixer, dim = arch.mixers[stage], arch.dims[stage]
+        hidden = int(arch.mlp_ratios[stage] * dim)
+        what = {"token_mixer": ("token mixer", str(mixer)), "mlp": ("MLP", f"{dim} to {hidden} to {dim}, {arch.act}")}
+        for child, _ in self.model.get_submodule(blocks[0]).named_children():
+            if child == "drop_path":
+                continue
+            name, words = what.get(child, ("norm", arch.norm))
+            paths = [f"{block}.{child}" for block in blocks]
+            yield self.part(1, name, words, paths, reach if child == "token_mixer" else None)
+
+    def modules(self, img_size: int) -> Iterator[Part]:
+        """The modules of a network from elsewhere, containers opened one level deep."""
+        lines: list[tuple[int, str]] = []
+        for name, child in self.model.named_children():
+            lines.append((0, name))
+            if isinstance(child, CONTAINERS) and name not in ("head", "stem"):
+                lines += [(1, f"{name}.{inner}") for inner, _ in child.named_children()]
+        fields = followed_fields(self.model, [path for _, path in lines], img_size)
+        parts = [
+            self.part(level, path, type(self.model.get_submodule(path)).__name__, [path], fields.get(path))
+            for level, path in lines
+        ]
+        yield from (part for part in parts if part.params or part.macs or part.bytes_moved)
+        yield from self.elsewhere([part for part in parts if part.level == 0])
+
+    def elsewhere(self, top: list[Part]) -> Iterator[Part]:
+        """What belongs to no module: parameters of the network itself, operators between or inside called piecewise."""
+        own = [name for name, _ in self.model.named_parameters(recurse=False)]
+        params = sum(p.numel() for p in self.model.parameters(recurse=False))
+        macs = self.audit.macs[""] - sum(part.macs for part in top)
+        moved = self.audit.bytes_moved[""] - sum(part.bytes_moved for part in top)
+        if params or macs or moved:
+            yield Part(0, "elsewhere", ", ".join(["operators between modules", *own]), params, macs, moved, ())

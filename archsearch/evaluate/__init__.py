@@ -1,0 +1,1 @@
+"""From an architecture to its scores, cheapest first, here and in worker processes."""

@@ -1,1 +1,0 @@
-"""What a candidate costs: counted, and measured on the device at hand."""

@@ -1,0 +1,127 @@
+"""The device at hand, and what goes on record about it."""
+
+import os
+import platform
+import subprocess
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from archsearch import __version__
+from archsearch.errors import OptionError
+from archsearch.utils.processor import cpuinfo
+
+#: How else torch, its compiler and CUDA's libraries say that memory has run out.
+NO_MEMORY = (
+    "out of memory",
+    "outofmemoryerror",
+    "can't allocate memory",
+    "alloc_failed",
+    "cublas_status_not_initialized",
+)
+
+
+def pick_device(name: str) -> torch.device:
+    """The device of a name: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+
+    Raises:
+        OptionError: no such device here; the message lists those there are.
+    """
+    here = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+    if torch.backends.mps.is_available():
+        here.append("mps")
+    if name == "auto":
+        return torch.device(here[1] if len(here) > 1 else "cpu")
+    wanted = "cuda:0" if name == "cuda" else name
+    if wanted not in here:
+        raise OptionError(f"no device {name!r} here (there is: auto, {', '.join(here)})")
+    return torch.device(wanted)
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 in hardware, so that autocast pays."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cpu":
+        return any({"avx512_bf16", "amx_bf16"} & set(flags.split()) for flags in cpuinfo("flags")[:1])
+    return False
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """What a figure depends on besides the network: machine, versions, state of the source."""
+    facts: dict[str, Any] = {
+        "archsearch": __version__,
+        "commit": git_commit(),
+        "torch": torch.__version__,
+        "timm": version("timm"),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "host": platform.node(),
+        "device": str(device),
+        "device_name": device_name(device),
+        "proxy_autocast": "bfloat16" if has_bfloat16(device) else "off",
+    }
+    if device.type == "cuda":
+        facts["cuda"] = torch.version.cuda
+        facts["cudnn"] = torch.backends.cudnn.version()
+    facts["threads"] = torch.get_num_threads()
+    facts["load_average"] = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+    return facts
+
+
+def identity(device: torch.device) -> str:
+    """What tells a device from all others of the machine: a GPU's UUID, else its kind."""
+    if device.type == "cuda":
+        return str(torch.cuda.get_device_properties(device).uuid)
+    return device.type
+
+
+def device_name(device: torch.device) -> str:
+    """The maker's name of a device."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return _processor() if device.type == "cpu" else device.type
+
+
+def _processor() -> str:
+    names = cpuinfo("model name")
+    return f"{names[0]} ({len(names)} logical cores)" if names else platform.processor() or platform.machine()
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an error means that memory has run out, on a GPU or on the host."""
+    words = str(error).lower()
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(said in words for said in NO_MEMORY)
+
+
+def first_line(error: Exception) -> str:
+    """The message, as far as the first line goes."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+@cache
+def git_commit() -> str | None:
+    """Commit of the checkout that archsearch runs from, with ``+`` where files are changed."""
+    here = Path(__file__).resolve().parent
+    commit = _git(here, "rev-parse", "--short=12", "HEAD")
+    if commit is None or _git(here, "ls-files", "--error-unmatch", "device.py") is None:
+        return None  # installed, not checked out; or inside somebody else's repository
+    return commit + ("+" if _git(here, "status", "--porcelain", "--untracked-files=no") else "")
+
+
+def _git(folder: Path, *words: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", *words],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

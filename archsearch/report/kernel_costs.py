@@ -1,0 +1,58 @@
+"""Table 2 and Figure 3 of the paper, from counted costs: what operators cost by kernel size."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from archsearch.utils.tables import records_as
+
+if TYPE_CHECKING:
+    from archsearch.complexity.operators import KernelCost
+
+#: Operators of Figure 3, with Okabe and Ito's colours and a symbol of their own.
+DRAWN = {"depthwise": ("#0072b2", "circle"), "inception": ("#d55e00", "diamond")}
+
+
+def kernels_title(dim: int, side: int) -> str:
+    """What the figures are about."""
+    return f"operators of {dim} channels on a map of {side} x {side}, one image, without biases; bytes in float32"
+
+
+def kernels_as(format: str, costs: Sequence["KernelCost"], title: str) -> str:
+    """The costs as ``table``, ``csv``, ``json`` or ``markdown``; the title stands over the table."""
+    cells = [(c.operator, c.kernel_size, f"{c.weights:,}", f"{c.macs:,}", f"{c.bytes_moved:,}") for c in costs]
+    return records_as(format, costs, title, ["operator", "kernel", "weights", "MACs", "bytes moved"], cells)
+
+
+def kernel_figure(costs: Sequence["KernelCost"], title: str) -> go.Figure:
+    """Weights and MACs against the kernel size: quadratic for depthwise, linear for Inception depthwise."""
+    figure = make_subplots(cols=2, subplot_titles=("weights", "MACs"), horizontal_spacing=0.12)
+    for column, quantity in enumerate(("weights", "macs"), 1):
+        for operator, (colour, symbol) in DRAWN.items():
+            rows = [cost for cost in costs if cost.operator == operator]
+            figure.add_trace(
+                go.Scatter(
+                    x=[cost.kernel_size for cost in rows],
+                    y=[getattr(cost, quantity) for cost in rows],
+                    name=f"{operator} convolution" if operator == "depthwise" else "Inception depthwise convolution",
+                    mode="lines+markers",
+                    line={"color": colour},
+                    marker={"symbol": symbol, "size": 8},
+                    showlegend=column == 1,
+                ),
+                row=1,
+                col=column,
+            )
+        figure.update_yaxes(rangemode="tozero", exponentformat="SI", row=1, col=column)
+    figure.update_xaxes(title_text="kernel size", dtick=4, tick0=3)
+    figure.update_layout(
+        template="plotly_white", legend={"orientation": "h", "y": -0.2}, title={"text": title, "font": {"size": 14}}
+    )
+    return figure
+
+
+def figure_html(figure: go.Figure) -> str:
+    """A page that opens offline."""
+    return str(figure.to_html(include_plotlyjs=True, full_html=True))

@@ -1,0 +1,1 @@
+"""The page of studies: one HTML file, or served while they run."""

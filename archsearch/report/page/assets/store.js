@@ -1,0 +1,139 @@
+// Trials of all studies in one table of columns; a trial is its row, which never changes.
+
+const data = JSON.parse(document.getElementById("data").textContent);
+const byId = (id) => document.getElementById(id);
+const studies = [];
+const rows = { n: 0, study: [], mixers: [], blocks: [], columns: {} };
+const selection = new Set();
+let focus = null;
+
+function element(tag, text, parent, attributes = {}) {
+  const made = document.createElement(tag);
+  if (text !== null) made.textContent = text;
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  if (parent) parent.append(made);
+  return made;
+}
+
+function decode(column, count) {
+  if (Array.isArray(column)) return column;
+  if ("all" in column) return Array(count).fill(column.all);
+  return column.codes.map((code) => column.values[code]);
+}
+
+// Takes in what a page or a server tells of a study: what is known of it as a whole, and trials after those it has.
+function take(place, told) {
+  const study = studies[place] ??= { place, rows: [] };
+  Object.assign(study, { ...told, front: new Set(told.front), chances: likely(told.noise.chances), parts: null });
+  for (const part of told.parts) append(study, part);
+}
+
+const likely = (told) => told ? new Map(told.numbers.map((number, i) => [number, told.shares[i]])) : null;
+
+function append(study, part) {
+  for (const [name, column] of Object.entries(part.columns)) {
+    if (name === "mixers" || name === "blocks") continue;
+    const known = rows.columns[name] ??= Array(rows.n).fill(null);
+    for (const value of decode(column, part.count)) known.push(value);
+  }
+  const mixers = decode(part.columns.mixers, part.count), blocks = decode(part.columns.blocks, part.count);
+  for (let i = 0; i < part.count; i++) {
+    study.rows.push(rows.n++);
+    rows.study.push(study.place);
+    rows.mixers.push(mixers[i].map((code) => part.mixers[code]));
+    rows.blocks.push(blocks[i].map((code) => part.blocks[code]));
+  }
+  for (const column of Object.values(rows.columns)) while (column.length < rows.n) column.push(null);
+}
+
+const cell = (name, row) => rows.columns[name]?.[row] ?? null;
+const score = (name, row) => cell("score." + name, row);
+const number = (row) => cell("number", row);
+const named = (prefix) => Object.keys(rows.columns).filter((name) => name.startsWith(prefix)).map((name) => name.slice(prefix.length));
+const several = () => studies.length > 1;
+
+function status(row) {
+  const state = cell("state", row);
+  if (state !== "complete") return state;
+  return studies[rows.study[row]].front.has(number(row)) ? "front" : "dominated";
+}
+
+// Ends of a score's 95 % interval. A timing has its own; the scatter of accuracies is the study's, and changes as trials come.
+function bounds(name, row) {
+  const value = score(name, row), known = studies[rows.study[row]].noise[name];
+  if (name !== "accuracy") return cell("low." + name, row) === null ? null : [cell("low." + name, row), cell("high." + name, row)];
+  if (value === null || !known) return null;
+  if (!known.half) return wilson(value, known.images);
+  const half = known.half / Math.sqrt(cell("values." + name, row)?.length || 1);
+  return [Math.max(value - half, 0), Math.min(value + half, 1)];
+}
+
+// Of a share of so many samples, as archsearch.stats.noise has it.
+function wilson(share, samples) {
+  const z = 1.959963984540054, squared = z * z / samples, middle = (share + squared / 2) / (1 + squared);
+  const half = z / (1 + squared) * Math.sqrt(share * (1 - share) / samples + squared / (4 * samples));
+  return [Math.max(middle - half, 0), Math.min(middle + half, 1)];
+}
+const noisy = (name) => name === "accuracy" ? studies.some((study) => study.noise[name]) : named("low.").includes(name);
+
+// How probably a trial is on its study's front; null where it did not finish, or nothing is noisy.
+function chance(row) {
+  const { chances } = studies[rows.study[row]];
+  return chances && cell("state", row) === "complete" ? chances.get(number(row)) ?? 0 : null;
+}
+const uncertain = () => studies.some((study) => study.chances);
+const chanceTold = (row) => `on the front in ${percent(chance(row))} of the draws of its noise`;
+const percent = (share) => share === null ? "-" : `${(100 * share).toFixed(0)} %`;
+
+// Objectives of any study first, in their order, then what else was scored.
+function scores() {
+  const wanted = studies.flatMap((study) => study.objectives);
+  return [...new Set([...wanted, ...named("score.")])].filter((name) => name in data.objectives);
+}
+
+const words = (value) => Array.isArray(value) ? value.join("-") : String(value);
+
+function describe(row) {
+  const told = named("param.").filter((name) => cell("param." + name, row) !== null)
+    .map((name) => (name === "token_mixer" ? "" : name + " ") + words(cell("param." + name, row)));
+  return told.join(", ") || "the baseline";
+}
+
+const title = (row) => (several() ? studies[rows.study[row]].name + ", " : "") + "trial " + number(row);
+
+// Engineering units: 4.2 GMACs, 2.9 k img/s, 71.3 %.
+function eng(value, si, digits = 3) {
+  if (value === null || value === undefined) return "-";
+  if (si === "%") return (100 * value).toFixed(digits > 3 ? 2 : 1) + " %";
+  let shown = value, prefix = "";
+  if (si !== "ms" && si !== "MiB") for (const next of ["k", "M", "G", "T"]) {
+    if (Number(Math.abs(shown).toPrecision(digits)) < 1000) break;
+    [shown, prefix] = [shown / 1000, next];
+  }
+  const text = Math.abs(shown) >= 10 ** digits ? shown.toFixed(0) : String(Number(shown.toPrecision(digits)));
+  return si === "MACs" ? `${text} ${prefix}${si}` : [text, prefix, si].filter(Boolean).join(" ");
+}
+
+const shownScore = (name, row, digits) => eng(score(name, row), data.objectives[name].si, digits);
+const ticks = (name) => ({ "%": ".1~%", ms: ".3~g", MiB: ".4~g" })[data.objectives[name].si]
+  ?? ((rows.columns["score." + name] ?? []).some((value) => value >= 1000) ? ".3~s" : ".4~g");
+const axisTitle = (name) => `${data.objectives[name].axis}, ${data.objectives[name].maximize ? "more" : "less"} is better`;
+const better = (name, a, b) => data.objectives[name].maximize ? a > b : a < b;
+
+// Selection: rows, and the one that is looked at.
+const listeners = [];
+function choose(chosen, looked) {
+  selection.clear();
+  for (const row of chosen) selection.add(row);
+  if (looked !== undefined) focus = looked;
+  else if (!selection.has(focus)) focus = selection.size ? selection.values().next().value : focus;
+  for (const listener of listeners) listener();
+}
+
+function click(row, event) {
+  if (event && (event.shiftKey || event.ctrlKey || event.metaKey)) {
+    const chosen = new Set(selection);
+    chosen.has(row) ? chosen.delete(row) : chosen.add(row);
+    choose(chosen, row);
+  } else choose([row], row);
+}

@@ -1,0 +1,80 @@
+"""The page: one HTML file with everything in it, for mail and for machines without a network."""
+
+import json
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from plotly.offline import get_plotlyjs
+
+from archsearch.ablation.figures import ablation_data
+from archsearch.ablation.tables import Report
+from archsearch.report.page.payload import page_data
+from archsearch.report.view import StudyView
+
+ASSETS = Path(__file__).with_name("assets")
+SCRIPTS = ("store.js", "charts.js", "detail.js", "trials.js", "ablation.js", "main.js")
+
+
+def write_page(path: Path, views: Sequence[StudyView], ablations: Sequence[Report] = ()) -> None:
+    """Writes the page of studies.
+
+    Args:
+        path: the file; replaced in one step if it is there.
+        views: searches, with an objective that all of them have.
+        ablations: shown below them.
+    """
+    html = page_html(page_content(views, [ablation_data(report) for report in ablations]))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_name(path.name + ".part")
+    try:
+        scratch.write_text(html, encoding="utf-8")
+        scratch.replace(path)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def page_content(
+    views: Sequence[StudyView], ablations: Sequence[dict[str, Any]] = (), *, trials: bool = True
+) -> dict[str, Any]:
+    """What a page shows, as JSON-ready data.
+
+    Args:
+        views: searches, with an objective that all of them have.
+        ablations: of ``ablation_data``.
+        trials: whether the searches' trials come along; a page that is served asks for them.
+    """
+    names = [*(view.name for view in views), *(ablation["name"] for ablation in ablations)]
+    return {
+        "title": ", ".join(names),
+        "live": None,
+        **page_data(views, trials=trials),
+        "ablations": list(ablations),
+    }
+
+
+def page_html(content: dict[str, Any]) -> str:
+    """The page with its styles, scripts, plotly.js and its data inside."""
+    before, after = _around_data()
+    return "".join((before, _script_safe(content), after))
+
+
+@cache
+def _around_data() -> tuple[str, str]:
+    """The page before and after its data."""
+    html = _asset("page.html")
+    html = html.replace("/*STYLE*/", _asset("page.css"))
+    html = html.replace("/*SCRIPT*/", "\n".join(_asset(name) for name in SCRIPTS))
+    before, after = html.split("/*DATA*/")
+    return before.replace("/*PLOTLY*/", get_plotlyjs().replace("</script", r"<\/script")), after
+
+
+def _asset(name: str) -> str:
+    return (ASSETS / name).read_text(encoding="utf-8")
+
+
+def _script_safe(data: Any) -> str:
+    """JSON that no name in it can break out of its script element."""
+    text = json.dumps(data, separators=(",", ":"), allow_nan=False)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

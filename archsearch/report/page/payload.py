@@ -1,0 +1,156 @@
+"""What a page is told of its studies, as JSON-ready data: trials by column, and what every view needs beside them."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from archsearch.arch.mixer import Mixer
+from archsearch.objectives import OBJECTIVES, Objective
+from archsearch.report.drawing import block_shape, mixer_shape
+from archsearch.report.figures import LOOKS, PALETTE, SCALE
+from archsearch.report.frame import score_range
+from archsearch.report.page.columns import clean, columns, number, scaled
+from archsearch.report.page.marks import paper_marks
+from archsearch.report.shapes import Box as Rectangle
+from archsearch.report.shapes import Shape, tree
+from archsearch.report.view import StudyView, common_box, own_box
+from archsearch.stats.hypervolume import Box, hypervolume_trace
+from archsearch.stats.noise import step_interval
+from archsearch.trial import Trial
+
+#: Curves are told in whole numbers: thousandths of the loss, hundredths of a percent.
+LOSS_SCALE, ACCURACY_SCALE = 1e3, 1e4
+#: Where a block's drawing has its mixer, which is drawn apart.
+MIXER = Rectangle("mixer", "mixer")
+
+
+def page_data(views: Sequence[StudyView], *, trials: bool = True) -> dict[str, Any]:
+    """Everything that a page of searches shows.
+
+    Args:
+        views: each with an objective that the others have too.
+        trials: whether they come along, and what is computed from them; a page that is served asks for that.
+    """
+    heads = study_heads(views) if trials else [_head(view, [], None, {}) for view in views]
+    parts = [[trial_columns(view.trials)] if trials else [] for view in views]
+    return {
+        "studies": [head | {"parts": part} for head, part in zip(heads, parts, strict=True)],
+        "objectives": {o.name: _objective(o) for o in OBJECTIVES.values()},
+        "looks": {status: asdict(look) for status, look in LOOKS.items()},
+        "palette": PALETTE,
+        "scale": SCALE,
+        "marks": [asdict(mark) for mark in paper_marks()],
+    }
+
+
+def study_heads(views: Sequence[StudyView]) -> list[dict[str, Any]]:
+    """What is known of each study as a whole."""
+    box = common_box(views) if views else None
+    return [_head(view, view.front, box or own_box(view), _noise(view)) for view in views]
+
+
+def _noise(view: StudyView) -> dict[str, Any]:
+    """How far scores scatter: it changes with every trial, and so is no part of those that are told already."""
+    told: dict[str, Any] = {}
+    if one := view.noise:
+        told["accuracy"] = {"half": one.reach * one.deviation, "images": one.images, "words": one.words}
+    if view.chances is not None:
+        likely = [(trial.number, share) for trial, share in zip(view.trials, view.chances, strict=True) if share > 0]
+        told["chances"] = {"numbers": [n for n, _ in likely], "shares": [number(share) for _, share in likely]}
+    return told
+
+
+def _head(view: StudyView, front: list[int], box: Box | None, noise: dict[str, Any]) -> dict[str, Any]:
+    counts, seconds, shares = hypervolume_trace(view.objectives, view.trials, box) if box else ([], [], [])
+    return {
+        "name": view.name,
+        "command": view.command,
+        "recipe": clean(view.recipe),
+        "objectives": view.recipe["objectives"],
+        "running": view.running,
+        "front": front,
+        "noise": noise,
+        "hypervolume": {
+            "trials": counts,
+            "seconds": [number(second) for second in seconds],
+            "share": [number(share) for share in shares],
+        },
+        "importance": {name: [asdict(axis) for axis in axes] for name, axes in view.importance.items()},
+    }
+
+
+def trial_columns(trials: Sequence[Trial]) -> dict[str, Any]:
+    """Trials by column, and the drawings that they share."""
+    mixers: dict[Mixer, int] = {}
+    blocks: dict[Shape, int] = {}
+    cells = [dict(_cells(trial, mixers, blocks)) for trial in trials]
+    drawn = [{"text": str(m), "config": m.to_dict(), "shape": tree(mixer_shape(m))} for m in mixers]
+    return {
+        "count": len(cells),
+        "columns": columns(cells),
+        "mixers": drawn,
+        "blocks": [tree(block) for block in blocks],
+    }
+
+
+def _cells(trial: Trial, mixers: dict[Mixer, int], blocks: dict[Shape, int]) -> Iterator[tuple[str, Any]]:
+    known, arch = trial.evaluation, trial.arch
+    yield from {"number": trial.number, "state": trial.state, "seed": trial.seed, "error": known.error}.items()
+    for name, value in known.scores.items():
+        yield f"score.{name}", number(value)
+    for name, detail in known.details.items():
+        yield from _behind(name, detail)
+    for constraint, share in known.excess.items():
+        yield f"excess.{constraint}", number(share)
+    for name, origin in known.reused.items():
+        yield f"reused.{name}", origin
+    warnings = {word for detail in known.details.values() for word in detail.get("conditions", {}).get("warnings", ())}
+    if warnings:
+        yield "warned", "; ".join(sorted(warnings))
+    for name, value in trial.params.items():
+        yield f"param.{name}", value
+    for phase, seconds in known.seconds.items():
+        yield f"seconds.{phase}", number(round(seconds, 2))
+    for name, value in trial.environment.items():
+        yield f"env.{name}", value
+    if known.curve:
+        yield "curve.epoch", [epoch.epoch for epoch in known.curve]
+        yield "curve.loss", scaled((epoch.train_loss for epoch in known.curve), LOSS_SCALE)
+        yield "curve.accuracy", scaled((epoch.accuracy for epoch in known.curve), ACCURACY_SCALE)
+    for name, value in arch.to_dict().items():
+        if name != "mixers":
+            yield f"arch.{name}", value
+    yield "mixers", [mixers.setdefault(mixer, len(mixers)) for mixer in arch.mixers]
+    drawn = (block_shape(arch, stage, MIXER) for stage in range(len(arch.mixers)))
+    yield "blocks", [blocks.setdefault(block, len(blocks)) for block in drawn]
+
+
+def _behind(name: str, detail: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """How sure a timing is, and what exactly was timed; the seeds of a score that is their mean."""
+    if "values" in detail:
+        yield f"seeds.{name}", detail["seeds"]
+        yield f"values.{name}", [number(value) for value in detail["values"]]
+        if "note" in detail:
+            yield f"note.{name}", detail["note"]
+        return
+    if interval := step_interval(name, detail):
+        low, high = score_range(name, detail, interval)
+        yield f"low.{name}", number(low)
+        yield f"high.{name}", number(high)
+    if detail.get("ratio"):
+        yield f"ratio.{name}", [number(x) for x in (detail["ratio"], *detail["ratio_interval"])]
+    setting = [f"batch {detail['batch_size']}", f"{detail['img_size']} px"]
+    words = [*setting, *(detail[k] for k in ("precision", "layout", "mode") if k in detail)]
+    yield f"setting.{name}", "; ".join([", ".join(words), *detail.get("conditions", {}).get("warnings", ())])
+
+
+def _objective(objective: Objective) -> dict[str, Any]:
+    return {
+        "title": objective.title,
+        "axis": objective.axis,
+        "noun": objective.noun,
+        "subject": objective.subject,
+        "si": objective.si,
+        "unit": objective.unit,
+        "maximize": objective.direction == "maximize",
+    }

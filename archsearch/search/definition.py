@@ -1,0 +1,225 @@
+"""A study: what is searched for, and its record in a storage."""
+
+import dataclasses
+import warnings
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+from optuna.storages import BaseStorage
+
+from archsearch.arch import Arch
+from archsearch.arch.mixer import declarations, declare
+from archsearch.errors import ArchError, StorageError, unknown
+from archsearch.evaluate.constraint import Constraint
+from archsearch.objectives import OBJECTIVES, Objective, Tier
+from archsearch.recipes import TRAINER, BenchRecipe, ProxyRecipe
+from archsearch.search.storage.opening import in_words, open_storage
+from archsearch.space.space import Space
+
+#: Study attribute that holds the recipe of a study; its absence marks a study of another tool.
+RECIPE = "archsearch"
+#: Study attribute with the number of images that accuracies are counted on.
+VAL_IMAGES = "val_images"
+
+
+@dataclass(frozen=True)
+class Study:
+    """Everything that has to stay the same for two runs to be one study.
+
+    Attributes:
+        name: in the storage.
+        space: what candidates are drawn from.
+        objectives: in the order of the recorded values.
+        proxy: recipe of the proxy network.
+        bench: recipe of the timing.
+        data: name and fingerprint of the data set.
+        device: name of the device that trains and is timed.
+        sampler: a key of ``archsearch.search.samplers.by_name.SAMPLERS``.
+        seed: of the sampler, and of every candidate's training.
+        population: individuals of a generation; kept from the first run.
+        constraints: that candidates have to keep.
+        seeds: that a candidate may be trained with.
+        early_stopping: whether trainings that promise nothing are ended; may change from run to run, and is no part of
+            the recipe.
+    """
+
+    name: str
+    space: Space
+    objectives: tuple[Objective, ...]
+    proxy: ProxyRecipe
+    bench: BenchRecipe
+    data: Mapping[str, str]
+    device: str
+    sampler: str = "nsga2"
+    seed: int = 0
+    population: int = 8
+    constraints: tuple[Constraint, ...] = ()
+    seeds: int = 1
+    early_stopping: bool = True
+
+    @property
+    def quantities(self) -> tuple[Objective, ...]:
+        """All that has to be known of a candidate: the objectives, and what constraints speak of."""
+        return tuple(dict.fromkeys((*self.objectives, *(constraint.objective for constraint in self.constraints))))
+
+    def recipe(self) -> dict[str, Any]:
+        """As JSON-ready data."""
+        stages = range(len(self.space.baseline.depths))
+        own = own_mixers(set().union(*(self.space.token_mixers(stage) for stage in stages)))
+        return {
+            "version": 1,
+            "space_name": self.space.name,
+            "space": self.space.to_dict(),
+            "objectives": [objective.name for objective in self.objectives],
+            "trainer": TRAINER,
+            "proxy": dataclasses.asdict(self.proxy),
+            "bench": dataclasses.asdict(self.bench),
+            "data": dict(self.data),
+            "device": self.device,
+            "sampler": self.sampler,
+            "seed": self.seed,
+            "population": self.population,
+            "constraints": [str(constraint) for constraint in self.constraints],
+            "seeds": self.seeds,
+            **({"mixers": own} if own else {}),
+        }
+
+
+def own_mixers(kinds: Iterable[str]) -> dict[str, Any]:
+    """Of the named mixers those from users' files: what is needed to read a record without the files."""
+    wanted = {*kinds}
+    return {name: declared for name, declared in declarations().items() if name in wanted}
+
+
+def create_or_resume(study: Study, storage: BaseStorage) -> optuna.Study:
+    """The study's record in the storage, made if it is not there.
+
+    Raises:
+        StorageError: a study of that name was run with another recipe, or by another tool.
+    """
+    record = existing(study.name, storage)
+    if record is not None:
+        _check_recipe(study, recipe_of(record))
+        return record
+    directions = [objective.direction for objective in study.objectives]
+    record = optuna.create_study(storage=storage, study_name=study.name, directions=directions)
+    record.set_user_attr(RECIPE, study.recipe())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # still marked experimental
+        record.set_metric_names([objective.name for objective in study.objectives])
+    return record
+
+
+def load(name: str, storage: BaseStorage) -> optuna.Study:
+    """A study's record, for reading.
+
+    Raises:
+        StorageError: there is none of that name (the nearest is offered), or it is another tool's.
+    """
+    record = existing(name, storage)
+    if record is None:
+        names = optuna.get_all_study_names(storage)
+        raise StorageError(unknown("study", name, names) if names else "the storage holds no study yet; run one first")
+    for mixer, declared in recipe_of(record).get("mixers", {}).items():
+        declare(mixer, **declared)
+    return record
+
+
+def recipe_of(record: optuna.Study) -> dict[str, Any]:
+    """The recipe a study was made with, as JSON-ready data.
+
+    Raises:
+        StorageError: another tool made the study.
+    """
+    recipe: dict[str, Any] | None = record.user_attrs.get(RECIPE)
+    if recipe is None:
+        raise StorageError(f"study {record.study_name!r} was not made by archsearch; choose another --study-name")
+    return recipe
+
+
+def objectives_of(record: optuna.Study) -> tuple[Objective, ...]:
+    """The objectives of a study, in the order of its values."""
+    return tuple(OBJECTIVES[name] for name in recipe_of(record)["objectives"])
+
+
+def validation_images(record: optuna.Study) -> int:
+    """How many images a study's accuracies are counted on; 0 where that is not known."""
+    asked = recipe_of(record).get("proxy", {}).get("val_samples", 0)
+    return int(record.user_attrs.get(VAL_IMAGES, asked))
+
+
+def existing(name: str, storage: BaseStorage) -> optuna.Study | None:
+    """A study's record of whatever make; None where there is none of that name."""
+    if name not in optuna.get_all_study_names(storage):
+        return None
+    return optuna.load_study(study_name=name, storage=storage)
+
+
+def recorded(name: str, url: str) -> dict[str, Any] | None:
+    """The recipe of a study that has been begun; None where there is none, or its storage cannot be opened.
+
+    Raises:
+        ArchsearchError: the storage was opened, and cannot be used.
+    """
+    with suppress(StorageError), in_words():
+        record = existing(name, open_storage(url, create=False))
+        return None if record is None else record.user_attrs.get(RECIPE)
+    return None
+
+
+def _completed(recipe: dict[str, Any]) -> dict[str, Any]:
+    """A recipe from before some fields came: they take the defaults, which mean what was there before."""
+    recipe = {"constraints": [], "seeds": 1, **recipe}
+    space, proxy = recipe["space"], dataclasses.asdict(ProxyRecipe()) | recipe["proxy"]
+    try:
+        return {**recipe, "proxy": proxy, "space": {**space, "baseline": Arch.from_dict(space["baseline"]).to_dict()}}
+    except ArchError:  # a mixer that is not known here: another space in any case
+        return recipe
+
+
+def _check_recipe(study: Study, before: dict[str, Any]) -> None:
+    if "space" not in before:
+        raise StorageError(f"study {study.name!r} exists and is an ablation; choose another --study-name")
+    tiers = {quantity.tier for quantity in study.quantities}
+    matters = {
+        "population": False,
+        "bench": Tier.MEASURED in tiers,
+        "trainer": Tier.TRAINED in tiers,
+    }
+    check_same(study.name, study.recipe(), _completed(before), matters)
+
+
+def check_same(name: str, now: Mapping[str, Any], before: Mapping[str, Any], matters: Mapping[str, bool]) -> None:
+    """Makes sure that a study goes on as it began.
+
+    Args:
+        name: of the study.
+        now: its recipe.
+        before: the recipe that it was made with.
+        matters: fields of which not all do.
+
+    Raises:
+        StorageError: another recipe.
+    """
+    for field, value in now.items():
+        if before.get(field) == value or not matters.get(field, True):
+            continue
+        if isinstance(value, dict):
+            earlier = before.get(field, {})
+            inner = next(k for k in {**value, **earlier} if earlier.get(k) != value.get(k))
+            if field == "mixers":
+                raise StorageError(
+                    f"study {name!r} knows another version of token_mixer {inner!r}: its file has changed; "
+                    "bring the old one back, or choose another --study-name"
+                )
+            detail = "" if isinstance(value.get(inner), dict) else f" ({earlier.get(inner)}, not {value.get(inner)})"
+            field = f"{field}.{inner}"
+        else:
+            detail = f" ({before.get(field, 'an earlier one')}, not {value})"
+        raise StorageError(
+            f"study {name!r} exists with another {field}{detail}; "
+            "choose another --study-name, or repeat the options it was made with"
+        )

@@ -1,0 +1,87 @@
+"""Which trainings are worth going on with, and which candidates another seed.
+
+A candidate's costs are known before it is trained, so that one question is left: can it still reach the front? At
+each rung the candidates are compared as in MO-ASHA (Schmucker et al. 2021), by domination; but where that promotes
+the better share of a rung, and so gives up a share of good ones whatever the curves look like, here only those are
+stopped whose place is taken even if they end as well as their curve can hope for.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from archsearch.search.rungs import Curves, rungs
+from archsearch.search.search import Candidate, Search
+from archsearch.stats.hypervolume import FrontTracker
+from archsearch.stats.intervals import student
+from archsearch.stats.noise import pooled_deviation, seed_values
+from archsearch.trial import Evaluation
+
+#: Probability with which a candidate ends below its optimistic reading.
+OPTIMISM = 0.99
+#: Confidence that a candidate is off the front, from which on it needs no other seed.
+SURE = 0.95
+
+
+class EarlyStopping:
+    """Answers reports on trainings: whether to go on. What it says depends on the trials that have ended by then.
+
+    A candidate that is stopped has no accuracy and is compared with none: whatever stopped it would stop
+    everything that it could have stopped.
+    """
+
+    def __init__(self, search: Search, epochs: int) -> None:
+        """Args: search: whose trials have ended; epochs: of a training."""
+        self.search = search
+        self.rungs = rungs(epochs) if search.study.early_stopping else ()
+        self.curves, self.tracker = Curves(epochs), FrontTracker(search.study.objectives)
+        self._scatter = 0.0, 0  # of seeds: sum of squares, degrees of freedom
+        self._heard = 0
+
+    def __call__(self, candidate: Candidate, known: Evaluation) -> bool:
+        """Whether its training shall end here, or its seeds are enough."""
+        if "accuracy" in known.details:
+            return not self.needs_another_seed(known)
+        return len(known.curve) in self.rungs and self.is_hopeless(known)
+
+    def is_hopeless(self, known: Evaluation) -> bool:
+        """Whether even an optimistic reading of its curve is dominated."""
+        self._listen()
+        outlook = self.curves.outlook(known.curve)
+        if outlook is None:
+            return False
+        return self.tracker.dominates({**known.scores, "accuracy": outlook.optimistic(OPTIMISM)})
+
+    def needs_another_seed(self, known: Evaluation) -> bool:
+        """Whether, given how much seeds differ, it may be on the front.
+
+        It is off the front where it is worse than a rival by more than their difference is likely to be by chance. As
+        any of the front may be that rival, they share the confidence (Bonferroni); that they are on the front in part
+        by chance goes beyond that, and is not reckoned with.
+        """
+        self._listen()
+        values = seed_values(known)
+        squares, degrees = (sum(each) for each in zip(self._scatter, _scatter(values), strict=True))
+        if not degrees:  # nobody knows how much seeds differ
+            return True
+        sure = student(1 - (1 - SURE) / max(1, len(self.tracker.front)), int(degrees)) * math.sqrt(squares / degrees)
+        theirs = np.array([len(seed_values(rival.evaluation)) or 1 for rival in self.tracker.front])
+        hoped = np.mean(values) + sure * np.sqrt(1 / len(values) + 1 / theirs)
+        return not self.tracker.dominates({**known.scores, "accuracy": hoped})
+
+    def _listen(self) -> None:
+        """Takes in the trials that have ended since."""
+        for trial in self.search.told[self._heard :]:
+            self.tracker.add(trial)
+            if trial.state == "complete":
+                self.curves.add(trial.evaluation.curve)
+            squares, degrees = _scatter(seed_values(trial.evaluation))
+            self._scatter = self._scatter[0] + squares, self._scatter[1] + degrees
+        self._heard = len(self.search.told)
+
+
+def _scatter(values: Sequence[float]) -> tuple[float, int]:
+    """Sum of squares within a candidate's seeds, and its degrees of freedom."""
+    deviation, degrees = pooled_deviation([values]) or (0.0, 0)
+    return deviation**2 * degrees, degrees

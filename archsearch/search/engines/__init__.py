@@ -1,0 +1,1 @@
+"""Engines: where the candidates of a study are evaluated."""

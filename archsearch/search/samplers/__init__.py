@@ -1,0 +1,1 @@
+"""Samplers: which architecture of a space is evaluated next."""

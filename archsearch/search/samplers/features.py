@@ -1,0 +1,179 @@
+"""Points of a space as numbers that a model learns from."""
+
+import math
+import random
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from archsearch.arch import Arch
+from archsearch.arch.mixer import Value
+from archsearch.errors import ArchError
+from archsearch.space.locate import LIST_AXES
+from archsearch.space.space import Axis, Space
+
+#: Costs that are counted, by quantity, of an architecture.
+CountCosts = Callable[[Arch], Mapping[str, float]]
+#: Points of a space up to which all are looked at; of larger ones, as many at a time.
+POOL = 3000
+#: Quantities whose logarithm tells a model how large a network is.
+SIZES = ("macs", "params")
+
+
+def count_nothing(arch: Arch) -> Mapping[str, float]:
+    """Where nothing can be counted: all costs are learnt from trials."""
+    return {}
+
+
+@dataclass(frozen=True, eq=False)
+class Point:
+    """An architecture of a space.
+
+    Attributes:
+        params: values of the open axes.
+        arch: that they make.
+        costs: that are counted.
+        features: numbers, before they are scaled.
+        key: of the architecture.
+    """
+
+    params: Mapping[str, Value]
+    arch: Arch
+    costs: Mapping[str, float]
+    features: np.ndarray
+    key: str
+
+
+class Points:
+    """Points of a space, each made once.
+
+    Attributes:
+        space: that they are of.
+    """
+
+    def __init__(self, space: Space, count: CountCosts, seed: int = 0) -> None:
+        """Args: space: any; count: what an architecture costs; seed: of random points, where there are too many."""
+        self.space, self.count, self.seed = space, count, seed
+        self._known: dict[tuple[Value, ...], Point] = {}
+        self._beside: dict[str, list[Point]] = {}
+        self._scaled: dict[str, np.ndarray] = {}
+        self._drawn: tuple[int, list[Point]] = (-1, [])
+
+    def at(self, params: Mapping[str, Value]) -> Point:
+        """The point at values of the open axes.
+
+        Raises:
+            ArchError: its architecture cannot exist.
+        """
+        key = tuple(x for pair in params.items() for x in pair)
+        if key not in self._known:
+            arch = self.space.arch(params)
+            costs = self.count(arch)
+            self._known[key] = Point(dict(params), arch, costs, self._features(params, costs), arch.key)
+        return self._known[key]
+
+    def existing(self, many: Iterable[Mapping[str, Value]]) -> Iterator[Point]:
+        """Those of many points whose architectures can exist."""
+        for params in many:
+            with suppress(ArchError):
+                yield self.at(params)
+
+    @cached_property
+    def all(self) -> list[Point] | None:
+        """Every point; None where there are too many to look at."""
+        return [*self.existing(self.space.grid())] if self.space.points() <= POOL else None
+
+    @cached_property
+    def scale(self) -> "Scale":
+        """Of the features, over all points or, in a large space, over random ones."""
+        return Scale(np.array([point.features for point in self.all or self._random(0)]))
+
+    def scaled(self, point: Point) -> np.ndarray:
+        """A point's features as models take them, (D,)."""
+        if point.key not in self._scaled:
+            self._scaled[point.key] = self.scale(point.features[None])[0]
+        return self._scaled[point.key]
+
+    def pool(self, turn: int, near: Iterable[Point]) -> list[Point]:
+        """All points; in a large space random ones, and such that differ in one axis from those that are named.
+
+        Args:
+            turn: other random points for each.
+            near: points whose neighbours are wanted.
+        """
+        if self.all is not None:
+            return self.all
+        beside = [*dict.fromkeys(neighbour for point in near for neighbour in self.beside(point))]
+        random.Random(turn).shuffle(beside)
+        return [*dict.fromkeys([*self._random(turn), *beside[: POOL // 2]])]
+
+    def beside(self, point: Point) -> list[Point]:
+        """Those that differ in one axis, and in what that one opens."""
+        if point.key not in self._beside:
+            genes = {**{axis.name: axis.values[0] for axis in self.space.axes}, **point.params}
+            changes = (
+                {**genes, a.name: value} for a in self.space.axes if a.name in point.params for value in a.values
+            )
+            self._beside[point.key] = [*self.existing(map(self.space.active, changes))]
+        return self._beside[point.key]
+
+    def _random(self, turn: int) -> list[Point]:
+        if self._drawn[0] != turn:
+            rng = random.Random(f"{self.seed}/{turn}")
+            self._drawn = turn, [*self.existing(self.space.sample(rng) for _ in range(POOL // 3))]
+        return self._drawn[1]
+
+    def _features(self, params: Mapping[str, Value], costs: Mapping[str, float]) -> np.ndarray:
+        numbers = [x for axis in self.space.axes for x in axis_features(axis, params.get(axis.name))]
+        return np.array([*numbers, *(math.log(max(1.0, costs[size])) for size in SIZES if size in costs)])
+
+
+def axis_features(axis: Axis, value: Value | None) -> list[float]:
+    """Numbers for the value of an axis, as many for each; NaN for those of a closed axis, which has none.
+
+    Quantities count by their logarithm, as twice the width means as much from 32 as from 64.
+
+    >>> axis_features(Axis("norm", ("batch", "layer")), "layer")
+    [0.0, 1.0]
+    >>> axis_features(Axis("kernel_size", (1, 7)), None)
+    [nan]
+    """
+    if axis.name in LIST_AXES:
+        entries = [str(choice).split("-") for choice in axis.values]
+        if len({len(entry) for entry in entries}) == 1:
+            return [math.nan if value is None else math.log(float(x)) for x in str(value or axis.values[0]).split("-")]
+    elif all(isinstance(choice, int | float) and not isinstance(choice, bool) for choice in axis.values):
+        return [math.nan if value is None else _number(float(value), axis.values)]
+    return [float(choice == value) for choice in axis.values]
+
+
+def _number(value: float, choices: Iterable[Value]) -> float:
+    return math.log(value) if all(float(choice) > 0 for choice in choices) else value
+
+
+class Scale:
+    """Features with mean 0 and deviation 1 over a pool; what does not vary, or twice the same, is left out."""
+
+    def __init__(self, features: np.ndarray) -> None:
+        """Args: features: (P, D), NaN where an axis is closed."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            self.mean = np.nan_to_num(np.nanmean(features, axis=0))
+            self.deviation = np.nan_to_num(np.nanstd(features, axis=0))
+        varies = self.deviation > 1e-9
+        self.deviation[~varies] = 1.0
+        scaled = self._scaled(features)
+        self.columns: list[int] = []
+        for column in np.flatnonzero(varies):
+            likeness = np.abs(scaled[:, self.columns].T @ scaled[:, column]) / len(scaled)
+            if not (likeness > 1 - 1e-9).any():
+                self.columns.append(int(column))
+
+    def __call__(self, features: np.ndarray) -> np.ndarray:
+        """(N, D) to (N, those that matter); a closed axis counts as its mean."""
+        return self._scaled(features)[:, self.columns]
+
+    def _scaled(self, features: np.ndarray) -> np.ndarray:
+        return np.nan_to_num((features - self.mean) / self.deviation)

@@ -1,0 +1,1 @@
+"""Storages: where studies are kept. The one place, beside the samplers, that touches Optuna internals."""

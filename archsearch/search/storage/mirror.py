@@ -1,0 +1,229 @@
+"""A study's trials: kept in the storage, read from memory.
+
+Only the process that runs a study writes to it, so what that has read and written is the truth. Every change
+goes to the storage first, in as few transactions as Optuna allows, and waits for a storage that is away.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
+from optuna.storages import BaseStorage, InMemoryStorage
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
+
+from archsearch.errors import ArchsearchError, StorageError
+from archsearch.search.storage.opening import reason_of, set_attrs
+
+#: Seconds that a storage may be away before a run ends; and where it is ending anyway.
+PATIENCE_S, LAST_PATIENCE_S = 600.0, 5.0
+#: Seconds between two attempts.
+RETRY_S = 1.0
+
+#: In the names of study attributes that list the parents of a generation.
+PARENTS = "Sampler:parent:"
+#: What the names of trial attributes begin with that Optuna keeps constraints under.
+CONSTRAINTS = "constraints"
+
+T = TypeVar("T")
+
+
+class StorageMirror:
+    """Trials of one study.
+
+    Attributes:
+        record: the study in its storage.
+        mirror: the same trials in memory, by the same numbers; samplers look at this one.
+        trouble: told in words, once, when the storage has to be waited for.
+        check: called before every change; raises where the study is no longer this process's.
+        patience_s: seconds that a storage may be away before a change is given up.
+        ending: whether the run is to end, so that nothing is waited for.
+    """
+
+    def __init__(self, record: optuna.Study, check: Callable[[], None] = lambda: None) -> None:
+        """Reads the trials."""
+        self.record, self.check, self.patience_s = record, check, PATIENCE_S
+        self.trouble: Callable[[str], None] = lambda words: None
+        self.ending: Callable[[], bool] = lambda: False
+        self.in_memory = optuna.create_study(storage=InMemoryStorage(), directions=record.directions)
+        self._ids: list[int] = []
+        for trial in record.get_trials(deepcopy=False):
+            self._copy(trial)
+        self._parents: set[str] = set()
+        self._recall_parents()
+
+    def written(self, number: int) -> bool:
+        """Whether a trial is in the storage, and not only drawn."""
+        return number < len(self._ids)
+
+    @property
+    def trials(self) -> list[FrozenTrial]:
+        """All of them, by number; not to be changed."""
+        return self.in_memory.get_trials(deepcopy=False)
+
+    def blank(self) -> FrozenTrial:
+        """A trial without parameters, the newest, in memory alone."""
+        if len(self.trials) == len(self._ids):
+            self._mirrored.create_new_trial(self.in_memory._study_id)
+        return self.trials[-1]
+
+    def fill(self, params: Mapping[str, Any], axes: Mapping[str, BaseDistribution]) -> None:
+        """Gives the newest trial its parameters; it is in memory alone until ``begin``."""
+        mirror_id = self.blank()._trial_id
+        for name, axis in axes.items():
+            self._mirrored.set_trial_param(mirror_id, name, axis.to_internal_repr(params[name]), axis)
+        self._keep_parents()
+
+    def begin(self, attrs: Mapping[str, Any]) -> int:
+        """Writes the newest trial, which was filled, into the storage; its number.
+
+        Args:
+            attrs: its user attributes.
+
+        Raises:
+            StorageError: another program has written trials to the study.
+        """
+        newest = self.trials[-1]
+        number, mirror_id = newest.number, newest._trial_id
+        for name, value in attrs.items():
+            self._mirrored.set_trial_user_attr(mirror_id, name, value)
+        template, study_id = self.trials[number], self.record._study_id
+
+        def create(again: bool) -> int:
+            if again:  # the storage may have taken it and gone away before it said so
+                try:
+                    return self._storage.get_trial_id_from_study_id_trial_number(study_id, number)
+                except KeyError:
+                    pass
+            return self._storage.create_new_trial(study_id, template)
+
+        trial_id = self._write(create)
+        first = self._write(lambda again: self._storage.get_trial_id_from_study_id_trial_number(study_id, number))
+        if first == trial_id:
+            self._ids.append(trial_id)
+        else:
+            self._take_twice_written(first, trial_id, attrs)
+        return number
+
+    def _take_twice_written(self, first: int, second: int, attrs: Mapping[str, Any]) -> None:
+        """Optuna itself tries again where a storage went away before it said that it had written a trial."""
+        theirs = self._storage.get_trial(first).user_attrs
+        if any(theirs.get(name) != attrs.get(name) for name in ("arch_key", "draw")):
+            raise StorageError(
+                f"another program writes trials to study {self.record.study_name!r}; "
+                "end it, and run this command again: nothing that was finished is lost"
+            )
+        self._ids.append(first)
+        extra = self._storage.get_trial(second)
+        if not extra.state.is_finished():
+            self._storage.set_trial_user_attr(second, "duplicate_of", len(self._ids) - 1)
+            self._storage.set_trial_state_values(second, TrialState.FAIL)
+        self._copy(self._storage.get_trial(second))
+
+    def end(
+        self,
+        number: int,
+        attrs: Mapping[str, Any],
+        state: TrialState,
+        values: Sequence[float] | None = None,
+        excess: Mapping[str, float] | None = None,
+    ) -> FrozenTrial:
+        """Adds to a trial's attributes, and ends it.
+
+        Args:
+            number: of the trial.
+            attrs: user attributes.
+            state: it ends in.
+            values: of a complete one.
+            excess: how far it is off each constraint, for Optuna's own constraint mechanism.
+        """
+        system = {f"{CONSTRAINTS}:{name}": share for name, share in sorted((excess or {}).items())}
+        self._write(lambda again: set_attrs(self._storage, self._ids[number], attrs, system))
+
+        def finish(again: bool) -> None:
+            try:
+                self._storage.set_trial_state_values(self._ids[number], state, values)
+            except UpdateFinishedTrialError:
+                if not again:
+                    raise
+
+        self._write(finish)
+        mirror_id = self.trials[number]._trial_id
+        for name, value in attrs.items():
+            self._mirrored.set_trial_user_attr(mirror_id, name, value)
+        for name, share in system.items():
+            self._mirrored.set_trial_system_attr(mirror_id, name, share)
+        self._mirrored.set_trial_state_values(mirror_id, state, values)
+        return self.trials[number]
+
+    def read(self, question: Callable[[], T]) -> T:
+        """Asks the storage something; where it is away, waits for it."""
+        return self._write(lambda again: question())
+
+    @property
+    def _storage(self) -> BaseStorage:
+        return self.record._storage
+
+    @property
+    def _mirrored(self) -> BaseStorage:
+        return self.in_memory._storage
+
+    def _recall_parents(self) -> None:
+        """Who the parents of a generation are is drawn once, and kept where Optuna keeps it: by the storage's ids."""
+        numbers = {trial_id: number for number, trial_id in enumerate(self._ids)}
+        for name, ids in self._storage.get_study_system_attrs(self.record._study_id).items():
+            if PARENTS in name:
+                known = [numbers[trial_id] for trial_id in ids]
+                self._mirrored.set_study_system_attr(self.in_memory._study_id, name, known)
+                self._parents.add(name)
+
+    def _keep_parents(self) -> None:
+        for name, numbers in self._mirrored.get_study_system_attrs(self.in_memory._study_id).items():
+            if PARENTS in name and name not in self._parents:
+                ids = [self._ids[number] for number in numbers]
+                self._write(lambda again, name=name, ids=ids: self._study_attr(name, ids))  # type: ignore[misc]
+                self._parents.add(name)
+
+    def _study_attr(self, name: str, value: Any) -> None:
+        self._storage.set_study_system_attr(self.record._study_id, name, value)
+
+    def _copy(self, trial: FrozenTrial) -> None:
+        self._ids.append(trial._trial_id)
+        trial.system_attrs = dict(sorted(trial.system_attrs.items()))  # samplers tell constraints by their place
+        self._mirrored.create_new_trial(self.in_memory._study_id, trial)
+
+    def _write(self, change: Callable[[bool], T]) -> T:
+        """Makes a change; where the storage is away or locked, waits for it.
+
+        Args:
+            change: told whether it was tried before.
+        """
+        start, again = time.monotonic(), False
+        while True:
+            try:
+                self.check()
+                return change(again)
+            except (StorageInternalError, SQLAlchemyError) as error:
+                reason = _passing(error)
+                if reason is None:
+                    raise
+                if time.monotonic() - start > self.patience_s or self.ending():
+                    self.patience_s = 0.0  # whoever tidies up does not wait as long again
+                    raise ArchsearchError(
+                        f"the storage cannot be written to: {reason}; see to that and run this command again: "
+                        "nothing that was finished is lost"
+                    ) from error
+                if not again:
+                    self.trouble(f"waiting for the storage: {reason}")
+                again = True
+                time.sleep(RETRY_S)
+
+
+def _passing(error: Exception) -> str | None:
+    """Why a storage is away, where that may pass: locked, full, restarting, unreachable."""
+    cause = error if isinstance(error, SQLAlchemyError) else error.__cause__
+    away = isinstance(cause, OperationalError) or (isinstance(cause, DBAPIError) and cause.connection_invalidated)
+    return reason_of(error) if away else None

@@ -1,0 +1,176 @@
+"""No training and no timing twice in one storage: what its other studies know of an architecture.
+
+Caches on disk serve one machine, until they are emptied. A storage may serve many. What a score depends on is the
+same as in a study that goes on: the recipes and the make of the device.
+"""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState
+
+from archsearch.arch import Arch
+from archsearch.objectives import Tier
+from archsearch.recipes import ProxyRecipe
+from archsearch.search.definition import RECIPE, Study
+from archsearch.search.storage.mirror import StorageMirror
+from archsearch.search.storage.opening import attribute_rows
+from archsearch.trial import Epoch, Evaluation
+
+#: Rows of a database that are read again, as one that was numbered earlier may come to light later.
+OVERLAP = 1000
+
+
+@dataclass(frozen=True)
+class Found:
+    """What is known of a candidate.
+
+    Attributes:
+        evaluation: the scores, and where each comes from.
+        environment: of the trial that was trained, or else timed.
+        whole: whether nothing is left to find out.
+    """
+
+    evaluation: Evaluation
+    environment: dict[str, Any]
+    whole: bool
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Another study: whether its accuracies are this one's, and whether its speeds are."""
+
+    name: str
+    trained: bool
+    timed: bool
+
+
+@dataclass
+class _Gathered:
+    scores: dict[str, float] = field(default_factory=dict)
+    details: dict[str, dict[str, Any]] = field(default_factory=dict)
+    reused: dict[str, str] = field(default_factory=dict)
+    curve: tuple[Epoch, ...] = ()
+    environment: dict[str, Any] = field(default_factory=dict)
+    accuracies: dict[int, tuple[float, str]] = field(default_factory=dict)  # by seed, and where from
+
+    def take_accuracies(self, attrs: Mapping[str, Any], seeds: range, origin: str) -> None:
+        """Of the seeds that are wanted; the curve is the first one's."""
+        mean = {"seeds": [attrs["seed"]], "values": [attrs["scores"]["accuracy"]]}
+        told = attrs.get("details", {}).get("accuracy", mean)
+        for seed, value in zip(told["seeds"], told["values"], strict=True):
+            if seed not in seeds or seed in self.accuracies:
+                continue
+            self.accuracies[seed] = value, origin
+            if seed == seeds[0]:
+                self.environment = attrs.get("environment", {})
+            if seed == seeds[0] == attrs["seed"]:
+                self.curve = tuple(Epoch(**entry) for entry in attrs.get("curve", ()))
+
+    def evaluation(self, seeds: range) -> Evaluation:
+        """All of it. Further seeds are of no use without the first, by which it is seen whether they are wanted."""
+        scores, details, reused = dict(self.scores), dict(self.details), dict(self.reused)
+        if seeds and seeds[0] in self.accuracies:
+            known = sorted(self.accuracies.items())
+            values = [value for _, (value, _) in known]
+            scores["accuracy"] = sum(values) / len(values)
+            reused["accuracy"] = ", ".join(dict.fromkeys(origin for _, (_, origin) in known))
+            if len(seeds) > 1:
+                details["accuracy"] = {"seeds": [seed for seed, _ in known], "values": values}
+        return Evaluation(scores, details, self.curve if "accuracy" in scores else (), reused=reused)
+
+
+class ResultReuse:
+    """Looks for a study's candidates among the finished trials of the other studies in its storage."""
+
+    def __init__(self, study: Study, mirror: StorageMirror, trainings: bool = True, timings: bool = True) -> None:
+        """Prepares.
+
+        Args:
+            study: whose candidates are looked for.
+            mirror: its trials.
+            trainings: whether known trainings count.
+            timings: whether known timings count.
+        """
+        self.study, self.mirror, self.recipe = study, mirror, study.recipe()
+        by_tier = {tier: {o.name for o in study.quantities if o.tier is tier} for tier in Tier}
+        self._counted = {"params", "macs"} | by_tier[Tier.COUNTED]
+        self._speeds = by_tier[Tier.MEASURED] if timings else set()
+        self._trainings = trainings and bool(by_tier[Tier.TRAINED])
+        self._wanted = {"params", "macs"} | {o.name for o in study.quantities}
+        self._trials: dict[str, dict[int, int]] = {}  # by key of the architecture: trials, and the study of each
+        self._sources: dict[int, _Source] = {}
+        self._row = 0
+
+    def known(self, arch: Arch, seed: int) -> Found | None:
+        """What is known of an architecture with a seed of its training; None where nothing is.
+
+        Raises:
+            ArchsearchError: the storage is away for too long.
+        """
+        if not self._speeds and not self._trainings:
+            return None
+        seeds = range(seed, seed + self.study.seeds) if self._trainings else range(0)
+        gathered: _Gathered = self.mirror.read(lambda: self._gather(arch.key, seeds))
+        evaluation = gathered.evaluation(seeds)
+        if not evaluation.reused:
+            return None
+        # A worker holds candidates against constraints, and asks whether they need another seed.
+        simple = not self.study.constraints and self.study.seeds == 1
+        return Found(evaluation, gathered.environment, simple and self._wanted <= evaluation.scores.keys())
+
+    def _gather(self, key: str, seeds: range) -> _Gathered:
+        self._refresh()
+        gathered = _Gathered()
+        for trial_id, study_id in sorted(self._trials.get(key, {}).items()):
+            if self._wanted <= {*gathered.scores, "accuracy"} and gathered.accuracies.keys() >= set(seeds):
+                break
+            with suppress(KeyError):  # deleted in the meantime
+                source = self._source(study_id)
+                if source.trained or source.timed:
+                    self._take(gathered, source, self.mirror.record._storage.get_trial(trial_id), seeds)
+        return gathered
+
+    def _refresh(self) -> None:
+        """Reads of which architectures there are trials; those of this study are no news."""
+        rows = attribute_rows(self.mirror.record._storage, "arch_key", self._row - OVERLAP)
+        for row, study_id, trial_id, key in rows:
+            self._row = max(self._row, row)
+            if study_id != self.mirror.record._study_id:
+                self._trials.setdefault(key, {})[trial_id] = study_id
+
+    def _source(self, study_id: int) -> _Source:
+        if study_id not in self._sources:
+            storage = self.mirror.record._storage
+            theirs = storage.get_study_user_attrs(study_id).get(RECIPE, {})
+            alike = theirs.get("device") == self.recipe["device"]
+            trained = alike and self._trainings and _trained_alike(self.recipe, theirs)
+            timed = alike and bool(self._speeds) and theirs.get("bench") == self.recipe["bench"]
+            self._sources[study_id] = _Source(storage.get_study_name_from_id(study_id), trained, timed)
+        return self._sources[study_id]
+
+    def _take(self, gathered: _Gathered, source: _Source, trial: FrozenTrial, seeds: range) -> None:
+        """Adds what a trial has and is not known yet. A timing is whole whatever became of its trial afterwards."""
+        attrs, origin = trial.user_attrs, f"{source.name}#{trial.number}"
+        scores: dict[str, float] = attrs.get("scores", {})
+        details: dict[str, dict[str, Any]] = attrs.get("details", {})
+        known = set(gathered.scores)
+        for name in sorted(self._counted & scores.keys() - known):
+            gathered.scores[name] = scores[name]
+        for name in sorted(self._speeds & scores.keys() & details.keys() - known) if source.timed else ():
+            if not details[name].get("conditions", {}).get("warnings"):  # a disturbed one is not worth sharing
+                gathered.scores[name], gathered.details[name] = scores[name], details[name]
+                gathered.reused[name] = origin
+                gathered.environment = gathered.environment or attrs.get("environment", {})
+        if source.trained and trial.state == TrialState.COMPLETE and "accuracy" in scores:
+            gathered.take_accuracies(attrs, seeds, origin)
+
+
+def _trained_alike(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> bool:
+    """Whether two studies train the same architecture with the same seed to the same end."""
+    if ours["trainer"] != theirs.get("trainer") or "proxy" not in theirs:
+        return False
+    data = [{name: recipe["data"].get(name) for name in ("name", "fingerprint")} for recipe in (ours, theirs)]
+    return data[0] == data[1] and asdict(ProxyRecipe()) | theirs["proxy"] == ours["proxy"]

@@ -1,0 +1,1 @@
+"""Search spaces: a baseline architecture and axes over it, read from YAML."""

@@ -1,0 +1,46 @@
+"""Proxy recipes by name, or from a user's YAML file.
+
+base: gpu            # a named recipe; without it, the one for the device
+epochs: 40
+crop_padding: 4
+width: 3/8
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from archsearch.errors import OptionError, UserError, unknown
+from archsearch.recipes import PROXIES, ProxyRecipe, override
+from archsearch.utils.yaml_lines import line_of, number, read_table, told_as
+
+
+def load_proxy(name_or_path: str, kind: str, space: Mapping[str, Any]) -> ProxyRecipe:
+    """The recipe for a space: a named one, then the space's changes (if it shrinks at all), then the file's.
+
+    Args:
+        name_or_path: a key of ``PROXIES``, or a YAML file.
+        kind: the recipe that a file changes, where it does not say.
+        space: fields that the space changes.
+
+    Raises:
+        OptionError: no such recipe, or what is wrong with the file and in which line.
+    """
+    if Path(name_or_path).suffix not in (".yaml", ".yml"):
+        return _base(name_or_path, space)
+    path = Path(name_or_path)
+    with told_as(OptionError, path):
+        table = read_table(path)
+    changes = {name: number(value) for name, value in table.items() if name != "base"}
+    try:
+        return override(_base(str(table.get("base", kind)), space), changes)
+    except UserError as error:
+        line = line_of(table, error) or table.lines.get("base")
+        raise OptionError(f"{path}{f', line {line}' if line else ''}: {error}") from None
+
+
+def _base(name: str, space: Mapping[str, Any]) -> ProxyRecipe:
+    if name not in PROXIES:
+        raise OptionError(unknown("proxy", name, PROXIES) + "; or name a YAML file")
+    proxy = PROXIES[name]
+    return proxy if proxy.full_size else override(proxy, space)

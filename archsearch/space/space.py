@@ -1,0 +1,239 @@
+"""Search spaces: a baseline ``Arch`` and axes over it, counted, enumerated, sampled."""
+
+import random
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from archsearch.arch import Arch
+from archsearch.arch.mixer import MIXER_PARAMS, Mixer, Value
+from archsearch.errors import ArchError, SpaceError
+from archsearch.recipes import BenchRecipe, ProxyRecipe
+from archsearch.space.locate import STAGE_AXES, decode, locate
+
+#: Fields of ``Arch`` that an axis may set.
+ARCH_AXES = (
+    "depths", "dims", "mlp_ratios", "norm", "act", "head", "stem_patch_size", "layer_scale_init_value",
+    "drop_path_rate", "img_size", "block",
+)  # fmt: skip
+
+#: Combinations that are all visited when a space is checked and counted; beyond it, a sample.
+EXHAUSTIVE = 50_000
+
+Params = Mapping[str, Value]
+
+
+def mixer_axes() -> tuple[str, ...]:
+    """``token_mixer`` and the parameters of all mixers, those from users' files included."""
+    return ("token_mixer", *dict.fromkeys(p for params in MIXER_PARAMS.values() for p in params))
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One dimension of a space.
+
+    Attributes:
+        name: as in the file.
+        values: the choices; lists are written ``3-3-9-3``.
+        when: the axis is open only where every named axis has one of these values.
+        line: in the file.
+    """
+
+    name: str
+    values: tuple[Value, ...]
+    when: Mapping[str, tuple[Value, ...]] = field(default_factory=dict)
+    line: int = 0
+
+    def open(self, params: Params) -> bool:
+        """Whether the axis matters, given the values of the axes before it."""
+        return all(params.get(name) in allowed for name, allowed in self.when.items())
+
+
+@dataclass(frozen=True)
+class Space:
+    """A baseline architecture and the axes over it.
+
+    Attributes:
+        name: of the space.
+        description: one line.
+        baseline: the architecture where no axis says otherwise.
+        axes: in the order of the file.
+        proxy: fields of the proxy recipe that this space changes.
+    """
+
+    name: str
+    description: str
+    baseline: Arch
+    axes: tuple[Axis, ...]
+    proxy: Mapping[str, Value] = field(default_factory=dict)
+
+    def active(self, genes: Params) -> dict[str, Value]:
+        """The values that matter: those of open axes.
+
+        Args:
+            genes: a value for every axis, open or not.
+        """
+        params: dict[str, Value] = {}
+        for axis in self.axes:
+            if axis.open(params):
+                params[axis.name] = genes[axis.name]
+        return params
+
+    def arch(self, params: Params) -> Arch:
+        """The architecture at a point of the space.
+
+        Args:
+            params: values of the open axes.
+
+        Raises:
+            ArchError: it cannot exist.
+        """
+        base = self.baseline
+        fields = {name: decode(name, params[name]) for name in ARCH_AXES if name in params}
+        for one, name in STAGE_AXES.items():
+            before = fields.get(name, getattr(base, name))
+            fields[name] = tuple(params.get(f"stage{i}.{one}", value) for i, value in enumerate(before, 1))
+        fields["mixers"] = tuple(self._mixer(stage, params) for stage in range(len(fields["depths"])))
+        return base.replace(**fields)
+
+    def possible(self, params: Params) -> Arch | None:
+        """The same; None where it cannot exist. In a space too large to visit, nobody has tried all."""
+        try:
+            return self.arch(params)
+        except ArchError:
+            return None
+
+    def locate(self, arch: Arch) -> dict[str, Value] | None:
+        """The inverse of ``arch``: values of the open axes at a point that is this architecture; None without one."""
+        return locate(self, arch)
+
+    def _mixer(self, stage: int, params: Params) -> Mixer:
+        def chosen(name: str, default: Any) -> Any:
+            return params.get(f"stage{stage + 1}.{name}", params.get(name, default))
+
+        before = self._baseline_mixer(stage)
+        kind = chosen("token_mixer", before.token_mixer)
+        plain = before if before.token_mixer == kind else Mixer.of(kind)
+        return Mixer.of(kind, **{name: chosen(name, value) for name, value in plain.params})
+
+    def _baseline_mixer(self, stage: int) -> Mixer:
+        """Stages that a candidate has beyond the baseline's are like its last."""
+        return self.baseline.mixers[min(stage, len(self.baseline.mixers) - 1)]
+
+    def token_mixers(self, stage: int) -> set[str]:
+        """Every type of mixer that a candidate may have in a stage; stages count from 0."""
+        kinds = {self._baseline_mixer(stage).token_mixer}
+        for name in ("token_mixer", f"stage{stage + 1}.token_mixer"):
+            for axis in self.axes:
+                if axis.name == name:  # an axis that is always open leaves nothing of what was chosen before
+                    kinds = {*map(str, axis.values)} | (kinds if axis.when else set())
+        return kinds
+
+    def grid(self) -> Iterator[dict[str, Value]]:
+        """Every point of the space, as values of its open axes."""
+        return _grid(self.axes, {})
+
+    def points(self) -> int:
+        """Number of points; two of them may be the same architecture."""
+        return _count(self.axes, {}, frozenset(name for axis in self.axes for name in axis.when))
+
+    def sample(self, rng: random.Random) -> dict[str, Value]:
+        """A point drawn with a uniform choice on every open axis."""
+        return self.active(self.sample_genes(rng))
+
+    def sample_genes(self, rng: random.Random) -> dict[str, Value]:
+        """A uniform choice on every axis, open or not."""
+        return {axis.name: rng.choice(axis.values) for axis in self.axes}
+
+    def some(self) -> Iterator[dict[str, Value]]:
+        """Every point, or in a large space as many random ones as are checked in seconds."""
+        if self.points() <= EXHAUSTIVE:
+            return self.grid()
+        rng = random.Random(0)
+        return (self.sample(rng) for _ in range(EXHAUSTIVE // 10))
+
+    def check_proxy(self, proxy: ProxyRecipe) -> None:
+        """Makes sure that the candidates survive being shrunk.
+
+        Raises:
+            SpaceError: one does not; the message names it.
+        """
+        self._check(
+            lambda arch: proxy.shrink(arch, num_classes=10),
+            "the proxy of ({}) cannot exist: {}; or change the proxy (--proxy, --set proxy.width=...)",
+        )
+
+    def check_bench(self, bench: BenchRecipe) -> None:
+        """Makes sure that the candidates take images of the size they are timed with.
+
+        Raises:
+            SpaceError: one does not; the message names it.
+        """
+        if bench.img_size:  # else they are timed at their own
+            self._check(bench.resized, "({}) cannot be timed: bench.{}")
+
+    def _check(self, change: Callable[[Arch], Arch], says: str) -> None:
+        for params in self.some():
+            try:
+                change(self.arch(params))
+            except ArchError as error:
+                what = ", ".join(f"{k} {v}" for k, v in params.items())
+                raise SpaceError(f"space {self.name}: {says.format(what, error)}") from None
+
+    def distinct(self) -> int | None:
+        """Number of distinct architectures; None where there are too many to visit."""
+        return self._distinct(lambda arch: arch)
+
+    def distinct_proxies(self, proxy: ProxyRecipe) -> int | None:
+        """Number of distinct proxy networks; where it is smaller than ``distinct``, some targets share one."""
+        return self._distinct(lambda arch: proxy.shrink(arch, num_classes=10))
+
+    def _distinct(self, change: Callable[[Arch], Arch]) -> int | None:
+        if self.points() > EXHAUSTIVE:
+            return None
+        return len({change(self.arch(params)) for params in self.grid()})
+
+    def to_dict(self) -> dict[str, Any]:
+        """What makes this space this space, as JSON-ready data (its name and path do not)."""
+        return {
+            "baseline": self.baseline.to_dict(),
+            "axes": {
+                a.name: {"values": list(a.values), "when": {k: list(v) for k, v in a.when.items()}} for a in self.axes
+            },
+            "proxy": dict(self.proxy),
+        }
+
+
+def space_from_dict(name: str, data: Mapping[str, Any]) -> Space:
+    """What ``Space.to_dict`` gave.
+
+    Raises:
+        ArchError: its baseline cannot exist here.
+    """
+    axes = tuple(
+        Axis(axis, tuple(spec["values"]), {key: tuple(values) for key, values in spec["when"].items()})
+        for axis, spec in data["axes"].items()
+    )
+    return Space(name, "", Arch.from_dict(data["baseline"]), axes, data["proxy"])
+
+
+def _grid(axes: tuple[Axis, ...], params: dict[str, Value]) -> Iterator[dict[str, Value]]:
+    if not axes:
+        yield params
+    elif not axes[0].open(params):
+        yield from _grid(axes[1:], params)
+    else:
+        for value in axes[0].values:
+            yield from _grid(axes[1:], {**params, axes[0].name: value})
+
+
+def _count(axes: tuple[Axis, ...], params: dict[str, Value], asked: frozenset[str]) -> int:
+    """Points of the grid, without visiting it: only axes that others ask about are walked."""
+    if not axes:
+        return 1
+    axis, rest = axes[0], axes[1:]
+    if not axis.open(params):
+        return _count(rest, params, asked)
+    if axis.name not in asked:
+        return len(axis.values) * _count(rest, params, asked)
+    return sum(_count(rest, {**params, axis.name: value}, asked) for value in axis.values)

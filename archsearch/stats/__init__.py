@@ -1,0 +1,1 @@
+"""Statistics of scores: Pareto fronts, intervals, noise, paired comparisons, rank agreement."""

@@ -1,0 +1,195 @@
+"""Noise: intervals of accuracy and speed, and how probably a trial is on the front as far as noise leaves that open.
+
+An accuracy scatters with the seed of its training and with the sample of images that it is counted on. Where trials
+were trained with several seeds, the scatter between them is known, and taken for that of all trials. Where none was,
+the sample's binomial error stands for it, which knows nothing of seeds, and of which all trials of a study have a part
+in common, as they are judged by the same images: it is of the right size, and no more.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import special
+
+from archsearch.objectives import Objective
+from archsearch.stats.bootstrap import front_probability
+from archsearch.stats.fronts import costs, signs
+from archsearch.stats.intervals import LEVEL, student
+from archsearch.trial import Evaluation, Trial
+
+#: Standard errors from the middle of an interval to its ends, where it is of a normal distribution.
+HALF = float(special.ndtri((1 + LEVEL) / 2))
+#: Degrees of freedom that the binomial error has beside the scatter between seeds, as two seeds may agree by chance.
+PRIOR_DEGREES = 2
+
+
+@dataclass(frozen=True)
+class AccuracyNoise:
+    """How far the accuracies of a study scatter.
+
+    Attributes:
+        images: that accuracies are counted on; 0 where that is not known.
+        deviation: between trainings of one network that differ in their seed, a fraction; 0 where no trial has several.
+        degrees: of freedom that it has; 0 where no trial has several.
+    """
+
+    images: int
+    deviation: float = 0.0
+    degrees: int = 0
+
+    @property
+    def reach(self) -> float:
+        """Standard errors from an accuracy to the ends of its 95 % interval: Student's, where seeds tell them."""
+        return student((1 + LEVEL) / 2, self.degrees) if self.degrees else HALF
+
+    def interval(self, accuracy: float, seeds: int = 1) -> tuple[float, float]:
+        """The 95 % interval of an accuracy, within 0 and 1.
+
+        Args:
+            accuracy: a fraction; the mean of its seeds.
+            seeds: that it is the mean of.
+
+        >>> low, high = AccuracyNoise(0, 0.02, 1000).interval(0.5, 4)
+        >>> round(low, 3), round(high, 3)
+        (0.48, 0.52)
+        """
+        if not self.degrees:
+            return wilson(accuracy, self.images)
+        half = self.reach * self.deviation / math.sqrt(seeds)
+        return max(accuracy - half, 0.0), min(accuracy + half, 1.0)
+
+    def error(self, accuracy: float, seeds: int = 1) -> float:
+        """Standard error of the normal distribution that draws come from: its interval is as wide as ``interval``."""
+        if self.degrees:
+            return self.reach / HALF * self.deviation / math.sqrt(seeds)
+        return binomial_error(accuracy, self.images)
+
+    @property
+    def words(self) -> str:
+        """What the intervals hold, for people."""
+        if not self.degrees:
+            return (
+                f"from the sample of {self.images} validation images alone; trainings with other seeds scatter too, "
+                "and no trial has several"
+            )
+        return (
+            f"from seeds: trainings of one network differ by {100 * self.deviation:.2f} points (standard deviation, "
+            f"{self.degrees} degrees of freedom"
+            + (f", {PRIOR_DEGREES} of them the binomial error of {self.images} images)" if self.images else ")")
+        )
+
+
+def wilson(share: float, samples: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of a share of so many samples; it is of some width at 0 and 1, too.
+
+    >>> [round(end, 3) for end in wilson(0.5, 100)], [round(end, 3) for end in wilson(1.0, 100)]
+    ([0.404, 0.596], [0.963, 1.0])
+    """
+    squared = HALF**2 / samples
+    middle = (share + squared / 2) / (1 + squared)
+    half = HALF / (1 + squared) * math.sqrt(share * (1 - share) / samples + squared / (4 * samples))
+    return max(middle - half, 0.0), min(middle + half, 1.0)
+
+
+def binomial_error(share: float, samples: int) -> float:
+    """Standard error of a share, of Wilson's interval."""
+    low, high = wilson(share, samples)
+    return (high - low) / (2 * HALF)
+
+
+def seed_values(evaluation: Evaluation) -> list[float]:
+    """The accuracies of a candidate's seeds; empty where only one was asked for."""
+    return list(evaluation.details.get("accuracy", {}).get("values", ()))
+
+
+def pooled_deviation(groups: Iterable[Sequence[float]]) -> tuple[float, int] | None:
+    """Standard deviation within groups, and its degrees of freedom; None where no group has two values.
+
+    >>> pooled_deviation([[1.0, 3.0], [5.0]])
+    (1.4142135623730951, 1)
+    """
+    several = [np.array(group) for group in groups if len(group) > 1]
+    degrees = sum(len(group) - 1 for group in several)
+    squares = sum(float(((group - group.mean()) ** 2).sum()) for group in several)
+    return (math.sqrt(squares / degrees), degrees) if degrees else None
+
+
+def accuracy_noise(trials: Sequence[Trial], images: int) -> AccuracyNoise | None:
+    """What is known of the scatter of a study's accuracies; None where nothing is.
+
+    Args:
+        trials: of the study; those with several seeds tell the scatter between seeds, pooled over them.
+        images: that accuracies are counted on; 0 where that is not known.
+    """
+    found = pooled_deviation(seed_values(trial.evaluation) for trial in trials)
+    if found is None:
+        return AccuracyNoise(images) if images else None
+    deviation, degrees = found
+    if images:
+        accuracies = [t.evaluation.scores["accuracy"] for t in trials if "accuracy" in t.evaluation.scores]
+        prior = PRIOR_DEGREES * sum(binomial_error(each, images) ** 2 for each in accuracies) / len(accuracies)
+        deviation = math.sqrt((prior + degrees * deviation**2) / (PRIOR_DEGREES + degrees))
+        degrees += PRIOR_DEGREES
+    return AccuracyNoise(images, deviation, degrees) if deviation else None
+
+
+def step_interval(name: str, detail: Mapping[str, Any]) -> tuple[float, float] | None:
+    """The recorded 95 % interval of the seconds per step that a score was read from; None where it has none."""
+    if "interval_s" not in detail or name == "peak_memory_mb":  # from before there were intervals; or not timed
+        return None
+    low, high = detail["interval_s"]
+    return low, high
+
+
+def front_chances(
+    trials: Sequence[Trial], objectives: Sequence[Objective], noise: AccuracyNoise | None
+) -> np.ndarray | None:
+    """How probably each trial is on the front of the study, as ``front_probability`` has it.
+
+    Args:
+        trials: those that are not complete get NaN.
+        objectives: of the study. MACs, parameters and what else is counted are exact.
+        noise: of its accuracies.
+
+    Returns:
+        (N,); None where no score is noisy, or nothing is known of how accuracies scatter.
+    """
+    if noise is None and any(objective.name == "accuracy" for objective in objectives):
+        return None
+    chances = np.full(len(trials), np.nan)
+    complete = [place for place, trial in enumerate(trials) if trial.state == "complete"]
+    values, errors = readings([trials[place] for place in complete], objectives, noise)
+    if not (errors > 0).any():
+        return None
+    chances[complete] = front_probability(values, errors)
+    return chances
+
+
+def readings(
+    trials: Sequence[Trial], objectives: Sequence[Objective], noise: AccuracyNoise | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Scores of complete trials and their standard errors, (N, objectives) each; smaller is better.
+
+    Speeds are logarithms: a step's time is log-normal, and a front is the same in logarithms.
+    """
+    values = costs(trials, objectives)
+    errors = np.zeros_like(values)
+    for place, (objective, sign) in enumerate(zip(objectives, signs(objectives), strict=True)):
+        if objective.name == "accuracy" and noise:
+            errors[:, place] = [
+                noise.error(t.evaluation.scores["accuracy"], len(seed_values(t.evaluation)) or 1) for t in trials
+            ]
+        ratios = np.array([_end_over_end(objective.name, trial) for trial in trials])
+        if (ratios > 1).any():
+            errors[:, place] = np.log(ratios) / (2 * HALF)
+            values[:, place] = sign * np.log(sign * values[:, place])
+    return values, errors
+
+
+def _end_over_end(name: str, trial: Trial) -> float:
+    """How many times as long the slow end of a step's interval is as the fast one; 1 where there is none."""
+    ends = step_interval(name, trial.evaluation.details.get(name, {}))
+    return ends[1] / ends[0] if ends else 1.0

@@ -1,0 +1,97 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from archsearch.benchmark import exclusive
+
+HOLDER = """
+import sys, time
+from archsearch.benchmark.exclusive import alone, shared
+with {"alone": alone, "shared": shared}[sys.argv[1]](sys.argv[2]):
+    print("held", flush=True)
+    time.sleep(float(sys.argv[3]))
+"""
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(exclusive.tempfile, "tempdir", None)
+    monkeypatch.setattr(exclusive, "PATIENCE", 0.4)
+
+
+def holder(how, seconds=60.0, device="gpu"):
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, how, device, str(seconds)],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline() == "held\n"
+    return process
+
+
+def took(context, words=None):
+    start = time.monotonic()
+    with context("gpu", (words if words is not None else []).append):
+        return time.monotonic() - start
+
+
+@pytest.mark.parametrize("how", ["alone", "shared"])
+def test_timing_waits_for_whoever_has_the_device(how):
+    words, process = [], holder(how, 1.5)
+    assert took(exclusive.alone, words) > 1.0
+    process.wait()
+    doing = {"alone": "timing", "shared": "training"}[how]
+    assert words == [f"process {process.pid} is {doing} (-c {how} gpu 1.5)"]
+
+
+def test_training_waits_for_timing_and_not_for_training():
+    first = holder("shared")
+    assert took(exclusive.shared) < 1.0
+    first.kill()
+    first.wait()
+    second = holder("alone", 1.5)
+    assert took(exclusive.shared) > 1.0
+    second.wait()
+
+
+def test_devices_do_not_wait_for_each_other():
+    other = holder("alone", device="another")
+    assert took(exclusive.alone) < 1.0
+    other.kill()
+    other.wait()
+
+
+@pytest.mark.parametrize("how", ["alone", "shared"])
+def test_the_lock_of_a_dead_process_is_free(how):
+    process = holder(how)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    words = []
+    assert took(exclusive.alone, words) < 1.0
+    assert words == []
+
+
+def test_holders_that_are_gone_are_forgotten(tmp_path):
+    dead = holder("shared")
+    dead.kill()
+    dead.wait()
+    note = next(tmp_path.rglob(f"{dead.pid}.json"))
+    alive = holder("shared", 1.5)
+    words = []
+    took(exclusive.alone, words)
+    alive.wait()
+    assert str(alive.pid) in words[0]
+    assert str(dead.pid) not in words[0]
+    assert not note.exists()
+
+
+def test_an_error_inside_gives_the_device_back():
+    with pytest.raises(ZeroDivisionError), exclusive.alone("gpu"):
+        raise ZeroDivisionError
+    assert took(exclusive.alone) < 1.0
+    assert os.getpid()

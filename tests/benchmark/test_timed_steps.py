@@ -1,0 +1,226 @@
+import dataclasses
+import gc
+import weakref
+from contextlib import nullcontext
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from archsearch.arch.networks import network
+from archsearch.benchmark import timed_steps as steps
+from archsearch.benchmark.clocks import block_timer
+from archsearch.benchmark.jobs import Job
+from archsearch.benchmark.residents import bring, reason
+from archsearch.benchmark.timed_steps import check_device, has_tf32, images_for, lay_out, make_step, set_precision
+from archsearch.benchmark.timing import Setting
+from archsearch.errors import OptionError
+from archsearch.nn import build
+from archsearch.nn.device import is_out_of_memory
+from archsearch.recipes import BenchRecipe
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda:0")
+ATTO = network("inceptionnext_atto").replace(num_classes=5)
+INFER = Setting("infer", "eager", "channels_last", "fp32", 3, 32)
+TRAIN = dataclasses.replace(INFER, kind="train")
+
+
+def ready(setting, device=CPU, arch=ATTO):
+    torch.manual_seed(0)
+    model = lay_out(build(arch), setting, device)
+    return model, make_step(model, setting, device)
+
+
+def weights(model):
+    return [p.detach().clone() for p in model.parameters()]
+
+
+@pytest.mark.parametrize("layout", ["channels_first", "channels_last"])
+def test_inference_is_a_forward_pass_and_changes_nothing(layout):
+    model, step = ready(dataclasses.replace(INFER, layout=layout))
+    before = weights(model)
+    assert step().shape == (3, 5)
+    assert not model.training
+    assert all(torch.equal(a, b) for a, b in zip(before, weights(model), strict=True))
+    kernel = model.stages[0].blocks[0].mlp.fc1.weight
+    if kernel.ndim == 4 and kernel.shape[2] > 1:
+        assert kernel.is_contiguous(memory_format=torch.channels_last) == (layout == "channels_last")
+    assert model.stem[0].weight.is_contiguous(memory_format=torch.channels_last) == (layout == "channels_last")
+
+
+def test_training_is_forward_loss_backward_and_optimiser():
+    model, step = ready(TRAIN)
+    before = weights(model)
+    step()
+    assert model.training
+    assert all(p.grad is not None for p in model.parameters())
+    assert any(not torch.equal(a, b) for a, b in zip(before, weights(model), strict=True))
+    first = weights(model)
+    step()
+    moved = [(b - a, c - b) for a, b, c in zip(before, first, weights(model), strict=True)]
+    assert any(not torch.equal(one, two) for one, two in moved)
+
+
+def test_targets_are_among_the_classes():
+    _, step = ready(TRAIN)
+    labels = next(
+        cell.cell_contents for cell in step.__closure__ if getattr(cell.cell_contents, "dtype", 0) == torch.int64
+    )
+    assert labels.shape == (3,)
+    assert 0 <= labels.min() <= labels.max() < 5
+
+
+@pytest.mark.parametrize(
+    ("precision", "weight", "output"),
+    [
+        ("fp32", torch.float32, torch.float32),
+        ("bf16", torch.bfloat16, torch.bfloat16),
+        ("amp_bf16", torch.float32, torch.bfloat16),
+    ],
+)
+def test_precisions(precision, weight, output):
+    setting = dataclasses.replace(INFER, precision=precision)
+    model, step = ready(setting)
+    assert model.stem[0].weight.dtype == weight
+    assert images_for(setting, CPU).dtype == weight
+    assert step().dtype == output
+    _, train = ready(dataclasses.replace(TRAIN, precision=precision))
+    train()
+
+
+def test_tf32_is_switched_by_its_name():
+    try:
+        set_precision("tf32")
+        assert torch.backends.cuda.matmul.allow_tf32
+        assert torch.backends.cudnn.allow_tf32
+        set_precision("fp32")
+        assert not torch.backends.cuda.matmul.allow_tf32
+        assert not torch.backends.cudnn.allow_tf32
+    finally:
+        torch.backends.cudnn.benchmark = False
+        torch.backends.cudnn.allow_tf32 = True
+
+
+def test_what_a_device_cannot_do():
+    assert not has_tf32(CPU)
+    with pytest.raises(OptionError, match=r"cpu has no TF32; use float32"):
+        check_device(BenchRecipe(), CPU)
+    with pytest.raises(OptionError, match="mode cudagraph needs a CUDA device, not cpu"):
+        check_device(BenchRecipe(precision="fp32", mode="cudagraph"), CPU)
+    check_device(BenchRecipe(precision="bf16", mode="compile"), CPU)
+
+
+@pytest.mark.slow
+def test_compiled_steps_compute_the_same():
+    torch.manual_seed(1)
+    _eager_model, eager = ready(INFER)
+    _compiled_model, compiled = ready(dataclasses.replace(INFER, mode="compile"))
+    images = torch.randn(3, 3, 32, 32)
+    for step in (eager, compiled):
+        step.__closure__[list(step.__code__.co_freevars).index("images")].cell_contents.copy_(images)
+    torch.testing.assert_close(compiled(), eager(), atol=1e-4, rtol=1e-4)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0
+
+
+def test_blocks_of_steps():
+    ran = []
+    block = block_timer(lambda: ran.append(1), CPU)
+    assert 0 < block(5) < 1.0
+    assert len(ran) == 6  # one ran ahead
+    block(1)
+    assert len(ran) == 7
+
+
+def test_networks_that_cannot_be_timed_say_why():
+    job = Job((), ATTO, BenchRecipe(batch_size=1, precision="fp32", layout="both"), ("infer", "train"))
+    resident = bring(ATTO.replace(img_size=32), 0, job, CPU, lambda: None)
+    assert resident.measured.params == sum(p.numel() for p in build(ATTO).parameters())
+    # One image on a map of one pixel has no batch statistics; inference goes on.
+    assert {s.kind for s in resident.contenders} == {"infer"}
+    assert {s.kind for s in resident.errors} == {"train"}
+    assert all("more than 1 value per channel" in error for error in resident.errors.values())
+    assert not resident.did_not_fit
+
+
+def test_a_captured_step_keeps_what_its_graph_points_at(monkeypatch):
+    """A graph holds addresses; the model behind them lives as long as the step that replays it."""
+    replayed = []
+    graph = SimpleNamespace(replay=lambda: replayed.append(1))
+    stream = SimpleNamespace(wait_stream=lambda other: None)
+    monkeypatch.setattr(steps, "_for_captures", lambda: (stream, None))
+    for name, stand_in in {
+        "current_stream": lambda: stream,
+        "stream": lambda stream: nullcontext(),
+        "synchronize": lambda: None,
+        "reset_peak_memory_stats": lambda: None,
+        "CUDAGraph": lambda: graph,
+        "graph": lambda graph, pool, stream: nullcontext(),
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, stand_in)
+    for kind in ("infer", "train"):
+        model, step = ready(dataclasses.replace(INFER, kind=kind, mode="cudagraph"))
+        alive = weakref.ref(model)
+        del model
+        gc.collect()
+        step()
+        assert alive() is not None
+        del step
+        gc.collect()
+        assert alive() is None
+    assert len(replayed) == 2
+
+
+def test_memory_that_runs_out_is_known_in_all_its_words():
+    for error in (
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+        MemoryError(),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`"),
+        RuntimeError("CUDA error: out of memory"),
+        Exception("backend='inductor' raised: OutOfMemoryError: CUDA out of memory."),
+    ):
+        assert is_out_of_memory(error)
+        assert reason(error, INFER) == "out of memory at batch 3"
+    assert not is_out_of_memory(RuntimeError("shape '[3]' is invalid"))
+    assert reason(RuntimeError("first\nsecond"), INFER) == "RuntimeError: first"
+
+
+@pytest.mark.gpu
+def test_a_replayed_graph_computes_the_same():
+    set_precision("fp32")
+    for kind in ("infer", "train"):
+        setting = Setting(kind, "eager", "channels_last", "fp32", 8, 64)
+        _eager_model, eager = ready(setting, GPU)
+        graph_model, graph = ready(dataclasses.replace(setting, mode="cudagraph"), GPU)
+        before = weights(graph_model)
+        eager()
+        graph()
+        torch.cuda.synchronize()
+        changed = any(not torch.equal(a, b) for a, b in zip(before, weights(graph_model), strict=True))
+        assert changed == (kind == "train")
+
+
+@pytest.mark.gpu
+def test_device_events_agree_with_the_wall_clock():
+    from time import perf_counter
+
+    setting = Setting("infer", "eager", "channels_last", "fp32", 32, 224)
+    _, step = ready(setting, GPU, network("inceptionnext_atto"))
+    block = block_timer(step, GPU)
+    block(10)
+    measured = block(50) / 50
+    torch.cuda.synchronize()
+    start = perf_counter()
+    for _ in range(50):
+        step()
+    torch.cuda.synchronize()
+    assert measured == pytest.approx((perf_counter() - start) / 50, rel=0.3)
+
+
+@pytest.mark.gpu
+def test_peak_memory_holds_weights_and_activations():
+    job = Job((), ATTO, BenchRecipe(batch_size=64), ("infer", "train"))
+    resident = bring(network("inceptionnext_atto"), 0, job, GPU, lambda: None)
+    peak = {setting.kind: contender.peak_memory_mb for setting, contender in resident.contenders.items()}
+    assert 4 * resident.measured.params / 2**20 < peak["infer"] < peak["train"]

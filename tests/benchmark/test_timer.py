@@ -1,0 +1,170 @@
+import dataclasses
+
+import pytest
+import tiny
+import torch
+
+from archsearch.arch.networks import TimmModel, network
+from archsearch.benchmark.timer import Timer, Timings
+from archsearch.benchmark.timing import Setting, Timing
+from archsearch.errors import TrialError
+from archsearch.nn.device import environment
+from archsearch.recipes import BenchRecipe
+
+BENCH = dataclasses.replace(tiny.BENCH, img_size=0, reference="inceptionnext_atto")
+FACTS = environment(torch.device("cpu"))
+
+
+def fake(kind, warnings=()):
+    setting = Setting(kind, "eager", "channels_last", "fp32", 1, 64)
+    return Timing(setting, (0.1, 0.2), (0.1, 0.2), 1, 1, True, best=True, conditions={"warnings": list(warnings)})
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Timings(tmp_path / "timings", FACTS)
+
+
+class Counted(Timer):
+    """Makes timings up, and counts how often."""
+
+    asked: tuple = ()
+    warnings: tuple = ()
+
+    def _measure(self, arch, kinds):
+        self.asked = (*self.asked, (arch.key, kinds))
+        return [fake(kind, self.warnings) for kind in kinds]
+
+
+def test_each_architecture_is_timed_once(store):
+    first, second = Counted(BENCH, "cpu", store), Counted(BENCH, "cpu", store)
+    fresh, kept = first(tiny.SMALL, ("infer",)), second(tiny.SMALL, ("infer",))
+    assert fresh == kept == {"infer": fake("infer")}
+    assert (fresh["infer"].recalled, kept["infer"].recalled) == (False, True)
+    assert "recalled" not in kept["infer"].to_dict()
+    assert second.asked == ()
+    second(tiny.SMALL, ("infer", "latency"))
+    assert second.asked == ((tiny.SMALL.key, ("latency",)),)
+    second(tiny.PLAIN, ("infer",))
+    assert second.asked[1:] == ((tiny.PLAIN.key, ("infer",)),)
+
+
+def test_known_timings_are_made_anew_where_asked(store):
+    Counted(BENCH, "cpu", store)(tiny.SMALL, ("infer",))
+    again = Counted(BENCH, "cpu", store, remeasure=True)
+    again(tiny.SMALL, ("infer",))
+    assert len(again.asked) == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"batch_size": 2},
+        {"img_size": 96},
+        {"precision": "bf16"},
+        {"mode": "compile"},
+        {"layout": "channels_first"},
+        {"reference": "convnext_atto"},
+    ],
+)
+def test_another_recipe_is_another_timing(store, change):
+    Counted(BENCH, "cpu", store)(tiny.SMALL, ("infer",))
+    other = Counted(dataclasses.replace(BENCH, **change), "cpu", store)
+    other(tiny.SMALL, ("infer",))
+    assert len(other.asked) == 1
+
+
+@pytest.mark.parametrize("fact", ["device_name", "torch", "threads", "host"])
+def test_another_machine_is_another_timing(store, fact):
+    Counted(BENCH, "cpu", store)(tiny.SMALL, ("infer",))
+    other = Counted(BENCH, "cpu", Timings(store.store.folder, {**FACTS, fact: "other"}))
+    other(tiny.SMALL, ("infer",))
+    assert len(other.asked) == 1
+
+
+@pytest.mark.parametrize("damage", [lambda text: text[: len(text) // 2], lambda text: "{}", lambda text: ""])
+def test_a_damaged_file_is_measured_again(store, damage):
+    Counted(BENCH, "cpu", store)(tiny.SMALL, ("infer",))
+    (file,) = store.store.folder.iterdir()
+    whole = file.read_text()
+    file.write_text(damage(whole))
+    again = Counted(BENCH, "cpu", store)
+    assert again(tiny.SMALL, ("infer",)) == {"infer": fake("infer")}
+    assert len(again.asked) == 1
+    assert file.read_text() == whole
+
+
+def test_a_disturbed_timing_is_not_kept_for_others(store):
+    disturbed = Counted(BENCH, "cpu", store)
+    disturbed.warnings = ("other programs kept 1.9 of 2 cores busy during the timing",)
+    disturbed(tiny.SMALL, ("infer",))
+    assert not store.store.folder.exists()
+
+
+def test_a_folder_that_cannot_be_written_costs_nothing(tmp_path):
+    (tmp_path / "file").write_text("")
+    timer = Counted(BENCH, "cpu", Timings(tmp_path / "file" / "timings", FACTS))
+    assert timer(tiny.SMALL, ("infer",)) == {"infer": fake("infer")}
+
+
+def test_a_real_process_times_one_architecture_after_another(store):
+    with Timer(BENCH, "cpu", store) as timer:
+        first = timer(tiny.SMALL, ("infer", "train"))
+        process = timer._process
+        second = timer(tiny.PLAIN, ("infer", "latency"))
+        assert timer._process is process
+        assert set(first) == {"infer", "train"}
+        assert second["latency"].setting.batch_size == 1
+        for timing in (*first.values(), *second.values()):
+            assert len(timing.blocks_s) == tiny.BENCH.rounds
+            assert timing.ratio > 0
+            assert timing.best
+
+
+def test_a_layout_is_chosen(store):
+    with Timer(dataclasses.replace(BENCH, layout="both"), "cpu", store) as timer:
+        (timing,) = timer(tiny.SMALL, ("infer",)).values()
+    assert timing.setting.layout in ("channels_first", "channels_last")
+
+
+def test_what_cannot_be_timed_is_the_candidates_failure(store):
+    with Timer(dataclasses.replace(BENCH, batch_size=1, img_size=32), "cpu", store) as timer:
+        with pytest.raises(TrialError, match="train: ValueError: Expected more than 1 value per channel"):
+            timer(network("inceptionnext_atto"), ("train",))
+        timer._process._process.kill()
+        with pytest.raises(TrialError, match="the process that timed it ended"):
+            timer(tiny.SMALL, ("infer",))
+        assert timer(tiny.SMALL, ("infer",))["infer"].blocks_s  # a new process took over
+
+
+def test_an_architecture_is_timed_at_the_recipes_size(store):
+    with Timer(BenchRecipe(**{**dataclasses.asdict(BENCH), "img_size": 96}), "cpu", store) as timer:
+        assert timer(tiny.SMALL, ("infer",))["infer"].setting.img_size == 96
+
+
+def test_another_reference_makes_another_timing(store):
+    plain, beside = Counted(BENCH, "cpu", store), Counted(BENCH, "cpu", store, reference=tiny.PLAIN)
+    plain(tiny.SMALL, ("infer",))
+    beside(tiny.SMALL, ("infer",))
+    assert len(beside.asked) == 1
+    again = Counted(BENCH, "cpu", store, reference=tiny.PLAIN)
+    again(tiny.SMALL, ("infer",))
+    renamed = Counted(dataclasses.replace(BENCH, reference="other name"), "cpu", store, reference=tiny.PLAIN)
+    renamed(tiny.SMALL, ("infer",))
+    assert again.asked == renamed.asked == ()
+
+
+@pytest.mark.slow
+def test_a_network_of_timms_is_timed_beside_any_reference(store):
+    bench = dataclasses.replace(BENCH, batch_size=1)
+    model = TimmModel("test_convnext", 64)
+    with Timer(bench, "cpu", store, reference=tiny.SMALL) as timer:
+        (timing,) = timer(model, ("infer",)).values()
+        (own,) = timer(tiny.SMALL, ("infer",)).values()
+    assert timing.setting.img_size == 64
+    assert timing.ratio > 0
+    assert own.ratio == 1.0
+    with Timer(bench, "cpu", store, reference=tiny.SMALL) as timer:
+        again = timer(model, ("infer",))["infer"]
+    disturbed = bool(timing.conditions.get("warnings"))  # then it is not kept
+    assert (again == timing, again.recalled) == (not disturbed, not disturbed)

@@ -1,0 +1,72 @@
+import json
+
+import pytest
+
+from archsearch.arch.networks import find
+from archsearch.benchmark.jobs import Job, Measured
+from archsearch.benchmark.timing import Setting, Timing
+from archsearch.recipes import BENCHES
+from archsearch.stats.intervals import median_interval
+
+SETTING = Setting("train", "compile", "channels_first", "amp_bf16", 8, 160)
+BLOCKS = (0.2, 0.21, 0.19, 0.2, 0.4)
+TIMING = Timing(SETTING, BLOCKS, (0.1, 0.105, 0.095, 0.1, 0.2), 3, 7, True, 120.5, 3.5, True, None, {"warnings": ["w"]})
+
+
+def test_figures_from_blocks():
+    assert TIMING.step_s == 0.2
+    assert TIMING.throughput == 40.0
+    assert TIMING.quartiles_s == (0.2, 0.21)
+    assert TIMING.interval_s == median_interval(BLOCKS)
+    low, high = TIMING.throughput_interval
+    assert low <= 40.0 <= high
+    assert low == 8 / TIMING.interval_s[1]
+    assert TIMING.ratio == pytest.approx(0.5)
+    assert TIMING.ratio_interval == pytest.approx((0.5, 0.5))
+    assert TIMING.scatter == pytest.approx(0.05)
+    assert TIMING.remarks == []
+    assert Timing(SETTING, (1.0, 1.0, 1.3, 1.3), settled=True).remarks == ["only 4 rounds", "blocks scatter by 26%"]
+    assert Timing(SETTING, BLOCKS).ratio is None
+    assert Timing(SETTING, BLOCKS).ratio_interval is None
+    assert Timing(SETTING, BLOCKS).remarks == ["not settled in its warm-up"]
+    assert Timing(SETTING, error="no").remarks == []
+
+
+def test_timings_travel_as_json():
+    for timing in (TIMING, Timing(SETTING, error="out of memory at batch 8")):
+        assert Timing.from_dict(json.loads(json.dumps(timing.to_dict()))) == timing
+
+
+def test_results_travel_as_json():
+    measured = Measured(1, 2, 3, 160, (TIMING,), {"roofs": {}}, {"torch": "2"}, users_fault=True)
+    assert Measured.from_dict(json.loads(json.dumps(measured.to_dict()))) == measured
+    assert not measured.out_of_memory
+    assert Measured(timings=(Timing(SETTING, error="out of memory at batch 8"),)).out_of_memory
+
+
+def test_jobs_travel_as_json():
+    networks = (find("inceptionnext_tiny", 96), find("timm:resnet18", 96), find("timm:resnet18"))
+    job = Job(networks, networks[0], BENCHES["gpu"], ("infer", "latency"), ("eager", "cudagraph"), 7, True, True)
+    assert Job.from_dict(json.loads(json.dumps(job.to_dict()))) == job
+
+
+def test_a_job_names_everything_that_is_timed():
+    job = Job((), find("convnext_atto"), BENCHES["gpu"], ("train", "latency"), ("eager", "compile"))
+    settings = job.settings(224)
+    assert [(s.kind, s.mode, s.batch_size) for s in settings] == [
+        ("train", "eager", 128),
+        ("latency", "eager", 1),
+        ("train", "compile", 128),
+        ("latency", "compile", 1),
+    ]
+    assert {(s.layout, s.precision, s.img_size) for s in settings} == {("channels_last", "tf32", 224)}
+
+
+def test_details_hold_what_a_record_needs():
+    details = TIMING.details()
+    assert json.loads(json.dumps(details)) == details
+    assert details["throughput"] == 40.0
+    assert details["ratio"] == pytest.approx(0.5)
+    assert details["blocks_s"] == list(BLOCKS)
+    assert (details["mode"], details["layout"], details["precision"]) == ("compile", "channels_first", "amp_bf16")
+    assert details["conditions"] == {"warnings": ["w"]}

@@ -1,0 +1,100 @@
+import pytest
+
+from archsearch.errors import StudyFileError
+from archsearch.fidelity.plan import load_plan
+from archsearch.utils.package_data import shipped
+
+FOLDER, SPACES = shipped("studies") / "fidelity", shipped("search_spaces")
+GOOD = """\
+title: mine
+space: inception_dw
+proxy: cpu
+archs: 8
+seeds: 3
+rungs:
+  short: {epochs: 1}
+  wide: {width: 3/8}
+reference: {epochs: 9, seeds: 2}
+paper: {tables: [1, 8], rungs: [short, reference], seeds: 4}
+"""
+
+
+def written(tmp_path, text):
+    path = tmp_path / "plan.yaml"
+    path.write_text(text)
+    return load_plan(str(path), FOLDER, SPACES)
+
+
+def test_a_plan(tmp_path):
+    plan = written(tmp_path, GOOD)
+    assert (plan.name, plan.title, plan.archs) == ("plan", "mine", 8)
+    assert [(rung.name, rung.seeds) for rung in plan.rungs] == [("short", 3), ("wide", 3)]
+    assert plan.rungs[1].proxy.width == 0.375
+    assert plan.rungs[0].proxy.img_size == 32
+    assert (plan.reference.proxy.epochs, plan.reference.seeds) == (9, 2)
+    assert len(plan.paper) == 8 + 11
+    assert [(rung.name, rung.seeds, rung.proxy.epochs) for rung in plan.paper_rungs] == [
+        ("short", 4, 1),
+        ("reference", 4, 9),
+    ]
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in FOLDER.glob("*.yaml")))
+def test_shipped_plans_load_and_their_proxies_exist(name):
+    plan = load_plan(name, FOLDER, SPACES)
+    for rung in (*plan.rungs, plan.reference):
+        plan.space.check_proxy(rung.proxy)
+    assert plan.archs >= 20
+    shortest = min(passes(rung.proxy) for rung in plan.rungs)
+    assert passes(plan.reference.proxy) > 5 * shortest
+
+
+def passes(proxy):
+    """Images that a training looks at, of as many as CIFAR-10 has to train with."""
+    return proxy.epochs * (proxy.train_samples or 45_000)
+
+
+def test_a_space_beside_the_plan(tmp_path, small_space):
+    assert written(tmp_path, GOOD.replace("inception_dw", small_space.name)).space.name == "small"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ("space: inception_dw", "space: inceptoin_dw", "line 2: unknown space 'inceptoin_dw': did you mean"),
+        ("space: inception_dw\n", "", "key 'space' is missing"),
+        ("proxy: cpu", "proxy: cup", "line 3: unknown proxy 'cup': did you mean 'cpu'"),
+        ("archs: 8", "archs: 3", "line 4: archs is 3, but must be a whole number of at least 6"),
+        ("seeds: 3", "seeds: none", "line 5: seeds is 'none'"),
+        ("seeds: 3", "sedes: 3", "line 5: unknown key of a plan 'sedes'"),
+        ("{epochs: 1}", "{epocs: 1}", "line 7: unknown field of a proxy recipe 'epocs': did you mean 'epochs'"),
+        ("{epochs: 1}", "{epochs: 0}", "line 7: epochs is 0"),
+        ("{epochs: 1}", "1", "'short' must be a mapping"),
+        ("  short: {epochs: 1}\n  wide: {width: 3/8}\n", "  reference: {}\n", "line 6: rungs must name"),
+        ("reference: {epochs: 9, seeds: 2}\n", "", "key 'reference' is missing"),
+        ("[1, 8]", "[1, 7]", "line 10: unknown table of the paper '7'"),
+        ("[1, 8]", "1", "paper needs lists"),
+        ("[1, 8]", "[3]", "line 10: paper can only name tables that have a top-1"),
+        (
+            "  short: {epochs: 1}",
+            "  short:\n    epochs: 1\n    widht: 1/2",
+            "line 9: unknown field of a proxy recipe 'widht'",
+        ),
+        ("[short, reference]", "[shrot]", "unknown rung 'shrot': did you mean 'short'"),
+        ("seeds: 4}", "seeds: 0}", "seeds is 0"),
+        ("title: mine", "title: [", "not YAML"),
+    ],
+)
+def test_mistakes_are_told_with_their_line(tmp_path, before, after, words):
+    assert before in GOOD
+    with pytest.raises(StudyFileError) as error:
+        written(tmp_path, GOOD.replace(before, after))
+    assert words in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_unknown_plans_are_offered_the_nearest(tmp_path):
+    with pytest.raises(StudyFileError, match="did you mean 'inception_dw'"):
+        load_plan("inception_wd", FOLDER, SPACES)
+    with pytest.raises(StudyFileError, match="cannot read"):
+        load_plan(str(tmp_path / "none.yaml"), FOLDER, SPACES)

@@ -1,0 +1,154 @@
+import csv
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from archsearch.errors import DataError
+from archsearch.fidelity.tables import FORMATS, Report, read_records
+
+
+def records(noise=0.01, count=24, seeds=2, bias=0.0):
+    """Trainings whose accuracy depends on the kernel; the rung overrates the smallest by ``bias``."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for number in range(count):
+        kernel = (3, 5, 7)[number % 3]
+        truth = 0.5 + 0.2 * rng.random()
+        facts = {
+            "network": f"n{number}",
+            "table": None,
+            "top1": None,
+            "macs": 1e9 + 1e7 * number,
+            "params": 1e6 + number,
+        }
+        facts |= {"axis.kernel_size": kernel, "axis.depths": "3-3-9-3", "synflow": truth, "naswot": rng.random()}
+        for rung, spread, tilt in (
+            ("good", noise, 0.0),
+            ("random", 10.0, 0.0),
+            ("tilted", noise, bias),
+            ("reference", 0.005, 0.0),
+        ):
+            for seed in range(seeds):
+                accuracy = truth + spread * rng.standard_normal() + tilt * (kernel == 3)
+                rows.append(facts | {"rung": rung, "seed": seed, "accuracy": accuracy, "seconds": 2.0 + seed})
+    for number, name in enumerate("abcd"):
+        for seed in range(seeds):
+            row = {
+                "network": name,
+                "table": "8",
+                "rung": "good",
+                "seed": seed,
+                "seconds": 1.0,
+                "top1": 82.0 + number / 10,
+            }
+            rows.append(row | {"accuracy": 0.5 + number / 100 + seed / 1000, "macs": 1e9, "params": 1e6})
+    return pd.DataFrame(rows)
+
+
+def test_verdicts():
+    report = Report.of(records())
+    lines = {line.name: line for line in report.lines}
+    assert list(lines) == ["good", "random", "tilted", "number of parameters", "MACs", "synflow", "NASWOT"]
+    assert lines["good"].verdict == "ranks reliably; within MACs bins no better than synflow"  # which is the truth here
+    assert lines["random"].verdict.startswith("does not rank reliably; within MACs bins no better than")
+    assert (lines["good"].archs, lines["good"].seconds) == (24, 2.5)
+    assert (lines["synflow"].retest, lines["synflow"].seconds) == (None, None)
+    assert report.archs == 24
+    assert report.left_out == {}
+    assert report.reference_retest > 0.8
+    without = Report.of(records().drop(columns=["synflow", "naswot"]))
+    assert without.lines[0].verdict == "ranks reliably"
+
+
+def test_biases_are_named_with_their_direction():
+    report = Report.of(records(bias=0.3))
+    found = {shift.trait: shift.places for shift in report.biases["tilted"]}
+    assert found["kernel_size 3"] > 5
+    assert not report.biases["good"]
+    text = FORMATS["table"](report)
+    assert "tilted overrates (+) or underrates (-): kernel_size 3 +" in text
+    assert "depths" not in text.split("tilted overrates")[1].splitlines()[0]  # all have the same
+
+
+def test_the_paper():
+    (line,) = Report.of(records()).paper
+    assert (line.rung, line.table, line.rows, line.tau, line.retest) == ("good", "8", 4, 1.0, 1.0)
+    assert [name for name, _, _ in line.order] == ["d", "c", "b", "a"]
+    assert line.order[0][1:] == pytest.approx((53.05, 82.3))
+
+
+def test_what_did_not_finish_is_left_out_where_it_did_not_and_told():
+    frame = records()
+    failed = (frame["network"].isin(["n3", "n4"])) & (frame["rung"] == "random")
+    frame.loc[failed, ["accuracy", "error"]] = [None, "diverged: the loss"]
+    frame.loc[frame["network"] == "n5", "accuracy"] = None
+    frame.loc[frame["rung"] == "tilted", "accuracy"] = None
+    report = Report.of(frame)
+    assert report.archs == 23
+    assert [(line.name, line.archs) for line in report.lines[:2]] == [("good", 23), ("random", 21)]
+    assert "tilted" not in [line.name for line in report.lines]
+    text = FORMATS["markdown"](report)
+    assert "random: 21 of 23 architectures finished (the first error: diverged: the loss)." in text
+    assert "tilted: 0 of 23 architectures finished" in text
+
+
+@pytest.mark.parametrize("left", [0, 5])
+def test_a_reference_that_hardly_anything_finished(left):
+    frame = records()
+    lost = (frame["rung"] == "reference") & ~frame["network"].isin([f"n{i}" for i in range(left)])
+    frame.loc[lost, "accuracy"] = None
+    with pytest.raises(DataError, match=f"{left} architectures finished the reference; a ranking needs at least 6"):
+        Report.of(frame)
+
+
+def test_few_architectures_cannot_tell():
+    frame = records(noise=0.06, count=7)
+    assert {line.verdict.partition(";")[0] for line in Report.of(frame).lines} >= {"too few architectures to tell"}
+
+
+def test_a_constant_score_is_no_baseline():
+    report = Report.of(records().assign(params=1e6, naswot=-np.inf))
+    assert [line.name for line in report.lines[3:]] == ["MACs", "synflow"]
+    assert "number of parameters" not in report.lines[0].verdict
+
+
+def test_one_seed():
+    text = FORMATS["table"](Report.of(records(seeds=1)))
+    assert "one seed, so that its own noise is not known" in text
+    assert "nan" not in text
+
+
+def test_formats_say_the_same():
+    report = Report.of(records())
+    rows = list(csv.DictReader(FORMATS["csv"](report).splitlines()))
+    data = json.loads(FORMATS["json"](report))
+    assert [row["score"] for row in rows] == [line["name"] for line in data["lines"]]
+    assert float(rows[0]["tau"]) == data["lines"][0]["agreement"]["tau"]["value"]
+    assert data["lines"][-1]["retest"] is None
+    table = FORMATS["markdown"](report).splitlines()
+    assert table[2].startswith(f"| good | {float(rows[0]['tau']):.2f} |")
+
+
+def test_records_survive_their_file(tmp_path):
+    frame = records()
+    frame.to_csv(tmp_path / "r.csv", index=False)
+    again = FORMATS["csv"](Report.of(read_records(tmp_path / "r.csv")))
+    assert again == FORMATS["csv"](Report.of(frame))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (None, "cannot read"),
+        ("", "no table of comma-separated values"),
+        ("a,b\n1,2\n", "no column 'network'"),
+    ],
+)
+def test_other_files_are_refused(tmp_path, text, words):
+    path = tmp_path / "r.csv"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(DataError, match=words):
+        read_records(path)

@@ -1,0 +1,120 @@
+import dataclasses
+import json
+import math
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from plotly.offline import get_plotlyjs
+from tiny import RECIPE, trial
+from views import HOSTILE, hostile_view, noisy_view, one_of_each, view
+
+from archsearch.report.page.columns import column, columns
+from archsearch.report.page.html import write_page
+from archsearch.report.page.payload import page_data
+
+VALUES = st.one_of(
+    st.none(),
+    st.integers(-5, 5),
+    st.floats(-1e6, 1e6).map(lambda x: float(f"{x:.5g}")),
+    st.text(max_size=3),
+    st.lists(st.integers(0, 2), max_size=2),
+    st.booleans(),
+)
+
+
+def decoded(made, count):
+    if isinstance(made, list):
+        return made
+    return [made["all"]] * count if "all" in made else [made["values"][code] for code in made["codes"]]
+
+
+@given(st.lists(VALUES, min_size=1, max_size=30))
+def test_a_column_gives_back_its_values(values):
+    made = json.loads(json.dumps(column(values)))
+    assert decoded(made, len(values)) == values
+
+
+def test_what_a_row_lacks_is_none_and_what_is_not_finite_too():
+    made = columns([{"a": 1}, {"b": math.inf}, {"a": 2}])
+    assert decoded(made["a"], 3) == [1, None, 2]
+    assert decoded(made["b"], 3) == [None, None, None]
+
+
+def test_a_page_holds_every_trial_with_all_that_is_known_of_it():
+    told = page_data([view()])["studies"][0]
+    assert told["front"] == [0, 1]
+    (part,) = told["parts"]
+    known = {name: decoded(made, part["count"]) for name, made in part["columns"].items()}
+    assert known["number"] == [0, 1, 2, 3, 4, 5]
+    assert known["state"] == ["complete"] * 3 + ["infeasible", "stopped", "failed"]
+    assert known["score.accuracy"] == [0.5, 0.6, 0.4, None, None, None]
+    assert known["low.infer_throughput"][0] == pytest.approx(100 / 1.05, rel=1e-5)
+    assert known["ratio.infer_throughput"][0] == pytest.approx([100 / 30, 100 / 31, 100 / 29], rel=1e-5)
+    assert known["setting.infer_throughput"][0] == "batch 2, 224 px, fp32"
+    assert known["curve.accuracy"][1] == [6000]
+    assert known["error"][-1] == "diverged: nan"
+    arch = one_of_each()[0].arch
+    assert known["arch.depths"][0] == list(arch.depths)
+    assert [part["mixers"][code]["config"] for code in known["mixers"][0]] == arch.to_dict()["mixers"]
+
+
+def test_a_page_is_told_how_far_scores_scatter():
+    made = noisy_view()
+    told = page_data([made])["studies"][0]
+    noise, (part,) = told["noise"], told["parts"]
+    assert noise["accuracy"] == {
+        "half": pytest.approx(2.776445 * 0.02),
+        "images": 0,
+        "words": made.noise.words,
+    }
+    assert noise["chances"]["numbers"][:3] == [0, 1, 2]
+    assert noise["chances"]["shares"] == [share for share in made.chances if share > 0]
+    assert decoded(part["columns"]["values.accuracy"], part["count"])[:3] == [
+        [0.48, 0.5, 0.52],
+        [0.58, 0.6, 0.62],
+        None,
+    ]
+    assert "setting.accuracy" not in part["columns"]
+    unknown = page_data([view(recipe={**RECIPE, "objectives": ["accuracy", "macs"]})])["studies"][0]
+    assert unknown["noise"] == {}
+
+
+def test_a_page_holds_which_seed_came_to_nothing():
+    one = trial(0, 0.5, 1e9, 100, values=[0.5])
+    detail = one.evaluation.details["accuracy"] | {"note": "seed 1: diverged: nan"}
+    told = dataclasses.replace(one.evaluation, details={**one.evaluation.details, "accuracy": detail})
+    (part,) = page_data([view([dataclasses.replace(one, evaluation=told)])])["studies"][0]["parts"]
+    assert decoded(part["columns"]["note.accuracy"], part["count"]) == ["seed 1: diverged: nan"]
+
+
+def test_a_page_holds_where_a_score_was_known_before():
+    first, *rest = one_of_each()
+    reused = dataclasses.replace(first.evaluation, reused={"accuracy": "a#7"})
+    (part,) = page_data([view([dataclasses.replace(first, evaluation=reused), *rest])])["studies"][0]["parts"]
+    assert decoded(part["columns"]["reused.accuracy"], part["count"]) == ["a#7"] + [None] * len(rest)
+
+
+def test_the_front_of_a_view_is_that_of_its_frame():
+    made = view()
+    assert made.front == made.frame.loc[made.frame["front"], "number"].tolist()
+
+
+def test_the_page_escapes_what_it_holds(tmp_path):
+    path = tmp_path / "new" / "page.html"
+    write_page(path, [hostile_view()])
+    html = path.read_text()
+    assert HOSTILE not in html
+    assert "<script>window.owned" not in html
+    data = json.loads(re.search(r'<script id="data" type="application/json">(.*?)</script>', html, re.S)[1])
+    assert data["title"] == data["studies"][0]["name"] == HOSTILE
+    assert not re.search(r"https?:", html.replace(get_plotlyjs(), ""))
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_page_holds_how_far_a_trial_is_off_its_constraints():
+    first, *rest = one_of_each()
+    broken = dataclasses.replace(first.evaluation, excess={"macs <= 1000": 0.25})
+    (part,) = page_data([view([dataclasses.replace(first, evaluation=broken), *rest])])["studies"][0]["parts"]
+    assert decoded(part["columns"]["excess.macs <= 1000"], part["count"]) == [0.25] + [None] * len(rest)

@@ -1,0 +1,216 @@
+"""Trainings that are stopped, and candidates that get another seed."""
+
+import dataclasses
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import optuna
+import pytest
+import tiny
+from optuna.trial import TrialState
+
+from archsearch.objectives import parse_objectives
+from archsearch.search.definition import create_or_resume
+from archsearch.search.early_stopping import EarlyStopping
+from archsearch.search.engines.runner import ProgressListener, Runner, run_here
+from archsearch.search.rungs import ENOUGH, Curves, line_through, rungs
+from archsearch.search.samplers.by_name import SAMPLERS
+from archsearch.search.search import Search
+from archsearch.search.storage.mirror import StorageMirror
+from archsearch.trial import Epoch, Evaluation, Trial
+
+EPOCHS = 8
+OBJECTIVES = parse_objectives("accuracy,macs")
+
+
+def curve(final, epochs=EPOCHS, wobble=0.0):
+    """Climbs to its end, with a deviation on the way there that is gone at the end."""
+    steps = range(1, epochs + 1)
+    return tuple(Epoch(e, 1.0, final * (0.4 + 0.6 * e / EPOCHS) + wobble * (1 - e / EPOCHS), 1.0) for e in steps)
+
+
+def finished(number, final, macs, wobble=0.0):
+    done = Evaluation({"accuracy": final, "macs": macs}, curve=curve(final, wobble=wobble))
+    return Trial(number, "complete", tiny.SMALL, {}, 0, done, {})
+
+
+def judge(trials, **changes):
+    study = SimpleNamespace(objectives=OBJECTIVES, early_stopping=True, **changes)
+    return EarlyStopping(SimpleNamespace(study=study, told=trials), EPOCHS)
+
+
+def under_way(final, macs, epochs, **changes):
+    return Evaluation({"macs": macs}, curve=curve(final, epochs), stopped=True, **changes)
+
+
+#: Curves that end in the order in which they stand early on, give or take a hundredth.
+KNOWN = [finished(n, 0.5 + 0.04 * n, 1e9 + 1e8 * n, 0.01 * (-1) ** n) for n in range(8)]
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 5, 8, 9, 16, 20, 300])
+def test_rungs_are_few_and_end_before_the_end(epochs):
+    found = rungs(epochs)
+    assert len(found) == min(epochs - 1, 7)
+    assert list(found) == sorted(set(found))
+    assert all(0 < rung < epochs for rung in found)
+
+
+def test_what_is_dearer_and_worse_is_stopped_at_a_rung_and_only_there():
+    stop = judge(KNOWN)
+    assert all(stop(None, under_way(0.4, 2e9, epochs)) for epochs in range(1, EPOCHS))
+    stop.rungs = (1, 4)
+    found = [epochs for epochs in range(1, EPOCHS) if stop(None, under_way(0.4, 2e9, epochs))]
+    assert found == [1, 4]
+
+
+def test_what_is_cheaper_than_all_is_never_stopped():
+    stop = judge(KNOWN)
+    assert not any(stop(None, under_way(0.1, 0.9e9, epochs)) for epochs in range(1, EPOCHS))
+
+
+def test_what_may_still_catch_up_goes_on():
+    """The same curve is stopped where others ended as they began, and not where they changed places."""
+    steady, unsteady = ([finished(n, 0.5 + 0.04 * n, 1e9, w * (-1) ** n) for n in range(8)] for w in (0.01, 0.3))
+    assert judge(steady)(None, under_way(0.70, 2e9, 1))
+    assert not judge(unsteady)(None, under_way(0.70, 2e9, 1))
+
+
+def test_nobody_is_judged_by_few():
+    assert not judge(KNOWN[: ENOUGH - 1])(None, under_way(0.1, 2e9, 4))
+    assert judge(KNOWN[:ENOUGH])(None, under_way(0.1, 2e9, 4))
+
+
+def test_stopped_failed_and_infeasible_trials_judge_nobody():
+    states = ("stopped", "failed", "infeasible")
+    others = [dataclasses.replace(trial, state=states[n % 3]) for n, trial in enumerate(KNOWN)]
+    assert not judge(others)(None, under_way(0.1, 2e9, 4))
+
+
+def test_a_candidate_whose_costs_are_not_known_is_not_stopped():
+    assert not judge(KNOWN)(None, Evaluation({}, curve=curve(0.1, 4), stopped=True))
+
+
+def test_a_line_through_curves_foretells_their_ends():
+    curves = Curves(EPOCHS)
+    for trial in KNOWN:
+        curves.add(trial.evaluation.curve)
+        curves.add(trial.evaluation.curve[:3])  # which is no whole one
+    outlook = curves.outlook(curve(0.6, 4))
+    assert outlook.mean == pytest.approx(0.6, abs=0.02)
+    assert 0 < outlook.sd < 0.05
+    assert outlook.optimistic(0.99) > outlook.optimistic(0.9) > outlook.mean
+
+
+@pytest.mark.parametrize("accuracy", [0.1, 0.2, 0.3, 0.7])
+def test_curves_that_are_all_alike_at_a_rung_foretell_their_mean(accuracy):
+    """What rounding leaves of their spread would make a line as steep as can be."""
+    late = np.linspace(0.4, 0.6, 6)
+    outlook = line_through(np.full(6, accuracy), late, accuracy + 0.05)
+    assert outlook.mean == pytest.approx(0.5)
+    assert outlook.sd == pytest.approx(np.std(late, ddof=1) * np.sqrt(5 / 4 * 7 / 6))
+
+
+def seeds(*values, macs=2e9):
+    mean = sum(values) / len(values)
+    detail = {"seeds": list(range(len(values))), "values": list(values)}
+    return Evaluation({"accuracy": mean, "macs": macs}, {"accuracy": detail}, curve=curve(values[0]))
+
+
+def test_seeds_are_spent_near_the_front():
+    spread = dataclasses.replace(KNOWN[0], number=20, evaluation=seeds(0.49, 0.50, 0.51, macs=1e9))
+    stop = judge([*KNOWN, spread])
+    assert not stop(None, seeds(0.90))
+    assert not stop(None, seeds(0.77))  # 0.78 is the best; seeds differ by 0.01
+    assert stop(None, seeds(0.60))
+    assert not stop(None, seeds(0.60, macs=0.5e9))
+
+
+def test_as_long_as_nobody_knows_how_seeds_differ_another_one_tells():
+    assert not judge(KNOWN)(None, seeds(0.3))
+    assert judge(KNOWN)(None, seeds(0.3, 0.31))
+
+
+def test_a_network_as_good_as_its_rivals_is_seldom_called_off_the_front():
+    """The rivals have their luck, too: they were compared with what a few seeds say of them."""
+    rng, called_off, repeats = np.random.default_rng(0), {1: 0, 5: 0}, 300
+    apart = 0.01 / math.sqrt(2)
+    pair = seeds(0.1 - apart, 0.1 + apart, macs=9e9)  # 0.01 is the deviation
+    spread = [dataclasses.replace(KNOWN[0], evaluation=pair)] * 100
+    for _ in range(repeats):
+        for count in called_off:
+            rivals = [finished(100 + n, float(rng.normal(0.7, 0.01)), 1e9 + n) for n in range(count)]
+            stop = judge([*spread, *rivals])
+            called_off[count] += stop(None, seeds(float(rng.normal(0.7, 0.01)), macs=1.1e9))
+    assert called_off[1] / repeats < 0.08
+    assert called_off[5] / repeats < 0.14  # 0.33, were it not for the rivals' own scatter and their number
+
+
+def made_up(arch, seed, report, known=None):
+    """Curves whose end shows early: wide networks do better, and some kinds of mixer much worse."""
+    size = float(sum(arch.dims) * 1000 + sum(arch.depths))
+    final = size / 4e6 + {"inception": 0.4, "depthwise": 0.35}.get(arch.mixers[0].token_mixer, 0.1)
+    for epoch in range(1, EPOCHS + 1):
+        so_far = Evaluation({"macs": size}, curve=curve(final, epoch), stopped=True)
+        if not report(so_far) and epoch < EPOCHS:
+            return so_far, {}
+    return Evaluation({"macs": size, "accuracy": final}, curve=curve(final)), {}
+
+
+def with_seeds(arch, seed, report, known=None):
+    """Up to three seeds, which differ by a thousandth, as long as another one is asked for."""
+    whole, _ = made_up(arch, seed, lambda so_far: True)
+    values = [whole.scores["accuracy"] + 0.001 * (n - 1) for n in range(3)]
+    for count in (1, 2, 3):
+        detail = {"seeds": list(range(count)), "values": values[:count]}
+        scores = whole.scores | {"accuracy": sum(values[:count]) / count}
+        done = dataclasses.replace(whole, scores=scores, details={"accuracy": detail})
+        if count < 3 and not report(done):
+            break
+    return done, {}
+
+
+def test_a_search_spends_its_seeds_near_its_front():
+    study = tiny.make_study("inception_dw", objectives="accuracy,macs", sampler="random", seeds=3)
+    search = Search(study, StorageMirror(create_or_resume(study, optuna.storages.InMemoryStorage())))
+    run_here(Runner(search, 60, ProgressListener(), stop=EarlyStopping(search, EPOCHS)), with_seeds)
+    seeds = {t.number: len(t.evaluation.details["accuracy"]["seeds"]) for t in search.trials}
+    assert all(seeds[member.number] == 3 for member in search.record.best_trials)
+    assert sum(count == 1 for count in seeds.values()) > 30
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_stopped_trials_poison_no_sampler(sampler):
+    """They have no values; samplers that need some go on without."""
+    trials = 16 if sampler == "gp" else 40
+    study = tiny.make_study("inception_dw", objectives="accuracy,macs", sampler=sampler, population=8)
+    search = Search(study, StorageMirror(create_or_resume(study, optuna.storages.InMemoryStorage())))
+    run_here(
+        Runner(search, trials, ProgressListener(), stop=lambda candidate, known: candidate.number % 3 == 1), made_up
+    )
+    assert len(search.trials) == trials
+    stopped = [t for t in search.record.trials if t.state == TrialState.PRUNED]
+    assert len(stopped) == len(range(1, trials, 3))
+    assert all(t.values is None for t in stopped)
+    assert {t.number for t in search.record.best_trials}.isdisjoint(t.number for t in stopped)
+
+
+def test_without_early_stopping_all_are_trained_to_their_end():
+    study = tiny.make_study("inception_dw", objectives="accuracy,macs", sampler="random", early_stopping=False)
+    search = Search(study, StorageMirror(create_or_resume(study, optuna.storages.InMemoryStorage())))
+    run_here(Runner(search, 30, ProgressListener(), stop=EarlyStopping(search, EPOCHS)), made_up)
+    assert {trial.state for trial in search.trials} == {"complete"}
+
+
+def test_what_is_stopped_was_nowhere_near_the_front():
+    """Trained to their ends all the same, none of the stopped ones would have been on the front."""
+    study = tiny.make_study("inception_dw", objectives="accuracy,macs", sampler="random")
+    search = Search(study, StorageMirror(create_or_resume(study, optuna.storages.InMemoryStorage())))
+    run_here(Runner(search, 200, ProgressListener(), stop=EarlyStopping(search, EPOCHS)), made_up)
+    stopped = [trial for trial in search.trials if trial.state == "stopped"]
+    assert len(stopped) > 50
+    complete = [trial for trial in search.trials if trial.state == "complete"]
+    for trial in stopped:
+        whole, _ = made_up(trial.arch, 0, lambda known: True)
+        scores = [(other.evaluation.scores["accuracy"], other.evaluation.scores["macs"]) for other in complete]
+        assert any(a >= whole.scores["accuracy"] - 1e-9 and m <= whole.scores["macs"] for a, m in scores)

@@ -30,7 +30,7 @@ HEAVY = {
     "torchvision": {"data"},
     "timm": {"nn", "data"},
     "fvcore": {"complexity"},
-    "optuna": {"search", "ablation"},
+    "optuna": {"search"},
     "ray": {"search"},
     "plotly": {"report", "ablation", "fidelity"},
     "moocore": {"stats"},
@@ -85,6 +85,28 @@ def test_heavy_libraries_stay_in_their_rooms(module):
         library = name.split(".")[0]
         if library in HEAVY:
             assert room_of(module) in HEAVY[library], f"{module} imports {library}"
+
+
+def internals_of_optuna(module: Path) -> list[str]:
+    """Places that reach into Optuna: names with an underscore that only its own code may use."""
+    places = []
+    for node in ast.walk(ast.parse(module.read_text())):
+        if isinstance(node, ast.Attribute):
+            text, own = ast.unparse(node), node.attr in ("_storage", "_study_id", "_trial_id", "_backend")
+            places += [text] if own or (text.startswith("optuna.") and "._" in text) else []
+    places += [name for name in imports(module) if name.startswith("optuna.") and "._" in name]
+    return places
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda m: str(m.relative_to(PACKAGE)))
+def test_only_storage_and_samplers_touch_optunas_internals(module):
+    if module.relative_to(PACKAGE).parts[:2] not in (("search", "storage"), ("search", "samplers")):
+        assert internals_of_optuna(module) == []
+
+
+def test_internals_of_optuna_are_recognised():
+    assert internals_of_optuna(PACKAGE / "search/storage/mirror.py")
+    assert "optuna.samplers._ga" in internals_of_optuna(PACKAGE / "search/samplers/by_name.py")
 
 
 def loaded_by(command: str) -> set[str]:

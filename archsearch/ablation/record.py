@@ -5,21 +5,22 @@ speeds, the paper's figures), ``command``. Of a trial: what ``archsearch.search.
 and ``variant``.
 """
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
-
-import optuna
-from optuna.storages import BaseStorage
-from optuna.trial import TrialState, create_trial
+from typing import TYPE_CHECKING, Any
 
 from archsearch.ablation.outcome import Outcome
 from archsearch.arch import Arch
 from archsearch.errors import StorageError
+from archsearch.objectives import OBJECTIVES
 from archsearch.search.definition import RECIPE, check_same, existing, recipe_of
 from archsearch.search.storage.records import end_attrs, start_attrs
+from archsearch.search.storage.studies import add_finished, new_study
 from archsearch.trial import Evaluation
+
+if TYPE_CHECKING:
+    import optuna
+    from optuna.storages import BaseStorage
 
 #: Fields of a recipe that may change from run to run: nothing that was trained depends on them.
 FREE = ("ablation", "space_name", "bench", "timed", "mixers")
@@ -27,7 +28,7 @@ FREE = ("ablation", "space_name", "bench", "timed", "mixers")
 OUTCOME = "outcome"
 
 
-def create_or_resume(name: str, recipe: Mapping[str, Any], storage: BaseStorage) -> optuna.Study:
+def create_or_resume(name: str, recipe: Mapping[str, Any], storage: "BaseStorage") -> "optuna.Study":
     """The record of an ablation, made if it is not there.
 
     Args:
@@ -40,12 +41,7 @@ def create_or_resume(name: str, recipe: Mapping[str, Any], storage: BaseStorage)
     """
     record = existing(name, storage)
     if record is None:
-        record = optuna.create_study(storage=storage, study_name=name, directions=["maximize"])
-        record.set_user_attr(RECIPE, dict(recipe))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # still marked experimental
-            record.set_metric_names(["accuracy"])
-        return record
+        return new_study(name, storage, [OBJECTIVES["accuracy"]], {RECIPE: dict(recipe)})
     before = recipe_of(record)
     if "ablation" not in before:
         raise StorageError(f"study {name!r} exists and is no ablation; choose another --study-name")
@@ -62,23 +58,22 @@ def create_or_resume(name: str, recipe: Mapping[str, Any], storage: BaseStorage)
     return record
 
 
-def is_ablation(record: optuna.Study) -> bool:
+def is_ablation(record: "optuna.Study") -> bool:
     """Whether a record is one of these."""
     return "ablation" in recipe_of(record)
 
 
 def add(
-    record: optuna.Study, name: str, arch: Arch, seed: int, evaluation: Evaluation, environment: Mapping[str, Any]
+    record: "optuna.Study", name: str, arch: Arch, seed: int, evaluation: Evaluation, environment: Mapping[str, Any]
 ) -> None:
     """Records a finished training, all of it at once."""
-    state = TrialState.COMPLETE if evaluation.error is None else TrialState.FAIL
     attrs = {
         "variant": name,
         **start_attrs(arch, {"variant": name}, seed),
         **end_attrs(evaluation, dict(environment)),
     }
     values = [evaluation.scores["accuracy"]] if evaluation.error is None else None
-    record.add_trial(create_trial(state=state, values=values, user_attrs=attrs))
+    add_finished(record, attrs, values)
 
 
 @dataclass(frozen=True)
@@ -94,7 +89,7 @@ class Trained:
         return self.error is None or self.error.startswith("diverged")
 
 
-def trainings(record: optuna.Study) -> dict[tuple[str, int], Trained]:
+def trainings(record: "optuna.Study") -> dict[tuple[str, int], Trained]:
     """The last training of each network, by its key, and seed; a finished one before one that failed."""
     found: dict[tuple[str, int], Trained] = {}
     for frozen in record.get_trials(deepcopy=False):
@@ -107,13 +102,13 @@ def trainings(record: optuna.Study) -> dict[tuple[str, int], Trained]:
     return found
 
 
-def set_outcome(record: optuna.Study, outcome: Outcome) -> None:
+def set_outcome(record: "optuna.Study", outcome: Outcome) -> None:
     """Keeps everything but the accuracies, which the trials hold."""
     bare = tuple(replace(result, accuracies={}, errors={}) for result in outcome.results)
     record.set_user_attr(OUTCOME, replace(outcome, results=bare).to_dict())
 
 
-def outcome_of(record: optuna.Study) -> Outcome:
+def outcome_of(record: "optuna.Study") -> Outcome:
     """What an ablation has found so far.
 
     Raises:
@@ -125,7 +120,7 @@ def outcome_of(record: optuna.Study) -> Outcome:
     return with_accuracies(Outcome.from_dict(kept), record)
 
 
-def with_accuracies(outcome: Outcome, record: optuna.Study) -> Outcome:
+def with_accuracies(outcome: Outcome, record: "optuna.Study") -> Outcome:
     """The outcome with every training that the record holds of its networks."""
     found = trainings(record)
     results = []

@@ -1,7 +1,6 @@
 """A study: what is searched for, and its record in a storage."""
 
 import dataclasses
-import warnings
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from archsearch.evaluate.constraint import Constraint
 from archsearch.objectives import OBJECTIVES, Objective, Tier
 from archsearch.recipes import TRAINER, BenchRecipe, ProxyRecipe
 from archsearch.search.storage.opening import in_words, open_storage
+from archsearch.search.storage.studies import new_study
 from archsearch.space.space import Space
 
 #: Study attribute that holds the recipe of a study; its absence marks a study of another tool.
@@ -104,13 +104,7 @@ def create_or_resume(study: Study, storage: BaseStorage) -> optuna.Study:
     if record is not None:
         _check_recipe(study, recipe_of(record))
         return record
-    directions = [objective.direction for objective in study.objectives]
-    record = optuna.create_study(storage=storage, study_name=study.name, directions=directions)
-    record.set_user_attr(RECIPE, study.recipe())
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # still marked experimental
-        record.set_metric_names([objective.name for objective in study.objectives])
-    return record
+    return new_study(study.name, storage, study.objectives, {RECIPE: study.recipe()})
 
 
 def load(name: str, storage: BaseStorage) -> optuna.Study:

@@ -10,8 +10,10 @@ STAMP := $(VENV)/.installed-$(shell { cat pyproject.toml constraints.txt; pwd; }
 study: env
 	$(BIN)/python cli.py study --space inception_dw --objective pareto
 
+# Two at a time, and then, alone, those that time real work or look at what else the machine does.
 test: env
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m 'not serial' --numprocesses 2 --dist loadgroup; first=$$?; \
+	$(BIN)/python -m pytest -m serial && exit $$first
 
 lint: env
 	$(BIN)/python -m ruff check .

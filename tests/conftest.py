@@ -1,14 +1,23 @@
-"""What all tests share: a small space, and a cache folder of their own."""
+"""What all tests share: a small space, a cache folder of their own, and the order in which they run."""
 
 import shutil
 from pathlib import Path
 
+import isolation  # before torch, which counts the cores it may use when it is loaded
 import pytest
 import tiny
 import torch
+from hypothesis import settings
 
 from archsearch.arch import mixer
 from archsearch.nn.mixers import MIXERS
+
+#: Fixtures that start a server once for all tests, which therefore run in one worker of pytest-xdist.
+SERVERS = {"_cluster": "ray", "postgres": "postgresql", "chromium": "chromium"}
+
+# A busy machine makes no example wrong.
+settings.register_profile("archsearch", deadline=None)
+settings.load_profile("archsearch")
 
 
 @pytest.fixture(autouse=True)
@@ -34,8 +43,9 @@ def small_space(tmp_path) -> Path:
     return path
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(config, items):
-    """Tests whose machine is missing say so instead of passing."""
+    """Skip tests whose machine is missing; group those that share a fixture; begin with the slow ones."""
     no_gpu = pytest.mark.skip(reason="no CUDA device here")
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     no_browser = pytest.mark.skip(reason="Chromium or chromedriver is not installed here")
@@ -44,3 +54,27 @@ def pytest_collection_modifyitems(config, items):
             item.add_marker(no_gpu)
         if "browser" in item.keywords and not (chromium and shutil.which("chromedriver")):
             item.add_marker(no_browser)
+        if isolation.WORKER and (group := group_of(item)):
+            item.add_marker(pytest.mark.xdist_group(group))
+    if isolation.WORKER:
+        items.sort(key=lambda item: "slow" not in item.keywords)
+
+
+def pytest_unconfigure():
+    isolation.give_back()
+
+
+def group_of(item) -> str | None:
+    """Name of the group of tests that have to run in one worker: those of a server, or of a module's own fixture."""
+    info = getattr(item, "_fixtureinfo", None)
+    if info is None or "serial" in item.keywords:
+        return None
+    names = {name for name in SERVERS if name in info.name2fixturedefs}
+    if "ray" in item.keywords:
+        names.add("_cluster")
+    if "database" in info.name2fixturedefs and "postgresql" in item.callspec.params.values():
+        names.add("postgres")
+    if names:
+        return SERVERS[sorted(names)[0]]
+    scopes = {definitions[-1].scope for definitions in info.name2fixturedefs.values()}
+    return item.nodeid.partition("::")[0] if "module" in scopes else None

@@ -147,6 +147,7 @@ def test_without_a_driver_one_line_says_so():
         pytest.skip("there is a driver here")
 
 
+@pytest.mark.serial
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc/stat is Linux's")
 def test_a_busy_neighbour_on_the_cpu_is_reported():
     spin = subprocess.Popen([sys.executable, "-c", "while True: pass"])
@@ -163,6 +164,7 @@ def test_a_busy_neighbour_on_the_cpu_is_reported():
     assert any("of" in word and "cores busy" in word for word in facts["warnings"])
 
 
+@pytest.mark.serial
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc/stat is Linux's")
 def test_our_own_work_on_the_cpu_is_not_a_neighbours():
     before = CpuTimes.now()

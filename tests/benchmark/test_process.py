@@ -99,6 +99,7 @@ def test_what_the_device_cannot_do_is_refused_and_the_process_lives(process):
     assert process.run(dataclasses.replace(JOB, kinds=("infer",)))
 
 
+@pytest.mark.serial
 def test_rooflines(process):
     (measured, _) = process.run(dataclasses.replace(JOB, kinds=("infer",), roofline=True))
     roofs, parts = measured.roofline["roofs"], measured.roofline["parts"]

@@ -219,6 +219,7 @@ def test_a_study_on_ray_goes_on_after_its_driver_was_killed(small_space, tmp_pat
     assert reruns == left[:1]
 
 
+@pytest.mark.serial
 @pytest.mark.slow
 def test_timing_has_the_machine_to_itself(small_space, tmp_path):
     """Two workers that train and time in turns: while one times, the other does not train."""

@@ -287,6 +287,7 @@ def test_what_others_know_does_not_end_a_candidate_whose_worker_is_gone(engine, 
     assert trial.evaluation.scores["accuracy"] == pytest.approx(0.55)
 
 
+@pytest.mark.serial
 def test_looking_costs_little_among_ten_thousand_trials(study, tmp_path):
     url = str(tmp_path / "s.db")
     storage = open_storage(url, create=True)

@@ -1,5 +1,6 @@
-"""What a study can optimise: a table of objectives."""
+"""Table of the objectives that a study can optimise."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Literal
@@ -8,28 +9,58 @@ from archsearch.errors import OptionError, unknown
 
 
 class Tier(IntEnum):
-    """What knowing an objective costs; candidates are scored in this order."""
+    """Cost of knowing an objective; candidates are scored in this order."""
 
     COUNTED = 0  # counted from the architecture
-    MEASURED = 1  # measured in seconds
-    TRAINED = 2  # trained
+    MEASURED = 1  # timed on a device, in seconds
+    TRAINED = 2  # read from a trained proxy network
+
+
+@dataclass(frozen=True)
+class FromTime:
+    """A score computed from the time of a step; it has a confidence interval and a ratio to the reference.
+
+    Attributes:
+        step: Kind of step that is timed: ``infer``, ``latency`` (at batch 1) or ``train``.
+        value: Function of the seconds per step and the images per step that returns the score.
+    """
+
+    step: str
+    value: Callable[[float, int], float]
+
+
+@dataclass(frozen=True)
+class FromDevice:
+    """A score that the device reports beside the time of a step; it has no interval and no ratio.
+
+    Attributes:
+        step: Kind of step that is run: ``infer``, ``latency`` (at batch 1) or ``train``.
+        field: Field of ``archsearch.benchmark.timing.Timing`` that holds the score.
+        source: Part of a GPU that reports it, for messages.
+    """
+
+    step: str
+    field: str
+    source: str
 
 
 @dataclass(frozen=True)
 class Objective:
-    """One quantity to optimise.
+    """One quantity to optimise: a row of ``OBJECTIVES``.
 
     Attributes:
-        name: as given to ``--objective`` and recorded with every trial.
+        name: Name for ``--objective`` and in the record of every trial.
         direction: ``maximize`` or ``minimize``.
-        unit: of the recorded value.
-        tier: what it costs to know.
-        subject: ``proxy`` or ``target``, the network it speaks of.
-        short: for table heads, behind the subject.
-        noun: what it is, without a unit.
-        si: unit that takes prefixes (``4.2 GMACs``); ``%`` for fractions.
-        scale: the recorded value times this is shown under ``label``.
-        precision: digits after the point when shown.
+        unit: Unit of the recorded value.
+        tier: Cost of knowing it.
+        subject: Network that it describes, ``proxy`` or ``target``.
+        short: Name with the displayed unit, for table heads.
+        noun: Name without a unit.
+        si: Unit for display, with prefixes where ``ticks`` has them (``4.2 GMACs``); ``%`` for fractions.
+        scale: Factor from the recorded value to the one displayed under ``label``.
+        precision: Digits after the decimal point in tables.
+        ticks: d3 format of tick labels: ``%`` for a share, ``s`` with prefixes (k, M, G), ``g`` without.
+        measured: Source of a measured score; None for the other tiers.
     """
 
     name: str
@@ -42,28 +73,57 @@ class Objective:
     si: str
     scale: float = 1.0
     precision: int = 1
+    ticks: str = ".3~s"
+    measured: FromTime | FromDevice | None = None
 
     @property
     def label(self) -> str:
-        """For table heads: which network it speaks of, what it is, its unit."""
+        """Subject, name and displayed unit, for table heads."""
         return f"{self.subject} {self.short}"
 
     @property
     def title(self) -> str:
-        """Which network it speaks of, and what it is."""
+        """Subject and name, without a unit."""
         return f"{self.subject} {self.noun}"
 
     @property
     def axis(self) -> str:
-        """For axes, whose ticks carry percent signs and prefixes but no unit."""
-        return self.title if self.si in ("%", self.noun, "params", "elements") else f"{self.title} ({self.si})"
+        """Title of an axis; counts and shares need no unit beside their ticks."""
+        return f"{self.title} ({self.si})" if self.tier is Tier.MEASURED else self.title
+
+    def interval(self, seconds: Sequence[float], images: int) -> tuple[float, float] | None:
+        """Convert an interval of the time per step to one of the score; None where the score is not one of time.
+
+        Args:
+            seconds: Lower and upper end in seconds per step.
+            images: Images per step.
+
+        >>> OBJECTIVES["infer_throughput"].interval((0.5, 2.0), 8)
+        (4.0, 16.0)
+        """
+        if not isinstance(self.measured, FromTime):
+            return None
+        low, high = sorted(self.measured.value(end, images) for end in seconds)
+        return low, high
+
+
+def images_per_second(seconds: float, images: int) -> float:
+    """Return the throughput of a step."""
+    return images / seconds
+
+
+def milliseconds(seconds: float, images: int) -> float:
+    """Return the latency of a step."""
+    return seconds * 1e3
 
 
 # fmt: off
 OBJECTIVES: dict[str, Objective] = {
     o.name: o
     for o in (
-        Objective("accuracy", "maximize", "fraction", Tier.TRAINED, "proxy", "top-1 (%)", "top-1", "%", 100),
+        Objective(
+            "accuracy", "maximize", "fraction", Tier.TRAINED, "proxy", "top-1 (%)", "top-1", "%", 100, ticks=".1~%"
+        ),
         Objective(
             "macs", "minimize", "multiply-adds per image", Tier.COUNTED, "target", "GMACs", "MACs", "MACs", 1e-9, 2
         ),
@@ -76,19 +136,20 @@ OBJECTIVES: dict[str, Objective] = {
         ),
         Objective(
             "infer_throughput", "maximize", "images/s", Tier.MEASURED, "target", "infer (img/s)",
-            "inference throughput", "img/s",
+            "inference throughput", "img/s", measured=FromTime("infer", images_per_second),
         ),
         Objective(
             "train_throughput", "maximize", "images/s", Tier.MEASURED, "target", "train (img/s)", "training throughput",
-            "img/s",
+            "img/s", measured=FromTime("train", images_per_second),
         ),
         Objective(
             "latency_ms", "minimize", "ms", Tier.MEASURED, "target", "latency at batch 1 (ms)", "latency at batch 1",
-            "ms",
+            "ms", ticks=".3~g", measured=FromTime("latency", milliseconds),
         ),
         Objective(
             "peak_memory_mb", "minimize", "MiB of a training step", Tier.MEASURED, "target", "memory (MiB)",
-            "memory of a training step", "MiB", 1, 0,
+            "memory of a training step", "MiB", 1, 0, ticks=".4~g",
+            measured=FromDevice("train", "peak_memory_mb", "a GPU's allocator"),
         ),
     )
 }
@@ -99,10 +160,10 @@ OBJECTIVE_SETS: dict[str, tuple[str, ...]] = {"pareto": ("accuracy", "macs", "in
 
 
 def parse_objectives(text: str) -> tuple[Objective, ...]:
-    """Objectives from ``pareto`` or a comma-separated list of names.
+    """Parse ``pareto`` or a comma-separated list of names.
 
     Raises:
-        OptionError: a name is unknown or given twice.
+        OptionError: A name is unknown or given twice.
 
     >>> [o.name for o in parse_objectives("pareto")]
     ['accuracy', 'macs', 'infer_throughput']

@@ -13,6 +13,7 @@ from archsearch.benchmark.process import TimingProcess
 from archsearch.benchmark.timing import Timing
 from archsearch.errors import ArchsearchError, TrialError
 from archsearch.nn.device import pick_device
+from archsearch.objectives import FromDevice
 from archsearch.recipes import BenchRecipe
 from archsearch.utils.disk_cache import DiskCache
 
@@ -65,6 +66,7 @@ class Timer:
         remeasure: bool = False,
         reference: Network | None = None,
         cores: Sequence[int] = (),
+        reports: Sequence[FromDevice] = (),
     ) -> None:
         """Prepares; the process that times starts when it is needed.
 
@@ -77,9 +79,11 @@ class Timer:
             remeasure: whether known timings are made anew.
             reference: instead of the one that the recipe names.
             cores: that may be used; none for those of this process.
+            reports: Scores that the device has to report; a known timing without one is made anew.
         """
         self.bench, self.device, self.timings, self.mixers = bench, device, timings, mixers
         self.on_wait, self.remeasure, self.reference, self.cores = on_wait, remeasure, reference, cores
+        self.reports = tuple(reports)
         self._process: TimingProcess | None = None
 
     def __enter__(self) -> "Timer":
@@ -110,7 +114,11 @@ class Timer:
 
     def _known(self, network: Network, kinds: Sequence[str]) -> dict[str, Timing]:
         known = {kind: self.timings.get(network, self.bench, kind, self.reference) for kind in kinds}
-        return {kind: timing for kind, timing in known.items() if timing is not None}
+        return {kind: timing for kind, timing in known.items() if timing is not None and self._complete(timing)}
+
+    def _complete(self, timing: Timing) -> bool:
+        fields = [report.field for report in self.reports if report.step == timing.setting.kind]
+        return all(getattr(timing, field) is not None for field in fields)
 
     def _measure(self, network: Network, kinds: tuple[str, ...]) -> list[Timing]:
         reference = self.reference or find(self.bench.reference, self.bench.img_size or None)

@@ -6,12 +6,14 @@ import dataclasses
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from archsearch.cli.options import natural, seconds, share_of_one
 from archsearch.errors import OptionError, unknown
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import torch
 
     from archsearch.data import ImageData
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from archsearch.search.definition import Study
     from archsearch.search.engines.ray_cluster import Share
     from archsearch.search.engines.runner import Runner
+
+Answer = TypeVar("Answer")
 
 ENGINES = ("local", "ray")
 #: Options that speak of Ray alone.
@@ -101,12 +105,16 @@ class Place:
         from archsearch.benchmark.timed_steps import suited
 
         device = self.device
-        if self.share is not None and self.remote:
-            from archsearch.search.engines.ray_cluster import ask_cluster
+        return self.ask(lambda: suited(bench, asked, device))
 
-            made: BenchRecipe = ask_cluster(lambda: suited(bench, asked, device), self.share)
-            return made
-        return suited(bench, asked, device)
+    def ask(self, question: "Callable[[], Answer]") -> "Answer":
+        """Return a function's result on the machine that evaluates candidates."""
+        if self.share is None or not self.remote:
+            return question()
+        from archsearch.search.engines.ray_cluster import ask_cluster
+
+        answer: Answer = ask_cluster(question, self.share)
+        return answer
 
 
 @contextlib.contextmanager

@@ -147,6 +147,7 @@ def _check_measured(
     measured: "Sequence[Constraint]",
 ) -> None:
     """Times the smallest and the largest, which are about the fastest and the slowest."""
+    from archsearch.benchmark.reported import reported
     from archsearch.benchmark.timer import Timer, Timings
     from archsearch.data.folder import cache_folder
     from archsearch.evaluate.costs import Costs, Limits
@@ -157,7 +158,8 @@ def _check_measured(
     device = pick_device(place.device)
     timings = Timings(cache_folder() / "timings", environment(device))
     cores = available_cores() if device.type == "cpu" else ()
-    timer = Timer(study.bench, str(device), timings, tuple(args.mixers), remeasure=False, cores=cores)
+    reports = reported(constraint.objective for constraint in measured)
+    timer = Timer(study.bench, str(device), timings, tuple(args.mixers), cores=cores, reports=reports)
     with contextlib.closing(timer):
         limits, found = Limits(measured, study.space.baseline, timer), []
         for arch in archs:

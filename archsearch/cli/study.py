@@ -170,13 +170,13 @@ def _prepare(
 ) -> "tuple[Study, ImageData]":
     """The study as it will be run at a place, and its data; everything about them is checked."""
     from archsearch.arch.networks import find
+    from archsearch.benchmark.reported import check_reported
     from archsearch.search.definition import Study
 
     proxy, bench = recipes[place.kind]
     bench = place.suited(bench, precision_asked(args))
-    quantities = {quantity.name for quantity in (*objectives, *(c.objective for c in args.constraints))}
-    if not place.device.startswith("cuda") and "peak_memory_mb" in quantities:
-        raise OptionError(f"peak_memory_mb is read from a GPU's allocator; leave it out on {place.device}")
+    quantities = dict.fromkeys((*objectives, *(c.objective for c in args.constraints)))
+    place.ask(partial(check_reported, quantities, place.device))
     space.check_proxy(proxy)
     space.check_bench(bench)
     find(bench.reference, bench.img_size or None)

@@ -10,10 +10,7 @@ from archsearch.complexity.counts import count, count_activations
 from archsearch.errors import TrialError
 from archsearch.evaluate.constraint import Constraint
 from archsearch.nn import build
-from archsearch.objectives import Objective, Tier
-
-#: What is timed for an objective.
-KINDS = {"infer_throughput": "infer", "train_throughput": "train", "latency_ms": "latency", "peak_memory_mb": "train"}
+from archsearch.objectives import OBJECTIVES, FromDevice, FromTime, Objective, Tier
 
 #: An architecture and the kinds of step that are wanted, to their timings.
 TimeIt = Callable[[Arch, tuple[str, ...]], Mapping[str, Timing]]
@@ -46,25 +43,27 @@ class Costs:
 
     def time(self, arch: Arch, speeds: Iterable[str], time_it: TimeIt) -> list[str]:
         """Times what the named objectives need; tells which of them were known from an earlier timing."""
-        wanted = tuple(dict.fromkeys(speeds))
-        timings = time_it(arch, tuple(dict.fromkeys(KINDS[name] for name in wanted))) if wanted else {}
-        for name in wanted:
-            timing = timings[KINDS[name]]
-            self.scores[name] = _score(name, timing)
+        measured = {name: how for name in speeds if (how := OBJECTIVES[name].measured)}
+        timings = time_it(arch, tuple(dict.fromkeys(how.step for how in measured.values()))) if measured else {}
+        for name, how in measured.items():
+            timing = timings[how.step]
+            self.scores[name] = _score(name, how, timing)
             self.details[name] = timing.details()
-        return [name for name in wanted if timings[KINDS[name]].recalled]
+        return [name for name, how in measured.items() if timings[how.step].recalled]
 
     def ratio(self, name: str) -> float | None:
         """Of a speed to the bench's reference, above 1 where it is better; None where there is none."""
-        return None if name == "peak_memory_mb" else self.details.get(name, {}).get("ratio")
+        timed = isinstance(OBJECTIVES[name].measured, FromTime)
+        return self.details.get(name, {}).get("ratio") if timed else None
 
 
-def _score(name: str, timing: Timing) -> float:
-    if name == "peak_memory_mb":
-        if timing.peak_memory_mb is None:
-            raise TrialError("peak_memory_mb is read from a GPU's allocator, and this device has none")
-        return timing.peak_memory_mb
-    return timing.step_s * 1e3 if name == "latency_ms" else timing.throughput
+def _score(name: str, how: FromTime | FromDevice, timing: Timing) -> float:
+    if isinstance(how, FromTime):
+        return how.value(timing.step_s, timing.setting.batch_size)
+    value: float | None = getattr(timing, how.field)
+    if value is None:
+        raise TrialError(f"{name} is read from {how.source}, and this device has none")
+    return value
 
 
 class Limits:

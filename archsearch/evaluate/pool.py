@@ -20,6 +20,7 @@ import torch
 
 from archsearch.arch import Arch
 from archsearch.benchmark.exclusive import shared
+from archsearch.benchmark.reported import reported
 from archsearch.benchmark.timer import Timer, Timings
 from archsearch.data import ImageData, load_for
 from archsearch.data.folder import cache_folder
@@ -167,6 +168,11 @@ class StudyWork:
     baseline: Arch | None = None
     seeds: int = 1
 
+    @property
+    def quantities(self) -> tuple[Objective, ...]:
+        """Objectives, and what is constrained."""
+        return tuple(dict.fromkeys((*self.objectives, *(constraint.objective for constraint in self.constraints))))
+
     def __call__(self, index: int) -> "Evaluator":
         """What evaluates candidates from then on."""
         return Evaluator(self, index)
@@ -184,7 +190,15 @@ class Evaluator:
         _load_mixers(source, machine)
         cores = machine.cores if machine.workers and self.device.type == "cpu" else ()
         timings = Timings(cache_folder() / "timings", whole)
-        self.timer = Timer(work.bench, str(self.device), timings, source.mixers, remeasure=work.remeasure, cores=cores)
+        self.timer = Timer(
+            work.bench,
+            str(self.device),
+            timings,
+            source.mixers,
+            remeasure=work.remeasure,
+            cores=cores,
+            reports=reported(work.quantities),
+        )
         trainings = Trainings(cache_folder() / "trainings", environment(self.device), reuse=not source.retrain)
         with shared(identity(self.device)):  # data may go to the GPU that another times on
             data = work.data or load_for(work.proxy, source.dataset, source.root, self.device)
@@ -263,8 +277,7 @@ def begin_remotely(
         os.environ.pop("OMP_NUM_THREADS", None)
         torch.set_num_threads(len(available_cores()) or os.cpu_count() or 1)
     device = work.machine.device(index)
-    quantities = [*work.objectives, *(constraint.objective for constraint in work.constraints)]
-    if measured_name(device) != device_name and any(quantity.tier is Tier.MEASURED for quantity in quantities):
+    if measured_name(device) != device_name and any(quantity.tier is Tier.MEASURED for quantity in work.quantities):
         raise ArchsearchError(f"this machine has {measured_name(device)}, and the study's speeds are of {device_name}")
     folder = Path(tempfile.mkdtemp(prefix="archsearch-mixers-")) if mixers else Path()
     for name, content in mixers.items():

@@ -109,11 +109,11 @@ def parallel_figure(views: Sequence[StudyView]) -> go.Figure:
     frame = pd.concat([view.frame[view.frame["state"] == "complete"] for view in views], ignore_index=True)
     params = [column for column in frame.columns if column.startswith("params.")]
     dimensions: list[dict[str, object]] = [
-        {"label": o.noun, "values": frame[o.name].tolist(), "tickformat": _ticks(o)} for o in objectives
+        {"label": o.noun, "values": frame[o.name].tolist(), "tickformat": o.ticks} for o in objectives
     ]
     dimensions += [_choice(frame[column], column.removeprefix("params.")) for column in params]
     first = objectives[0]
-    bar = {"title": {"text": first.noun}, "tickformat": _ticks(first)}
+    bar = {"title": {"text": first.noun}, "tickformat": first.ticks}
     line = {"color": frame[first.name].tolist(), "colorscale": SCALE, "showscale": True, "colorbar": bar}
     figure = go.Figure(go.Parcoords(dimensions=dimensions, line=line))
     figure.update_layout(**_layout() | {"margin": {"l": 90, "r": 40, "t": 70, "b": 30}})
@@ -274,7 +274,7 @@ def _points(
 ) -> go.Scatter | go.Scatter3d:
     look = LOOKS[status]
     hover = [f"trial {row['number']}<br>{describe_params(row)}{_chance(row)}" for _, row in rows.iterrows()]
-    shown = "<br>".join(f"{a.title}: %{{{letter}:{_ticks(a)}}}" for letter, a in zip("xyz", axes, strict=False))
+    shown = "<br>".join(f"{a.title}: %{{{letter}:{a.ticks}}}" for letter, a in zip("xyz", axes, strict=False))
     trace = kind(
         mode="markers",
         name=name,
@@ -352,12 +352,7 @@ def _add_marks(figure: go.Figure, views: Sequence[StudyView], x: str, y: str) ->
 
 def _axis(objective: Objective) -> dict[str, object]:
     better = "more" if objective.direction == "maximize" else "less"
-    return {"title": {"text": f"{objective.axis}, {better} is better"}, "tickformat": _ticks(objective)}
-
-
-def _ticks(objective: Objective) -> str:
-    """Percent for fractions, engineering prefixes for the rest."""
-    return {"%": ".1~%", "ms": ".3~g", "MiB": ".4~g"}.get(objective.si, ".3~s")
+    return {"title": {"text": f"{objective.axis}, {better} is better"}, "tickformat": objective.ticks}
 
 
 def _choice(values: pd.Series, label: str) -> dict[str, object]:

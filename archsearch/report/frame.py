@@ -1,15 +1,14 @@
 """Trials as a table: one row per trial."""
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
 from archsearch.objectives import Objective
 from archsearch.stats.fronts import on_front
-from archsearch.stats.noise import AccuracyNoise, seed_values, step_interval
+from archsearch.stats.noise import AccuracyNoise, score_interval, seed_values
 from archsearch.trial import Trial
 
 
@@ -63,17 +62,10 @@ def trials_frame(
 def _intervals(trial: Trial) -> dict[str, float]:
     columns: dict[str, float] = {}
     for name, detail in trial.evaluation.details.items():
-        if interval := step_interval(name, detail):
-            low, high = score_range(name, detail, interval)
+        if ends := score_interval(name, detail):
+            low, high = ends
             columns |= {f"{name}.low": low, f"{name}.high": high, f"{name}.ratio": detail["ratio"]}
     return columns
-
-
-def score_range(name: str, detail: Mapping[str, Any], step_s: Sequence[float]) -> tuple[float, float]:
-    """A range of seconds per step as one of the score that was read from them: milliseconds, or images/s."""
-    fast, slow = step_s
-    batch = detail["batch_size"]
-    return (fast * 1e3, slow * 1e3) if name == "latency_ms" else (batch / slow, batch / fast)
 
 
 def front_rows(frame: pd.DataFrame, objectives: tuple[Objective, ...]) -> pd.DataFrame:

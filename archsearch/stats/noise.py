@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from archsearch.objectives import Objective
+from archsearch.objectives import OBJECTIVES, Objective
 from archsearch.stats.bootstrap import front_probability
 from archsearch.stats.fronts import costs, signs
 from archsearch.stats.intervals import LEVEL, student
@@ -136,12 +136,16 @@ def accuracy_noise(trials: Sequence[Trial], images: int) -> AccuracyNoise | None
     return AccuracyNoise(images, deviation, degrees) if deviation else None
 
 
-def step_interval(name: str, detail: Mapping[str, Any]) -> tuple[float, float] | None:
-    """The recorded 95 % interval of the seconds per step that a score was read from; None where it has none."""
-    if "interval_s" not in detail or name == "peak_memory_mb":  # from before there were intervals; or not timed
+def score_interval(name: str, detail: Mapping[str, Any]) -> tuple[float, float] | None:
+    """Return the 95 % confidence interval of a measured score, in its unit; None where it has none.
+
+    Args:
+        name: Name of the objective.
+        detail: Recorded details of its measurement (``Timing.details``).
+    """
+    if "interval_s" not in detail or name not in OBJECTIVES:  # recorded before there were intervals
         return None
-    low, high = detail["interval_s"]
-    return low, high
+    return OBJECTIVES[name].interval(detail["interval_s"], detail["batch_size"])
 
 
 def front_chances(
@@ -190,6 +194,6 @@ def readings(
 
 
 def _end_over_end(name: str, trial: Trial) -> float:
-    """How many times as long the slow end of a step's interval is as the fast one; 1 where there is none."""
-    ends = step_interval(name, trial.evaluation.details.get(name, {}))
+    """Return the upper end of a score's interval over the lower one; 1 where it has none."""
+    ends = score_interval(name, trial.evaluation.details.get(name, {}))
     return ends[1] / ends[0] if ends else 1.0

@@ -5,17 +5,16 @@ from dataclasses import asdict
 from typing import Any
 
 from archsearch.arch.mixer import Mixer
-from archsearch.objectives import OBJECTIVES, Objective
+from archsearch.objectives import OBJECTIVES, FromTime, Objective
 from archsearch.report.drawing import block_shape, mixer_shape
 from archsearch.report.figures import LOOKS, PALETTE, SCALE
-from archsearch.report.frame import score_range
 from archsearch.report.page.columns import clean, columns, number, scaled
-from archsearch.report.page.marks import paper_marks
+from archsearch.report.page.marks import COUNTED, paper_marks
 from archsearch.report.shapes import Box as Rectangle
 from archsearch.report.shapes import Shape, tree
 from archsearch.report.view import StudyView, common_box, own_box
 from archsearch.stats.hypervolume import Box, hypervolume_trace
-from archsearch.stats.noise import step_interval
+from archsearch.stats.noise import score_interval
 from archsearch.trial import Trial
 
 #: Curves are told in whole numbers: thousandths of the loss, hundredths of a percent.
@@ -40,6 +39,8 @@ def page_data(views: Sequence[StudyView], *, trials: bool = True) -> dict[str, A
         "palette": PALETTE,
         "scale": SCALE,
         "marks": [asdict(mark) for mark in paper_marks()],
+        "counted": COUNTED,
+        "curve": "accuracy",
     }
 
 
@@ -116,7 +117,7 @@ def _cells(trial: Trial, mixers: dict[Mixer, int], blocks: dict[Shape, int]) -> 
     if known.curve:
         yield "curve.epoch", [epoch.epoch for epoch in known.curve]
         yield "curve.loss", scaled((epoch.train_loss for epoch in known.curve), LOSS_SCALE)
-        yield "curve.accuracy", scaled((epoch.accuracy for epoch in known.curve), ACCURACY_SCALE)
+        yield "curve.score", scaled((epoch.accuracy for epoch in known.curve), ACCURACY_SCALE)
     for name, value in arch.to_dict().items():
         if name != "mixers":
             yield f"arch.{name}", value
@@ -133,11 +134,10 @@ def _behind(name: str, detail: dict[str, Any]) -> Iterator[tuple[str, Any]]:
         if "note" in detail:
             yield f"note.{name}", detail["note"]
         return
-    if interval := step_interval(name, detail):
-        low, high = score_range(name, detail, interval)
-        yield f"low.{name}", number(low)
-        yield f"high.{name}", number(high)
-    if detail.get("ratio"):
+    if ends := score_interval(name, detail):
+        yield f"low.{name}", number(ends[0])
+        yield f"high.{name}", number(ends[1])
+    if detail.get("ratio") and isinstance(OBJECTIVES[name].measured, FromTime):
         yield f"ratio.{name}", [number(x) for x in (detail["ratio"], *detail["ratio_interval"])]
     setting = [f"batch {detail['batch_size']}", f"{detail['img_size']} px"]
     words = [*setting, *(detail[k] for k in ("precision", "layout", "mode") if k in detail)]
@@ -152,5 +152,6 @@ def _objective(objective: Objective) -> dict[str, Any]:
         "subject": objective.subject,
         "si": objective.si,
         "unit": objective.unit,
+        "ticks": objective.ticks,
         "maximize": objective.direction == "maximize",
     }

@@ -53,7 +53,7 @@ def test_a_page_holds_every_trial_with_all_that_is_known_of_it():
     assert known["low.infer_throughput"][0] == pytest.approx(100 / 1.05, rel=1e-5)
     assert known["ratio.infer_throughput"][0] == pytest.approx([100 / 30, 100 / 31, 100 / 29], rel=1e-5)
     assert known["setting.infer_throughput"][0] == "batch 2, 224 px, fp32"
-    assert known["curve.accuracy"][1] == [6000]
+    assert known["curve.score"][1] == [6000]
     assert known["error"][-1] == "diverged: nan"
     arch = one_of_each()[0].arch
     assert known["arch.depths"][0] == list(arch.depths)

@@ -292,7 +292,7 @@ function interval(name, members) {
 function paperMarks(x, y) {
   if (!byId("marks").checked) return { traces: [], shapes: [], notes: [] };
   const size = new Set(rows.columns["arch.img_size"] ?? []);
-  const counted = [x, y].filter((name) => name === "macs" || name === "params");
+  const counted = [x, y].filter((name) => data.counted.includes(name));
   const near = (mark) => size.has(mark.img_size) && counted.every((name) => {
     const values = (rows.columns["score." + name] ?? []).filter((value) => value !== null);
     const [low, high] = values.reduce(([a, b], v) => [Math.min(a, v), Math.max(b, v)], [Infinity, -Infinity]);
@@ -303,7 +303,7 @@ function paperMarks(x, y) {
   const [least, most] = extent(known.map((mark) => mark[counted[0]]));
   // Names that would stand on one another are left to their neighbour; the lines stay.
   const spread = known.filter((mark, i) => !i || mark[counted[0]] - known[i - 1][counted[0]] > 0.03 * (most - least));
-  const about = (mark) => `${mark.name} in the paper: ${eng(mark.macs, "MACs")}, ${eng(mark.params, "params")}, ${mark.top1} % on ImageNet`;
+  const about = (mark) => `${mark.name} in the paper: ${data.counted.map((name) => eng(mark[name], data.objectives[name])).join(", ")}, ${mark.top1} % on ImageNet`;
   const colour = css("--muted");
   if (counted.length === 2) {
     return { shapes: [], notes: [], traces: known.length ? [{ type: "scatter", mode: "markers+text", name: "the paper's networks",
@@ -470,10 +470,10 @@ chart("curves", () => {
   const shown = withCurve.slice(0, MOST_CURVES);
   if (withCurve.includes(focus) && !shown.includes(focus)) shown[shown.length - 1] = focus;
   const traces = shown.map((row) => ({ type: "scatter", mode: "lines+markers", name: escaped(title(row)), x: cell("curve.epoch", row),
-    y: cell("curve.accuracy", row).map((value) => value === null ? null : value / 1e4), opacity: row === focus || !selection.has(focus) ? 1 : 0.55,
+    y: cell("curve.score", row).map((value) => value === null ? null : value / 1e4), opacity: row === focus || !selection.has(focus) ? 1 : 0.55,
     line: { width: row === focus ? 3.5 : 1.5 }, hovertemplate: `${escaped(title(row))}<br>epoch %{x}: %{y:.1%}<extra></extra>` }));
   return { data: traces, rows: shown.map((row) => cell("curve.epoch", row).map(() => row)), layout: layout({ xaxis: { title: { text: "epoch of the proxy" }, dtick: shown.every((row) => cell("curve.epoch", row).length < 12) ? 1 : undefined },
-    yaxis: { title: { text: "proxy top-1" }, tickformat: ".1~%" }, showlegend: shown.length < 9, dragmode: "zoom" }) };
+    yaxis: { title: { text: data.objectives[data.curve].title }, tickformat: data.objectives[data.curve].ticks }, showlegend: shown.length < 9, dragmode: "zoom" }) };
 }, { follows: true, after: clicked });
 
 chart("importance", () => {

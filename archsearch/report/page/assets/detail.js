@@ -73,9 +73,10 @@ function behind(name, row) {
   const objective = data.objectives[name];
   const told = [shownScore(name, row, 4)];
   const ends = bounds(name, row), values = cell("values." + name, row);
-  if (ends) told.push(`(95 % interval ${eng(ends[0], objective.si)} to ${eng(ends[1], objective.si)})`);
-  if (ends && name === "accuracy") told.push(`the interval is ${studies[rows.study[row]].noise[name].words}`);
-  if (values) told.push(`mean of seeds ${cell("seeds." + name, row).map((seed, i) => `${seed}: ${eng(values[i], objective.si)}`).join(", ")}`);
+  if (ends) told.push(`(95 % interval ${eng(ends[0], objective)} to ${eng(ends[1], objective)})`);
+  const noise = studies[rows.study[row]].noise[name];
+  if (ends && noise) told.push(`the interval is ${noise.words}`);
+  if (values) told.push(`mean of seeds ${cell("seeds." + name, row).map((seed, i) => `${seed}: ${eng(values[i], objective)}`).join(", ")}`);
   if (cell("note." + name, row)) told.push(`without a further seed: ${cell("note." + name, row)}`);
   const ratio = cell("ratio." + name, row);
   if (ratio) told.push(`${ratio[0].toFixed(2)} times as fast as the reference (${ratio[1].toFixed(2)} to ${ratio[2].toFixed(2)})`);
@@ -88,9 +89,9 @@ function behind(name, row) {
 
 // How another trial's score differs, in words of the score's own.
 function difference(name, one, other) {
-  const a = score(name, one), b = score(name, other), unit = data.objectives[name].si;
-  const gap = unit === "%" ? 100 * (b - a) : 100 * (b / a - 1);
-  return `${gap > 0 ? "+" : ""}${gap.toFixed(1)} ${unit === "%" ? "points" : "%"}`;
+  const a = score(name, one), b = score(name, other), share = type(data.objectives[name]) === "%";
+  const gap = share ? 100 * (b - a) : 100 * (b / a - 1);
+  return `${gap > 0 ? "+" : ""}${gap.toFixed(1)} ${share ? "points" : "%"}`;
 }
 
 // Of a dominated trial, the front's members that are better; of one on the front, its neighbours in each score.
@@ -174,8 +175,8 @@ function showDetail() {
   showNoise(box, row);
   const curve = cell("curve.epoch", row);
   if (curve) {
-    const losses = cell("curve.loss", row), accuracies = cell("curve.accuracy", row);
-    element("p", "epochs: " + curve.map((epoch, i) => `${epoch}: loss ${((losses[i] ?? NaN) / 1e3).toFixed(3)}, ${((accuracies[i] ?? NaN) / 100).toFixed(1)} %`).join("; "), box, { class: "muted small" });
+    const losses = cell("curve.loss", row), reached = cell("curve.score", row);
+    element("p", "epochs: " + curve.map((epoch, i) => `${epoch}: loss ${((losses[i] ?? NaN) / 1e3).toFixed(3)}, ${((reached[i] ?? NaN) / 100).toFixed(1)} %`).join("; "), box, { class: "muted small" });
   }
   compare(row, box);
   if (study.command) {

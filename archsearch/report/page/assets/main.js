@@ -36,7 +36,7 @@ function showStudies() {
     if (disturbed) told.push(`${disturbed} timed while the machine was disturbed`);
     if (study.running) told.push(`${study.running} running`);
     const bounds = study.recipe.constraints?.length ? ` Constraints: ${study.recipe.constraints.join(", ")}.` : "";
-    const scatter = study.noise.accuracy ? ` Intervals of accuracy are ${study.noise.accuracy.words}.` : "";
+    const scatter = scattered().filter((name) => study.noise[name]).map((name) => ` Intervals of ${data.objectives[name].title} are ${study.noise[name].words}.`).join("");
     const line = element("p", null, box, { class: "study" });
     if (several()) element("span", null, line, { class: "chip", style: `background: ${data.palette[study.place % data.palette.length]}` });
     if (several()) element("strong", study.name + ": ", line);

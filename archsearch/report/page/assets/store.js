@@ -58,11 +58,11 @@ function status(row) {
   return studies[rows.study[row]].front.has(number(row)) ? "front" : "dominated";
 }
 
-// Ends of a score's 95 % interval. A timing has its own; the scatter of accuracies is the study's, and changes as trials come.
+// Ends of a score's 95 % interval. A timing has its own; where the study knows how a score scatters, that changes as trials come.
 function bounds(name, row) {
   const value = score(name, row), known = studies[rows.study[row]].noise[name];
-  if (name !== "accuracy") return cell("low." + name, row) === null ? null : [cell("low." + name, row), cell("high." + name, row)];
-  if (value === null || !known) return null;
+  if (!known) return cell("low." + name, row) === null ? null : [cell("low." + name, row), cell("high." + name, row)];
+  if (value === null) return null;
   if (!known.half) return wilson(value, known.images);
   const half = known.half / Math.sqrt(cell("values." + name, row)?.length || 1);
   return [Math.max(value - half, 0), Math.min(value + half, 1)];
@@ -74,7 +74,8 @@ function wilson(share, samples) {
   const half = z / (1 + squared) * Math.sqrt(share * (1 - share) / samples + squared / (4 * samples));
   return [Math.max(middle - half, 0), Math.min(middle + half, 1)];
 }
-const noisy = (name) => name === "accuracy" ? studies.some((study) => study.noise[name]) : named("low.").includes(name);
+// Scores whose scatter is the study's.
+const scattered = () => scores().filter((name) => studies.some((study) => study.noise[name]));
 
 // How probably a trial is on its study's front; null where it did not finish, or nothing is noisy.
 function chance(row) {
@@ -101,22 +102,26 @@ function describe(row) {
 
 const title = (row) => (several() ? studies[rows.study[row]].name + ", " : "") + "trial " + number(row);
 
-// Engineering units: 4.2 GMACs, 2.9 k img/s, 71.3 %.
-function eng(value, si, digits = 3) {
+// A value in its objective's unit: 4.2 GMACs, 2.9 k img/s, 71.3 %. The type of the tick format says how: % for
+// shares, s with prefixes, g without.
+const type = (objective) => objective.ticks.at(-1);
+function eng(value, objective, digits = 3) {
   if (value === null || value === undefined) return "-";
-  if (si === "%") return (100 * value).toFixed(digits > 3 ? 2 : 1) + " %";
+  if (type(objective) === "%") return (100 * value).toFixed(digits > 3 ? 2 : 1) + " %";
   let shown = value, prefix = "";
-  if (si !== "ms" && si !== "MiB") for (const next of ["k", "M", "G", "T"]) {
+  if (type(objective) === "s") for (const next of ["k", "M", "G", "T"]) {
     if (Number(Math.abs(shown).toPrecision(digits)) < 1000) break;
     [shown, prefix] = [shown / 1000, next];
   }
   const text = Math.abs(shown) >= 10 ** digits ? shown.toFixed(0) : String(Number(shown.toPrecision(digits)));
-  return si === "MACs" ? `${text} ${prefix}${si}` : [text, prefix, si].filter(Boolean).join(" ");
+  // A prefix belongs to a symbol (GMACs) and stands before a word (28 M params).
+  return /^[A-Z]/.test(objective.si) ? `${text} ${prefix}${objective.si}` : [text, prefix, objective.si].filter(Boolean).join(" ");
 }
 
-const shownScore = (name, row, digits) => eng(score(name, row), data.objectives[name].si, digits);
-const ticks = (name) => ({ "%": ".1~%", ms: ".3~g", MiB: ".4~g" })[data.objectives[name].si]
-  ?? ((rows.columns["score." + name] ?? []).some((value) => value >= 1000) ? ".3~s" : ".4~g");
+const shownScore = (name, row, digits) => eng(score(name, row), data.objectives[name], digits);
+// Below 1000, prefixes would say milli where nobody expects it.
+const ticks = (name) => type(data.objectives[name]) !== "s" || (rows.columns["score." + name] ?? []).some((value) => value >= 1000)
+  ? data.objectives[name].ticks : ".4~g";
 const axisTitle = (name) => `${data.objectives[name].axis}, ${data.objectives[name].maximize ? "more" : "less"} is better`;
 const better = (name, a, b) => data.objectives[name].maximize ? a > b : a < b;
 

@@ -136,7 +136,7 @@ function csvText(members) {
     return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
   };
   const numbers = ["score.", "low.", "high.", "param.", "seconds."].flatMap((prefix) => named(prefix).map((name) => [prefix + name, (row) => cell(prefix + name, row)]));
-  if (noisy("accuracy")) numbers.push(["low.accuracy", (row) => bounds("accuracy", row)?.[0]], ["high.accuracy", (row) => bounds("accuracy", row)?.[1]]);
+  for (const name of scattered()) numbers.push(["low." + name, (row) => bounds(name, row)?.[0]], ["high." + name, (row) => bounds(name, row)?.[1]]);
   if (uncertain()) numbers.push(["front_probability", chance]);
   const head = ["study", "trial", "status", ...numbers.map(([name]) => name.replace(/^score\./, "")), "error"];
   const lines = members.map((row) => [studies[rows.study[row]].name, number(row), status(row), ...numbers.map(([, value]) => value(row)), cell("error", row)]);

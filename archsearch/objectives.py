@@ -151,6 +151,10 @@ OBJECTIVES: dict[str, Objective] = {
             "memory of a training step", "MiB", 1, 0, ticks=".4~g",
             measured=FromDevice("train", "peak_memory_mb", "a GPU's allocator"),
         ),
+        Objective(
+            "energy_mj", "minimize", "mJ per image", Tier.MEASURED, "target", "energy (mJ/img)", "energy of inference",
+            "mJ/img", ticks=".3~g", measured=FromDevice("infer", "energy_mj", "the energy counter of an NVIDIA GPU"),
+        ),
     )
 }
 # fmt: on

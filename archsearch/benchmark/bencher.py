@@ -128,7 +128,8 @@ class Bencher:
         told = self.conditions.told()
         if self._retries() > retries:
             told["warnings"].append("memory was so short that the allocator had to give some back during the timing")
-        energies = {place: self._energy(contenders[place]) for place in times} if job.thorough else {}
+        read = [place for place in times if job.thorough or (job.energy and place[1].kind == "infer")]
+        energies = {place: self._energy(contenders[place]) for place in read}
         facts, unknown = environment(self.device), _errors(residents[REFERENCE])
         results = []
         for index, network in enumerate(job.networks):

@@ -24,6 +24,7 @@ class Job:
         modes: of ``archsearch.recipes.MODES``.
         seed: of the order within rounds.
         thorough: whether activations are counted and energy is read too.
+        energy: Whether the energy of inference is read in any case.
         roofline: whether the parts of each network are timed beside the device's roofs.
         probe: only whether everything fits is wanted; nothing is timed.
     """
@@ -35,13 +36,17 @@ class Job:
     modes: tuple[str, ...] = ("eager",)
     seed: int = 0
     thorough: bool = False
+    energy: bool = False
     roofline: bool = False
     probe: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready data; ``from_dict`` reads it."""
         return {
-            **{name: getattr(self, name) for name in ("kinds", "modes", "seed", "thorough", "roofline", "probe")},
+            **{
+                name: getattr(self, name)
+                for name in ("kinds", "modes", "seed", "thorough", "energy", "roofline", "probe")
+            },
             "networks": [network_to_dict(network) for network in self.networks],
             "reference": network_to_dict(self.reference),
             "bench": asdict(self.bench),
@@ -58,6 +63,7 @@ class Job:
             modes=tuple(data["modes"]),
             seed=data["seed"],
             thorough=data["thorough"],
+            energy=data["energy"],
             roofline=data["roofline"],
             probe=data["probe"],
         )

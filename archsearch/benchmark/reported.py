@@ -4,7 +4,9 @@ from collections.abc import Callable, Iterable, Mapping
 
 import torch
 
+from archsearch.benchmark.nvml import Nvml
 from archsearch.errors import OptionError
+from archsearch.nn.device import identity
 from archsearch.objectives import FromDevice, Objective
 
 
@@ -13,8 +15,13 @@ def has_allocator(device: torch.device) -> bool:
     return device.type == "cuda"
 
 
+def counts_energy(device: torch.device) -> bool:
+    """Whether the driver counts the device's energy: NVIDIA's from Volta on, with nvidia-ml-py installed."""
+    return device.type == "cuda" and Nvml(identity(device)).energy_mj() is not None
+
+
 #: Whether a device reports a field of ``Timing``, by the field's name.
-REPORTS: Mapping[str, Callable[[torch.device], bool]] = {"peak_memory_mb": has_allocator}
+REPORTS: Mapping[str, Callable[[torch.device], bool]] = {"peak_memory_mb": has_allocator, "energy_mj": counts_energy}
 
 
 def reported(objectives: Iterable[Objective]) -> tuple[FromDevice, ...]:

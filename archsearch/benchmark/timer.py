@@ -123,7 +123,8 @@ class Timer:
     def _measure(self, network: Network, kinds: tuple[str, ...]) -> list[Timing]:
         reference = self.reference or find(self.bench.reference, self.bench.img_size or None)
         target = self.bench.resized(network) if isinstance(network, Arch) else network
-        job = Job((target,), reference, self.bench, kinds, (self.bench.mode,))
+        energy = any(report.field == "energy_mj" for report in self.reports)
+        job = Job((target,), reference, self.bench, kinds, (self.bench.mode,), energy=energy)
         if self._process is None:
             with aside(pick_device(self.device), self.on_wait):  # its start is work, too
                 self._process = TimingProcess(self.device, self.mixers, self._listen, self.cores)

@@ -5,10 +5,12 @@ import tiny
 import torch
 
 from archsearch.arch.networks import TimmModel, network
+from archsearch.benchmark.reported import reported
 from archsearch.benchmark.timer import Timer, Timings
 from archsearch.benchmark.timing import Setting, Timing
 from archsearch.errors import TrialError
 from archsearch.nn.device import environment
+from archsearch.objectives import parse_objectives
 from archsearch.recipes import BenchRecipe
 
 BENCH = dataclasses.replace(tiny.BENCH, img_size=0, reference="inceptionnext_atto")
@@ -53,6 +55,16 @@ def test_known_timings_are_made_anew_where_asked(store):
     Counted(BENCH, "cpu", store)(tiny.SMALL, ("infer",))
     again = Counted(BENCH, "cpu", store, remeasure=True)
     again(tiny.SMALL, ("infer",))
+    assert len(again.asked) == 1
+
+
+def test_a_known_timing_without_energy_is_made_anew_where_energy_is_asked_for(store):
+    Counted(BENCH, "cpu", store)(tiny.SMALL, ("infer",))
+    again = Counted(BENCH, "cpu", store, reports=reported(parse_objectives("energy_mj,infer_throughput")))
+    again(tiny.SMALL, ("infer",))
+    assert again.asked == ((tiny.SMALL.key, ("infer",)),)
+    store.put(tiny.SMALL, BENCH, "infer", dataclasses.replace(fake("infer"), energy_mj=7.0))
+    assert again(tiny.SMALL, ("infer",))["infer"].energy_mj == 7.0
     assert len(again.asked) == 1
 
 

@@ -44,6 +44,10 @@ def _elsewhere(tmp_path, monkeypatch):
             ["study", "--space", "inception_dw", "--device", "cpu", "--objective", "peak_memory_mb"],
             "leave it out on cpu",
         ),
+        (
+            ["study", "--space", "inception_dw", "--device", "cpu", "--objective", "accuracy,energy_mj"],
+            "energy_mj is read from the energy counter of an NVIDIA GPU; leave it out on cpu",
+        ),
         (["study", "--space", "inception_dw", "--device", "cpu", "--set", "bench.precision=tf32"], "cpu has no TF32"),
         (["study", "--space", "inception_dw", "--set", "bench.reference=nosuch"], "unknown network 'nosuch'"),
         (["study", "--space", "inception_dw", "--set", "bench.mode=fast"], "unknown mode 'fast'"),

@@ -1,9 +1,12 @@
 """Costs that are held against constraints, and candidates that break one."""
 
+import dataclasses
+
 import pytest
 import tiny
 
 from archsearch.benchmark.timing import Setting, Timing
+from archsearch.errors import TrialError
 from archsearch.evaluate.constraint import parse_constraints
 from archsearch.evaluate.costs import Costs, Limits, never
 from archsearch.objectives import Tier
@@ -55,6 +58,15 @@ def test_speeds_are_compared_as_they_were_beside_the_reference(slower):
     found = bound.excess(costs, Tier.MEASURED)
     assert found["infer_throughput >= 1.2 * baseline"] == pytest.approx((1.2 - 1.25) / 1.2)
     assert found["latency_ms <= 0.9 * baseline"] == pytest.approx((0.8 - 0.9) / 0.9)
+
+
+def test_energy_is_read_from_a_step_of_inference():
+    told = {"infer": dataclasses.replace(timing(0.01, 0.01), energy_mj=12.5)}
+    costs = Costs()
+    costs.time(tiny.PLAIN, ["energy_mj", "infer_throughput"], lambda arch, kinds: {kind: told[kind] for kind in kinds})
+    assert (costs.scores["energy_mj"], costs.ratio("energy_mj"), costs.ratio("infer_throughput")) == (12.5, None, 1.0)
+    with pytest.raises(TrialError, match="energy_mj is read from the energy counter of an NVIDIA GPU"):
+        Costs().time(tiny.PLAIN, ["energy_mj"], lambda arch, kinds: {"infer": timing(0.01, 0.01)})
 
 
 def test_the_baseline_is_timed_once():

@@ -156,7 +156,8 @@ def _operators(args: argparse.Namespace, study: "ListStudy") -> int:
     """Figure 3: counted, not trained."""
     from archsearch.cli.report import page_path
     from archsearch.complexity.operators import kernel_costs
-    from archsearch.report.kernel_costs import figure_html, kernel_figure, kernels_as, kernels_title
+    from archsearch.report.kernel_costs import figure_html, kernel_figure, kernels_table, kernels_title
+    from archsearch.utils.tables import render
 
     for name in ("only", "pairs", "importance", "weights", "baseline", "dataset", "results_file"):
         if getattr(args, name) is not None:
@@ -168,7 +169,7 @@ def _operators(args: argparse.Namespace, study: "ListStudy") -> int:
     title = kernels_title(network.dims[0], network.side(0))
     page = page_path(args.study_name or study.name, args.storage, args.page, "--page")
     write_file(page, figure_html(kernel_figure(costs, title)), "--page")
-    sys.stdout.write(kernels_as(args.format, costs, title) + "\n")
+    sys.stdout.write(render(kernels_table(costs, title), args.format) + "\n")
     if not args.quiet:
         print(f"page: {page}", file=sys.stderr)
     return 0

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from archsearch.cli.models import HELP, Model, find_models, study_models
 from archsearch.cli.options import (
-    FORMATS,
     add_format,
     add_mixers,
     add_storage,
@@ -19,6 +18,7 @@ from archsearch.cli.options import (
     write_file,
 )
 from archsearch.errors import ArchsearchError, OptionError, UserError, unknown
+from archsearch.utils.tables import FORMATS
 
 if TYPE_CHECKING:
     from archsearch.ablation.variants import ListStudy
@@ -127,21 +127,22 @@ def _entries(models: list[Model], measured: "list[Measured]") -> "list[Entry]":
 
 def _tell(args: argparse.Namespace, study: "ListStudy | None", bench: "BenchRecipe", entries: "list[Entry]") -> int:
     """Prints the table, writes the files, then says what is wrong; returns the exit code."""
-    from archsearch.report.speed_tables import FORMATS as WRITERS
-    from archsearch.report.speed_tables import told, warnings
+    from archsearch.report.speed_tables import speed_table, told, warnings
+    from archsearch.utils.tables import render
 
     if all(entry.measured.users_fault for entry in entries):
         raise OptionError("; ".join(dict.fromkeys(str(entry.measured.error) for entry in entries)))
     if args.format == "table":
         sys.stdout.write(told(entries, bench, study) + "\n\n")
-    sys.stdout.write(WRITERS[args.format](entries, bench.reference) + "\n")
+    table = speed_table(entries, bench.reference)
+    sys.stdout.write(render(table, args.format) + "\n")
     if args.roofline:
         _roofline(args, entries)
     sys.stdout.flush()
     for line in warnings(entries):
         print(f"archsearch: {line}", file=sys.stderr)
     if args.results_file:
-        write_file(args.results_file, WRITERS[_results_format(args)](entries, bench.reference) + "\n", "--results-file")
+        write_file(args.results_file, render(table, _results_format(args)) + "\n", "--results-file")
     if any(entry.measured.users_fault for entry in entries):
         return OptionError.exit_code
     timed = [t for entry in entries for t in entry.measured.timings if not t.error and t.setting.kind != "latency"]

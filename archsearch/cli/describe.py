@@ -57,10 +57,11 @@ def run(args: argparse.Namespace) -> int:
     if args.drawing and arch is None:
         raise OptionError("--drawing shows the blocks of our own networks; those of timm's are not known")
 
-    from archsearch.report.network_tables import FORMATS, Description, operators_as
+    from archsearch.report.network_tables import Description, description_table, operators_table
+    from archsearch.utils.tables import render
 
     told = Description(args.network, arch, _anatomy(network), published(args.network))
-    text = operators_as(args.format, told) if args.audit else FORMATS[args.format](told)
+    text = render(operators_table(told) if args.audit else description_table(told), args.format)
     if args.drawing and arch:
         from archsearch.report.drawing import block_svg
 
@@ -73,11 +74,12 @@ def _names(args: argparse.Namespace) -> int:
     """Every named network."""
     from archsearch.arch.networks import NETWORKS
     from archsearch.arch.paper import published
-    from archsearch.report.network_tables import names_as
+    from archsearch.report.network_tables import names_table
+    from archsearch.utils.tables import render
 
     if args.img_size or args.audit or args.drawing or args.mixers:
         raise OptionError("name a network, or leave these options out to see all names")
-    sys.stdout.write(names_as(args.format, NETWORKS, published) + "\n")
+    sys.stdout.write(render(names_table(NETWORKS, published), args.format) + "\n")
     return 0
 
 
@@ -110,7 +112,8 @@ def _operators(args: argparse.Namespace) -> int:
     if args.network or args.audit or args.mixers:
         raise OptionError("--operators stands alone; leave out the network, --audit and --mixers")
     from archsearch.complexity.operators import kernel_costs
-    from archsearch.report.kernel_costs import figure_html, kernel_figure, kernels_as, kernels_title
+    from archsearch.report.kernel_costs import figure_html, kernel_figure, kernels_table, kernels_title
+    from archsearch.utils.tables import render
 
     tiny = network("inceptionnext_tiny")
     if args.img_size:
@@ -118,5 +121,5 @@ def _operators(args: argparse.Namespace) -> int:
     costs, title = kernel_costs(tiny.dims[0], tiny.side(0)), kernels_title(tiny.dims[0], tiny.side(0))
     if args.drawing:
         write_file(args.drawing, figure_html(kernel_figure(costs, title)), "--drawing")
-    sys.stdout.write(kernels_as(args.format, costs, title) + "\n")
+    sys.stdout.write(render(kernels_table(costs, title), args.format) + "\n")
     return 0

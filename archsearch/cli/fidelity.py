@@ -65,7 +65,8 @@ def run(args: argparse.Namespace) -> int:
     """Trains what is not known yet and prints how far each rung agrees with the reference."""
     import sys
 
-    from archsearch.fidelity.tables import FORMATS, Report, read_records
+    from archsearch.fidelity.tables import Report, agreement_table, read_records
+    from archsearch.utils.tables import render
 
     if args.records is not None:
         for name, default in args.unasked.items():
@@ -73,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
                 option = "the plan" if name == "plan" else f"--{name.replace('_', '-')}"
                 raise OptionError(f"--from reads records and trains nothing; leave {option} out")
     frame = read_records(args.records) if args.records is not None else _train(args)
-    sys.stdout.write(FORMATS[args.format](Report.of(frame)) + "\n")
+    sys.stdout.write(render(agreement_table(Report.of(frame)), args.format) + "\n")
     return 0
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from archsearch.errors import OptionError
+from archsearch.utils.tables import FORMATS
 
 STORAGE = "sqlite:///runs/archsearch.db"
 
@@ -14,10 +15,6 @@ def add_storage(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--storage", default=STORAGE, metavar="URL", help="Optuna storage, or the path of an SQLite file (%(default)s)"
     )
-
-
-#: As ``archsearch.report.tables.FORMATS``, which is slow to import.
-FORMATS = ("table", "csv", "json", "markdown")
 
 
 def add_format(parser: argparse.ArgumentParser) -> None:

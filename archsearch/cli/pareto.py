@@ -19,15 +19,16 @@ def run(args: argparse.Namespace) -> int:
     """Writes the table to stdout."""
     from archsearch.ablation.record import is_ablation
     from archsearch.report.frame import front_rows
-    from archsearch.report.tables import FORMATS
+    from archsearch.report.tables import trials_table
     from archsearch.report.view import view_of
     from archsearch.search.definition import load
     from archsearch.search.storage.opening import open_storage
+    from archsearch.utils.tables import render
 
     record = load(args.study, open_storage(args.storage, create=False))
     if is_ablation(record):
         raise OptionError(f"study {args.study!r} is an ablation, whose trials are seeds; see `ablate` and `report`")
     view = view_of(record)
     rows = view.frame.sort_values("number") if args.all else front_rows(view.frame, view.objectives)
-    sys.stdout.write(FORMATS[args.format](rows, view.objectives) + "\n")
+    sys.stdout.write(render(trials_table(rows, view.objectives), args.format) + "\n")
     return 0

@@ -71,7 +71,7 @@ def _recorded(args: argparse.Namespace, study: "Study") -> "Trial":
 
 def _show(args: argparse.Namespace, study: "Study", trial: "Trial", now: "Evaluation") -> None:
     from archsearch.objectives import OBJECTIVES
-    from archsearch.utils.tables import records_as
+    from archsearch.utils.tables import Document, Table, render
 
     names = [name for name in OBJECTIVES if name in {*trial.evaluation.scores, *now.scores}]
     found = [Score(name, trial.evaluation.scores.get(name), now.scores.get(name)) for name in names]
@@ -87,5 +87,6 @@ def _show(args: argparse.Namespace, study: "Study", trial: "Trial", now: "Evalua
             change = "identical"
         cells.append([objective.label, *shown, change])
     title = f"{study.name}, trial {trial.number}, evaluated again"
-    header = ["score", "on record", "now", "change"]
-    sys.stdout.write(records_as(args.format, found, title, header, cells) + "\n")
+    table = Table(["score", "on record", "now", "change"], cells, title=title)
+    document = Document([table], [dataclasses.asdict(one) for one in found], bare=True)
+    sys.stdout.write(render(document, args.format) + "\n")

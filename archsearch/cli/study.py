@@ -267,15 +267,17 @@ def _show(args: argparse.Namespace, search: "Search", page: Path, importance: "d
     from archsearch.cli import report
     from archsearch.cli.events import json_event
     from archsearch.report.frame import front_rows
-    from archsearch.report.tables import FORMATS
+    from archsearch.report.tables import trials_table
     from archsearch.report.view import StudyView
     from archsearch.search.definition import validation_images
     from archsearch.search.storage.opening import masked
+    from archsearch.utils.tables import render
 
     command, images = search.record.user_attrs.get("command", ""), validation_images(search.record)
     view = StudyView(search.study.name, search.study.recipe(), search.trials, command, importance, images=images)
     frame = view.frame
-    sys.stdout.write(FORMATS[args.format](front_rows(frame, view.objectives), view.objectives) + "\n")
+    front = trials_table(front_rows(frame, view.objectives), view.objectives)
+    sys.stdout.write(render(front, args.format) + "\n")
     sys.stdout.flush()
     if frame.empty and search.samplers.spent:
         raise ArchsearchError(

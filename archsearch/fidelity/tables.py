@@ -1,7 +1,5 @@
 """How far rungs agree with the reference and with the paper: records of trainings to a table and its verdicts."""
 
-import json
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -11,7 +9,7 @@ import pandas as pd
 from archsearch.errors import DataError
 from archsearch.fidelity.plan import FEWEST, REFERENCE
 from archsearch.stats.agreement import Agreement, Estimate, Shift, agreement, rank_shifts, retest
-from archsearch.utils.tables import csv_text, markdown_table, terminal_table
+from archsearch.utils.tables import Document, Table
 
 NEEDED = ("network", "table", "rung", "seed", "accuracy", "seconds", "top1", "macs", "params")
 #: Scores that cost no training, from records' columns.
@@ -278,22 +276,16 @@ def _notes(report: Report) -> list[str]:
     return notes
 
 
-def as_table(report: Report) -> str:
-    """For the terminal."""
-    rows = [_cells(line) for line in report.lines]
-    return "\n\n".join([terminal_table(HEADER, rows, left=(0, len(HEADER) - 1)), *_notes(report)])
-
-
-def as_markdown(report: Report) -> str:
-    """The same as a Markdown table."""
-    rows = [_cells(line) for line in report.lines]
-    return "\n\n".join([markdown_table(HEADER, rows, left=(0, len(HEADER) - 1)), *_notes(report)])
-
-
-def as_csv(report: Report) -> str:
-    """A row per score, unrounded."""
-    rows = [_flat(line) for line in report.lines]
-    return csv_text(list(rows[0]), [list(row.values()) for row in rows])
+def agreement_table(report: Report) -> Document:
+    """Return a row per score, rounded for people, unrounded for CSV; as JSON everything, undefined values as null."""
+    table = Table(
+        HEADER,
+        [_cells(line) for line in report.lines],
+        words=(0, len(HEADER) - 1),
+        notes=_notes(report),
+        paragraphs=True,
+    )
+    return Document([table], [_flat(line) for line in report.lines], data=_finite(asdict(report)))
 
 
 def _flat(line: Line) -> dict[str, object]:
@@ -307,22 +299,9 @@ def _flat(line: Line) -> dict[str, object]:
     return flat | {"retest": line.retest, "seconds": line.seconds, "verdict": line.verdict}
 
 
-def as_json(report: Report) -> str:
-    """Everything; what is undefined is null."""
-    return json.dumps(_finite(asdict(report)), indent=1)
-
-
 def _finite(value: object) -> object:
     if isinstance(value, dict):
         return {name: _finite(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):
         return [_finite(inner) for inner in value]
     return None if isinstance(value, float) and not np.isfinite(value) else value
-
-
-FORMATS: dict[str, Callable[[Report], str]] = {
-    "table": as_table,
-    "csv": as_csv,
-    "json": as_json,
-    "markdown": as_markdown,
-}

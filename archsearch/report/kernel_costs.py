@@ -1,12 +1,13 @@
 """Table 2 and Figure 3 of the paper, from counted costs: what operators cost by kernel size."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from archsearch.utils.tables import records_as
+from archsearch.utils.tables import Document, Table
 
 if TYPE_CHECKING:
     from archsearch.complexity.operators import KernelCost
@@ -20,10 +21,11 @@ def kernels_title(dim: int, side: int) -> str:
     return f"operators of {dim} channels on a map of {side} x {side}, one image, without biases; bytes in float32"
 
 
-def kernels_as(format: str, costs: Sequence["KernelCost"], title: str) -> str:
-    """The costs as ``table``, ``csv``, ``json`` or ``markdown``; the title stands over the table."""
+def kernels_table(costs: Sequence["KernelCost"], title: str) -> Document:
+    """Return the costs as a table under a title."""
     cells = [(c.operator, c.kernel_size, f"{c.weights:,}", f"{c.macs:,}", f"{c.bytes_moved:,}") for c in costs]
-    return records_as(format, costs, title, ["operator", "kernel", "weights", "MACs", "bytes moved"], cells)
+    table = Table(["operator", "kernel", "weights", "MACs", "bytes moved"], cells, title=title)
+    return Document([table], [asdict(cost) for cost in costs], bare=True)
 
 
 def kernel_figure(costs: Sequence["KernelCost"], title: str) -> go.Figure:

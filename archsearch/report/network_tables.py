@@ -1,13 +1,12 @@
 """A network's parts and the audit of its counts, as text."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from archsearch.arch import Arch
 from archsearch.arch.paper import Published
-from archsearch.utils.tables import csv_text, markdown_table, records_as, terminal_table
+from archsearch.utils.tables import Document, Table
 
 if TYPE_CHECKING:
     from archsearch.complexity.anatomy import Anatomy, Part
@@ -34,38 +33,41 @@ class Description:
     published: Sequence[Published]
 
 
-def as_table(told: Description) -> str:
-    """For the terminal: the tree, then what the audit found."""
-    header, rows = _tree(told, indent="  ")
-    return "\n".join([*_title(told), "", terminal_table(header, rows, left=(0, 4, 5, 6)), "", *_audit(told)])
+def description_table(told: Description) -> Document:
+    """Return the tree of a network's parts, with the audit of its counts under it.
+
+    CSV holds a line per part in plain units (parameters, multiply-adds, bytes), JSON everything.
+    """
+    table = Table(*_tree(told), words=(0, 4, 5, 6), title=_title(told), notes=_audit(told))
+    return Document(
+        [table], [_part_record(told.name, part) for part in told.anatomy.parts], data=_data(told), bare=True
+    )
 
 
-def as_markdown(told: Description) -> str:
-    """The tree as a Markdown table."""
-    header, rows = _tree(told, indent="&nbsp;&nbsp;")
-    return markdown_table(header, rows, left=(0, 4, 5, 6))
-
-
-def as_csv(told: Description) -> str:
-    """A line per part, in plain units: parameters, multiply-adds, bytes."""
-    header = ["network", "level", "part", "made_of", "params", "macs", "bytes_moved", "output", "receptive_field"]
-    rows = []
-    for part in told.anatomy.parts:
-        field = part.receptive_field if isinstance(part.receptive_field, str) else _times(part.receptive_field or ())
-        counts = (part.params, part.macs, part.bytes_moved)
-        rows.append((told.name, part.level, part.name, part.what, *counts, _times(part.output), field))
-    return csv_text(header, rows)
+def _part_record(network: str, part: "Part") -> dict[str, Any]:
+    field = part.receptive_field if isinstance(part.receptive_field, str) else _times(part.receptive_field or ())
+    return {
+        "network": network,
+        "level": part.level,
+        "part": part.name,
+        "made_of": part.what,
+        "params": part.params,
+        "macs": part.macs,
+        "bytes_moved": part.bytes_moved,
+        "output": _times(part.output),
+        "receptive_field": field,
+    }
 
 
 def _times(sizes: Sequence[int]) -> str:
     return "x".join(map(str, sizes))
 
 
-def as_json(told: Description) -> str:
-    """Everything, in plain units."""
+def _data(told: Description) -> dict[str, Any]:
+    """Return everything that is known of the network, in plain units."""
     anatomy, arch = told.anatomy, told.arch
     audit = anatomy.audit
-    data = {
+    return {
         "network": told.name,
         "img_size": anatomy.img_size,
         "params": anatomy.params,
@@ -82,22 +84,10 @@ def as_json(told: Description) -> str:
         "arch": arch and arch.to_dict(),
         "key": arch and arch.key,
     }
-    return json.dumps(data, indent=1)
 
 
-#: Output formats by name.
-FORMATS: dict[str, Callable[[Description], str]] = {
-    "table": as_table,
-    "csv": as_csv,
-    "json": as_json,
-    "markdown": as_markdown,
-}
-
-
-def operators_as(format: str, told: Description) -> str:
-    """The audit in full, an operator a line; as JSON, everything."""
-    if format == "json":
-        return as_json(told)
+def operators_table(told: Description) -> Document:
+    """Return the audit in full, an operator a line; as JSON, everything."""
     rows = [row for row in told.anatomy.audit.operators if _matters(row)]
     audit = told.anatomy.audit
     cells = [
@@ -106,7 +96,8 @@ def operators_as(format: str, told: Description) -> str:
     ]
     cells.append(("total", "", _count(audit.macs[""]), _count(audit.flop_counter_macs), _bytes(audit.bytes_moved[""])))
     header = ["operator", "calls", "MACs (fvcore)", "MACs (torch)", "moves"]
-    return records_as(format, rows, "\n".join(_title(told)), header, cells)
+    table = Table(header, cells, title=_title(told))
+    return Document([table], [asdict(row) for row in rows], data=_data(told), bare=True)
 
 
 def _seen(macs: int | None) -> str:
@@ -117,7 +108,7 @@ def _matters(row: "Operator") -> bool:
     return bool(row.bytes_moved or row.fvcore_macs or row.name == "split")
 
 
-def _title(told: Description) -> list[str]:
+def _title(told: Description) -> str:
     side = told.anatomy.img_size
     key = f", key {told.arch.key}" if told.arch else ""
     lines = [
@@ -130,14 +121,14 @@ def _title(told: Description) -> list[str]:
         printed = row.figures.get("image_size", "224")
         size = f" at {printed} px" if printed != str(side) else ""
         lines.append(f"paper, Table {row.table}, {row.row}: {figures}{size}{top1}")
-    return lines
+    return "\n".join(lines)
 
 
-def _tree(told: Description, indent: str) -> tuple[list[str], list[list[str]]]:
+def _tree(told: Description) -> tuple[list[str], list[list[str]]]:
     header = ["part", "params", "MACs", "moves", "output", "receptive field", "made of"]
     rows = [
         [
-            indent * part.level + part.name,
+            "  " * part.level + part.name,
             f"{part.params:,}",
             _count(part.macs),
             _bytes(part.bytes_moved),
@@ -207,14 +198,14 @@ def _scaled(value: int, units: tuple[tuple[str, float], ...]) -> str:
     return str(value)
 
 
-def names_as(format: str, networks: Mapping[str, Arch], published: Callable[[str], Sequence[Published]]) -> str:
-    """Every named network, with its rows of the paper."""
+def names_table(networks: Mapping[str, Arch], published: Callable[[str], Sequence[Published]]) -> Document:
+    """Return every named network, with its rows of the paper."""
+    rows = {name: published(name) for name in networks}
     header = ["network", "in the paper"]
-    rows = [(name, "; ".join(f"Table {row.table}: {row.row}" for row in published(name))) for name in networks]
-    if format == "json":
-        return json.dumps(
-            [{"network": name, "published": [asdict(row) for row in published(name)]} for name in networks]
-        )
-    if format == "csv":
-        return csv_text(header, rows)
-    return (terminal_table if format == "table" else markdown_table)(header, rows, left=(0, 1))
+    cells = [(name, "; ".join(f"Table {row.table}: {row.row}" for row in found)) for name, found in rows.items()]
+    return Document(
+        [Table(header, cells, words=(0, 1))],
+        [dict(zip(header, row, strict=True)) for row in cells],
+        data=[{"network": name, "published": [asdict(row) for row in found]} for name, found in rows.items()],
+        bare=True,
+    )

@@ -6,7 +6,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from archsearch.utils.tables import terminal_table
+from archsearch.utils.tables import Document, Table, render
 
 #: Okabe and Ito's, told apart with any colour vision.
 COLOURS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
@@ -89,7 +89,7 @@ def roofline_table(name: str, view: dict[str, Any]) -> str:
         f"({roofs['flops_per_s'] / 1e9:.0f} GFLOP/s) and a large copy "
         f"({roofs['bytes_per_s'] / 1e9:.1f} GB/s) on this device"
     )
-    return f"{title}\n\n{terminal_table(header, cells, left=(0, 6))}"
+    return render(Document([Table(header, cells, words=(0, 6), title=title)], []), "table")
 
 
 def roofline_figure(views: Sequence[tuple[str, dict[str, Any]]]) -> go.Figure:

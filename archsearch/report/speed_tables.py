@@ -1,6 +1,5 @@
 """What a benchmark measured, as rows: timm's columns first, then what else there is to know."""
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +10,7 @@ from archsearch.arch.paper import Published
 from archsearch.benchmark.jobs import Measured, Network
 from archsearch.benchmark.timing import KINDS, Timing
 from archsearch.recipes import BenchRecipe
-from archsearch.utils.tables import csv_text, markdown_table, terminal_table
+from archsearch.utils.tables import Document, Table
 
 #: Marks the better layout.
 BETTER = "*"
@@ -124,41 +123,17 @@ def _conditions(timings: Sequence[Timing]) -> dict[str, Any]:
     return next((timing.conditions for timing in timings if timing.conditions), {})
 
 
-def as_csv(entries: Sequence[Entry], reference: str) -> str:
-    """All columns; lists as words between spaces."""
-    flat = rows(entries, reference)
-    return csv_text(list(flat[0]), ([_word(value) for value in row.values()] for row in flat))
+def speed_table(entries: Sequence[Entry], reference: str) -> Document:
+    """Return a benchmark as a table; as JSON, with architectures and rooflines.
 
-
-def _word(value: Any) -> Any:
-    """A single value for a cell: numbers of a list between spaces, its words between semicolons."""
-    if not isinstance(value, list):
-        return value
-    return "; ".join(value) if value and isinstance(value[0], str) else " ".join(f"{number:.6g}" for number in value)
-
-
-def as_json(entries: Sequence[Entry], reference: str) -> str:
-    """A list of the rows, with architectures and rooflines."""
-    return json.dumps(rows(entries, reference, nested=True), indent=1)
-
-
-def as_table(entries: Sequence[Entry], reference: str) -> str:
-    """For the terminal."""
+    Args:
+        entries: At least one network and what was measured of it.
+        reference: Name of the network that throughputs are relative to.
+    """
     header, cells = _cells(entries, reference)
-    return terminal_table(header, cells, left=(0, *_words(header)))
-
-
-def as_markdown(entries: Sequence[Entry], reference: str) -> str:
-    """A Markdown table of the same columns."""
-    header, cells = _cells(entries, reference)
-    return markdown_table(header, cells, left=(0, *_words(header)))
-
-
-FORMATS = {"table": as_table, "csv": as_csv, "json": as_json, "markdown": as_markdown}
-
-
-def _words(header: Sequence[str]) -> tuple[int, ...]:
-    return tuple(i for i, name in enumerate(header) if name in ("mode", "layout", "note"))
+    words = [index for index, name in enumerate(header) if index == 0 or name in ("mode", "layout", "note")]
+    table = Table(header, cells, words)
+    return Document([table], rows(entries, reference), data=rows(entries, reference, nested=True), bare=True)
 
 
 def _cells(entries: Sequence[Entry], reference: str) -> tuple[list[str], list[list[str]]]:

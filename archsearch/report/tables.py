@@ -1,17 +1,16 @@
-"""A front as text: for the terminal, CSV, JSON, Markdown."""
+"""A front, or all trials of a study, as a table."""
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
 
 from archsearch.objectives import Objective
-from archsearch.utils.tables import markdown_table, terminal_table
+from archsearch.utils.tables import Document, Table
 
 
 def shown(frame: pd.DataFrame, objectives: tuple[Objective, ...]) -> pd.DataFrame:
-    """The columns that people read, under their labels and in their display units."""
+    """Return the columns that people read, under their labels and in display units."""
     columns: dict[str, Any] = {"trial": frame["number"]}
     for objective in objectives:
         scaled = frame[objective.name] * objective.scale
@@ -24,7 +23,7 @@ def shown(frame: pd.DataFrame, objectives: tuple[Objective, ...]) -> pd.DataFram
 
 
 def describe_params(row: pd.Series) -> str:
-    """The parameters of a row, the mixer first.
+    """Return the parameters of a row in words, the mixer first.
 
     >>> describe_params(pd.Series({"params.token_mixer": "depthwise", "params.kernel_size": 5.0}))
     'depthwise, kernel_size 5'
@@ -34,32 +33,17 @@ def describe_params(row: pd.Series) -> str:
     return ", ".join(words).removeprefix("token_mixer ")
 
 
-def as_table(frame: pd.DataFrame, objectives: tuple[Objective, ...]) -> str:
-    """For the terminal, folded to its width; in a pipe, a line per row."""
+def trials_table(frame: pd.DataFrame, objectives: tuple[Objective, ...]) -> Document:
+    """Return trials in display units for people; all columns in the units of the record for CSV and JSON.
+
+    Args:
+        frame: Rows of ``archsearch.report.frame.trials_frame``.
+        objectives: Objectives of the study.
+    """
     text = shown(frame, objectives)
-    return terminal_table(list(text.columns), text.to_numpy().tolist(), left=(len(text.columns) - 1,))
-
-
-def as_markdown(frame: pd.DataFrame, objectives: tuple[Objective, ...]) -> str:
-    """A Markdown table in display units."""
-    text = shown(frame, objectives)
-    return markdown_table(list(text.columns), text.to_numpy().tolist(), left=(len(text.columns) - 1,))
-
-
-def as_csv(frame: pd.DataFrame, objectives: tuple[Objective, ...]) -> str:
-    """All columns, in the units of the record."""
-    return frame.to_csv(index=False).rstrip("\n")
-
-
-def as_json(frame: pd.DataFrame, objectives: tuple[Objective, ...]) -> str:
-    """A list of objects with all columns, in the units of the record; missing values are null."""
-    return json.dumps(json.loads(frame.to_json(orient="records", double_precision=15)), indent=1)
-
-
-#: Output formats by name.
-FORMATS: dict[str, Callable[[pd.DataFrame, tuple[Objective, ...]], str]] = {
-    "table": as_table,
-    "csv": as_csv,
-    "json": as_json,
-    "markdown": as_markdown,
-}
+    table = Table(list(text.columns), text.to_numpy().tolist(), words=(len(text.columns) - 1,))
+    columns = [str(name) for name in frame.columns]
+    cells = frame.astype(object).where(frame.notna(), None).to_numpy().tolist()
+    records = [dict(zip(columns, row, strict=True)) for row in cells]
+    data = json.loads(frame.to_json(orient="records", double_precision=15))
+    return Document([table], records, columns=columns, data=data)

@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 
 from archsearch.errors import DataError
-from archsearch.fidelity.tables import FORMATS, Report, read_records
+from archsearch.fidelity.tables import Report, agreement_table, read_records
+from archsearch.utils.tables import render
 
 
 def records(noise=0.01, count=24, seeds=2, bias=0.0):
@@ -67,7 +68,7 @@ def test_biases_are_named_with_their_direction():
     found = {shift.trait: shift.places for shift in report.biases["tilted"]}
     assert found["kernel_size 3"] > 5
     assert not report.biases["good"]
-    text = FORMATS["table"](report)
+    text = render(agreement_table(report), "table")
     assert "tilted overrates (+) or underrates (-): kernel_size 3 +" in text
     assert "depths" not in text.split("tilted overrates")[1].splitlines()[0]  # all have the same
 
@@ -89,7 +90,7 @@ def test_what_did_not_finish_is_left_out_where_it_did_not_and_told():
     assert report.archs == 23
     assert [(line.name, line.archs) for line in report.lines[:2]] == [("good", 23), ("random", 21)]
     assert "tilted" not in [line.name for line in report.lines]
-    text = FORMATS["markdown"](report)
+    text = render(agreement_table(report), "markdown")
     assert "random: 21 of 23 architectures finished (the first error: diverged: the loss)." in text
     assert "tilted: 0 of 23 architectures finished" in text
 
@@ -115,27 +116,27 @@ def test_a_constant_score_is_no_baseline():
 
 
 def test_one_seed():
-    text = FORMATS["table"](Report.of(records(seeds=1)))
+    text = render(agreement_table(Report.of(records(seeds=1))), "table")
     assert "one seed, so that its own noise is not known" in text
     assert "nan" not in text
 
 
 def test_formats_say_the_same():
     report = Report.of(records())
-    rows = list(csv.DictReader(FORMATS["csv"](report).splitlines()))
-    data = json.loads(FORMATS["json"](report))
+    rows = list(csv.DictReader(render(agreement_table(report), "csv").splitlines()))
+    data = json.loads(render(agreement_table(report), "json"))
     assert [row["score"] for row in rows] == [line["name"] for line in data["lines"]]
     assert float(rows[0]["tau"]) == data["lines"][0]["agreement"]["tau"]["value"]
     assert data["lines"][-1]["retest"] is None
-    table = FORMATS["markdown"](report).splitlines()
+    table = render(agreement_table(report), "markdown").splitlines()
     assert table[2].startswith(f"| good | {float(rows[0]['tau']):.2f} |")
 
 
 def test_records_survive_their_file(tmp_path):
     frame = records()
     frame.to_csv(tmp_path / "r.csv", index=False)
-    again = FORMATS["csv"](Report.of(read_records(tmp_path / "r.csv")))
-    assert again == FORMATS["csv"](Report.of(frame))
+    again = render(agreement_table(Report.of(read_records(tmp_path / "r.csv"))), "csv")
+    assert again == render(agreement_table(Report.of(frame)), "csv")
 
 
 @pytest.mark.parametrize(

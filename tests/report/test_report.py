@@ -1,3 +1,4 @@
+import argparse
 import json
 import math
 import re
@@ -11,8 +12,8 @@ from views import view
 from archsearch.cli import options
 from archsearch.objectives import parse_objectives
 from archsearch.report.frame import front_rows, trials_frame
-from archsearch.report.tables import FORMATS
-from archsearch.utils.tables import terminal_table
+from archsearch.report.tables import trials_table
+from archsearch.utils.tables import FORMATS, Document, render, terminal_table
 
 TRIALS = [trial(0, 0.5, 1e9, 100), trial(1, 0.6, 2e9, 50), trial(2, 0.4, 2e9, 50), FAILED]
 
@@ -68,18 +69,18 @@ def test_without_seeds_intervals_are_of_the_sample_of_images():
 
 def test_every_format_tells_how_probably_a_trial_is_on_the_front():
     frame = view(NOISY).frame
-    markdown = FORMATS["markdown"](frame, OBJECTIVES).splitlines()
+    markdown = render(trials_table(frame, OBJECTIVES), "markdown").splitlines()
     assert markdown[0].split(" | ")[-2] == "P(front) (%)"
     assert [line.split(" | ")[-2] for line in markdown[2:]] == [
         "100",
         *(f"{100 * chance:.0f}" for chance in frame["front_probability"][1:3]),
         "-",
     ]
-    assert "P(front) (%)" in FORMATS["table"](frame, OBJECTIVES)
-    told = json.loads(FORMATS["json"](frame, OBJECTIVES))
+    assert "P(front) (%)" in render(trials_table(frame, OBJECTIVES), "table")
+    told = json.loads(render(trials_table(frame, OBJECTIVES), "json"))
     assert [row["front_probability"] for row in told] == [*frame["front_probability"][:3], None]
     assert told[1]["accuracy.low"] == pytest.approx(frame["accuracy.low"][1])
-    head, first = FORMATS["csv"](frame, OBJECTIVES).splitlines()[:2]
+    head, first = render(trials_table(frame, OBJECTIVES), "csv").splitlines()[:2]
     assert dict(zip(head.split(","), first.split(","), strict=True))["front_probability"] == "1.0"
 
 
@@ -94,7 +95,7 @@ def test_a_failed_trial_is_on_no_front_however_cheap():
 def test_every_format_takes_every_frame(frame, name, rows):
     empty = trials_frame([], OBJECTIVES)
     chosen = {"front": front_rows(frame, OBJECTIVES), "all": frame, "none": empty}[rows]
-    text = FORMATS[name](chosen, OBJECTIVES)
+    text = render(trials_table(chosen, OBJECTIVES), name)
     assert all(
         (f" {number} " in text.replace(",", " ").replace(":", " ").replace("\n", " ")) for number in chosen["number"]
     )
@@ -102,20 +103,24 @@ def test_every_format_takes_every_frame(frame, name, rows):
 
 
 def test_the_command_line_offers_every_format():
-    assert tuple(FORMATS) == options.FORMATS
+    parser = argparse.ArgumentParser()
+    options.add_format(parser)
+    assert [parser.parse_args(["-f", name]).format for name in FORMATS] == [*FORMATS]
+    with pytest.raises(ValueError, match="yaml"):
+        render(Document([], []), "yaml")
 
 
 def test_csv_and_json_keep_the_records_units(frame):
     front = front_rows(frame, OBJECTIVES)
-    assert json.loads(FORMATS["json"](front, OBJECTIVES))[0]["macs"] == 2e9
-    assert FORMATS["csv"](front, OBJECTIVES).splitlines()[0].startswith("number,state,key,accuracy,macs,")
+    assert json.loads(render(trials_table(front, OBJECTIVES), "json"))[0]["macs"] == 2e9
+    assert render(trials_table(front, OBJECTIVES), "csv").splitlines()[0].startswith("number,state,key,accuracy,macs,")
 
 
 def test_tables_show_units_and_subject(frame):
-    text = FORMATS["markdown"](front_rows(frame, OBJECTIVES), OBJECTIVES)
+    text = render(trials_table(front_rows(frame, OBJECTIVES), OBJECTIVES), "markdown")
     assert "| trial | proxy top-1 (%) | target GMACs | target infer (img/s) | architecture |" in text
     assert "| 1 | 60.0 | 2.00 | 50.0 | inception, band_kernel_size 9 |" in text
-    assert FORMATS["markdown"](frame, OBJECTIVES).splitlines()[-1] == "| 9 | - | 0.00 | - | depthwise |"
+    assert render(trials_table(frame, OBJECTIVES), "markdown").splitlines()[-1] == "| 9 | - | 0.00 | - | depthwise |"
 
 
 @pytest.mark.parametrize("columns", [20, 60, 200])

@@ -39,6 +39,9 @@ HEAVY = {
     "pynvml": {"benchmark"},
 }
 
+#: Names that files of several rooms may share, because each has the same role in its room.
+ROLES = {"__init__", "run", "execute", "spec", "yaml", "tables", "figures"}
+
 
 def room_of(module: Path) -> str:
     return module.relative_to(PACKAGE).parts[0].removesuffix(".py")
@@ -107,6 +110,22 @@ def test_only_storage_and_samplers_touch_optunas_internals(module):
 def test_internals_of_optuna_are_recognised():
     assert internals_of_optuna(PACKAGE / "search/storage/mirror.py")
     assert "optuna.samplers._ga" in internals_of_optuna(PACKAGE / "search/samplers/by_name.py")
+
+
+def test_files_of_one_name_have_the_same_role_in_sibling_rooms():
+    places: dict[str, set[tuple[str, ...]]] = {}
+    for module in MODULES:
+        *rooms, name = module.relative_to(PACKAGE).with_suffix("").parts
+        places.setdefault(name, set()).add(tuple(rooms))
+    shared = {name: rooms for name, rooms in places.items() if len(rooms) > 1 and name != "__init__"}
+    assert shared.keys() <= ROLES, "another name, or ROLES, has to say what sets them apart"
+    assert all(len(room) == 1 for rooms in shared.values() for room in rooms), shared
+
+
+def test_tests_mirror_the_package():
+    tests = Path(__file__).parent
+    folders = {file.parent.relative_to(tests) for file in tests.rglob("test_*.py")}
+    assert [folder for folder in folders if not (PACKAGE / folder).is_dir()] == []
 
 
 def loaded_by(command: str) -> set[str]:

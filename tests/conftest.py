@@ -9,7 +9,7 @@ import tiny
 import torch
 from hypothesis import settings
 
-from archsearch.arch import mixer
+from archsearch.arch.mixer_types import MIXER_TYPES
 from archsearch.nn.mixers import MIXERS
 
 #: Fixtures that start a server once for all tests, which therefore run in one worker of pytest-xdist.
@@ -28,7 +28,7 @@ def _own_cache(tmp_path_factory, monkeypatch):
 @pytest.fixture(autouse=True)
 def _forget_own_mixers():
     """What a file of mixers declares lasts as long as its process; here, as long as a test."""
-    tables = (mixer.MIXER_PARAMS, mixer._SOURCES, MIXERS)
+    tables = (MIXER_TYPES, MIXERS)
     before = [dict(table) for table in tables]
     yield
     for table, content in zip(tables, before, strict=True):

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from archsearch.arch import Arch
-from archsearch.arch.mixer import Value
 from archsearch.arch.networks import TimmModel
 from archsearch.arch.paper import Published
+from archsearch.arch.params import Value
 from archsearch.errors import ArchError, StudyFileError, unknown
 from archsearch.space.space import Space
 

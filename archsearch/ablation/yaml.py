@@ -38,9 +38,9 @@ from archsearch.ablation.variants import (
     word,
 )
 from archsearch.arch import Arch
-from archsearch.arch.mixer import Value
 from archsearch.arch.networks import TimmModel, find
 from archsearch.arch.paper import TABLES, Published, rows
+from archsearch.arch.params import Value
 from archsearch.errors import ArchError, StudyFileError, UserError, unknown
 from archsearch.recipes import BENCHES, override
 from archsearch.space.yaml import read_axes, read_baseline, read_proxy

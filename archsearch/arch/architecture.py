@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from archsearch.arch.mixer import Mixer, is_int, is_number
+from archsearch.arch.mixer import Mixer
+from archsearch.arch.params import is_int, is_number
 from archsearch.errors import ArchError, unknown
 
 #: Largest values that are taken: beyond them nothing can be built, and a slip of the key is likely.

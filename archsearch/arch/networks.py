@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from archsearch.arch.architecture import MOST, Arch
-from archsearch.arch.mixer import Mixer, Value
+from archsearch.arch.mixer import Mixer
+from archsearch.arch.params import Value
 from archsearch.errors import ArchError, unknown
 
 TINY = ((3, 3, 9, 3), (96, 192, 384, 768))

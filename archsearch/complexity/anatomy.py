@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from torch import nn
 
 from archsearch.arch import Arch
+from archsearch.arch.mixer_types import Reach
 from archsearch.complexity.audit import Audit, audit
 from archsearch.complexity.counts import count_params, one_image
-from archsearch.complexity.receptive import Reach, followed_fields, mixer_reaches, stage_fields
+from archsearch.complexity.receptive import followed_fields, mixer_reaches, stage_fields
 from archsearch.nn import MetaNeXt
 
 #: Containers whose children are parts of their own.

@@ -5,8 +5,8 @@ against them. A user's mixer and a network from elsewhere are found out by follo
 """
 
 import copy
-from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -15,35 +15,8 @@ from torch.overrides import TorchFunctionMode
 
 from archsearch.arch import Arch
 from archsearch.arch.mixer import Mixer
+from archsearch.arch.mixer_types import Reach
 from archsearch.nn.mixers import build_mixer
-
-#: Rows and columns, in pixels of the image or positions of a map; or that all of it is seen.
-Reach = tuple[int, int] | Literal["image"]
-
-
-def _square(size: Any) -> Reach:
-    return int(size), int(size)
-
-
-def _inception(mixer: Mixer) -> Reach:
-    kernels = [int(mixer[f"{name}_kernel_size"]) for name in ("square", "band")]
-    square, band = (int(mixer["dilation"]) * (kernel - 1) + 1 for kernel in kernels)
-    spans = {"square": (square, square), "horizontal": (1, band), "vertical": (band, 1)}
-    present = [spans[name] for name in str(mixer["branches"]).split("+")]
-    return max(rows for rows, _ in present), max(columns for _, columns in present)
-
-
-#: How far each mixer of ours reaches, in positions of its map.
-REACHES: dict[str, Callable[[Mixer], Reach]] = {
-    "identity": lambda mixer: (1, 1),
-    "pooling": lambda mixer: _square(mixer["pool_size"]),
-    "depthwise": lambda mixer: _square(mixer["kernel_size"]),
-    "inception": _inception,
-    "partial_depthwise": lambda mixer: _square(mixer["kernel_size"]),
-    "attention": lambda mixer: "image",
-    "large_band": lambda mixer: _square(mixer["long_kernel_size"]),
-    "mixed_depthwise": lambda mixer: _square(2 * int(mixer["num_kernels"]) + 1),
-}
 
 
 def mixer_reach(mixer: Mixer, dim: int, side: int) -> Reach | None:
@@ -58,8 +31,9 @@ def mixer_reach(mixer: Mixer, dim: int, side: int) -> Reach | None:
         The reach, on a map without borders, its own position included. None where no gradient
         tells.
     """
-    known = REACHES.get(mixer.token_mixer)
-    return known(mixer) if known else followed_reach(build_mixer(mixer, dim), dim, side)
+    if mixer.type.reach:
+        return mixer.reach
+    return followed_reach(build_mixer(mixer, dim), dim, side)
 
 
 def followed_reach(module: nn.Module, dim: int, side: int) -> Reach | None:

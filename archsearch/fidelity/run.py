@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from archsearch.arch import Arch
-from archsearch.arch.mixer import Value
 from archsearch.arch.networks import network
+from archsearch.arch.params import Value
 from archsearch.complexity.counts import Complexity, count
 from archsearch.complexity.zero_cost import naswot, synflow
 from archsearch.data.images import ImageData, stratified

@@ -1,7 +1,7 @@
 """Token mixers: modules of ``dim`` that map (N, dim, H, W) to the same shape.
 
-``MIXERS`` pairs each name of ``archsearch.arch.mixer.MIXER_PARAMS`` with its module; the
-parameters are keyword arguments of the same names.
+``MIXERS`` holds the module of each entry of ``archsearch.arch.mixer_types.MIXER_TYPES``; the parameters are keyword
+arguments of the same names.
 """
 
 from collections.abc import Callable
@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from archsearch.arch.mixer import Mixer, inception_groups
+from archsearch.arch.mixer import Mixer
+from archsearch.arch.mixer_types import inception_groups
 from archsearch.errors import ArchError
 
 

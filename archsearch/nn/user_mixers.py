@@ -25,7 +25,8 @@ import torch
 from torch import Tensor, nn
 
 from archsearch.arch import Arch
-from archsearch.arch.mixer import Mixer, Value, check_own_name, declarations, declare
+from archsearch.arch.mixer import Mixer, check_own_name, declarations, declare
+from archsearch.arch.params import Value
 from archsearch.errors import ArchError, MixerError
 from archsearch.nn.mixers import MIXERS, build_mixer
 from archsearch.space.locate import STAGE_AXES

@@ -13,7 +13,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from archsearch.arch import Arch
-from archsearch.arch.mixer import Value
+from archsearch.arch.params import Value
 from archsearch.search.definition import Study, recipe_of
 from archsearch.search.samplers.by_name import Samplers, Setting, genome, join_generation, suggest
 from archsearch.search.samplers.features import CountCosts, count_nothing

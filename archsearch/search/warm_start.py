@@ -11,8 +11,8 @@ from typing import Any
 import optuna
 
 from archsearch.arch import Arch
-from archsearch.arch.mixer import Value
 from archsearch.arch.networks import NETWORKS, network
+from archsearch.arch.params import Value
 from archsearch.errors import ArchError, OptionError, StorageError, unknown
 from archsearch.search.definition import RECIPE, existing
 from archsearch.search.storage.opening import in_words, open_storage

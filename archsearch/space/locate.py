@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from archsearch.arch import Arch
-from archsearch.arch.mixer import Value
+from archsearch.arch.params import Value
 from archsearch.errors import ArchError
 
 if TYPE_CHECKING:

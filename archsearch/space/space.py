@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from archsearch.arch import Arch
-from archsearch.arch.mixer import MIXER_PARAMS, Mixer, Value
+from archsearch.arch.mixer import Mixer
+from archsearch.arch.mixer_types import MIXER_TYPES
+from archsearch.arch.params import Value
 from archsearch.errors import ArchError, SpaceError
 from archsearch.recipes import BenchRecipe, ProxyRecipe
 from archsearch.space.locate import STAGE_AXES, decode, locate
@@ -25,7 +27,7 @@ Params = Mapping[str, Value]
 
 def mixer_axes() -> tuple[str, ...]:
     """``token_mixer`` and the parameters of all mixers, those from users' files included."""
-    return ("token_mixer", *dict.fromkeys(p for params in MIXER_PARAMS.values() for p in params))
+    return ("token_mixer", *dict.fromkeys(name for kind in MIXER_TYPES.values() for name in kind.params))
 
 
 @dataclass(frozen=True)

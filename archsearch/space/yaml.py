@@ -19,8 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from archsearch.arch import Arch
-from archsearch.arch.mixer import MIXER_PARAMS, Mixer, Value
+from archsearch.arch.mixer import Mixer
+from archsearch.arch.mixer_types import MIXER_TYPES
 from archsearch.arch.networks import network, read_arch
+from archsearch.arch.params import Value
 from archsearch.errors import ArchError, SpaceError, UserError, unknown
 from archsearch.recipes import ProxyRecipe, override
 from archsearch.space.locate import LIST_AXES, STAGE_AXES
@@ -172,7 +174,7 @@ class _Reader:
             others = [i for i in range(len(kinds)) if f"stage{i + 1}.{name}" not in always]
             where = [int(stage.removeprefix("stage")) - 1] if stage else others
             if not any(
-                name in MIXER_PARAMS[kind] for i in where for kind in kinds[i] & _asked(axis, i, axes, kinds[i])
+                name in MIXER_TYPES[kind].params for i in where for kind in kinds[i] & _asked(axis, i, axes, kinds[i])
             ):
                 message = f"axis {axis.name!r} has no effect: no token_mixer that it could speak of has that parameter"
                 raise YamlError(message, axis.line)

@@ -124,7 +124,8 @@ def test_what_was_trained_otherwise_is_not_mixed(storage, change, says):
 
 
 def test_mixers_of_the_users_are_read_without_their_file_and_not_mixed_with_edited_ones(storage, tmp_path):
-    from archsearch.arch import mixer
+    from archsearch.arch.mixer import Mixer
+    from archsearch.arch.mixer_types import MIXER_TYPES
     from archsearch.nn import load_mixers
     from archsearch.search.definition import own_mixers
 
@@ -132,14 +133,13 @@ def test_mixers_of_the_users_are_read_without_their_file_and_not_mixed_with_edit
     path.write_text("from torch import nn\nclass Mine(nn.Identity):\n    def __init__(self, dim): super().__init__()\n"
                     "MIXERS = {'mine': Mine}\n")  # fmt: skip
     load_mixers(path)
-    arch = ATTO.replace(mixers=(mixer.Mixer.of("mine"),) * 4)
+    arch = ATTO.replace(mixers=(Mixer.of("mine"),) * 4)
     recipe = RECIPE | {"mixers": own_mixers({"mine", "identity"})}
     assert list(recipe["mixers"]) == ["mine"]
     record = create_or_resume("a", recipe, storage)
     set_outcome(record, Outcome("m", "M", (Result("mine", base="mine", network=network_to_dict(arch), key=arch.key),)))
     add(record, "mine", arch, 0, done(0.5), {})
-    for table in (mixer.MIXER_PARAMS, mixer._SOURCES):
-        table.pop("mine")
+    MIXER_TYPES.pop("mine")
     assert outcome_of(record).baseline.accuracies == {0: 0.5}
     assert create_or_resume("a", RECIPE, storage)  # the variant was taken out of the file
     path.write_text(path.read_text() + "# edited\n")

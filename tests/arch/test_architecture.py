@@ -3,7 +3,8 @@ import json
 import pytest
 
 from archsearch.arch import Arch
-from archsearch.arch.mixer import MIXER_PARAMS, Mixer
+from archsearch.arch.mixer import Mixer
+from archsearch.arch.mixer_types import MIXER_TYPES
 from archsearch.arch.networks import NETWORKS, network
 from archsearch.errors import ArchError
 
@@ -77,7 +78,7 @@ def test_mixer_fills_defaults_and_orders_parameters():
     a = Mixer("inception", (("branch_ratio", 0.25), ("square_kernel_size", 5)))
     b = Mixer.of("inception", square_kernel_size=5, band_kernel_size=11, branch_ratio=0.25)
     assert a == b
-    assert list(dict(a.params)) == list(MIXER_PARAMS["inception"])
+    assert list(dict(a.params)) == list(MIXER_TYPES["inception"].params)
 
 
 @pytest.mark.parametrize(

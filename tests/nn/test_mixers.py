@@ -5,17 +5,18 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from archsearch.arch.mixer import BRANCHES, MIXER_PARAMS, Mixer, declarations
+from archsearch.arch.mixer import Mixer, declarations
+from archsearch.arch.mixer_types import BRANCHES, MIXER_TYPES
 from archsearch.errors import ArchError
 from archsearch.nn.mixers import MIXERS, build_mixer
 
 
 def test_the_two_mixer_tables_agree():
-    assert list(MIXERS) == list(MIXER_PARAMS)
-    for name, params in MIXER_PARAMS.items():
+    assert list(MIXERS) == list(MIXER_TYPES)
+    for name, kind in MIXER_TYPES.items():
         signature = {p.name: p.default for p in inspect.signature(MIXERS[name]).parameters.values()}
         assert signature.pop("dim") is inspect.Parameter.empty
-        assert signature == {key: param.default for key, param in params.items()}
+        assert signature == {key: param.default for key, param in kind.params.items()}
 
 
 @pytest.mark.parametrize("name", MIXERS)
@@ -184,7 +185,7 @@ def test_parameters_that_make_no_mixer(kind, values, words):
     assert words in str(error.value)
 
 
-@pytest.mark.parametrize("kind", sorted(set(MIXER_PARAMS) - set(declarations())))
+@pytest.mark.parametrize("kind", sorted(set(MIXER_TYPES) - set(declarations())))
 def test_every_mixer_learns(kind):
     x = torch.randn(2, 24, 6, 6, requires_grad=True)
     module = build_mixer(Mixer.of(kind), 24)

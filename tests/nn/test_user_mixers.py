@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from archsearch.arch import Arch
-from archsearch.arch.mixer import MIXER_PARAMS, Mixer, declarations
+from archsearch.arch.mixer import Mixer, declarations
+from archsearch.arch.mixer_types import MIXER_TYPES
 from archsearch.arch.networks import network
 from archsearch.errors import ArchError, MixerError
 from archsearch.nn import build, check_mixers, load_mixers
@@ -127,7 +128,7 @@ def test_files_that_are_none_say_why(tmp_path, text, words):
         load_mixers(write(tmp_path, text))
     assert words in str(error.value)
     assert "\n" not in str(error.value)
-    assert "own" not in MIXER_PARAMS
+    assert "own" not in MIXER_TYPES
 
 
 def test_defaults_that_are_no_values(tmp_path):

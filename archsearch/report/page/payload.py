@@ -5,13 +5,13 @@ from dataclasses import asdict
 from typing import Any
 
 from archsearch.arch.mixer import Mixer
+from archsearch.arch.sketch import Box as Rectangle
+from archsearch.arch.sketch import Shape, tree
 from archsearch.objectives import OBJECTIVES, FromTime, Objective
-from archsearch.report.drawing import block_shape, mixer_shape
+from archsearch.report.drawing import block_shape
 from archsearch.report.figures import LOOKS, PALETTE, SCALE
 from archsearch.report.page.columns import clean, columns, number, scaled
 from archsearch.report.page.marks import COUNTED, paper_marks
-from archsearch.report.shapes import Box as Rectangle
-from archsearch.report.shapes import Shape, tree
 from archsearch.report.view import StudyView, common_box, own_box
 from archsearch.stats.hypervolume import Box, hypervolume_trace
 from archsearch.stats.noise import score_interval
@@ -85,7 +85,7 @@ def trial_columns(trials: Sequence[Trial]) -> dict[str, Any]:
     mixers: dict[Mixer, int] = {}
     blocks: dict[Shape, int] = {}
     cells = [dict(_cells(trial, mixers, blocks)) for trial in trials]
-    drawn = [{"text": str(m), "config": m.to_dict(), "shape": tree(mixer_shape(m))} for m in mixers]
+    drawn = [{"text": str(m), "config": m.to_dict(), "shape": tree(m.sketch)} for m in mixers]
     return {
         "count": len(cells),
         "columns": columns(cells),

@@ -19,7 +19,7 @@ from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 from optuna.samplers._ga import BaseGASampler
 from optuna.trial import FrozenTrial, TrialState
 
-from archsearch.arch.mixer import Value
+from archsearch.arch.params import Value
 from archsearch.errors import OptionError, unknown
 from archsearch.evaluate.constraint import Constraint
 from archsearch.objectives import Objective

@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 
 from archsearch.arch import Arch
-from archsearch.arch.mixer import Value
+from archsearch.arch.params import Value
 from archsearch.errors import ArchError
 from archsearch.space.locate import LIST_AXES
 from archsearch.space.space import Axis, Space

@@ -1,5 +1,6 @@
 """What is shown while something runs, on stderr: a live display on a terminal, lines elsewhere."""
 
+import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -11,12 +12,13 @@ from rich.markup import escape
 from rich.progress import track as rich_track
 from rich.text import Text
 
-from archsearch.cli.events import JsonLines, Pace
+from archsearch.cli.events import JsonLines, Pace, json_event
 from archsearch.evaluate.constraint import missed
 from archsearch.objectives import OBJECTIVES, Tier
 from archsearch.report.frame import front_rows, trials_frame
 from archsearch.report.tables import shown
 from archsearch.search.engines.runner import ProgressListener
+from archsearch.search.run_study import Progress
 from archsearch.search.search import Candidate, Search
 from archsearch.stats.hypervolume import FrontTracker
 from archsearch.trial import Epoch, Evaluation, Trial
@@ -241,6 +243,39 @@ def display(
         yield listener
     for line in _closing(search, n_trials, [trial for trial in search.trials if trial.number not in before]):
         listener.say(line)
+
+
+class StudyProgress(Progress):
+    """The progress of a study on stderr, as the options ask for it.
+
+    Attributes:
+        search: The search that is followed; None before it exists.
+    """
+
+    def __init__(self, quiet: bool, verbose: bool, log_format: str) -> None:
+        super().__init__()
+        self.quiet, self.verbose, self.log_format = quiet, verbose, log_format
+        self.search: Search | None = None
+
+    def say(self, text: str) -> None:
+        """Print a remark."""
+        if self.quiet:
+            return
+        if self.log_format == "json":
+            json_event("note", text=text)
+        else:
+            print(text, file=sys.stderr)
+
+    def track(self, items: Iterable[Any], length: int, what: str) -> Iterable[Any]:
+        """Show a progress bar."""
+        return items if self.quiet else track(items, length, what)
+
+    @contextmanager
+    def following(self, search: Search, n_trials: int) -> Iterator[ProgressListener]:
+        """Open the display for a search."""
+        self.search = search
+        with display(search, n_trials, quiet=self.quiet, verbose=self.verbose, log_format=self.log_format) as listener:
+            yield listener
 
 
 def _opening(search: Search, n_trials: int) -> Iterator[str]:

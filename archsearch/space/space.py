@@ -81,6 +81,14 @@ class Space:
                 params[axis.name] = genes[axis.name]
         return params
 
+    def genome(self, params: Params) -> dict[str, Value]:
+        """Return a value for every axis, open or not; the inverse of ``active``.
+
+        Args:
+            params: Values of some axes; the others take their first choice.
+        """
+        return {axis.name: params.get(axis.name, axis.values[0]) for axis in self.axes}
+
     def arch(self, params: Params) -> Arch:
         """The architecture at a point of the space.
 

@@ -27,16 +27,24 @@ from archsearch.errors import ArchError, SpaceError, UserError, unknown
 from archsearch.recipes import ProxyRecipe, override
 from archsearch.space.locate import LIST_AXES, STAGE_AXES
 from archsearch.space.space import ARCH_AXES, Axis, Params, Space, mixer_axes
+from archsearch.utils.package_data import shipped
 from archsearch.utils.yaml_lines import Table, YamlError, check_keys, locate, mapping, number, read_table, told_as
 
 
-def load_space(name_or_path: str, folder: Path) -> Space:
-    """Reads a space by name from ``folder``, or from a YAML file.
+def load_space(name_or_path: str | Path, folder: Path | None = None) -> Space:
+    """Read a search space by name, or from a YAML file.
+
+    Args:
+        name_or_path: Name of a space, or path of a YAML file.
+        folder: Folder that names are looked up in; None for the shipped spaces.
 
     Raises:
-        SpaceError: no such space, or what is wrong with it and in which line.
+        SpaceError: There is no such space, or its file is wrong; the message names the line.
+
+    >>> load_space("inception_dw").baseline == network("inceptionnext_tiny")
+    True
     """
-    path = locate(name_or_path, folder, "space", SpaceError)
+    path = locate(str(name_or_path), shipped("search_spaces") if folder is None else folder, "space", SpaceError)
     with told_as(SpaceError, path):
         return _Reader(path, read_table(path)).space()
 
@@ -208,11 +216,10 @@ class _Reader:
 
     def check(self, space: Space) -> None:
         """Builds every choice at least once, then every point (in a large space, a sample)."""
-        base = {axis.name: axis.values[0] for axis in space.axes}
         for axis in space.axes:
             opener = {name: values[0] for name, values in axis.when.items()}
             for value in axis.values:
-                params = space.active({**base, **opener, axis.name: value})
+                params = space.active(space.genome({**opener, axis.name: value}))
                 self.build(space, params, axis.line, f"{axis.name} {value}")
         for params in space.some():
             self.build(space, params, self.table.lines["axes"], ", ".join(f"{k} {v}" for k, v in params.items()))

@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-from types import SimpleNamespace
 
 import optuna
 import pytest
@@ -11,12 +10,13 @@ import tiny
 from command import FAST, refused, run
 from optuna.trial import TrialState
 
-from archsearch.cli import limits
 from archsearch.complexity.parts import PartCounter
 from archsearch.errors import OptionError
 from archsearch.evaluate.constraint import parse_constraints
 from archsearch.evaluate.costs import Costs, Limits, never
 from archsearch.objectives import Tier
+from archsearch.search.place import Place
+from archsearch.search.reachable import check_reachable
 from archsearch.search.storage.opening import open_storage
 from archsearch.search.warm_start import Start
 from archsearch.space.yaml import load_space
@@ -67,8 +67,8 @@ def reachable(space, texts, starts=()):
         counted.append(arch)
         return counter(arch)
 
-    place = SimpleNamespace(remote=False)
-    offered = limits.check_reachable(SimpleNamespace(), made, count, place, starts, lambda text: None)
+    place = Place("cpu", "a CPU")
+    offered = check_reachable(made, count, place, starts, (), lambda text: None)
     return counted, [made.space.arch(start.params) for start in offered]
 
 
@@ -104,7 +104,7 @@ def test_what_a_study_starts_from_may_be_all_that_keeps_a_constraint():
 
 def test_a_study_that_has_begun_is_not_checked_again(capsys, tmp_path, monkeypatch):
     checked = []
-    monkeypatch.setattr(limits, "check_reachable", lambda *args: checked.append(args) or [])
+    monkeypatch.setattr("archsearch.search.run_study.check_reachable", lambda *args: checked.append(args) or [])
     words = study("inception_dw", tmp_path / "s.db", "--objective", "macs,params", "--constraint", "macs <= baseline")
     for n_trials in (1, 2):
         assert run(capsys, *words, "--n-trials", n_trials)[0] == 0
@@ -187,7 +187,7 @@ def test_a_grid_takes_every_architecture_once(capsys, tmp_path, small_space):
 
 def test_a_study_of_infeasible_candidates_alone_says_so(capsys, tmp_path, small_space, monkeypatch):
     """Where none of those that were drawn keeps what some would."""
-    monkeypatch.setattr("archsearch.cli.limits.check_reachable", lambda *args: [])
+    monkeypatch.setattr("archsearch.search.run_study.check_reachable", lambda *args: [])
     bound = ["--constraint", "macs <= 1"]
     words = study(small_space, tmp_path / "s.db", "--n-trials", "2", "--sampler", "random", *bound)
     code, _, err = run(capsys, *words)

@@ -1,0 +1,66 @@
+"""Which recipes a caller chose, and the recipes that come of it on a kind of device."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from archsearch.errors import OptionError, UserError, unknown
+from archsearch.recipes import BENCHES, BenchRecipe, ProxyRecipe, override
+from archsearch.space.proxy_yaml import load_proxy
+
+
+@dataclass(frozen=True)
+class RecipeChoice:
+    """Recipes as far as a caller chose them.
+
+    Attributes:
+        proxy: Proxy recipe: a name, a YAML file, or a recipe; None for the default.
+        proxy_changes: Fields of it to change.
+        bench: Recipe of the timing: a name, or a recipe; None for the default of the device.
+        bench_changes: Fields of it to change.
+    """
+
+    proxy: str | Path | ProxyRecipe | None = None
+    proxy_changes: Mapping[str, Any] = field(default_factory=dict)
+    bench: str | BenchRecipe | None = None
+    bench_changes: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def chose_precision(self) -> bool:
+        """Whether the precision of the timing was chosen, and not left to the device."""
+        return isinstance(self.bench, BenchRecipe) or "precision" in self.bench_changes
+
+    def recipes(
+        self,
+        kind: str,
+        space_changes: Mapping[str, Any],
+        default_proxy: str | None = None,
+        default_bench_changes: Mapping[str, Any] | None = None,
+    ) -> tuple[ProxyRecipe, BenchRecipe]:
+        """Return the recipes for a kind of device: the named ones, then the file's changes, then the caller's.
+
+        Args:
+            kind: Kind of device, ``cpu`` or ``gpu``.
+            space_changes: Fields of the proxy recipe that the space or study file changes.
+            default_proxy: Name of the proxy recipe where none was chosen; None for that of the device.
+            default_bench_changes: Fields that the study file changes in the device's own recipe of the timing.
+
+        Raises:
+            OptionError: A recipe or a field is unknown, or a value is not allowed.
+        """
+        proxy, bench = self.proxy, self.bench
+        if not isinstance(proxy, ProxyRecipe):
+            proxy = load_proxy(str(proxy or default_proxy or kind), kind, space_changes)
+        if not isinstance(bench, BenchRecipe):
+            bench = self._named_bench(kind, default_bench_changes or {})
+        try:
+            return override(proxy, self.proxy_changes), override(bench, self.bench_changes)
+        except UserError as error:
+            raise OptionError(f"--set: {error}") from None
+
+    def _named_bench(self, kind: str, changes: Mapping[str, Any]) -> BenchRecipe:
+        name = str(self.bench or kind)
+        if name not in BENCHES:
+            raise OptionError(unknown("bench", name, BENCHES))
+        return override(BENCHES[name], changes if name == kind else {})

@@ -1,0 +1,141 @@
+"""The library's entry point: a specification to a result, without a command line."""
+
+import dataclasses
+
+import pytest
+from command import run as run_command
+
+import archsearch
+from archsearch import Engine, StudySpec
+from archsearch.errors import ArchError, OptionError, SpaceError, StorageError, UserError
+from archsearch.search import ProgressListener, repeat, run
+from archsearch.search.resolve import resolve
+from archsearch.space.yaml import load_space
+
+
+@pytest.fixture
+def spec(tmp_path, small_space, monkeypatch):
+    """A study that costs next to nothing, in this process."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return StudySpec(
+        space=small_space,
+        objectives=("accuracy", "macs"),
+        n_trials=3,
+        sampler="random",
+        proxy="smoke",
+        proxy_changes={"train_samples": 64},
+        bench="smoke",
+        engine=Engine(workers=0),
+        device="cpu",
+        storage=str(tmp_path / "s.db"),
+    )
+
+
+class Heard(ProgressListener):
+    def __init__(self):
+        self.remarks, self.ends = [], []
+
+    def say(self, text):
+        self.remarks.append(text)
+
+    def ended(self, trial):
+        self.ends.append(trial.number)
+
+
+def test_a_study_runs_and_goes_on_from_python(spec, capsys):
+    heard = Heard()
+    result = run(spec, heard)
+    assert capsys.readouterr() == ("", ""), "a library prints nothing"
+    assert heard.ends == [0, 1, 2]
+    assert result.name == "small-accuracy-macs-drawn"
+    assert [trial.number for trial in result.trials] == [0, 1, 2]
+    assert {objective.name for objective in result.objectives} == {"accuracy", "macs"}
+    assert 0 < len(result.front) <= 3
+    assert {trial.number for trial in result.front} == {trial.number for trial in result.study.best_trials}
+    assert 0 <= result.hypervolume <= 1
+    assert result.failure is None
+    assert result.val_images == 256
+    more = run(dataclasses.replace(spec, n_trials=5))
+    assert more.trials[:3] == result.trials
+    assert len(more.trials) == 5
+
+
+def test_the_command_line_goes_on_with_a_study_of_the_library(spec, capsys):
+    run(spec)
+    words = ["study", "--space", spec.space, "--objective", "accuracy,macs", "--n-trials", "4", "--proxy", "smoke"]
+    words += ["--bench", "smoke", "--set", "proxy.train_samples=64", "--workers", "0", "--device", "cpu", "-q"]
+    code, _, err = run_command(capsys, *words, "--storage", spec.storage)
+    assert code == 0, err
+    result = run(dataclasses.replace(spec, n_trials=4))
+    assert len(result.trials) == 4
+    assert result.command.startswith("python cli.py"), "the command of the last run that had one"
+    assert result.recipe["sampler"] == "random", "a study keeps its sampler"
+
+
+def test_a_trial_is_evaluated_again(spec):
+    result = run(spec)
+    found = repeat(spec, 1)
+    assert found.trial == result.trials[1]
+    scores = {score.score: score for score in found.scores}
+    assert scores["accuracy"].now == scores["accuracy"].recorded, "to the bit, on one machine"
+    with pytest.raises(OptionError, match="no finished trial of that number"):
+        repeat(spec, 7)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "complaint"),
+    [
+        ({"space": "inception_wd"}, SpaceError, "did you mean 'inception_dw'"),
+        ({"objectives": ("acc",)}, OptionError, "did you mean 'accuracy'"),
+        ({"constraints": ["macs < 1"]}, OptionError, "write it as 'macs <= 1.5e9'"),
+        ({"sampler": "cmaes"}, OptionError, "use nsga2, tpe or cost_aware"),
+        ({"proxy_changes": {"epoch": 3}}, OptionError, "did you mean 'epochs'"),
+        ({"bench": "cup"}, OptionError, "did you mean 'cpu'"),
+        ({"dataset": "folder"}, UserError, "a folder with train/ and val/ or test/"),
+        ({"device": "tpu"}, UserError, "tpu"),
+        ({"start_from": ["none"]}, OptionError, "it is taken for a study"),
+        ({"engine": Engine("rya")}, OptionError, "did you mean 'ray'"),
+        ({"storage": "sqlite://"}, StorageError, "would not outlast the program"),
+        ({"bench_changes": {"reference": "inceptionnext_tyni"}}, ArchError, "did you mean 'inceptionnext_tiny'"),
+        ({"study_name": ""}, OptionError, "leave it out for the default name"),
+    ],
+)
+def test_a_wrong_specification_is_refused_before_anything_is_written(spec, tmp_path, changes, error, complaint):
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(error) as caught:
+        run(dataclasses.replace(spec, **changes))
+    assert complaint in str(caught.value)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    "changes", [{"n_trials": 0}, {"seeds": 0}, {"seed": -1}, {"timeout": 0}, {"constraints": "macs <= 1"}]
+)
+def test_fields_that_cannot_be_are_refused_at_once(changes):
+    with pytest.raises(OptionError, match=next(iter(changes))):
+        StudySpec("inception_dw", **changes)
+
+
+def test_a_specification_is_not_changed_by_what_it_leaves_open(spec):
+    before = dataclasses.replace(spec)
+    resolved = resolve(dataclasses.replace(spec, n_trials=None, sampler=None))
+    assert (resolved.n_trials, resolved.sampler, resolved.begun) == (24, "cost_aware", False)
+    assert resolve(dataclasses.replace(spec, n_trials=None, sampler="grid")).n_trials == 10, "all"
+    assert spec == before
+
+
+def test_a_space_may_be_given_as_such(spec):
+    space = load_space(spec.space)
+    assert resolve(dataclasses.replace(spec, space=space)).space is space
+
+
+def test_names_are_exported():
+    for package in (archsearch, archsearch.search):
+        assert set(package.__all__) <= set(dir(package))
+        for name in package.__all__:
+            assert getattr(package, name) is not None
+        with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+            package.nothing  # noqa: B018
+    assert archsearch.load_space("inception_dw").name == "inception_dw"
+    assert archsearch.network("inceptionnext_tiny") == archsearch.load_space("inception_dw").baseline
+    assert archsearch.search.run is run

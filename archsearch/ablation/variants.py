@@ -133,10 +133,9 @@ def around(name: str, space: Space, params: Mapping[str, Value], arch: Arch) -> 
         StudyFileError: the space holds nothing beside it.
     """
     variants, seen = [Variant(name, arch, base=name)], {arch.key}
-    first = {axis.name: axis.values[0] for axis in space.axes}
     for axis in space.axes:
         for value in axis.values if axis.name in params else ():
-            other = space.active({**first, **params, axis.name: value})
+            other = space.active(space.genome({**params, axis.name: value}))
             network = space.arch(other)
             if network.key in seen:
                 continue

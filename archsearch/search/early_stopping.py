@@ -1,4 +1,4 @@
-"""Which trainings are worth going on with, and which candidates another seed.
+"""Early stopping: which trainings to prune, and which candidates to train with another seed.
 
 A candidate's costs are known before it is trained, so that one question is left: can it still reach the front? At
 each rung the candidates are compared as in MO-ASHA (Schmucker et al. 2021), by domination; but where that promotes
@@ -18,9 +18,9 @@ from archsearch.stats.intervals import student
 from archsearch.stats.noise import pooled_deviation, seed_values
 from archsearch.trial import Evaluation
 
-#: Probability with which a candidate ends below its optimistic reading.
+#: Probability of the one-sided prediction interval whose upper bound stands for a curve's end.
 OPTIMISM = 0.99
-#: Confidence that a candidate is off the front, from which on it needs no other seed.
+#: Confidence of not being on the front, from which on a candidate needs no other seed.
 SURE = 0.95
 
 
@@ -32,7 +32,12 @@ class EarlyStopping:
     """
 
     def __init__(self, search: Search, epochs: int) -> None:
-        """Args: search: whose trials have ended; epochs: of a training."""
+        """Start before any trial has ended.
+
+        Args:
+            search: Search whose trials are compared.
+            epochs: Number of epochs of a complete training.
+        """
         self.search = search
         self.rungs = rungs(epochs) if search.study.early_stopping else ()
         self.curves, self.tracker = Curves(epochs), FrontTracker(search.study.objectives)
@@ -46,15 +51,15 @@ class EarlyStopping:
         return len(known.curve) in self.rungs and self.is_hopeless(known)
 
     def is_hopeless(self, known: Evaluation) -> bool:
-        """Whether even an optimistic reading of its curve is dominated."""
+        """Return whether even the upper bound of its curve's prediction is dominated."""
         self._listen()
-        outlook = self.curves.outlook(known.curve)
-        if outlook is None:
+        prediction = self.curves.predict(known.curve)
+        if prediction is None:
             return False
-        return self.tracker.dominates({**known.scores, "accuracy": outlook.optimistic(OPTIMISM)})
+        return self.tracker.dominates({**known.scores, "accuracy": prediction.upper(OPTIMISM)})
 
     def needs_another_seed(self, known: Evaluation) -> bool:
-        """Whether, given how much seeds differ, it may be on the front.
+        """Return whether it may be on the front, given the seed variance.
 
         It is off the front where it is worse than a rival by more than their difference is likely to be by chance. As
         any of the front may be that rival, they share the confidence (Bonferroni); that they are on the front in part
@@ -71,7 +76,7 @@ class EarlyStopping:
         return not self.tracker.dominates({**known.scores, "accuracy": hoped})
 
     def _listen(self) -> None:
-        """Takes in the trials that have ended since."""
+        """Read the trials that have ended since."""
         for trial in self.search.told[self._heard :]:
             self.tracker.add(trial)
             if trial.state == "complete":
@@ -82,6 +87,6 @@ class EarlyStopping:
 
 
 def _scatter(values: Sequence[float]) -> tuple[float, int]:
-    """Sum of squares within a candidate's seeds, and its degrees of freedom."""
+    """Sum of squares within a candidate's seeds, and their degrees of freedom."""
     deviation, degrees = pooled_deviation([values]) or (0.0, 0)
     return deviation**2 * degrees, degrees

@@ -1,4 +1,4 @@
-"""What a search says about its axes: how much of the scores' variance each of them explains."""
+"""Importance of a space's axes: the share of the scores' variance that each of them explains."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -11,23 +11,23 @@ from optuna.trial import TrialState
 
 from archsearch.errors import StorageError
 
-#: Trials of which a forest says nothing.
+#: Minimum number of trials for importances.
 FEWEST = 8
-#: Trials that forests are grown on at most; more change little and take long.
+#: Maximum number of trials that forests are fitted to; more change little and take long.
 MOST = 400
-#: Forests that are grown, and trees of each; the forests' spread says how far to trust their mean.
+#: Number of forests, whose spread says how far to trust their mean, and of trees in each.
 FORESTS, TREES = 5, 16
 
 
 @dataclass(frozen=True)
 class Importance:
-    """An axis.
+    """Importance of an axis.
 
     Attributes:
-        axis: its name.
-        share: of the variance that axes explain one by one, by functional ANOVA; all add up to 1.
-        low: the least that any forest says.
-        high: the most.
+        axis: Name of the axis.
+        share: Share of the variance that axes explain one by one, by functional ANOVA; the shares add up to 1.
+        low: Lowest share of any forest.
+        high: Highest share of any forest.
     """
 
     axis: str
@@ -37,17 +37,17 @@ class Importance:
 
 
 def importance(record: optuna.Study, objective: int = 0) -> list[Importance]:
-    """The importance of a search's axes, the most important first (Hutter et al. 2014, in Optuna's words).
+    """Return the importances of a study's axes by functional ANOVA (Hutter et al. 2014), the largest first.
 
     A study's trials are chosen by its sampler, not at random, and an axis that is closed for a trial still has a value
     there: shares say what mattered in what was tried, and an ablation says what a choice does.
 
     Args:
-        record: of the search.
-        objective: whose scores are explained, counted from 0.
+        record: The study, as Optuna has it.
+        objective: Index of the objective whose scores are explained.
 
     Raises:
-        StorageError: it has too few finished trials, or they all score the same.
+        StorageError: It has too few finished trials, or they all score the same.
     """
     trials = record.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     # An infeasible trial has the worst values there are in place of those that it was spared.
@@ -77,7 +77,7 @@ def importance(record: optuna.Study, objective: int = 0) -> list[Importance]:
 
 
 def _fewer(record: optuna.Study, done: list[optuna.trial.FrozenTrial]) -> optuna.Study:
-    """A study of these trials alone, or of as many as forests are grown on, taken at even distances."""
+    """A study of these trials alone, or of ``MOST`` of them, evenly spaced."""
     fewer = optuna.create_study(directions=record.directions)
     kept = min(MOST, len(done))
     fewer.add_trials([done[place * len(done) // kept] for place in range(kept)])
@@ -85,7 +85,7 @@ def _fewer(record: optuna.Study, done: list[optuna.trial.FrozenTrial]) -> optuna
 
 
 def importances(record: optuna.Study, objectives: Sequence[str]) -> dict[str, list[Importance]]:
-    """The same for every objective of a search of which it can be told."""
+    """Return the importances for every objective that has enough trials, by name."""
     found = {}
     for place, name in enumerate(objectives):
         with suppress(StorageError):

@@ -1,4 +1,4 @@
-"""The one place that asks for candidates and tells their scores."""
+"""The ask-and-tell loop of a study: the only place that draws candidates and records their scores."""
 
 import bisect
 import random
@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 from archsearch.arch import Arch
 from archsearch.arch.params import Value
 from archsearch.search.definition import Study, recipe_of
-from archsearch.search.samplers.by_name import Samplers, Setting, genome, join_generation, suggest
+from archsearch.search.samplers.by_name import Samplers, Setting, join_generation, suggest
 from archsearch.search.samplers.features import CountCosts, count_nothing
 from archsearch.search.storage.mirror import StorageMirror
 from archsearch.search.storage.records import STATES, end_attrs, is_candidate, start_attrs, to_trial, values_of
@@ -24,24 +24,24 @@ from archsearch.space.space import EXHAUSTIVE
 from archsearch.trial import Evaluation, Trial
 from archsearch.utils.workers import ATTEMPTS
 
-#: Draws in a row that may repeat known architectures before an unknown one is picked at random.
+#: Number of draws in a row that may repeat known architectures before an unknown one is picked at random.
 REDRAWS = 20
-#: Points that are picked at random until one is unknown, before all are looked through.
+#: Number of random points to look for an unknown one among, before all are looked through.
 PICKS = 1000
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """An architecture that was asked for and waits to be evaluated.
+    """An architecture that was drawn and waits to be evaluated.
 
     Attributes:
-        number: of its trial.
-        arch: the architecture.
-        params: values of the open axes.
-        seed: of its training.
-        rerun_of: number of the trial that it repeats, which was lost.
-        deaths: of workers that had it before.
-        known: what need not be found out again; None where nothing is known.
+        number: Number of its trial.
+        arch: The architecture.
+        params: Values of the open axes.
+        seed: Seed of its training.
+        rerun_of: Number of the lost trial that it repeats; None for a new one.
+        deaths: Number of workers that died with it before.
+        known: Results that need not be computed again; None without any.
     """
 
     number: int
@@ -54,29 +54,29 @@ class Candidate:
 
 
 class Search:
-    """Asks for candidates that are new, and tells what became of them. One process per study.
+    """Draws new candidates, and records their evaluations. One process per study.
 
-    Several candidates may be under way at once. What is drawn depends on the study's seed, on how
-    many draws there were before, and (for samplers that learn) on what was told by then.
+    Several candidates may be under way at once. What is drawn depends on the study's seed, on the number of draws
+    before, and (for samplers that learn) on the trials that have ended by then.
 
     Attributes:
-        study: what is searched for.
-        mirror: its trials.
-        trials: the finished candidates, by number.
-        told: the same, in the order in which they ended.
-        duplicates: how many draws repeated a known architecture in this process.
+        study: Definition of the study.
+        mirror: Its trials, mirrored in memory.
+        trials: Finished candidates by number.
+        told: The same in the order in which they ended.
+        duplicates: Number of draws of this process that repeated a known architecture.
     """
 
     def __init__(
         self, study: Study, mirror: StorageMirror, count: CountCosts = count_nothing, starts: Sequence[Start] = ()
     ) -> None:
-        """Takes a study up where it is.
+        """Take a study up where it is.
 
         Args:
-            study: what is searched for.
-            mirror: its trials.
-            count: what an architecture costs, for samplers that ask.
-            starts: points that are evaluated before the sampler's own, but for known ones.
+            study: Definition of the study.
+            mirror: Its trials, mirrored in memory.
+            count: Function that counts an architecture's costs, for samplers that use them.
+            starts: Points to evaluate before the sampler's own; known ones are skipped.
         """
         self.study, self.mirror = study, mirror
         self._starts = deque(starts)
@@ -107,7 +107,7 @@ class Search:
 
     @property
     def reruns(self) -> list[int]:
-        """Numbers of trials that were lost, and wait to be run again."""
+        """Numbers of lost trials that wait to be run again."""
         return [lost.number for lost in self._queue]
 
     @property
@@ -116,7 +116,7 @@ class Search:
         return len(self._seen) == self._distinct
 
     def ask(self) -> Candidate | None:
-        """A candidate that the study has not seen; None when no more are found."""
+        """Return a candidate that the study has not seen; None where no more are found."""
         if self._queue:
             return self._again(self._queue.popleft())
         if self.exhausted or self.samplers.spent:
@@ -155,12 +155,12 @@ class Search:
         return trial
 
     def lose(self, candidate: Candidate, reason: str, blame: bool = True) -> bool:
-        """Its worker is gone. Once that may be anybody's fault, and it runs again.
+        """Give up a candidate whose worker is gone; it runs again unless that has happened before.
 
         Args:
-            candidate: that was under way.
-            reason: in words.
-            blame: whether it counts as a death at all.
+            candidate: Candidate that was under way.
+            reason: Reason in words.
+            blame: Whether the candidate may have caused it.
 
         Returns:
             Whether it runs again; nothing is recorded where it does not.
@@ -173,7 +173,7 @@ class Search:
         return True
 
     def give_back(self, reason: str) -> None:
-        """Ends trials that are under way; the study's next run evaluates them first."""
+        """End the trials that are under way; the study's next run evaluates them first."""
         for frozen in self.mirror.trials:
             if frozen.state.is_finished() or not self.mirror.written(frozen.number):
                 continue
@@ -183,7 +183,7 @@ class Search:
                 self.mirror.end(frozen.number, lost, TrialState.FAIL)
 
     def _start(self) -> Candidate | None:
-        """The next of the points that the study starts from; None where none of them is new."""
+        """The next of the starting points that is new; None without one."""
         while self._starts:
             start = self._starts.popleft()
             params = dict(start.params)
@@ -194,7 +194,7 @@ class Search:
         return None
 
     def _draw(self) -> tuple[dict[str, Value], Arch] | None:
-        """What the sampler suggests, and suggests again until it is new; None where it does not get there."""
+        """Ask the sampler until it suggests a new architecture; None after ``REDRAWS`` suggestions."""
         for _ in range(REDRAWS):
             genes = suggest(self.samplers.for_draw(self.draws), self.mirror.in_memory, self.mirror.blank(), self.axes)
             if self.samplers.dry:
@@ -211,7 +211,7 @@ class Search:
         return None
 
     def _unseen(self) -> tuple[dict[str, Value], Arch] | None:
-        """An architecture picked at random among those that are not known; None where none was found."""
+        """A random architecture among the unknown ones; None where none was found."""
         space, rng = self.study.space, random.Random(f"{self.study.seed}/{self.draws}")
         self.draws += 1
         found = next(self._unknown(space.sample(rng) for _ in range(PICKS)), None)
@@ -223,12 +223,12 @@ class Search:
         return found
 
     def _unknown(self, many: Iterable[dict[str, Value]]) -> Iterator[tuple[dict[str, Value], Arch]]:
-        """Of many points those that are not known, and can exist."""
+        """Of many points those whose architectures can exist and are unknown."""
         points = ((params, self.study.space.possible(params)) for params in many)
         return ((params, arch) for params, arch in points if arch is not None and arch.key not in self._seen)
 
     def _enter(self, params: Mapping[str, Value], draw: int) -> None:
-        self.mirror.fill(genome(self.study.space, params), self.axes)
+        self.mirror.fill(self.study.space.genome(params), self.axes)
         join_generation(self.samplers.for_draw(draw), self.mirror.in_memory, self.mirror.blank())
 
     def _again(self, lost: FrozenTrial) -> Candidate:

@@ -1,6 +1,6 @@
-"""Architectures that a study begins with: named networks, a file's, or another study's front.
+"""Architectures that a study evaluates first: named networks, those of a file, or another study's front.
 
-Each is located in the study's space. What is wrong with any of them is told before anything is written.
+Each is located in the study's space, and all are checked before anything is written.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,19 +20,19 @@ from archsearch.space.locate import LIST_AXES, decode, misfit
 from archsearch.space.space import Space
 from archsearch.utils.yaml_lines import Table, YamlError, line_of, number, read_list, told_as
 
-#: The word for all named networks.
+#: Name of the set of all named networks.
 PAPER = "paper"
-#: What a file's name ends in.
+#: Suffixes of file names.
 SUFFIXES = (".yaml", ".yml", ".json")
 
 
 @dataclass(frozen=True)
 class Start:
-    """A point that a study begins with.
+    """A point that a study evaluates first.
 
     Attributes:
-        params: values of the open axes.
-        origin: who named it, in words.
+        params: Values of the open axes.
+        origin: Where it comes from, in words.
     """
 
     params: Mapping[str, Value]
@@ -42,18 +42,18 @@ class Start:
 def read_starts(
     words: Sequence[str], space: Space, name: str, storage: str, say: Callable[[str], None] = lambda words: None
 ) -> list[Start]:
-    """The points that a study is told to begin with, in the order in which they were named, none of them twice.
+    """Return the points that a study evaluates first, in the order in which they are named, each once.
 
     Args:
-        words: each ``paper``, a file, or the name of another study.
-        space: of the study.
-        name: of the study.
+        words: Sources: ``paper``, a YAML or JSON file, or the name of another study.
+        space: Search space of the study.
+        name: Name of the study.
         storage: URL of the storage that has the other studies.
-        say: told how many architectures of a word are not in the space.
+        say: Callback for a remark on architectures that are not in the space.
 
     Raises:
-        OptionError: a word stands for nothing, or for nothing that is in the space.
-        StorageError: the storage cannot be read.
+        OptionError: A source does not exist, or has nothing that is in the space.
+        StorageError: The storage cannot be read.
     """
     starts: dict[str, Start] = {}
     for word in words:
@@ -73,7 +73,7 @@ def read_starts(
 def _within(
     space: Space, named: Iterator[tuple[str, Arch | None]], whose: str, say: Callable[[str], None]
 ) -> list[Start]:
-    """Those that are in the space; the rest is told of."""
+    """The points of those that are in the space; a remark gives the number of the others."""
     whole = list(named)
     points = [(origin, None if arch is None else space.locate(arch)) for origin, arch in whole]
     found = [Start(params, origin) for origin, params in points if params is not None]
@@ -89,7 +89,7 @@ def _within(
 
 
 def _front(word: str, url: str) -> Iterator[tuple[str, Arch | None]]:
-    """The front of another study, by trial; None for an architecture that cannot be had here."""
+    """The front of another study, by trial; None for an architecture with an unknown mixer."""
     hint = f"a file's name ends in {', '.join(SUFFIXES)}"
     try:
         storage = open_storage(url, create=False)
@@ -127,10 +127,10 @@ def _of_file(space: Space, path: Path) -> list[Start]:
 
 
 def _point(space: Space, entry: Any, line: int) -> dict[str, Value]:
-    """Where in a space an entry of a file is.
+    """Return the point of the space that an entry of a file describes.
 
     Raises:
-        YamlError: nowhere, and why.
+        YamlError: There is none; the message says why.
     """
     if isinstance(entry, Table) and isinstance(entry.get("arch"), Table):  # as `describe -f json` has it
         entry = entry["arch"]
@@ -153,7 +153,7 @@ def _point(space: Space, entry: Any, line: int) -> dict[str, Value]:
 
 
 def _values(space: Space, table: Table, line: int) -> dict[str, Value]:
-    """A point from values of axes; those of closed axes are not looked at."""
+    """Return a point from values of axes; those of closed axes are ignored."""
     axes = {axis.name: axis for axis in space.axes}
     for name in table:
         if name not in axes:

@@ -96,19 +96,19 @@ def test_a_line_through_curves_foretells_their_ends():
     for trial in KNOWN:
         curves.add(trial.evaluation.curve)
         curves.add(trial.evaluation.curve[:3])  # which is no whole one
-    outlook = curves.outlook(curve(0.6, 4))
-    assert outlook.mean == pytest.approx(0.6, abs=0.02)
-    assert 0 < outlook.sd < 0.05
-    assert outlook.optimistic(0.99) > outlook.optimistic(0.9) > outlook.mean
+    found = curves.predict(curve(0.6, 4))
+    assert found.mean == pytest.approx(0.6, abs=0.02)
+    assert 0 < found.sd < 0.05
+    assert found.upper(0.99) > found.upper(0.9) > found.mean
 
 
 @pytest.mark.parametrize("accuracy", [0.1, 0.2, 0.3, 0.7])
 def test_curves_that_are_all_alike_at_a_rung_foretell_their_mean(accuracy):
     """What rounding leaves of their spread would make a line as steep as can be."""
     late = np.linspace(0.4, 0.6, 6)
-    outlook = line_through(np.full(6, accuracy), late, accuracy + 0.05)
-    assert outlook.mean == pytest.approx(0.5)
-    assert outlook.sd == pytest.approx(np.std(late, ddof=1) * np.sqrt(5 / 4 * 7 / 6))
+    found = line_through(np.full(6, accuracy), late, accuracy + 0.05)
+    assert found.mean == pytest.approx(0.5)
+    assert found.sd == pytest.approx(np.std(late, ddof=1) * np.sqrt(5 / 4 * 7 / 6))
 
 
 def seeds(*values, macs=2e9):

@@ -1,1 +1,1 @@
-"""Samplers: which architecture of a space is evaluated next."""
+"""Samplers, which choose the architecture to evaluate next."""

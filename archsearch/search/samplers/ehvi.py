@@ -1,4 +1,4 @@
-"""How much hypervolume a candidate promises whose costs are known and whose score is not."""
+"""Expected hypervolume improvement (EHVI) of candidates whose costs are known and whose score is predicted."""
 
 import warnings
 
@@ -6,18 +6,18 @@ import numpy as np
 from scipy.special import ndtr
 from scipy.stats import qmc
 
-#: Points that a box of costs is probed at.
+#: Number of points at which a box of costs is sampled, by its dimensions; and where it has more.
 PROBES = {1: 512, 2: 1024}
 MANY_PROBES = 2048
 
 
 def expected_improvement(mean: np.ndarray, sd: np.ndarray, level: np.ndarray) -> np.ndarray:
-    """Expectation of what a normal variable has above a level, ``E[max(0, x - level)]``.
+    """Return the expected improvement of a normal variable over a level, ``E[max(0, x - level)]``.
 
     Args:
-        mean: of the variable, any shape.
-        sd: its standard deviation, 0 or more, of the same shape or one that fits.
-        level: likewise.
+        mean: Mean of the variable, any shape.
+        sd: Its standard deviation, 0 or more; broadcast with ``mean``.
+        level: Level to improve on; broadcast with ``mean``.
 
     >>> expected_improvement(np.array([2.0]), np.array([0.0]), np.array([1.5])).tolist()
     [0.5]
@@ -29,17 +29,17 @@ def expected_improvement(mean: np.ndarray, sd: np.ndarray, level: np.ndarray) ->
         return np.where(sd > 0, gain * ndtr(z) + sd * density, np.maximum(gain, 0.0))
 
 
-def chance_below_zero(mean: np.ndarray, sd: np.ndarray) -> np.ndarray:
-    """Probability that normal variables are below 0.
+def probability_below_zero(mean: np.ndarray, sd: np.ndarray) -> np.ndarray:
+    """Return the probability that a normal variable is below 0.
 
-    >>> chance_below_zero(np.array([0.0, 1.0]), np.array([1.0, 0.0])).tolist()
+    >>> probability_below_zero(np.array([0.0, 1.0]), np.array([1.0, 0.0])).tolist()
     [0.5, 0.0]
     """
     return np.asarray(ndtr(-mean / np.maximum(sd, 1e-12)))
 
 
 def probes(dimensions: int) -> np.ndarray:
-    """Points spread evenly over the unit cube, (M, dimensions); the same every time."""
+    """Return points spread evenly over the unit cube, (M, dimensions); the same every time."""
     count = PROBES.get(dimensions, MANY_PROBES)
     if dimensions == 1:
         return (np.arange(count)[:, None] + 0.5) / count
@@ -48,12 +48,12 @@ def probes(dimensions: int) -> np.ndarray:
 
 
 def sobol_point(index: int, dimensions: int, seed: int) -> np.ndarray:
-    """One point of a scrambled Sobol sequence, (dimensions,), in [0, 1).
+    """Return one point of a scrambled Sobol sequence, (dimensions,), in [0, 1).
 
     Args:
-        index: of the point, from 0.
-        dimensions: of the cube.
-        seed: of the scrambling.
+        index: Index of the point, from 0.
+        dimensions: Dimensions of the cube.
+        seed: Seed of the scrambling.
     """
     sequence = qmc.Sobol(dimensions, scramble=True, rng=np.random.default_rng(seed))
     if index:
@@ -66,21 +66,21 @@ def sobol_point(index: int, dimensions: int, seed: int) -> np.ndarray:
 def expected_hypervolume_improvement(
     mean: np.ndarray, sd: np.ndarray, costs: np.ndarray, front_scores: np.ndarray, front_costs: np.ndarray
 ) -> np.ndarray:
-    """The volume that each candidate is expected to add to what a front dominates.
+    """Return the expected hypervolume improvement of candidates with known costs over a front.
 
-    Where the costs of a candidate are known, its gain is an integral over the costs that it undercuts: at each of
-    them it adds what its score has above the best score that the front offers at no more than these costs. Inside
-    the integral stands an ordinary expected improvement; the integral is a mean over ``probes``.
+    For known costs it is an integral over all costs that the candidate undercuts: at each of them it adds the
+    difference between its score and the best score of the front at no more than these costs. The integrand is an
+    ordinary expected improvement; the integral is a mean over ``probes``.
 
     Args:
-        mean: of the candidates' scores, (P,), scaled so that 0 is the worst that counts; larger is better.
-        sd: of the same.
-        costs: of the candidates, (P, C), scaled to [0, 1]; smaller is better, and 1 counts no more.
-        front_scores: of the front, (F,), scaled like ``mean``.
-        front_costs: likewise, (F, C).
+        mean: Mean of the candidates' predicted scores, (P,), where 0 is the worst that counts; larger is better.
+        sd: Standard deviation of the same, (P,).
+        costs: Costs of the candidates, (P, C), scaled to [0, 1]; smaller is better, and 1 adds nothing.
+        front_scores: Scores of the front, (F,), scaled like ``mean``.
+        front_costs: Costs of the front, (F, C), scaled like ``costs``.
 
     Returns:
-        (P,), as a share of the unit box.
+        Expected improvement as a share of the unit box, (P,).
     """
     if not costs.shape[1]:
         best = max(0.0, float(np.max(front_scores, initial=0.0)))

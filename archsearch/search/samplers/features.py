@@ -1,4 +1,4 @@
-"""Points of a space as numbers that a model learns from."""
+"""Features of a space's points, for models to learn from."""
 
 import math
 import random
@@ -15,29 +15,29 @@ from archsearch.errors import ArchError
 from archsearch.space.locate import LIST_AXES
 from archsearch.space.space import Axis, Space
 
-#: Costs that are counted, by quantity, of an architecture.
+#: Function that counts an architecture's costs, by quantity.
 CountCosts = Callable[[Arch], Mapping[str, float]]
-#: Points of a space up to which all are looked at; of larger ones, as many at a time.
+#: Number of points up to which a space is looked at as a whole; of larger ones, as many points at a time.
 POOL = 3000
-#: Quantities whose logarithm tells a model how large a network is.
+#: Quantities whose logarithms are features: the size of a network.
 SIZES = ("macs", "params")
 
 
 def count_nothing(arch: Arch) -> Mapping[str, float]:
-    """Where nothing can be counted: all costs are learnt from trials."""
+    """Count nothing, so that all costs are learnt from trials."""
     return {}
 
 
 @dataclass(frozen=True, eq=False)
 class Point:
-    """An architecture of a space.
+    """An architecture of a space, with its costs and features.
 
     Attributes:
-        params: values of the open axes.
-        arch: that they make.
-        costs: that are counted.
-        features: numbers, before they are scaled.
-        key: of the architecture.
+        params: Values of the open axes.
+        arch: The architecture.
+        costs: Counted costs, by quantity.
+        features: Features before scaling, (D,).
+        key: Key of the architecture.
     """
 
     params: Mapping[str, Value]
@@ -48,14 +48,20 @@ class Point:
 
 
 class Points:
-    """Points of a space, each made once.
+    """Points of a space, each computed once.
 
     Attributes:
-        space: that they are of.
+        space: The search space.
     """
 
     def __init__(self, space: Space, count: CountCosts, seed: int = 0) -> None:
-        """Args: space: any; count: what an architecture costs; seed: of random points, where there are too many."""
+        """Start without points.
+
+        Args:
+            space: Search space.
+            count: Function that counts an architecture's costs.
+            seed: Seed of the random points of a large space.
+        """
         self.space, self.count, self.seed = space, count, seed
         self._known: dict[tuple[Value, ...], Point] = {}
         self._beside: dict[str, list[Point]] = {}
@@ -63,10 +69,10 @@ class Points:
         self._drawn: tuple[int, list[Point]] = (-1, [])
 
     def at(self, params: Mapping[str, Value]) -> Point:
-        """The point at values of the open axes.
+        """Return the point at values of the open axes.
 
         Raises:
-            ArchError: its architecture cannot exist.
+            ArchError: Its architecture cannot exist.
         """
         key = tuple(x for pair in params.items() for x in pair)
         if key not in self._known:
@@ -76,33 +82,33 @@ class Points:
         return self._known[key]
 
     def existing(self, many: Iterable[Mapping[str, Value]]) -> Iterator[Point]:
-        """Those of many points whose architectures can exist."""
+        """Yield the points whose architectures can exist."""
         for params in many:
             with suppress(ArchError):
                 yield self.at(params)
 
     @cached_property
     def all(self) -> list[Point] | None:
-        """Every point; None where there are too many to look at."""
+        """Every point; None in a large space."""
         return [*self.existing(self.space.grid())] if self.space.points() <= POOL else None
 
     @cached_property
     def scale(self) -> "Scale":
-        """Of the features, over all points or, in a large space, over random ones."""
+        """Scale of the features, over all points or, in a large space, over random ones."""
         return Scale(np.array([point.features for point in self.all or self._random(0)]))
 
     def scaled(self, point: Point) -> np.ndarray:
-        """A point's features as models take them, (D,)."""
+        """Return a point's scaled features, (D,)."""
         if point.key not in self._scaled:
             self._scaled[point.key] = self.scale(point.features[None])[0]
         return self._scaled[point.key]
 
     def pool(self, turn: int, near: Iterable[Point]) -> list[Point]:
-        """All points; in a large space random ones, and such that differ in one axis from those that are named.
+        """Return all points; in a large space random ones, and neighbours of some.
 
         Args:
-            turn: other random points for each.
-            near: points whose neighbours are wanted.
+            turn: Index of the random sample.
+            near: Points whose neighbours are included.
         """
         if self.all is not None:
             return self.all
@@ -111,9 +117,9 @@ class Points:
         return [*dict.fromkeys([*self._random(turn), *beside[: POOL // 2]])]
 
     def beside(self, point: Point) -> list[Point]:
-        """Those that differ in one axis, and in what that one opens."""
+        """Return the neighbours of a point, which differ in one axis and in those that it opens."""
         if point.key not in self._beside:
-            genes = {**{axis.name: axis.values[0] for axis in self.space.axes}, **point.params}
+            genes = self.space.genome(point.params)
             changes = (
                 {**genes, a.name: value} for a in self.space.axes if a.name in point.params for value in a.values
             )
@@ -132,9 +138,10 @@ class Points:
 
 
 def axis_features(axis: Axis, value: Value | None) -> list[float]:
-    """Numbers for the value of an axis, as many for each; NaN for those of a closed axis, which has none.
+    """Return the features of an axis's value, the same number for each; NaN where the axis is closed.
 
-    Quantities count by their logarithm, as twice the width means as much from 32 as from 64.
+    Positive numbers are taken by their logarithm, as twice the width means as much from 32 as from 64; lists of
+    numbers entry by entry; other choices one-hot.
 
     >>> axis_features(Axis("norm", ("batch", "layer")), "layer")
     [0.0, 1.0]
@@ -155,10 +162,14 @@ def _number(value: float, choices: Iterable[Value]) -> float:
 
 
 class Scale:
-    """Features with mean 0 and deviation 1 over a pool; what does not vary, or twice the same, is left out."""
+    """Scaling to mean 0 and standard deviation 1; drops constant columns and copies of others."""
 
     def __init__(self, features: np.ndarray) -> None:
-        """Args: features: (P, D), NaN where an axis is closed."""
+        """Fit the scaling.
+
+        Args:
+            features: Features of P points, (P, D); NaN where an axis is closed.
+        """
         with np.errstate(invalid="ignore", divide="ignore"):
             self.mean = np.nan_to_num(np.nanmean(features, axis=0))
             self.deviation = np.nan_to_num(np.nanstd(features, axis=0))
@@ -172,7 +183,7 @@ class Scale:
                 self.columns.append(int(column))
 
     def __call__(self, features: np.ndarray) -> np.ndarray:
-        """(N, D) to (N, those that matter); a closed axis counts as its mean."""
+        """Scale features, (N, D) to (N, kept columns); a closed axis counts as its mean."""
         return self._scaled(features)[:, self.columns]
 
     def _scaled(self, features: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""A Gaussian process over features of architectures."""
+"""A Gaussian process over features of architectures, fitted by scikit-learn and predicted here."""
 
 import math
 import warnings
@@ -10,34 +10,34 @@ from typing import Any, TypeVar
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-#: Trials that a model learns from at most, and that its hyperparameters are chosen by: both take their cube.
+#: Maximum number of trials for predictions, and for fitting hyperparameters; both take time cubic in them.
 LEARN, CHOOSE = 250, 100
-#: Hyperparameters are chosen anew when the trials have become so many times as many.
+#: Growth of the number of trials after which hyperparameters are fitted again.
 REFIT = 1.5
-#: The least number of trials that they are chosen by.
+#: Minimum number of trials for fitting them.
 FIRST = 5
-#: Added to variances, so that matrices can be factored.
+#: Added to variances, so that covariance matrices can be factored.
 JITTER = 1e-8
 
 
 K = TypeVar("K")
-#: Scaled features of an architecture, (D,), a value, and the standard deviation of its noise beyond what all have.
+#: Scaled features of an architecture, (D,), an observed value, and the standard deviation of its own noise.
 Observed = tuple[np.ndarray, float, float]
 Observe = Callable[[K], Observed]
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """A Matern kernel (nu 2.5) with a length for each feature, and a linear trend, as scikit-learn fitted them.
+    """A Matern kernel (nu 2.5) with a length scale per feature plus a linear trend, as fitted by scikit-learn.
 
-    A prediction costs a third of what the same sum of kernels costs there, which makes every part of it in full.
+    Hand-written, as a prediction takes a third of the time of scikit-learn's own sum of kernels.
 
     Attributes:
-        wiggle: variance of the Matern part.
-        lengths: of its features, (D,).
-        trend: variance of the linear part.
-        offset: its variance at 0, before ``trend``.
-        noise: variance of an observation.
+        wiggle: Variance of the Matern part.
+        lengths: Its length scales, (D,).
+        trend: Variance of the linear part.
+        offset: Bias variance of the linear part, before ``trend``.
+        noise: Noise variance of an observation.
     """
 
     wiggle: float
@@ -48,7 +48,7 @@ class Kernel:
 
     @classmethod
     def of(cls, fitted: Any) -> "Kernel":
-        """From a fitted kernel of ``_prior``'s form."""
+        """Return the kernel from a fitted one of ``_prior``'s form."""
         wiggle, trend = fitted.k1.k1, fitted.k1.k2
         offset = trend.k2.sigma_0**2
         return cls(
@@ -56,7 +56,7 @@ class Kernel:
         )
 
     def between(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        """Covariances of (N, D) and (M, D), (N, M), without the noise."""
+        """Return covariances without noise of (N, D) and (M, D), (N, M)."""
         scaled, others = a / self.lengths, b / self.lengths
         distance = scaled @ (-2 * others.T)
         distance += np.square(scaled).sum(axis=1)[:, None]
@@ -74,16 +74,16 @@ class Kernel:
         return near
 
     def alone(self, a: np.ndarray) -> np.ndarray:
-        """Variances of (N, D), (N,), without the noise."""
+        """Return variances without noise of (N, D), (N,)."""
         return np.asarray(self.wiggle + self.trend * (self.offset + np.square(a).sum(axis=1)))
 
 
 @dataclass
 class Model:
-    """A Gaussian process with a linear trend, whose hyperparameters last until there are half as many trials more.
+    """A Gaussian process with a linear trend, whose hyperparameters are kept until the trials have grown by half.
 
-    They depend on the first so many trials alone, so that a search that was interrupted has the same. Where those all
-    gave the same, as before anything has failed, they are chosen anew as others come.
+    They depend on a number of first trials alone, so that a search that was interrupted has the same. Where all of
+    these observed the same value, as before anything has failed, they are fitted again when others come.
     """
 
     _kernels: dict[tuple[int, int], Kernel] = field(default_factory=dict)
@@ -92,26 +92,23 @@ class Model:
     def predict(
         self, known: Sequence[K], observe: Observe[K], at: np.ndarray, also: Sequence[Observed] = ()
     ) -> tuple[np.ndarray, np.ndarray]:
-        """What is expected elsewhere, and its standard deviation without the noise of an observation.
+        """Return the predicted mean, (P,), and its standard deviation without observation noise, (P,).
 
         Args:
-            known: anything, in the order in which it came to be known.
-            observe: what one of them tells; asked of as many as are learnt from.
-            at: scaled features, (P, D).
-            also: what is learnt from besides; hyperparameters do not depend on it.
-
-        Returns:
-            (P,) and (P,).
+            known: Observations in any form, in the order in which they were made.
+            observe: Function from one of them to its features, value and noise.
+            at: Scaled features to predict at, (P, D).
+            also: Further observations; hyperparameters do not depend on them.
         """
         with _one_thread():
-            learnt = _Learnt(self._kernel(known, observe), self._data(known, observe, also))
-            return learnt.predict(at)
+            posterior = _Posterior(self._kernel(known, observe), self._data(known, observe, also))
+            return posterior.predict(at)
 
     def expect(self, known: Sequence[K], observe: Observe[K], at: np.ndarray) -> np.ndarray:
         """The first of what ``predict`` gives, in a fraction of the time."""
         with _one_thread():
-            learnt = _Learnt(self._kernel(known, observe), self._data(known, observe))
-            return learnt.mean(learnt.kernel.between(at, learnt.x))
+            posterior = _Posterior(self._kernel(known, observe), self._data(known, observe))
+            return posterior.mean(posterior.kernel.between(at, posterior.x))
 
     @staticmethod
     def _data(known: Sequence[K], observe: Observe[K], also: Sequence[Observed] = ()) -> "_Data":
@@ -132,7 +129,7 @@ class Model:
 
     @staticmethod
     def _unlike(known: Sequence[K], observe: Observe[K]) -> list[int]:
-        """Where the first values are all alike, and no hyperparameters can be chosen by them: the first others."""
+        """Indices of the first observations that differ, where the first values are all alike."""
         first = observe(known[0])[1]
         unlike = [i for i, one in enumerate(known) if observe(one)[1] != first]
         return unlike[: min(len(unlike), count_of(len(unlike)), CHOOSE // 2)]
@@ -142,8 +139,8 @@ class Model:
 _Data = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
-class _Learnt:
-    """A process that knows some values."""
+class _Posterior:
+    """A Gaussian process given observations."""
 
     def __init__(self, kernel: Kernel, data: _Data) -> None:
         self.kernel, (self.x, y, noise) = kernel, data
@@ -154,11 +151,11 @@ class _Learnt:
         self._weights = self._inverse.T @ (self._inverse @ ((y - self.centre) / self.scale))
 
     def mean(self, covariance: np.ndarray) -> np.ndarray:
-        """What is expected where covariances with what is known are these, (P, N)."""
+        """Return the predicted mean for covariances with the observations, (P, N)."""
         return np.asarray(covariance @ self._weights * self.scale + self.centre)
 
     def predict(self, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and standard deviation."""
+        """Return mean and standard deviation, (P,) and (P,)."""
         covariance = self.kernel.between(at, self.x)
         explained = covariance @ self._inverse.T
         variance = np.maximum(self.kernel.alone(at) - np.einsum("ij,ij->i", explained, explained), 0.0)
@@ -166,7 +163,7 @@ class _Learnt:
 
 
 def count_of(known: int) -> int:
-    """The number of trials that hyperparameters are chosen by, where so many are known."""
+    """Return the number of first trials that hyperparameters are fitted to, of those known."""
     count = FIRST
     while count * REFIT <= known:
         count = math.ceil(count * REFIT)
@@ -174,7 +171,7 @@ def count_of(known: int) -> int:
 
 
 def spread_out(count: int, most: int) -> np.ndarray:
-    """Indices of at most so many: half of them the newest, the others spread over those before.
+    """Return at most ``most`` indices: half of them the newest, the others spread over those before.
 
     >>> spread_out(3, 4).tolist(), spread_out(100, 4).tolist()
     ([0, 1, 2], [0, 97, 98, 99])
@@ -200,7 +197,7 @@ def _fitted(observed: Sequence[Observed]) -> Kernel:
 
 
 def fitted_kernel(x: np.ndarray, y: np.ndarray, noise: np.ndarray) -> Any:
-    """The kernel whose marginal likelihood is highest."""
+    """Return the kernel with the highest marginal likelihood."""
     from sklearn.gaussian_process import GaussianProcessRegressor
 
     centre, scale = _centre_and_scale(y)
@@ -219,13 +216,13 @@ def _prior(dimensions: int) -> Any:
 
 
 def _one_thread() -> Any:
-    """Matrices as small as these are slower on several."""
+    """Context of one BLAS thread: matrices this small are slower on several."""
     return _pools().limit(limits=1)
 
 
 @cache
 def _pools() -> ThreadpoolController:
-    """To look for them takes longer than a prediction."""
+    """Thread pools of the loaded libraries; finding them takes longer than a prediction."""
     import sklearn.gaussian_process  # noqa: F401  (what it loads is to be found)
 
     return ThreadpoolController()

@@ -1,4 +1,4 @@
-"""What a model learns from the trials of a study; each is read once."""
+"""Trials of a study as its models learn from them; each is read once."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from archsearch.search.samplers.features import Point, Points
 from archsearch.stats.hypervolume import FrontTracker
 from archsearch.trial import Epoch, Evaluation, Trial
 
-#: Attributes of trials that failed through no fault of the candidate's, which has another trial.
+#: Attributes of trials whose candidate has another trial: their worker was lost, or they were written twice.
 AGAIN = {"lost", "duplicate_of"}
 
 
@@ -21,13 +21,13 @@ class Row:
     """A trial that has ended.
 
     Attributes:
-        point: of the space.
-        scores: by objective, as far as they are known.
-        value: of the dear score, or what a stopped curve lets expect; None where neither is known.
-        sd: of that expectation; 0 where it was observed.
-        seconds: that a whole training takes; 0 where that is not known.
-        excess: over each constraint that was checked.
-        failed: whether it ended with an error.
+        point: Point of the space.
+        scores: Known scores by objective.
+        value: Score on the modelled objective, or its prediction from a pruned curve; None without either.
+        sd: Standard deviation of that prediction; 0 where the score was observed.
+        seconds: Seconds of training the candidate to its end; 0 where they are not known.
+        excess: Relative violation of each constraint that was checked; the constraint is broken above 0.
+        failed: Whether it ended with an error.
     """
 
     point: Point
@@ -40,19 +40,24 @@ class Row:
 
 
 class TrialHistory:
-    """Trials as they end. Reading another one costs as much as it does after the first, however many there were.
+    """Trials as they end; the time to read another one does not grow with their number.
 
     Attributes:
-        dear: the score that is modelled with its uncertainty; what is known beforehand counts as a cost.
-        rows: trials that have ended, in the order in which they were heard of.
-        pending: points of those under way.
-        taken: keys of architectures that have a trial, ended or not.
+        modelled: Objective of the highest tier, which is predicted with its uncertainty; the others count as costs.
+        rows: Trials that have ended, in the order in which they were read.
+        pending: Points of the candidates under way.
+        taken: Keys of all architectures that have a trial.
     """
 
     def __init__(self, points: Points, objectives: Sequence[Objective]) -> None:
-        """Args: points: of the space; objectives: in the order of the values."""
+        """Start without trials.
+
+        Args:
+            points: Points of the space.
+            objectives: Objectives in the order of the recorded values.
+        """
         self.points, self.objectives = points, tuple(objectives)
-        self.dear = max(objectives, key=lambda objective: objective.tier)
+        self.modelled = max(objectives, key=lambda objective: objective.tier)
         self.rows: list[Row] = []
         self.pending: list[Point] = []
         self.taken: set[str] = set()
@@ -64,11 +69,11 @@ class TrialHistory:
         self._curves: Curves | None = None
 
     def read(self, trials: Sequence[FrozenTrial], but: int) -> None:
-        """Takes in what is new.
+        """Read new trials.
 
         Args:
-            trials: of the study, by number.
-            but: number of the one that a candidate is drawn for.
+            trials: All trials of the study, by number.
+            but: Number of the trial that a candidate is drawn for.
         """
         underway, self._underway, self.pending = self._underway, {}, []
         for trial in trials[self._ended :]:
@@ -89,22 +94,22 @@ class TrialHistory:
 
     @property
     def front(self) -> list[Row]:
-        """Rows that no other dominates."""
+        """Rows on the Pareto front."""
         return [self._numbers[member.number] for member in self._tracker.front]
 
     @property
-    def dear_range(self) -> tuple[float, float]:
-        """The worst dear score of a complete trial, and the best; smaller is better."""
+    def modelled_range(self) -> tuple[float, float]:
+        """Worst and best modelled score of the complete trials, with the sign that makes smaller better."""
         best, worst = self._tracker.box
-        place = self.objectives.index(self.dear)
+        place = self.objectives.index(self.modelled)
         return float(worst[place]), float(best[place])
 
     def known(self, name: str, read: Callable[[Row], float | None]) -> list[tuple[Row, float]]:
-        """Rows and a value that they have.
+        """Return the rows that have a value, each with it.
 
         Args:
-            name: of the value; asked for with the same ``read`` each time.
-            read: tells it; None where a row does not have it.
+            name: Name of the value; always used with the same ``read``.
+            read: Function from a row to its value; None where it has none.
         """
         seen, found = self._known.get(name, (0, []))
         found.extend((row, value) for row in self.rows[seen:] if (value := read(row)) is not None)
@@ -125,11 +130,11 @@ class TrialHistory:
         if frozen.state == TrialState.FAIL:
             return Row(point, scores, None, 0.0, 0.0, {}, failed=True)
         if frozen.state != TrialState.COMPLETE or any(share > 0 for share in frozen.constraints.values()):
-            value, sd, seconds = self._hoped(curve, seconds)
+            value, sd, seconds = self._predicted(curve, seconds)
             return Row(point, scores, value, sd, seconds, frozen.constraints)
         scores |= {o.name: value for o, value in zip(self.objectives, frozen.values or (), strict=True)}
         self._learn(Trial(frozen.number, "complete", point.arch, {}, 0, Evaluation(scores, curve=curve), {}))
-        return Row(point, scores, scores[self.dear.name], 0.0, seconds, frozen.constraints)
+        return Row(point, scores, scores[self.modelled.name], 0.0, seconds, frozen.constraints)
 
     def _learn(self, trial: Trial) -> None:
         self._tracker.add(trial)
@@ -137,9 +142,9 @@ class TrialHistory:
             self._curves = self._curves or Curves(len(trial.evaluation.curve))
             self._curves.add(trial.evaluation.curve)
 
-    def _hoped(self, curve: Sequence[Epoch], seconds: float) -> tuple[float | None, float, float]:
-        """Of a training that was stopped: where it would have ended by the curves known then, how sure, how late."""
-        outlook = self._curves.outlook(tuple(curve)) if curve and self._curves else None
-        if outlook is None or self._curves is None:
+    def _predicted(self, curve: Sequence[Epoch], seconds: float) -> tuple[float | None, float, float]:
+        """Predicted score of a pruned training, its standard deviation, and seconds of the whole training."""
+        prediction = self._curves.predict(tuple(curve)) if curve and self._curves else None
+        if prediction is None or self._curves is None:
             return None, 0.0, 0.0
-        return outlook.mean, outlook.sd, seconds / len(curve) * self._curves.epochs
+        return prediction.mean, prediction.sd, seconds / len(curve) * self._curves.epochs

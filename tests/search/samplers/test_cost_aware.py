@@ -17,8 +17,9 @@ from archsearch.search.definition import create_or_resume
 from archsearch.search.engines.runner import ProgressListener, Runner, run_here
 from archsearch.search.samplers import cost_aware, features
 from archsearch.search.samplers import gp as model
-from archsearch.search.samplers.cost_aware import START, CostAware, CostAwareSampler, Prospect
-from archsearch.search.samplers.ehvi import chance_below_zero
+from archsearch.search.samplers.acquisition import START, Acquisition, CostAware
+from archsearch.search.samplers.cost_aware import CostAwareSampler
+from archsearch.search.samplers.ehvi import probability_below_zero
 from archsearch.search.samplers.features import POOL, Points, Scale, axis_features
 from archsearch.search.samplers.gp import CHOOSE, LEARN, Model
 from archsearch.search.search import Search
@@ -120,9 +121,9 @@ def test_candidates_under_way_are_not_drawn_again_and_count_as_expected():
     common = search.samplers.common
     common.history.read(search.mirror.trials, but=-1)
     beside = [point for point in common.points.all if point.arch != first.arch and point.arch.dims == first.arch.dims]
-    hoped, doubt = Prospect(common, beside)._hoped()
+    hoped, doubt = Acquisition(common, beside).predict_score()
     common.history.pending = []
-    hoped_alone, doubt_alone = Prospect(common, beside)._hoped()
+    hoped_alone, doubt_alone = Acquisition(common, beside).predict_score()
     assert doubt.sum() < doubt_alone.sum()  # as if it had come to what is expected of it
     assert hoped == pytest.approx(hoped_alone, abs=0.01)
     several = [first, *(search.ask() for _ in range(7))]
@@ -367,7 +368,7 @@ def test_the_first_failures_are_learnt_from_at_once():
     survived, failed = x[x[:, 0] < 0.5][:93], x[x[:, 0] > 0.6][:8]
     known = [(one, -1.0, 0.0) for one in survived] + [(one, 1.0, 0.0) for one in failed]
     others = x[-100:]
-    chance = chance_below_zero(*Model().predict(known, lambda one: one, others))
+    chance = probability_below_zero(*Model().predict(known, lambda one: one, others))
     assert np.median(chance[others[:, 0] > 0.6]) < 0.2
     assert np.median(chance[others[:, 0] < 0.3]) > 0.95
 

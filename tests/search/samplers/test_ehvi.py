@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from archsearch.search.samplers.ehvi import (
-    chance_below_zero,
     expected_hypervolume_improvement,
     expected_improvement,
+    probability_below_zero,
     probes,
     sobol_point,
 )
@@ -73,4 +73,4 @@ def test_a_sequence_is_the_same_point_by_point():
 
 
 def test_a_chance_is_that_of_a_normal_variable():
-    assert chance_below_zero(np.array([1.0]), np.array([1.0])) == pytest.approx(0.158655, abs=1e-6)
+    assert probability_below_zero(np.array([1.0]), np.array([1.0])) == pytest.approx(0.158655, abs=1e-6)

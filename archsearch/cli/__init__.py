@@ -1,4 +1,4 @@
-"""The command line: a verb a file. Nothing heavy is imported before a verb runs."""
+"""The command line, one module per verb. Nothing heavy is imported before a verb runs."""
 
 import argparse
 import json
@@ -20,15 +20,15 @@ VERBS = (study, ablate, fidelity, benchmark, describe, spaces, pareto, report, d
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse whose complaints are one line with the nearest right name."""
+    """Argument parser whose errors are raised for ``main`` to print in one line."""
 
     def error(self, message: str) -> NoReturn:
-        """One line, raised for ``main`` to print."""
+        """Raise an error in the user's input."""
         raise OptionError(f"{message}; see {self.prog} --help")
 
 
 def build_parser() -> tuple[Parser, dict[str, Parser]]:
-    """The parser, and the one of each verb."""
+    """Return the parser, and the parser of each verb."""
     parser = Parser(prog="archsearch", description="Ablation and search over MetaNeXt networks.", allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"archsearch {__version__}")
     parser.add_argument("--debug", action="store_true", help="show a traceback where something fails")
@@ -44,7 +44,7 @@ def build_parser() -> tuple[Parser, dict[str, Parser]]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a command line; returns the exit code."""
+    """Run a command line and return its exit code."""
     argv = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in argv
     try:
@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _complain(argv: list[str], what: str) -> None:
-    """One line on stderr; an object, where the progress is told in objects."""
+    """Print an error as a line on stderr; as a JSON object with ``--log-format json``."""
     pairs = pairwise([*argv, ""])
     if any(word == "--log-format=json" or (word, then) == ("--log-format", "json") for word, then in pairs):
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
@@ -84,7 +84,7 @@ def _complain(argv: list[str], what: str) -> None:
 
 @contextmanager
 def _ending_on_sigterm() -> Iterator[None]:
-    """SIGTERM ends a verb as Ctrl-C does: batch systems send it some time before they kill."""
+    """End a verb on SIGTERM as on Ctrl-C: batch systems send it some time before they kill."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

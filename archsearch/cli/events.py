@@ -1,4 +1,4 @@
-"""Progress as JSON on stderr: an object per event, a line each."""
+"""Progress as JSON lines on stderr, one object per event."""
 
 import json
 import sys
@@ -14,21 +14,21 @@ from archsearch.trial import Epoch, Evaluation, Trial
 
 
 class Pace:
-    """How long the rest of a study takes, judged by the trials of this run."""
+    """Estimate of the time that the rest of a study takes, from the trials of this run."""
 
     def __init__(self, search: Search, n_trials: int) -> None:
         self.search, self.n_trials = search, n_trials
         self.start, self.before = time.monotonic(), len(search.trials)
 
     def left_s(self) -> float | None:
-        """Seconds; None where nothing is left, or nothing is known yet."""
+        """Return the seconds left; None where nothing is left, or no trial has ended yet."""
         done = len(self.search.trials) - self.before
         left = max(0, self.n_trials - len(self.search.trials))
         return (time.monotonic() - self.start) / done * left if done and left else None
 
 
 class JsonLines(ProgressListener):
-    """An object per event, a line each, for programs that read along."""
+    """Listener that writes one JSON object per event, for other programs."""
 
     def __init__(self, search: Search, n_trials: int) -> None:
         self.search, self.n_trials = search, n_trials
@@ -85,6 +85,6 @@ class JsonLines(ProgressListener):
 
 
 def json_event(event: str, **details: Any) -> None:
-    """One line on stderr."""
+    """Write an event with its details as a line on stderr."""
     stamp = datetime.now(UTC).isoformat(timespec="milliseconds")
     print(json.dumps({"time": stamp, "event": event, **details}, default=str), file=sys.stderr, flush=True)

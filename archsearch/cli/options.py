@@ -1,4 +1,4 @@
-"""Options that several verbs share, and types that complain in one line."""
+"""Options that several verbs share, and their types, whose errors are one line."""
 
 import argparse
 from pathlib import Path
@@ -11,19 +11,19 @@ STORAGE = "sqlite:///runs/archsearch.db"
 
 
 def add_storage(parser: argparse.ArgumentParser) -> None:
-    """``--storage``."""
+    """Add ``--storage``."""
     parser.add_argument(
         "--storage", default=STORAGE, metavar="URL", help="Optuna storage, or the path of an SQLite file (%(default)s)"
     )
 
 
 def add_format(parser: argparse.ArgumentParser) -> None:
-    """``-f/--format``."""
+    """Add ``-f/--format``."""
     parser.add_argument("-f", "--format", choices=FORMATS, default="table")
 
 
 def add_mixers(parser: argparse.ArgumentParser) -> None:
-    """``--mixers``, once per file."""
+    """Add ``--mixers``, once per file."""
     parser.add_argument(
         "--mixers",
         type=Path,
@@ -35,7 +35,7 @@ def add_mixers(parser: argparse.ArgumentParser) -> None:
 
 
 def load_own_mixers(paths: list[Path]) -> None:
-    """Makes the mixers of the user's files known; nothing is loaded where there are none."""
+    """Make the token mixers of the user's files known; PyTorch is not imported where there are none."""
     if paths:
         from archsearch.nn import load_mixers
 
@@ -44,26 +44,26 @@ def load_own_mixers(paths: list[Path]) -> None:
 
 
 def add_verbosity(parser: argparse.ArgumentParser) -> None:
-    """``-v`` and ``-q``."""
+    """Add ``-v`` and ``-q``."""
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress")
     parser.add_argument("-v", "--verbose", action="store_true", help="a line per epoch as well")
 
 
 def add_log_format(parser: argparse.ArgumentParser) -> None:
-    """``--log-format``."""
+    """Add ``--log-format``."""
     add = parser.add_argument
-    add("--log-format", choices=("text", "json"), default="text", help="of the progress on stderr (%(default)s)")
+    add("--log-format", choices=("text", "json"), default="text", help="format of the progress on stderr (%(default)s)")
 
 
 def positive_int(text: str) -> int:
-    """An integer of at least 1."""
+    """Parse an integer of at least 1."""
     if not text.isascii() or not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return int(text)
 
 
 def share_of_one(text: str) -> float:
-    """A whole number, or a fraction below 1, of something that is shared out."""
+    """Parse a positive whole number, or a fraction below 1."""
     try:
         value = float(text)
     except ValueError:
@@ -74,21 +74,21 @@ def share_of_one(text: str) -> float:
 
 
 def natural(text: str) -> int:
-    """An integer of at least 0 that fits a seed."""
+    """Parse an integer of at least 0 that fits a seed."""
     if not text.isascii() or not text.isdigit() or int(text) >= 2**63:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 0 and below 2^63")
     return int(text)
 
 
 def port(text: str) -> int:
-    """A number of a TCP port, or 0."""
+    """Parse the number of a TCP port, or 0."""
     if not text.isascii() or not text.isdigit() or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is not a port, a number from 0 to 65535")
     return int(text)
 
 
 def seconds(text: str) -> float:
-    """A number of seconds greater than 0."""
+    """Parse a number of seconds greater than 0."""
     try:
         value = float(text)
     except ValueError:
@@ -99,10 +99,14 @@ def seconds(text: str) -> float:
 
 
 def assignments(words: list[str], recipes: tuple[str, ...]) -> dict[str, dict[str, Any]]:
-    """``RECIPE.FIELD=VALUE`` words, by recipe.
+    """Parse ``RECIPE.FIELD=VALUE`` words into fields by recipe.
+
+    Args:
+        words: Words of the command line.
+        recipes: Names of the recipes that they may change.
 
     Raises:
-        OptionError: a word has another form or names another recipe.
+        OptionError: A word has another form or names another recipe.
 
     >>> assignments(["proxy.epochs=5", "proxy.width=1/4"], ("proxy", "bench"))
     {'proxy': {'epochs': 5, 'width': 0.25}, 'bench': {}}
@@ -119,7 +123,7 @@ def assignments(words: list[str], recipes: tuple[str, ...]) -> dict[str, dict[st
 
 
 def _value(text: str) -> Any:
-    """A number, fraction, truth value or word, as YAML reads it."""
+    """Parse a number, fraction, truth value or word as YAML does."""
     import yaml
 
     from archsearch.utils.yaml_lines import number
@@ -131,10 +135,10 @@ def _value(text: str) -> Any:
 
 
 def check_writable(path: Path, option: str) -> None:
-    """Tries to write beside a file that is going to be written, where its folder is there already.
+    """Check that a file can be written, by writing beside it where its folder exists already.
 
     Raises:
-        OptionError: that cannot be done.
+        OptionError: It cannot.
     """
     target = path.resolve()
     if (target.exists() and not target.is_file()) or not target.parent.is_dir():
@@ -148,10 +152,10 @@ def check_writable(path: Path, option: str) -> None:
 
 
 def write_file(path: Path, text: str, option: str) -> None:
-    """Writes in one step: what was there stays until all of it can be replaced. Links are followed.
+    """Write a file in one step: the old content stays until all of it can be replaced. Links are followed.
 
     Raises:
-        OptionError: that cannot be done.
+        OptionError: It cannot be written.
     """
     target = path.resolve()
     try:

@@ -1,4 +1,4 @@
-"""What is shown while something runs, on stderr: a live display on a terminal, lines elsewhere."""
+"""Progress on stderr: a live display on a terminal, lines elsewhere."""
 
 import sys
 import time
@@ -23,14 +23,14 @@ from archsearch.search.search import Candidate, Search
 from archsearch.stats.hypervolume import FrontTracker
 from archsearch.trial import Epoch, Evaluation, Trial
 
-#: Members of the front that the display has room for.
+#: Maximum number of members of the front on the display.
 FRONT_LINES = 8
-#: Workers that it has room for.
+#: Maximum number of workers on the display.
 WORKER_LINES = 16
 
 
 def track(items: Iterable[Any], length: int, what: str) -> Iterable[Any]:
-    """A progress bar around an iterable, where stderr is a terminal."""
+    """Show a progress bar around an iterable, where stderr is a terminal."""
     console = Console(stderr=True)
     if not console.is_terminal:
         return items
@@ -38,13 +38,13 @@ def track(items: Iterable[Any], length: int, what: str) -> Iterable[Any]:
 
 
 def timing_warnings(trial: Trial) -> Iterator[str]:
-    """What disturbed the timing of a trial, each once."""
+    """Yield the warnings about a trial's timing, each once."""
     details = trial.evaluation.details.values()
     yield from dict.fromkeys(word for d in details for word in d.get("conditions", {}).get("warnings", ()))
 
 
 def taken_over(trial: Trial) -> dict[str, list[str]]:
-    """What of a trial was known before, by where."""
+    """Return the reused scores of a trial by their origin."""
     origins: dict[str, list[str]] = {}
     for name, origin in trial.evaluation.reused.items():
         origins.setdefault(origin, []).append(OBJECTIVES[name].noun)
@@ -52,10 +52,10 @@ def taken_over(trial: Trial) -> dict[str, list[str]]:
 
 
 class Quiet(ProgressListener):
-    """Nothing, but for what would look like a program that hangs."""
+    """Listener of a quiet run: it shows only what would look like a program that hangs."""
 
     def waiting(self, candidate: Candidate, holder: str) -> None:
-        """Says who has the device."""
+        """Print which process has the device."""
         self.say(f"waiting for the device: {holder}")
 
     def say(self, text: str) -> None:
@@ -64,7 +64,7 @@ class Quiet(ProgressListener):
 
 
 class Lines(ProgressListener):
-    """A line per trial (and per epoch, if asked), for logs and pipes."""
+    """Listener that prints a line per trial, and per epoch if verbose, for logs and pipes."""
 
     def __init__(self, search: Search, n_trials: int, verbose: bool, console: Console) -> None:
         self.search, self.n_trials, self.verbose, self.console = search, n_trials, verbose, console
@@ -76,38 +76,38 @@ class Lines(ProgressListener):
         self.console.print(Text(text), soft_wrap=True)
 
     def started(self, candidate: Candidate, worker: str) -> None:
-        """Says when a lost trial is run again."""
+        """Print that a lost trial is run again."""
         if candidate.rerun_of is not None:
             self.say(f"trial {candidate.number} runs trial {candidate.rerun_of} again, whose process had ended")
 
     def waiting(self, candidate: Candidate, holder: str) -> None:
-        """Says who has the device."""
+        """Print which process has the device."""
         self.say(f"trial {candidate.number} waits for the device: {holder}")
 
     def epoch(self, candidate: Candidate, epoch: Epoch) -> None:
-        """A line per epoch, where asked for."""
+        """Print a line per epoch if verbose."""
         if self.verbose:
             told = f"loss {epoch.train_loss:.4f}, top-1 {epoch.accuracy:.2%}"
             self.say(f"  trial {candidate.number}, epoch {epoch.epoch}: {told}")
 
     def another_seed(self, candidate: Candidate, known: Evaluation) -> None:
-        """A line per training, where asked for."""
+        """Print a line per further seed if verbose."""
         if self.verbose:
             values = known.details["accuracy"]["values"]
             told = ", ".join(f"{value:.2%}" for value in values)
             self.say(f"  trial {candidate.number}: top-1 {told}; near the front, trained with another seed")
 
     def ended(self, trial: Trial) -> None:
-        """A line per trial: scores or error, what it is, time left."""
+        """Print a line per trial: scores or error, parameters, time left."""
         self.tracker.add(trial)
         self.say(f"[{len(self.search.trials)}/{self.n_trials}] {self.outcome(trial)}{self.time_left()}")
 
     def lost(self, candidate: Candidate, reason: str) -> None:
-        """Says what became of the worker."""
+        """Print why the trial runs again."""
         self.say(f"trial {candidate.number} is lost and will run again: {reason}")
 
     def outcome(self, trial: Trial) -> str:
-        """The scores of a trial, or why it has none, and its parameters."""
+        """Return the scores of a trial, or why it has none, and its parameters."""
         what = ", ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in trial.params.values())
         if trial.evaluation.error:
             return f"trial {trial.number} failed: {trial.evaluation.error} ({what})"
@@ -125,19 +125,19 @@ class Lines(ProgressListener):
         return f"trial {trial.number}: {', '.join(scores)} ({what}){remarks}"
 
     def remarks(self, trial: Trial) -> list[str]:
-        """Where scores were known before, and which of several seeds came to nothing."""
+        """Return remarks on reused scores and on a further seed that failed."""
         note = trial.evaluation.details.get("accuracy", {}).get("note")
         reused = [f"{', '.join(names)} from {origin}" for origin, names in taken_over(trial).items()]
         return [*reused, *([f"without a further seed: {note}"] if note else [])]
 
     def time_left(self) -> str:
-        """From the mean of this run's trials."""
+        """Return the time left, by the mean of this run's trials."""
         left = self.pace.left_s()
         return "" if left is None else f", {minutes(left)} left"
 
 
 class Display(Lines):
-    """The same on a terminal: progress, what each worker does and the front so far, redrawn in place."""
+    """Live display on a terminal: progress, what each worker does, and the front so far."""
 
     def __init__(self, search: Search, n_trials: int, verbose: bool, console: Console) -> None:
         super().__init__(search, n_trials, verbose, console)
@@ -149,22 +149,22 @@ class Display(Lines):
             self._update_front()
 
     def started(self, candidate: Candidate, worker: str) -> None:
-        """Shows the candidate beside its worker."""
+        """Show the candidate beside its worker."""
         super().started(candidate, worker)
         self.workers[worker] = candidate.number
         self._show(candidate, "")
 
     def epoch(self, candidate: Candidate, epoch: Epoch) -> None:
-        """Shows how far the training is."""
+        """Show how far the training is."""
         super().epoch(candidate, epoch)
         self._show(candidate, f", epoch {epoch.epoch}: top-1 {epoch.accuracy:.1%}")
 
     def waiting(self, candidate: Candidate, holder: str) -> None:
-        """Shows who has the device."""
+        """Show which process has the device."""
         self._show(candidate, f", waiting for the device: {holder}")
 
     def ended(self, trial: Trial) -> None:
-        """Shows the new front; what is out of the ordinary about a trial stays on the screen as a line."""
+        """Show the new front; failures, infeasible trials and remarks stay on the screen as lines."""
         self.running.pop(trial.number, None)
         if trial.state in ("failed", "infeasible") or self.remarks(trial):
             self.say(self.outcome(trial))
@@ -172,7 +172,7 @@ class Display(Lines):
         self._update_front()
 
     def lost(self, candidate: Candidate, reason: str) -> None:
-        """Says so, in a line that stays."""
+        """Print why the trial runs again, in a line that stays."""
         super().lost(candidate, reason)
         self.running.pop(candidate.number, None)
 
@@ -198,7 +198,7 @@ class Display(Lines):
         return "".join(f", {count} {state}" for state, count in counts.items() if count)
 
     def render(self) -> Group:
-        """The picture as it is now."""
+        """Return the current display."""
         done, width = len(self.search.trials), 30
         filled = round(width * min(1.0, done / self.n_trials))
         bar = "[green]" + "━" * filled + "[/][dim]" + "━" * (width - filled) + "[/]"
@@ -213,7 +213,7 @@ class Display(Lines):
 
 
 def minutes(seconds: float) -> str:
-    """A duration for people.
+    """Format a duration as minutes and seconds.
 
     >>> minutes(75.4)
     '1:15'
@@ -226,7 +226,7 @@ def minutes(seconds: float) -> str:
 def display(
     search: Search, n_trials: int, *, quiet: bool, verbose: bool, log_format: str = "text"
 ) -> Iterator[ProgressListener]:
-    """The display that fits: none, JSON, lines, or live on a terminal. Says first what is continued."""
+    """Open the display that fits: none, JSON, lines, or live on a terminal."""
     if quiet:
         yield Quiet()
         return

@@ -109,7 +109,7 @@ def test_only_storage_and_samplers_touch_optunas_internals(module):
 
 def test_internals_of_optuna_are_recognised():
     assert internals_of_optuna(PACKAGE / "search/storage/mirror.py")
-    assert "optuna.samplers._ga" in internals_of_optuna(PACKAGE / "search/samplers/by_name.py")
+    assert "optuna.samplers._ga" in internals_of_optuna(PACKAGE / "search/samplers/optuna_samplers.py")
 
 
 def test_files_of_one_name_have_the_same_role_in_sibling_rooms():

@@ -15,8 +15,9 @@ from optuna.trial import FrozenTrial, TrialState
 from archsearch.arch import Arch
 from archsearch.arch.params import Value
 from archsearch.search.definition import Study, recipe_of
-from archsearch.search.samplers.by_name import Samplers, Setting, join_generation, suggest
+from archsearch.search.samplers.by_name import Samplers, Setting
 from archsearch.search.samplers.features import CountCosts, count_nothing
+from archsearch.search.samplers.optuna_samplers import join_generation, suggest
 from archsearch.search.storage.mirror import StorageMirror
 from archsearch.search.storage.records import STATES, end_attrs, is_candidate, start_attrs, to_trial, values_of
 from archsearch.search.warm_start import Start

@@ -15,7 +15,8 @@ from archsearch.objectives import parse_objectives
 from archsearch.search.definition import create_or_resume
 from archsearch.search.engines.runner import ProgressListener, Runner, run_here
 from archsearch.search.importance import importances
-from archsearch.search.samplers.by_name import SAMPLERS, NSGAIIISampler, NSGAIISampler, check_sampler
+from archsearch.search.samplers.by_name import SAMPLERS, check_sampler
+from archsearch.search.samplers.optuna_samplers import NSGAIIISampler, NSGAIISampler
 from archsearch.search.search import Search
 from archsearch.search.storage.lock import lock_path, owned
 from archsearch.search.storage.mirror import StorageMirror

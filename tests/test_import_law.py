@@ -139,6 +139,13 @@ def test_help_loads_nothing_heavy():
     assert not names & {*HEAVY, "numpy", "pandas", "yaml", "rich", "sqlalchemy"}
 
 
+def test_the_package_loads_nothing_heavy():
+    names = loaded_by("import archsearch, archsearch.search")
+    assert not names & {*HEAVY, "numpy", "pandas", "yaml", "rich", "sqlalchemy"}
+    names = loaded_by("from archsearch import Arch, Engine, Mixer, Space, StudySpec, load_space, network")
+    assert not names & {*HEAVY, "numpy", "pandas", "rich", "sqlalchemy"}
+
+
 def test_reports_do_not_load_torch():
     names = loaded_by(
         "import archsearch.report.page.html, archsearch.search.definition, archsearch.search.storage.records"

@@ -124,6 +124,19 @@ def test_a_specification_is_not_changed_by_what_it_leaves_open(spec):
     assert spec == before
 
 
+def test_options_left_out_are_the_defaults_of_a_specification():
+    from archsearch.cli import build_parser
+    from archsearch.cli.study import spec_of
+
+    asked = spec_of(build_parser()[0].parse_args(["study", "--space", "inception_dw"]))
+    plain = StudySpec("inception_dw")
+    assert asked.objective_names == plain.objective_names
+    fields = [field.name for field in dataclasses.fields(StudySpec) if field.name not in ("command", "objectives")]
+    for name in fields:
+        one, other = (getattr(spec, name) for spec in (asked, plain))
+        assert one == other or (list(one), list(other)) == ([], []), name
+
+
 def test_a_space_may_be_given_as_such(spec):
     space = load_space(spec.space)
     assert resolve(dataclasses.replace(spec, space=space)).space is space

@@ -18,7 +18,7 @@ from archsearch.objectives import OBJECTIVES, Tier
 from archsearch.report.frame import front_rows, trials_frame
 from archsearch.report.tables import shown
 from archsearch.search.engines.runner import ProgressListener
-from archsearch.search.run_study import Progress
+from archsearch.search.execute import Progress
 from archsearch.search.search import Candidate, Search
 from archsearch.stats.hypervolume import FrontTracker
 from archsearch.trial import Epoch, Evaluation, Trial

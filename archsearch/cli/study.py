@@ -66,11 +66,11 @@ def run(args: argparse.Namespace) -> int:
     """Run the study, or go on with it; print the front and write the page."""
     from archsearch.cli.progress import StudyProgress
     from archsearch.cli.report import page_path
+    from archsearch.search.execute import result_of
+    from archsearch.search.execute import run as run_study
     from archsearch.search.importance import importances
     from archsearch.search.repeat_trial import repeat
     from archsearch.search.resolve import resolve
-    from archsearch.search.run_study import result_of
-    from archsearch.search.run_study import run as run_study
 
     spec = spec_of(args)
     progress = StudyProgress(args.quiet, args.verbose, args.log_format)

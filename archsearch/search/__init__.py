@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from archsearch.search.engines.runner import ProgressListener
+    from archsearch.search.execute import Progress, run
     from archsearch.search.repeat_trial import repeat
     from archsearch.search.result import StudyResult
-    from archsearch.search.run_study import Progress, run
     from archsearch.search.spec import Engine, StudySpec
 
 __all__ = ["Engine", "Progress", "ProgressListener", "StudyResult", "StudySpec", "repeat", "run"]
@@ -18,12 +18,12 @@ __all__ = ["Engine", "Progress", "ProgressListener", "StudyResult", "StudySpec",
 #: Modules of the exported names; imported on first use, as workers import parts of this package alone.
 _MODULES = {
     "Engine": "spec",
-    "Progress": "run_study",
+    "Progress": "execute",
     "ProgressListener": "engines.runner",
     "StudyResult": "result",
     "StudySpec": "spec",
     "repeat": "repeat_trial",
-    "run": "run_study",
+    "run": "execute",
 }
 
 

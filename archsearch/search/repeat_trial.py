@@ -8,9 +8,9 @@ from archsearch.errors import ArchsearchError, OptionError
 from archsearch.objectives import OBJECTIVES
 from archsearch.search.definition import create_or_resume, load
 from archsearch.search.dispatch import work_of
+from archsearch.search.execute import Progress
 from archsearch.search.place import place_of
 from archsearch.search.resolve import ResolvedStudy, define, resolve
-from archsearch.search.run_study import Progress
 from archsearch.search.spec import Engine, StudySpec
 from archsearch.search.storage.opening import check_storage, in_words, open_storage
 from archsearch.search.storage.records import trials_of

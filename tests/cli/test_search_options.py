@@ -104,7 +104,7 @@ def test_what_a_study_starts_from_may_be_all_that_keeps_a_constraint():
 
 def test_a_study_that_has_begun_is_not_checked_again(capsys, tmp_path, monkeypatch):
     checked = []
-    monkeypatch.setattr("archsearch.search.run_study.check_reachable", lambda *args: checked.append(args) or [])
+    monkeypatch.setattr("archsearch.search.execute.check_reachable", lambda *args: checked.append(args) or [])
     words = study("inception_dw", tmp_path / "s.db", "--objective", "macs,params", "--constraint", "macs <= baseline")
     for n_trials in (1, 2):
         assert run(capsys, *words, "--n-trials", n_trials)[0] == 0
@@ -187,7 +187,7 @@ def test_a_grid_takes_every_architecture_once(capsys, tmp_path, small_space):
 
 def test_a_study_of_infeasible_candidates_alone_says_so(capsys, tmp_path, small_space, monkeypatch):
     """Where none of those that were drawn keeps what some would."""
-    monkeypatch.setattr("archsearch.search.run_study.check_reachable", lambda *args: [])
+    monkeypatch.setattr("archsearch.search.execute.check_reachable", lambda *args: [])
     bound = ["--constraint", "macs <= 1"]
     words = study(small_space, tmp_path / "s.db", "--n-trials", "2", "--sampler", "random", *bound)
     code, _, err = run(capsys, *words)

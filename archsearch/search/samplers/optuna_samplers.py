@@ -15,7 +15,7 @@ from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 from optuna.samplers._ga import BaseGASampler
 from optuna.trial import FrozenTrial, TrialState
 
-from archsearch.arch.mixer import Value
+from archsearch.arch.params import Value
 from archsearch.space.space import Space
 
 

@@ -1,4 +1,4 @@
-"""Architectures as plain data: mixers, networks by name, the tables of the paper."""
+"""Architectures as plain data: token mixers, named networks, the paper's tables."""
 
 from archsearch.arch.architecture import Arch
 from archsearch.arch.mixer import Mixer

@@ -15,7 +15,7 @@ from archsearch.arch.mixer import Mixer
 from archsearch.arch.params import is_int, is_number
 from archsearch.errors import ArchError, unknown
 
-#: Largest values that are taken: beyond them nothing can be built, and a slip of the key is likely.
+#: Largest values that are accepted: beyond them nothing can be built, and a typing error is likely.
 MOST = {
     "depths": 1000,
     "dims": 65_536,
@@ -36,26 +36,26 @@ HEADS = ("linear", "mlp")
 class Arch:
     """A frozen, validated, hashable description of a MetaNeXt network.
 
-    One stage makes an isotropic network (ViT's plan: ``depths=(12,)``, a large stem patch).
+    An architecture of one stage is isotropic, like ViT: ``depths=(12,)`` and a large stem patch.
 
     Attributes:
-        depths: blocks per stage.
-        dims: channels per stage.
-        mixers: token mixer per stage.
-        mlp_ratios: hidden over input channels of each stage's MLP.
-        norm: ``batch`` or ``layer``, in stem, downsampling and blocks.
-        act: activation of the MLPs.
+        depths: Number of blocks per stage.
+        dims: Number of channels per stage.
+        mixers: Token mixer per stage.
+        mlp_ratios: Ratio of hidden to input channels of the MLPs, per stage.
+        norm: Normalisation in stem, downsampling and blocks: ``batch`` or ``layer``.
+        act: Activation of the MLPs.
         head: ``mlp`` (InceptionNeXt) or ``linear`` (ConvNeXt: layer norm, linear).
-        stem_patch_size: kernel and stride of the stem, in pixels.
-        layer_scale_init_value: initial layer scale; 0 for none.
-        drop_path_rate: stochastic depth of the last block, rising linearly from 0.
-        img_size: side of the square input the costs are counted at, in pixels.
-        num_classes: outputs of the head.
+        stem_patch_size: Kernel size and stride of the stem, in pixels.
+        layer_scale_init_value: Initial layer scale; 0 for none.
+        drop_path_rate: Stochastic depth rate of the last block; it rises linearly from 0.
+        img_size: Side of the square image that costs are counted at, in pixels.
+        num_classes: Number of outputs of the head.
         block: ``metanext`` (one residual: mixer, norm, MLP) or ``metaformer`` (two: norm and
             mixer, norm and MLP).
 
     Raises:
-        ArchError: the description cannot be built; the message says what would be right.
+        ArchError: The description cannot be built; the message says what would be right.
 
     Source: *InceptionNeXt: When Inception Meets ConvNeXt*, sections 3.1 to 3.3.
     """
@@ -91,11 +91,11 @@ class Arch:
 
     @property
     def stride(self) -> int:
-        """Pixels of the image per step of the last stage's map."""
+        """Pixels of the image per position of the last stage's map."""
         return self.stem_patch_size * 2 ** (len(self.depths) - 1)
 
     def side(self, stage: int) -> int:
-        """Side of a stage's map, for an image of ``img_size``; stages count from 0."""
+        """Return the side of a stage's map for an image of ``img_size``; stages count from 0."""
         side = self.img_size // self.stem_patch_size
         for _ in range(stage):
             side //= 2
@@ -128,21 +128,21 @@ class Arch:
             raise ArchError(f"drop_path_rate is {self.drop_path_rate!r}, but must be a number in [0, 1)")
 
     def replace(self, **changes: Any) -> "Arch":
-        """A copy with some fields changed, checked again."""
+        """Return a copy with some fields changed; the copy is checked again."""
         return dataclasses.replace(self, **changes)
 
     def to_dict(self) -> dict[str, Any]:
-        """All fields, as JSON-ready data."""
+        """Return all fields as JSON-ready data."""
         data = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         data["mixers"] = [mixer.to_dict() for mixer in self.mixers]
         return {k: list(v) if isinstance(v, tuple) else v for k, v in data.items()}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Arch":
-        """The inverse of ``to_dict``; optional fields may be missing.
+        """Make an architecture from what ``to_dict`` returned; optional fields may be missing.
 
         Raises:
-            ArchError: a field is unknown or missing, or the architecture cannot exist.
+            ArchError: A field is unknown or missing, or the architecture cannot exist.
         """
         names = {f.name: f for f in dataclasses.fields(cls)}
         for name in data:
@@ -156,10 +156,10 @@ class Arch:
 
     @cached_property
     def key(self) -> str:
-        """Hash of the canonical form: 12 hexadecimal digits.
+        """Hash of the canonical form, 12 hexadecimal digits.
 
-        Fields and mixer parameters at their defaults are left out, so a key outlives
-        the fields that later versions add. How a number is written does not matter.
+        Fields and mixer parameters at their defaults are left out, so that fields which later versions add do not
+        change it. ``1`` and ``1.0`` give the same key.
         """
         canonical: dict[str, Any] = {}
         for field in dataclasses.fields(self):
@@ -177,7 +177,7 @@ def _whole(name: str, plural: str = "") -> str:
 
 
 def _short(value: Any) -> str:
-    """A value as an error shows it: an absurd one is cut."""
+    """Return a value as an error message shows it, cut where it is long."""
     try:
         text = str(list(value) if isinstance(value, tuple) else value)
     except ValueError:  # more digits than Python writes

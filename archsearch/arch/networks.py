@@ -1,4 +1,4 @@
-"""Named networks: the baselines of spaces and ablations, every row of the paper's tables among them."""
+"""Named networks: the baselines of spaces and ablations, with every row of the paper's tables among them."""
 
 import json
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ def _convnext(
 
 
 def _isotropic(depth: int, norm: str, kind: str, **mixer: Value) -> Arch:
-    """Width and patch of DeiT-S; a linear head, as the parameters of Table 5 ask for."""
+    """Return an isotropic network with the width and patch of DeiT-S; its linear head gives Table 5's parameters."""
     return Arch(
         depths=(depth,),
         dims=(384,),
@@ -69,7 +69,7 @@ _FAMILIES = {
     "convnext_xlarge": _convnext((3, 3, 27, 3), (256, 512, 1024, 2048), 0.5),
 }
 
-#: Table 1: smaller kernels, then fewer channels that are convolved.
+#: Table 1: smaller kernels, then fewer convolved channels.
 _TABLE_1 = {
     "convnext_tiny_k5": _convnext(*TINY, 0.1, kernel_size=5),
     "convnext_tiny_k3": _convnext(*TINY, 0.1, kernel_size=3),
@@ -80,14 +80,14 @@ _TABLE_1 = {
     for over, under in ((1, 2), (3, 8), (1, 4), (1, 8), (1, 16))
 }
 
-#: Table 5. Self-attention has the depth of DeiT-S: with 18 blocks it would have 33 M parameters.
+#: Table 5. Self-attention has the depth of DeiT-S, as 18 blocks would have 33 M parameters.
 _TABLE_5 = {
     "metanext_attn_small_iso": _isotropic(12, "layer", "attention", num_heads=6),
     "convnext_small_iso": _isotropic(18, "layer", "depthwise", kernel_size=7),
     "inceptionnext_small_iso": _isotropic(18, "batch", "inception"),
 }
 
-#: Table 8. Bands in sequence: on one group of channels, so that parameters stay what they were.
+#: Table 8. Sequential bands share one group of channels, so that the number of parameters stays the same.
 _TABLE_8 = {
     "inceptionnext_tiny_no_horizontal": _inceptionnext(*TINY, 0.1, branches="square+vertical"),
     "inceptionnext_tiny_no_vertical": _inceptionnext(*TINY, 0.1, branches="square+horizontal"),
@@ -104,17 +104,17 @@ _TABLE_8 = {
 #: Networks by name.
 NETWORKS: dict[str, Arch] = {**_FAMILIES, **_TABLE_1, **_TABLE_5, **_TABLE_8}
 
-#: What a network of timm's begins with, where a name is asked for.
+#: Prefix of the names of timm's networks.
 TIMM = "timm:"
 
 
 @dataclass(frozen=True)
 class TimmModel:
-    """A ready-made network of timm's.
+    """A network from timm.
 
     Attributes:
-        name: as timm has it.
-        img_size: side of its images in pixels; None for its own.
+        name: Name in timm.
+        img_size: Side of the image in pixels; None for the network's own.
     """
 
     name: str
@@ -129,28 +129,30 @@ class TimmModel:
 
 
 def network(name: str) -> Arch:
-    """A named network.
+    """Return a named network.
 
     Raises:
-        ArchError: there is none of that name (the nearest is offered), or it is one of timm's,
-            which has no parts that could be described or changed here.
+        ArchError: No network has that name (the message offers the nearest), or it is one of timm's, whose parts
+            cannot be described or changed here.
     """
     if name.startswith(TIMM):
-        raise ArchError(f"{name} comes ready made from timm and cannot be changed; use one of our own (see `describe`)")
+        raise ArchError(
+            f"{name} is one of timm's networks, whose parts cannot be changed; use one of ours (see `describe`)"
+        )
     if name not in NETWORKS:
         raise ArchError(unknown("network", name, NETWORKS) + "; `describe` without a name lists them all")
     return NETWORKS[name]
 
 
 def find(reference: str, img_size: int | None = None) -> Arch | TimmModel:
-    """The network that a user names: one of ``NETWORKS``, ``timm:NAME``, or a JSON file.
+    """Return the network that a user names: one of ``NETWORKS``, ``timm:NAME``, or a JSON file.
 
     Args:
-        reference: what the user wrote.
-        img_size: another side of the image, in pixels.
+        reference: Name or path as the user wrote it.
+        img_size: Side of the image in pixels; None for the network's own.
 
     Raises:
-        ArchError: there is no such network, or not for this size of image.
+        ArchError: No such network exists, or not for this size of image.
     """
     if reference.startswith(TIMM):
         return TimmModel(reference.removeprefix(TIMM), img_size)
@@ -159,10 +161,10 @@ def find(reference: str, img_size: int | None = None) -> Arch | TimmModel:
 
 
 def read_arch(path: Path) -> Arch:
-    """An architecture from a JSON file: its fields as ``Arch.to_dict`` gives them, or under ``arch``.
+    """Read an architecture from a JSON file that holds the fields of ``Arch.to_dict``, possibly under ``arch``.
 
     Raises:
-        ArchError: the file cannot be read, or its architecture cannot exist.
+        ArchError: The file cannot be read, or its architecture cannot be built.
     """
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
@@ -170,11 +172,13 @@ def read_arch(path: Path) -> Arch:
         raise ArchError(f"cannot read {path}: {error.strerror}") from None
     except json.JSONDecodeError as error:
         raise ArchError(f"{path}, line {error.lineno}: not JSON: {error.msg}") from None
-    except (ValueError, RecursionError):  # no text, or nested or long beyond all measure
-        raise ArchError(f"{path}: not JSON that could be read") from None
+    except (ValueError, RecursionError):  # not text, or nested too deeply
+        raise ArchError(f"{path}: not readable as JSON") from None
     if isinstance(data, dict) and "arch" in data:
         if data["arch"] is None:
-            raise ArchError(f"{path} describes {data.get('network')}, which is none of our own; use that name instead")
+            raise ArchError(
+                f"{path} describes {data.get('network')}, which has no description of its parts; use that name instead"
+            )
         data = data["arch"]
     if not isinstance(data, dict):
         raise ArchError(f"{path}: must hold an architecture, an object with depths, dims, mixers, mlp_ratios")

@@ -1,4 +1,4 @@
-"""The paper's tables, row by row, beside the networks that they are about.
+"""Rows of the paper's tables, each with the network that it is about.
 
 Source: Yu, Zhou, Yan and Wang, *InceptionNeXt: When Inception Meets ConvNeXt*, CVPR 2024,
 Tables 1, 3, 4, 5 and 8; the files are in ``studies/paper``.
@@ -18,10 +18,10 @@ class Published:
     """One row of a table.
 
     Attributes:
-        table: its number.
-        network: name here, or ``timm:NAME``.
-        row: what the paper calls it.
-        figures: the other columns by name, as printed: ``params_m``, ``macs_g``, ``top1``, ...
+        table: Number of the table.
+        network: Name of the network in archsearch, or ``timm:NAME``.
+        row: Name of the row in the paper.
+        figures: Other columns by name, as printed: ``params_m``, ``macs_g``, ``top1``, ...
     """
 
     table: str
@@ -32,14 +32,14 @@ class Published:
 
 @cache
 def rows(table: str) -> tuple[Published, ...]:
-    """All rows of a table, in the paper's order."""
+    """Return all rows of a table in the paper's order."""
     path = shipped("studies") / "paper" / f"table{table}.csv"
     with path.open(encoding="utf-8", newline="") as file:
         return tuple(Published(table, row.pop("network"), row.pop("row"), row) for row in csv.DictReader(file))
 
 
 def published(network: str) -> tuple[Published, ...]:
-    """Every row about a network.
+    """Return every row about a network.
 
     >>> [(row.table, row.figures["top1"]) for row in published("convnext_tiny")]
     [('1', '82.1'), ('4', '82.1')]

@@ -1,4 +1,4 @@
-"""From an ``Arch`` to a ``torch.nn.Module``."""
+"""Modules: from an ``Arch`` to a ``torch.nn.Module``."""
 
 from archsearch.nn.metanext import MetaNeXt, build, init_fan_in
 from archsearch.nn.mixers import MIXERS

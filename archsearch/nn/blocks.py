@@ -1,4 +1,4 @@
-"""Blocks of MetaNeXt and MetaFormer, and the norms, activations and MLPs they are made of."""
+"""Blocks of MetaNeXt and MetaFormer, with their norms, activations and MLPs."""
 
 from collections.abc import Callable
 
@@ -14,7 +14,7 @@ ACTS: dict[str, Callable[[], nn.Module]] = {"gelu": nn.GELU, "relu": nn.ReLU, "s
 
 
 class LayerNorm2d(nn.LayerNorm):
-    """Layer norm over the channels of (N, C, H, W)."""
+    """Layer normalisation over the channels of (N, C, H, W)."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to the same shape."""
@@ -23,7 +23,7 @@ class LayerNorm2d(nn.LayerNorm):
 
 
 def layer_norm_2d(dim: int) -> nn.Module:
-    """Layer norm with ConvNeXt's epsilon."""
+    """Return a layer norm with ConvNeXt's epsilon."""
     return LayerNorm2d(dim, eps=1e-6)
 
 
@@ -31,14 +31,14 @@ NORMS: dict[str, Callable[[int], nn.Module]] = {"batch": nn.BatchNorm2d, "layer"
 
 
 class DropPath(nn.Module):
-    """Stochastic depth per sample (Huang et al. 2016): drops the branch, rescales the rest."""
+    """Stochastic depth per sample (Huang et al. 2016): drop the branch at random and rescale it otherwise."""
 
     def __init__(self, rate: float) -> None:
         super().__init__()
         self.rate = rate
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, ...) to the same shape; the identity in evaluation mode."""
+        """Map (N, ...) to the same shape; the identity in evaluation mode."""
         if not self.training:
             return x
         keep = x.new_empty((x.shape[0],) + (1,) * (x.ndim - 1)).bernoulli_(1 - self.rate)
@@ -55,7 +55,7 @@ class ConvMlp(nn.Module):
         self.fc2 = nn.Conv2d(hidden, dim, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, dim, H, W) to the same shape."""
+        """Map (N, dim, H, W) to the same shape."""
         return self.fc2(self.act(self.fc1(x)))
 
 
@@ -84,7 +84,7 @@ class MetaNeXtBlock(nn.Module):
         self.drop_path = _drop_path(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, dim, H, W) to the same shape."""
+        """Map (N, dim, H, W) to the same shape."""
         return x + self.drop_path(_scaled(self.mlp(self.norm(self.token_mixer(x))), self.gamma))
 
 
@@ -102,7 +102,7 @@ class MetaFormerBlock(nn.Module):
         self.drop_path = _drop_path(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, dim, H, W) to the same shape."""
+        """Map (N, dim, H, W) to the same shape."""
         x = x + self.drop_path(_scaled(self.token_mixer(self.norm1(x)), self.gamma1))
         return x + self.drop_path(_scaled(self.mlp(self.norm2(x)), self.gamma2))
 

@@ -1,4 +1,4 @@
-"""The device at hand, and what goes on record about it."""
+"""Devices: choosing one by name, and the facts that are recorded about it."""
 
 import os
 import platform
@@ -14,7 +14,7 @@ from archsearch import __version__
 from archsearch.errors import OptionError
 from archsearch.utils.processor import cpuinfo
 
-#: How else torch, its compiler and CUDA's libraries say that memory has run out.
+#: Words by which torch, its compiler and CUDA's libraries report that memory has run out.
 NO_MEMORY = (
     "out of memory",
     "outofmemoryerror",
@@ -25,10 +25,10 @@ NO_MEMORY = (
 
 
 def pick_device(name: str) -> torch.device:
-    """The device of a name: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+    """Return the device of a name: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
 
     Raises:
-        OptionError: no such device here; the message lists those there are.
+        OptionError: This machine has no such device; the message lists those it has.
     """
     here = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
     if torch.backends.mps.is_available():
@@ -37,12 +37,12 @@ def pick_device(name: str) -> torch.device:
         return torch.device(here[1] if len(here) > 1 else "cpu")
     wanted = "cuda:0" if name == "cuda" else name
     if wanted not in here:
-        raise OptionError(f"no device {name!r} here (there is: auto, {', '.join(here)})")
+        raise OptionError(f"no device {name!r} here (available: auto, {', '.join(here)})")
     return torch.device(wanted)
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Whether the device multiplies bfloat16 in hardware, so that autocast pays."""
+    """Whether the device multiplies bfloat16 in hardware, so that autocast is faster."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type == "cpu":
@@ -51,7 +51,7 @@ def has_bfloat16(device: torch.device) -> bool:
 
 
 def environment(device: torch.device) -> dict[str, Any]:
-    """What a figure depends on besides the network: machine, versions, state of the source."""
+    """Return the facts that results depend on besides the network: machine, versions, git commit, threads."""
     facts: dict[str, Any] = {
         "archsearch": __version__,
         "commit": git_commit(),
@@ -73,14 +73,14 @@ def environment(device: torch.device) -> dict[str, Any]:
 
 
 def identity(device: torch.device) -> str:
-    """What tells a device from all others of the machine: a GPU's UUID, else its kind."""
+    """Return a name of the device that is unique on the machine: a GPU's UUID, else the device type."""
     if device.type == "cuda":
         return str(torch.cuda.get_device_properties(device).uuid)
     return device.type
 
 
 def device_name(device: torch.device) -> str:
-    """The maker's name of a device."""
+    """Return the product name of a device."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return _processor() if device.type == "cpu" else device.type
@@ -98,13 +98,13 @@ def is_out_of_memory(error: Exception) -> bool:
 
 
 def first_line(error: Exception) -> str:
-    """The message, as far as the first line goes."""
+    """Return the first line of an error's message."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 @cache
 def git_commit() -> str | None:
-    """Commit of the checkout that archsearch runs from, with ``+`` where files are changed."""
+    """Return the git commit that archsearch runs from, with ``+`` where files are changed; None where installed."""
     here = Path(__file__).resolve().parent
     commit = _git(here, "rev-parse", "--short=12", "HEAD")
     if commit is None or _git(here, "ls-files", "--error-unmatch", "device.py") is None:

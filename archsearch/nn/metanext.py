@@ -1,7 +1,6 @@
-"""MetaNeXt: stem, stages of blocks, head; one module for InceptionNeXt, ConvNeXt and kin.
+"""MetaNeXt: stem, stages of blocks and head, for InceptionNeXt, ConvNeXt and related networks.
 
-Submodules carry timm's names (``stages.0.blocks.1.mlp.fc1``), so states map over by
-little more than renaming.
+Submodules have timm's names (``stages.0.blocks.1.mlp.fc1``), so that a state of one maps to the other almost by name.
 """
 
 from collections.abc import Callable
@@ -13,7 +12,7 @@ from archsearch.nn.blocks import BLOCKS, NORMS
 
 
 class MetaNeXtStage(nn.Module):
-    """Downsampling by 2 (not in the first stage), then ``len(drop_paths)`` equal blocks."""
+    """A stage: downsampling by 2 (not in the first stage), then one block per entry of ``drop_paths``."""
 
     def __init__(self, arch: Arch, index: int, drop_paths: list[float]) -> None:
         super().__init__()
@@ -26,12 +25,12 @@ class MetaNeXtStage(nn.Module):
         self.blocks = nn.Sequential(*(block(arch, dim, mixer, ratio, rate) for rate in drop_paths))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) to (N, dim, H / 2, W / 2); the first stage keeps H and W."""
+        """Map (N, C, H, W) to (N, dim, H / 2, W / 2); the first stage keeps H and W."""
         return self.blocks(self.downsample(x))
 
 
 class LinearHead(nn.Module):
-    """Global average, layer norm, linear: ConvNeXt's head."""
+    """ConvNeXt's head: global average, layer norm, linear."""
 
     def __init__(self, dim: int, num_classes: int) -> None:
         super().__init__()
@@ -39,12 +38,12 @@ class LinearHead(nn.Module):
         self.fc = nn.Linear(dim, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, dim, H, W) to (N, num_classes)."""
+        """Map (N, dim, H, W) to (N, num_classes)."""
         return self.fc(self.norm(x.mean((2, 3))))
 
 
 class MlpHead(nn.Module):
-    """Global average, linear to 3 dim, GELU, layer norm, linear: InceptionNeXt's head."""
+    """InceptionNeXt's head: global average, linear to 3 dim, GELU, layer norm, linear."""
 
     def __init__(self, dim: int, num_classes: int) -> None:
         super().__init__()
@@ -54,7 +53,7 @@ class MlpHead(nn.Module):
         self.fc2 = nn.Linear(3 * dim, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, dim, H, W) to (N, num_classes)."""
+        """Map (N, dim, H, W) to (N, num_classes)."""
         return self.fc2(self.norm(self.act(self.fc1(x.mean((2, 3))))))
 
 
@@ -62,7 +61,7 @@ HEADS: dict[str, Callable[[int, int], nn.Module]] = {"linear": LinearHead, "mlp"
 
 
 def drop_path_rates(rate: float, depths: tuple[int, ...]) -> list[list[float]]:
-    """Stochastic depth per block and stage, linear in the block's index.
+    """Return the stochastic depth rate of each block, by stage; it is linear in the block's index.
 
     >>> drop_path_rates(0.3, (1, 3))
     [[0.0], [0.1, 0.2, 0.3]]
@@ -74,7 +73,7 @@ def drop_path_rates(rate: float, depths: tuple[int, ...]) -> list[list[float]]:
 
 
 class MetaNeXt(nn.Module):
-    """The network that an ``Arch`` describes: (N, 3, S, S) to (N, num_classes) logits."""
+    """The network that an ``Arch`` describes; it maps (N, 3, S, S) to (N, num_classes) logits."""
 
     def __init__(self, arch: Arch) -> None:
         super().__init__()
@@ -86,12 +85,12 @@ class MetaNeXt(nn.Module):
         self.apply(_init_weights)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, 3, S, S) to (N, num_classes)."""
+        """Map (N, 3, S, S) to (N, num_classes)."""
         return self.head(self.stages(self.stem(x)))
 
 
 def build_stem(arch: Arch) -> nn.Module:
-    """From (N, 3, S, S) to the first stage's map."""
+    """Return the stem, which maps (N, 3, S, S) to the first stage's input."""
     patch = arch.stem_patch_size
     return nn.Sequential(nn.Conv2d(3, arch.dims[0], patch, stride=patch), NORMS[arch.norm](arch.dims[0]))
 
@@ -104,15 +103,15 @@ def _init_weights(module: nn.Module) -> None:
 
 
 def build(arch: Arch) -> MetaNeXt:
-    """The module of an architecture, freshly initialised from torch's global generator."""
+    """Build the network of an architecture, initialised from torch's global generator."""
     return MetaNeXt(arch)
 
 
 def init_fan_in(model: nn.Module) -> None:
-    """Draws kernels and matrices anew with a deviation of 1 / sqrt(fan in).
+    """Initialise kernels and matrices again with a standard deviation of 1 / sqrt(fan in).
 
-    A deviation of 0.02 suits widths of several hundred channels. In a narrow proxy it leaves the
-    residual branches near zero, and a short schedule ends before they wake up.
+    The usual 0.02 suits widths of several hundred channels. In a narrow proxy network it leaves the residual branches
+    near zero, and a short schedule ends before they contribute.
     """
     for module in model.modules():
         if isinstance(module, (nn.Conv2d, nn.Linear)):

@@ -1,4 +1,4 @@
-"""Token mixers: modules of ``dim`` that map (N, dim, H, W) to the same shape.
+"""Modules of the token mixers: made for ``dim`` channels, they map (N, dim, H, W) to the same shape.
 
 ``MIXERS`` holds the module of each entry of ``archsearch.arch.mixer_types.MIXER_TYPES``; the parameters are keyword
 arguments of the same names.
@@ -16,14 +16,14 @@ from archsearch.errors import ArchError
 
 
 def depthwise_conv(dim: int, kernel_size: int | tuple[int, int], dilation: int = 1) -> nn.Conv2d:
-    """Depthwise convolution, stride 1, that keeps height and width (odd kernels)."""
+    """Return a depthwise convolution of stride 1 that keeps height and width (odd kernels)."""
     kh, kw = (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size
     padding = (dilation * (kh // 2), dilation * (kw // 2))
     return nn.Conv2d(dim, dim, (kh, kw), padding=padding, dilation=dilation, groups=dim)
 
 
 class Identity(nn.Identity):
-    """No token mixing at all."""
+    """No token mixing."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -37,16 +37,15 @@ class Pooling(nn.Module):
         self.pool = nn.AvgPool2d(pool_size, stride=1, padding=pool_size // 2, count_include_pad=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, dim, H, W) to the same shape."""
+        """Map (N, dim, H, W) to the same shape."""
         return self.pool(x) - x
 
 
 class InceptionDWConv2d(nn.Module):
     """Inception depthwise convolution: identity, square, 1 x k and k x 1 branches.
 
-    The channels are split in that order, ``g = int(dim * branch_ratio)`` for each branch that is
-    there; what is left comes first and passes through untouched. Bands in sequence share one
-    group, 1 x k before k x 1. Submodules are named as in timm.
+    The channels are split in that order, ``int(dim * branch_ratio)`` for each branch; those left over come first and
+    pass through unchanged. Sequential bands share one group, 1 x k before k x 1. Submodules are named as in timm.
 
     Source: *InceptionNeXt*, section 3.2 and Algorithm 1; bands in sequence: Table 8.
     """
@@ -76,7 +75,7 @@ class InceptionDWConv2d(nn.Module):
         self.split_sizes = [dim - len(groups) * branch] + [branch] * len(groups)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, dim, H, W) to the same shape."""
+        """Map (N, dim, H, W) to the same shape."""
         untouched, *parts = torch.split(x, self.split_sizes, dim=1)
         return torch.cat((untouched, *(self._path(*pair) for pair in zip(self.paths, parts, strict=True))), dim=1)
 
@@ -87,7 +86,7 @@ class InceptionDWConv2d(nn.Module):
 
 
 class PartialDWConv2d(nn.Module):
-    """Depthwise convolution of ``int(dim * conv_ratio)`` channels; those before them pass untouched.
+    """Depthwise convolution of the last ``int(dim * conv_ratio)`` channels; the others pass through unchanged.
 
     Source: *InceptionNeXt*, Table 1.
     """
@@ -99,7 +98,7 @@ class PartialDWConv2d(nn.Module):
         self.split_sizes = [dim - convolved, convolved]
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, dim, H, W) to the same shape."""
+        """Map (N, dim, H, W) to the same shape."""
         untouched, convolved = torch.split(x, self.split_sizes, dim=1)
         return torch.cat((untouched, self.dwconv(convolved)), dim=1)
 
@@ -117,7 +116,7 @@ class Attention(nn.Module):
         self.proj = nn.Linear(dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, dim, H, W) to the same shape."""
+        """Map (N, dim, H, W) to the same shape."""
         n, c, h, w = x.shape
         qkv = self.qkv(x.flatten(2).transpose(1, 2)).reshape(n, h * w, 3, self.num_heads, c // self.num_heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
@@ -138,14 +137,14 @@ class LargeBandDWConv2d(nn.Module):
         self.dwconv_w = depthwise_conv(dim, (short_kernel_size, long_kernel_size))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, dim, H, W) to the same shape."""
+        """Map (N, dim, H, W) to the same shape."""
         return self.dwconv_h(x) + self.dwconv_w(x)
 
 
 class MixedDWConv2d(nn.Module):
     """Depthwise convolutions of 3 x 3, 5 x 5, 7 x 7, ... on equal groups of channels.
 
-    Channels that are left over go to the first group.
+    Channels left over go to the first group.
 
     Source: MixConv (Tan and Le 2019, section 3).
     """
@@ -157,7 +156,7 @@ class MixedDWConv2d(nn.Module):
         self.dwconvs = nn.ModuleList(depthwise_conv(size, 2 * i + 3) for i, size in enumerate(self.split_sizes))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, dim, H, W) to the same shape."""
+        """Map (N, dim, H, W) to the same shape."""
         parts = torch.split(x, self.split_sizes, dim=1)
         return torch.cat([conv(part) for conv, part in zip(self.dwconvs, parts, strict=True)], dim=1)
 
@@ -166,7 +165,7 @@ def _depthwise(dim: int, kernel_size: int = 7) -> nn.Conv2d:
     return depthwise_conv(dim, kernel_size)
 
 
-#: Modules by the mixer's name; those of a user's file join them (``archsearch.nn.user_mixers``).
+#: Modules by the mixer's name; ``archsearch.nn.user_mixers`` adds those of users' files.
 MIXERS: dict[str, Callable[..., nn.Module]] = {
     "identity": Identity,
     "pooling": Pooling,
@@ -180,10 +179,10 @@ MIXERS: dict[str, Callable[..., nn.Module]] = {
 
 
 def build_mixer(mixer: Mixer, dim: int) -> nn.Module:
-    """The module that a ``Mixer`` describes, for ``dim`` channels.
+    """Build the module that a ``Mixer`` describes, for ``dim`` channels.
 
     Raises:
-        ArchError: the mixer is known from a record only; its code was not given.
+        ArchError: The mixer is known from a record only, without its file.
     """
     if mixer.token_mixer not in MIXERS:
         raise ArchError(f"token_mixer {mixer.token_mixer!r} comes from a file that was not given; add --mixers FILE")

@@ -1,8 +1,7 @@
 """Token mixers from a user's own Python file.
 
-The file defines ``MIXERS``, from names to classes. A class is made with the number of channels
-and keyword parameters with defaults; these become parameters of the mixer, in JSON as in a
-search space:
+The file defines ``MIXERS``, a mapping from names to classes. A class takes the number of channels and keyword
+parameters with defaults, which become parameters of the mixer in JSON and in search spaces:
 
     class Shift(nn.Module):
         def __init__(self, dim, shift_ratio=0.25): ...
@@ -31,19 +30,19 @@ from archsearch.errors import ArchError, MixerError
 from archsearch.nn.mixers import MIXERS, build_mixer
 from archsearch.space.locate import STAGE_AXES
 
-#: Names that mean something else where parameters are named.
+#: Names that already have a meaning beside parameters of mixers.
 TAKEN = {"token_mixer", "source", *STAGE_AXES, *(field.name for field in dataclasses.fields(Arch))}
 
 POSITIONAL = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.POSITIONAL_ONLY)
 
 
 def load_mixers(path: Path) -> tuple[str, ...]:
-    """Makes the mixers of a file known, by name; returns the names.
+    """Load the mixers of a file and return their names.
 
-    The file is executed: it is code that its user vouches for.
+    The file is executed, so it has to be trusted.
 
     Raises:
-        MixerError: the file cannot be read or run, or a mixer in it cannot be one.
+        MixerError: The file cannot be read or run, or does not define valid mixers.
     """
     module = _run(path)
     table = getattr(module, "MIXERS", None)
@@ -66,10 +65,10 @@ def load_mixers(path: Path) -> tuple[str, ...]:
 
 
 def check_mixers(archs: Iterable[Arch]) -> None:
-    """Runs the users' mixers forwards and backwards at every width and map of some architectures.
+    """Run users' mixers forwards and backwards at every width and map of some architectures.
 
     Raises:
-        MixerError: one of them fails, or changes the shape or type of its input, or the input itself.
+        MixerError: A mixer fails, returns another shape or type than that of its input, or changes the input itself.
     """
     own = declarations()
     seen: set[tuple[Mixer, int, int]] = set()
@@ -89,7 +88,7 @@ def _check(mixer: Mixer, dim: int, side: int) -> None:
         module = build_mixer(mixer, dim)
         with torch.no_grad():
             y = module.eval()(x)
-    except (Exception, SystemExit) as error:  # whatever a user's code does, it is told as the user's
+    except (Exception, SystemExit) as error:  # whatever a user's code raises is reported as theirs
         raise MixerError(f"{where}: {_told(error)}{_place(mixer, error)}") from error
     if not isinstance(y, Tensor) or y.shape != x.shape:
         got = f"a tensor of {tuple(y.shape)}" if isinstance(y, Tensor) else f"a {type(y).__name__}"
@@ -109,7 +108,7 @@ def _check(mixer: Mixer, dim: int, side: int) -> None:
 
 
 def _place(mixer: Mixer, error: BaseException) -> str:
-    """Where in the user's file an error came from, in brackets."""
+    """Return the line of the user's file that an error came from, in brackets."""
     file = inspect.getsourcefile(MIXERS[mixer.token_mixer])
     line = _line(error, file)
     return f" ({Path(file).name}, line {line})" if file and line else ""
@@ -147,7 +146,7 @@ def _at(line: int | None) -> str:
 
 
 def _line(error: BaseException, path: str | None) -> int | None:
-    """The last line of the file that an exception went through."""
+    """Return the last line of a file in an exception's traceback."""
     line, trace = None, error.__traceback__
     while trace is not None:
         if trace.tb_frame.f_code.co_filename == path:
@@ -157,7 +156,7 @@ def _line(error: BaseException, path: str | None) -> int | None:
 
 
 def _defaults(make: Callable[..., Any]) -> dict[str, Value]:
-    """Parameters of a mixer and their defaults, from the signature of its class."""
+    """Return the parameters of a mixer and their defaults from the signature of its class."""
     if not (isinstance(make, type) and issubclass(make, nn.Module)):
         raise ArchError(f"it is {make!r}, but must be a class derived from torch.nn.Module")
     parameters = list(inspect.signature(make).parameters.values())

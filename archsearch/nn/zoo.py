@@ -1,4 +1,4 @@
-"""Any network that a user can name: ours from their ``Arch``, timm's from timm."""
+"""Networks by name, ours from their ``Arch`` and timm's from timm."""
 
 import warnings
 from pathlib import Path
@@ -14,10 +14,10 @@ from archsearch.nn.user_mixers import check_mixers
 
 
 def build_network(network: Arch | TimmModel) -> tuple[nn.Module, int]:
-    """The module of a named network, in evaluation mode, and the side of its images in pixels.
+    """Build a network in evaluation mode; return it and the side of its image in pixels.
 
     Raises:
-        ArchError: timm has no such network, or a user's mixer does not work.
+        ArchError: timm has no such network, or a user's mixer fails.
     """
     if isinstance(network, TimmModel):
         return build_timm(network)
@@ -26,7 +26,7 @@ def build_network(network: Arch | TimmModel) -> tuple[nn.Module, int]:
 
 
 def build_timm(wanted: TimmModel) -> tuple[nn.Module, int]:
-    """A freshly initialised network of timm's, and the side of its images in pixels.
+    """Build a network from timm without weights; return it and the side of its image in pixels.
 
     Nothing is downloaded.
 
@@ -34,7 +34,7 @@ def build_timm(wanted: TimmModel) -> tuple[nn.Module, int]:
         ArchError: timm has no such network, or not for this size of image.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # timm speaks of its own deprecations
+        warnings.simplefilter("ignore")  # timm warns of its own deprecations
         import timm
 
         if not timm.is_model(wanted.name):
@@ -49,18 +49,18 @@ def build_timm(wanted: TimmModel) -> tuple[nn.Module, int]:
 
 
 def build_trained(weights: str, folder: Path | None = None) -> nn.Module:
-    """A network of timm's with its trained weights, in evaluation mode.
+    """Build a network from timm with its trained weights, in evaluation mode.
 
     Args:
-        weights: timm's name for them, ``convnext_tiny.fb_in1k``.
-        folder: that holds them as ``NAME.safetensors``; None downloads them, or takes them from timm's own cache.
+        weights: Name of the weights in timm, ``convnext_tiny.fb_in1k``.
+        folder: Folder that holds ``NAME.safetensors``; None downloads it, or takes it from timm's own cache.
 
     Raises:
-        DataError: they are not there, or not of this network.
+        DataError: The weights are missing, or do not fit the network.
     """
     file = folder / f"{weights}.safetensors" if folder else None
     if file and not file.is_file():
-        raise DataError(f"there are no weights {file}; get them, or name another --weights")
+        raise DataError(f"no weights file {file}; download it, or give another --weights")
     overlay = {"file": str(file), "hf_hub_id": None, "url": ""} if file else None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -78,7 +78,7 @@ def build_trained(weights: str, folder: Path | None = None) -> nn.Module:
 
 
 def _create(create: Any, wanted: TimmModel, size: int) -> nn.Module:
-    """Transformers have to know the size of the image; other networks take no such argument."""
+    """Create the network; only transformers take the size of the image as an argument."""
     if wanted.img_size is None:
         return create(wanted.name)
     try:

@@ -67,7 +67,7 @@ def test_other_classes_than_the_weights_know_are_refused(weights, images, tmp_pa
 
 
 def test_weights_that_are_not_there_or_of_another_network(weights, images, tmp_path):
-    with pytest.raises(DataError, match=r"there are no weights .*test_convnext.r160_in1k.safetensors"):
+    with pytest.raises(DataError, match=r"no weights file .*test_convnext.r160_in1k.safetensors"):
         trained_top1(NAME, tmp_path, images[0], CPU)
     shutil.copy(weights[0] / f"{NAME}.safetensors", tmp_path / "test_resnet.r160_in1k.safetensors")
     with pytest.raises(DataError, match=r"cannot load the weights test_resnet\.r160_in1k from"):

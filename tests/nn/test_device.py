@@ -12,7 +12,7 @@ def test_devices():
     assert pick_device("auto").type in ("cpu", "cuda", "mps")
     with pytest.raises(OptionError, match="no device 'cuda:99' here"):
         pick_device("cuda:99")
-    with pytest.raises(OptionError, match=r"there is: auto, cpu"):
+    with pytest.raises(OptionError, match=r"available: auto, cpu"):
         pick_device("gpu")
 
 

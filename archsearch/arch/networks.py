@@ -137,7 +137,7 @@ def network(name: str) -> Arch:
     """
     if name.startswith(TIMM):
         raise ArchError(
-            f"{name} is one of timm's networks, whose parts cannot be changed; use one of ours (see `describe`)"
+            f"{name} comes ready made from timm, so its parts cannot be changed; use one of ours (see `describe`)"
         )
     if name not in NETWORKS:
         raise ArchError(unknown("network", name, NETWORKS) + "; `describe` without a name lists them all")

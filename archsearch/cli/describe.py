@@ -1,4 +1,4 @@
-"""Take a network apart: parameters, MACs, bytes, output shapes, receptive fields; draw its block."""
+"""Show a network's parts: parameters, MACs, bytes, output shapes, receptive fields; draw its blocks."""
 
 import argparse
 import sys
@@ -15,32 +15,36 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of the verb."""
+    """Add the arguments of the verb."""
     parser.add_argument(
         "network",
         nargs="?",
         metavar="NETWORK",
-        help="a name, timm:NAME, or an architecture's .json (default: list names)",
+        help="network: a name, timm:NAME, or a .json file of an architecture (default: list the names)",
     )
     parser.add_argument(
-        "--img-size", type=positive_int, metavar="PX", help="side of the image (default: the network's)"
+        "--img-size", type=positive_int, metavar="PX", help="side of the image in pixels (default: the network's)"
     )
-    parser.add_argument("--audit", action="store_true", help="every operator: two counters, and the bytes it moves")
     parser.add_argument(
-        "--operators", action="store_true", help="instead: what operators cost by kernel size (Table 2)"
+        "--audit", action="store_true", help="show MACs by two counters and bytes moved of every operator"
+    )
+    parser.add_argument(
+        "--operators",
+        action="store_true",
+        help="show the costs of convolutions by kernel size instead of a network (Table 2)",
     )
     parser.add_argument(
         "--drawing",
         type=Path,
         metavar="FILE",
-        help="the network's blocks as .svg (Figure 2); with --operators, their costs as .html (Figure 3)",
+        help="write the network's blocks as .svg (Figure 2); with --operators, their costs as .html (Figure 3)",
     )
     add_mixers(parser)
     add_format(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints the network to stdout."""
+    """Print the parts of a network to stdout."""
     suffix = ".html" if args.operators else ".svg"
     if args.drawing and args.drawing.suffix.lower() != suffix:
         raise OptionError(f"--drawing {args.drawing}: the file's name must end in {suffix}")
@@ -55,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     network = find(args.network, args.img_size)
     arch = _arch(network)
     if args.drawing and arch is None:
-        raise OptionError("--drawing shows the blocks of our own networks; those of timm's are not known")
+        raise OptionError("--drawing draws the blocks of our own networks, not of timm's; leave it out")
 
     from archsearch.report.network_tables import Description, description_table, operators_table
     from archsearch.utils.tables import render
@@ -71,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _names(args: argparse.Namespace) -> int:
-    """Every named network."""
+    """Print the names of all networks."""
     from archsearch.arch.networks import NETWORKS
     from archsearch.arch.paper import published
     from archsearch.report.network_tables import names_table
@@ -99,18 +103,20 @@ def _anatomy(network: "Arch | TimmModel") -> "Anatomy":
     except (AssertionError, MemoryError, RuntimeError, ValueError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         if isinstance(error, MemoryError) or "alloc" in reason:
-            raise OptionError("the network or its image needs more memory than there is; make one smaller") from error
+            raise OptionError(
+                "the network and its image need more memory than is available; make one of them smaller"
+            ) from error
         if _arch(network):
             raise
         raise OptionError(f"{network} takes no such images: {reason}; try another --img-size") from error
 
 
 def _operators(args: argparse.Namespace) -> int:
-    """Table 2 on stdout and Figure 3 in a file, on the first map of InceptionNeXt-T."""
+    """Print Table 2 and write Figure 3, for the first map of InceptionNeXt-T."""
     from archsearch.arch.networks import network
 
     if args.network or args.audit or args.mixers:
-        raise OptionError("--operators stands alone; leave out the network, --audit and --mixers")
+        raise OptionError("--operators takes no network, --audit or --mixers; leave them out")
     from archsearch.complexity.operators import kernel_costs
     from archsearch.report.kernel_costs import figure_html, kernel_figure, kernels_table, kernels_title
     from archsearch.utils.tables import render

@@ -1,1 +1,1 @@
-"""What is counted of a network: parameters, multiply-adds, activations, receptive fields, zero-cost scores."""
+"""Counted costs of networks: parameters, multiply-adds, activations, receptive fields, zero-cost scores."""

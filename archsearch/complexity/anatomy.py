@@ -1,4 +1,4 @@
-"""A network as a tree: what each part costs, gives out and sees."""
+"""A network taken apart: costs, output shape and receptive field of each part."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,25 +12,25 @@ from archsearch.complexity.counts import count_params, one_image
 from archsearch.complexity.receptive import followed_fields, mixer_reaches, stage_fields
 from archsearch.nn import MetaNeXt
 
-#: Containers whose children are parts of their own.
+#: Containers whose children are listed as parts.
 CONTAINERS = (nn.Sequential, nn.ModuleList)
 
 
 @dataclass(frozen=True)
 class Part:
-    """One line of the tree. Costs are those of one image and of all that is below the line.
+    """A part of a network. Its costs are those of one image and include the parts inside it.
 
     Attributes:
-        level: depth in the tree, from 0.
-        name: ``stem``, ``stage 2``, ``token mixer``, or a module's path.
-        what: it is made of.
-        params: trainable parameters.
-        macs: multiply-adds, as fvcore counts.
-        bytes_moved: activations that its operators read and write, in bytes, at the model's dtype.
-        output: shape without the batch; empty where there is none.
-        receptive_field: rows and columns of the image (of the map, for a token mixer) that one
-            output depends on, or ``image`` for all of it; None where it is not stated.
-        modules: paths of the modules that make it up; none for what is left over between modules.
+        level: Depth in the tree of parts, from 0.
+        name: ``stem``, ``stage 2``, ``token mixer``, or the path of a module.
+        what: Description of the part: its layers, or the class of its module.
+        params: Number of trainable parameters.
+        macs: Multiply-adds, as fvcore counts them.
+        bytes_moved: Activations that its operators read and write, in bytes, at the model's dtype.
+        output: Shape of the output without the batch; empty where there is none.
+        receptive_field: Rows and columns of the image (of the map, for a token mixer) that one
+            output depends on, or ``image`` for all of it; None where it is not known.
+        modules: Paths of the modules of the part; none for operators between modules.
     """
 
     level: int
@@ -46,7 +46,14 @@ class Part:
 
 @dataclass(frozen=True)
 class Anatomy:
-    """A network's parts and the audit of its counts."""
+    """The parts of a network and the audit of its counts.
+
+    Attributes:
+        parts: Parts in the order in which they run, each followed by the parts inside it.
+        audit: Counts of the whole network by two counters.
+        params: Number of trainable parameters.
+        img_size: Side of the image that costs are counted at, in pixels.
+    """
 
     parts: tuple[Part, ...]
     audit: Audit
@@ -55,7 +62,7 @@ class Anatomy:
 
 
 def anatomy(model: nn.Module, img_size: int) -> Anatomy:
-    """Takes a network apart, for one image of ``img_size`` pixels a side."""
+    """Return the parts of a network with their costs for one image of ``img_size`` pixels a side."""
     checked = audit(model, one_image(model, img_size))
     if isinstance(model, MetaNeXt):
         parts = tuple(_Tree(model, checked).metanext(model.arch.replace(img_size=img_size)))
@@ -65,13 +72,13 @@ def anatomy(model: nn.Module, img_size: int) -> Anatomy:
 
 
 class _Tree:
-    """Makes the lines of one network."""
+    """Builder of the parts of one network."""
 
     def __init__(self, model: nn.Module, checked: Audit) -> None:
         self.model, self.audit = model, checked
 
     def part(self, level: int, name: str, what: str, paths: list[str], field: Reach | None = None) -> Part:
-        """A line that sums over modules; the last one gives the output's shape."""
+        """Make a part of several modules; its output is that of the last one."""
         modules = [self.model.get_submodule(path) for path in paths]
         return Part(
             level,
@@ -118,7 +125,7 @@ class _Tree:
         )
 
     def children(self, arch: Arch, stage: int, blocks: list[str], reach: Reach | None) -> Iterator[Part]:
-        """The parts of the stage's blocks, each summed over the blocks."""
+        """Yield the parts of a stage's blocks, each summed over the blocks."""
         mixer, dim = arch.mixers[stage], arch.dims[stage]
         hidden = int(arch.mlp_ratios[stage] * dim)
         what = {"token_mixer": ("token mixer", str(mixer)), "mlp": ("MLP", f"{dim} to {hidden} to {dim}, {arch.act}")}
@@ -130,7 +137,7 @@ class _Tree:
             yield self.part(1, name, words, paths, reach if child == "token_mixer" else None)
 
     def modules(self, img_size: int) -> Iterator[Part]:
-        """The modules of a network from elsewhere, containers opened one level deep."""
+        """Yield the modules of a network that is not ours, containers opened one level deep."""
         lines: list[tuple[int, str]] = []
         for name, child in self.model.named_children():
             lines.append((0, name))
@@ -145,7 +152,7 @@ class _Tree:
         yield from self.elsewhere([part for part in parts if part.level == 0])
 
     def elsewhere(self, top: list[Part]) -> Iterator[Part]:
-        """What belongs to no module: parameters of the network itself, operators between or inside called piecewise."""
+        """Yield what belongs to no module: parameters of the network itself, and operators between its modules."""
         own = [name for name, _ in self.model.named_parameters(recurse=False)]
         params = sum(p.numel() for p in self.model.parameters(recurse=False))
         macs = self.audit.macs[""] - sum(part.macs for part in top)

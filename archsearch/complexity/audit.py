@@ -1,4 +1,4 @@
-"""A second look at the counts: another counter, what fvcore skips, and the bytes that operators move."""
+"""Audit of the counts: a second counter, the operators that fvcore skips, and the bytes that operators move."""
 
 import re
 import warnings
@@ -17,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from archsearch.complexity.counts import analyse, at_rest, attention_macs
 
-#: Names of operators, in a trace as in a kernel, and the name that all of a kind share; first match first.
+#: Patterns of the names of operators, in traces and in kernels, and the family's name; the first match counts.
 FAMILIES = (
     (r".*scaled_dot_product.*", "attention"),
     (r"conv|conv\dd|.*convolution.*", "convolution"),
@@ -35,16 +35,16 @@ FAMILIES = (
 
 @dataclass(frozen=True)
 class Operator:
-    """What one kind of operator does in a forward pass of one image.
+    """Counts of one family of operators in a forward pass of one image.
 
     Attributes:
-        name: as ``FAMILIES`` has it, else torch's.
-        calls: how often it runs; 0 where it only shows in fvcore's trace, under another name.
-        fvcore_macs: multiply-adds as fvcore counts them (norms and pooling by their elements);
+        name: Name of the family in ``FAMILIES``, else torch's name.
+        calls: Number of calls; 0 where the operator appears in fvcore's trace alone, under another name.
+        fvcore_macs: Multiply-adds as fvcore counts them (norms and pooling by their elements);
             None where it skips the operator.
-        flop_counter_macs: half the FLOPs of ``torch.utils.flop_counter``; None where it skips.
-        bytes_moved: activations read and written, each once, in bytes (also what is computed from
-            weights on the way); views move none.
+        flop_counter_macs: Half the FLOPs of ``torch.utils.flop_counter``; None where it skips the operator.
+        bytes_moved: Activations read and written, each once, in bytes (including values computed from
+            weights); views move none.
     """
 
     name: str
@@ -56,13 +56,13 @@ class Operator:
 
 @dataclass(frozen=True)
 class Audit:
-    """One forward pass of one image, counted by everybody.
+    """Counts of a forward pass of one image.
 
     Attributes:
-        operators: the dearest first.
-        macs: multiply-adds by module path, as fvcore counts; ``""`` is the whole network.
-        bytes_moved: by module path.
-        outputs: shape of a module's last output without the batch, by module path.
+        operators: Families of operators, the most expensive first.
+        macs: Multiply-adds by module path, as fvcore counts them; ``""`` is the whole network.
+        bytes_moved: Bytes read and written, by module path.
+        outputs: Shape of each module's last output without the batch, by module path.
     """
 
     operators: tuple[Operator, ...]
@@ -77,12 +77,12 @@ class Audit:
 
     @property
     def skipped(self) -> tuple[str, ...]:
-        """Operators that compute or move something and that fvcore's trace counts as nothing."""
+        """Operators that compute or move something and that fvcore does not count."""
         return tuple(o.name for o in self.operators if o.fvcore_macs is None and (o.bytes_moved or o.name == "split"))
 
 
 def family(operator: str) -> str:
-    """The name that operators of one kind share.
+    """Return the name of an operator's family.
 
     >>> family("aten::native_layer_norm"), family("_convolution"), family("aten::add_"), family("addmm")
     ('layer_norm', 'convolution', 'add', 'matmul')
@@ -94,7 +94,7 @@ def family(operator: str) -> str:
 
 
 def audit(model: nn.Module, x: Tensor) -> Audit:
-    """Counts one forward pass of a batch of one, in evaluation mode, without a word to the terminal."""
+    """Count a forward pass of a batch of one in evaluation mode, without output to the terminal."""
     analysis = analyse(model, x)
     trace = _Trace({tensor.untyped_storage().data_ptr() for tensor in (*model.parameters(), *model.buffers())})
     flops = FlopCounterMode(display=False, custom_mapping=_CPU_ATTENTION)
@@ -134,11 +134,10 @@ _CPU_ATTENTION: dict[Any, Callable[..., int]] = {
 
 
 class _Trace(TorchDispatchMode):
-    """Follows a forward pass: operators, the bytes that they move, and who called them.
+    """Trace of a forward pass: operators, the bytes that they move, and the modules that call them.
 
     Args:
-        constants: storages whose reading is not counted: parameters and buffers, which every
-            image of a batch shares.
+        constants: Storages whose reading is not counted: parameters and buffers, which all images of a batch share.
     """
 
     def __init__(self, constants: set[int]) -> None:
@@ -168,7 +167,7 @@ class _Trace(TorchDispatchMode):
 
     @contextmanager
     def follow(self, model: nn.Module) -> Iterator[None]:
-        """Knows, inside the context, which modules of the model are running."""
+        """Keep track, inside the context, of the modules of a model that are running."""
         hooks = []
         for path, module in model.named_modules():
 
@@ -189,8 +188,8 @@ class _Trace(TorchDispatchMode):
 
 
 def _is_view(func: Any, args: Any, out: Any) -> bool:
-    """Whether an operator only looks at the memory of its input in another way."""
-    if torch.Tag.inplace_view in func.tags:  # unsqueeze_ and its kin
+    """Whether an operator returns a view of its input."""
+    if torch.Tag.inplace_view in func.tags:  # unsqueeze_ and similar
         return True
     if func._schema.is_mutable:
         return False
@@ -198,7 +197,7 @@ def _is_view(func: Any, args: Any, out: Any) -> bool:
 
 
 def _read(func: Any, args: Any, kwargs: Any) -> Any:
-    """What is read: not what is filled or replaced, nor what is only asked for its shape."""
+    """Return the arguments that are read: not those overwritten, nor those whose shape alone is used."""
     name = func._schema.name.removeprefix("aten::")
     unread = name in ("copy_", "fill_", "zero_") or name.endswith("_like") or name.startswith("new_")
     return args[unread:], {key: value for key, value in kwargs.items() if key != "out"}
@@ -209,7 +208,7 @@ def _written(func: Any, out: Any) -> Any:
 
 
 def _held(t: Tensor) -> int:
-    """Elements in memory: along an expanded axis there is one."""
+    """Return the number of elements in memory; an expanded axis holds one."""
     return prod(size for size, stride in zip(t.shape, t.stride(), strict=True) if stride)
 
 

@@ -1,4 +1,4 @@
-"""Costs that are counted, not measured: parameters and multiply-adds."""
+"""Parameters, multiply-adds and activations, counted with fvcore."""
 
 import logging
 import warnings
@@ -23,8 +23,8 @@ class Complexity:
     """Counted costs of one network at one resolution.
 
     Attributes:
-        params: trainable parameters.
-        macs: multiply-adds of one image (one multiply-add is one, as the paper and fvcore count).
+        params: Number of trainable parameters.
+        macs: Multiply-adds for one image (a multiply-add counts once, as in the paper and in fvcore).
     """
 
     params: int
@@ -32,20 +32,20 @@ class Complexity:
 
 
 def count(model: nn.Module, img_size: int) -> Complexity:
-    """Counts a network with fvcore, for one image of ``img_size`` pixels a side.
+    """Count parameters and multiply-adds for one image of ``img_size`` pixels a side.
 
-    The model stays on its device; its mode (training or evaluation) is put back.
+    The model stays on its device; its mode (training or evaluation) is restored.
     """
     return Complexity(count_params(model), int(analyse(model, one_image(model, img_size)).total()))
 
 
 def count_activations(model: nn.Module, img_size: int) -> int:
-    """Elements that convolutions and matrix products give out for one image (``macts`` in timm, in millions)."""
+    """Count the output elements of convolutions and matrix products for one image (timm: ``macts``, in millions)."""
     return int(analyse_activations(model, one_image(model, img_size)).total())
 
 
 def analyse_activations(model: nn.Module, x: Tensor) -> ActivationCountAnalysis:
-    """What fvcore counts of the elements that one forward pass gives out, finished and silent."""
+    """Return fvcore's analysis of the activations of a forward pass, completed and without warnings."""
     logging.getLogger("fvcore").setLevel(logging.ERROR)
     with warnings.catch_warnings(), at_rest(model):
         warnings.simplefilter("ignore")
@@ -58,21 +58,21 @@ def analyse_activations(model: nn.Module, x: Tensor) -> ActivationCountAnalysis:
 
 
 def count_params(model: nn.Module) -> int:
-    """Trainable parameters; one that is shared counts once."""
+    """Count trainable parameters; a shared one counts once."""
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
 def one_image(model: nn.Module, img_size: int) -> Tensor:
-    """Zeros of (1, 3, S, S) where the model is."""
+    """Return zeros of (1, 3, S, S) on the model's device."""
     return torch.zeros(1, 3, img_size, img_size, device=next(model.parameters()).device)
 
 
 @contextmanager
 def at_rest(model: nn.Module) -> Iterator[None]:
-    """A model in evaluation mode and without gradients; afterwards every module is as it was.
+    """Put a model in evaluation mode and without gradients; restore every module afterwards.
 
-    Parameters ask for no gradient either: torch's counter trips over those that modules are given.
-    ``nn.MultiheadAttention`` runs as single operators: no counter sees into its fast path.
+    Parameters require no gradient either, as torch's counter fails on those passed to modules.
+    ``nn.MultiheadAttention`` runs as single operators, as counters do not see into its fast path.
     """
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
@@ -91,10 +91,10 @@ def at_rest(model: nn.Module) -> Iterator[None]:
 
 
 def analyse(model: nn.Module, x: Tensor) -> FlopCountAnalysis:
-    """What fvcore counts of one forward pass in evaluation mode, finished and silent.
+    """Return fvcore's analysis of the multiply-adds of a forward pass, completed and without warnings.
 
-    Products inside fused attention, convolutions padded by a word, baddbmm and some forms of matmul,
-    which fvcore leaves out or miscounts, are counted as it counts others.
+    Fused attention, convolutions with ``padding="same"``, baddbmm and some forms of matmul, which fvcore skips or
+    miscounts, are counted like other products.
     """
     logging.getLogger("fvcore").setLevel(logging.ERROR)
     with warnings.catch_warnings(), at_rest(model):
@@ -106,12 +106,12 @@ def analyse(model: nn.Module, x: Tensor) -> FlopCountAnalysis:
 
 
 def _matmul_macs(inputs: list[Any], outputs: list[Any]) -> int:
-    """Also of vectors, which fvcore trips over, and of batches on the right alone, which it counts once."""
+    """Count a matrix product, also of vectors, where fvcore fails, and of batches on the right alone."""
     return prod(get_shape(outputs[0])) * int(get_shape(inputs[0])[-1])
 
 
 def attention_macs(query: Sequence[int], key: Sequence[int], value: Sequence[int]) -> int:
-    """Queries times keys, and their product times values, from their shapes; softmax counts nothing, as in fvcore.
+    """Count the two products of attention from the shapes; softmax counts nothing, as in fvcore.
 
     >>> attention_macs((1, 4, 10, 8), (1, 4, 10, 8), (1, 4, 10, 8)) == 2 * 4 * 8 * 10**2
     True
@@ -120,12 +120,12 @@ def attention_macs(query: Sequence[int], key: Sequence[int], value: Sequence[int
 
 
 def _attention_activations(inputs: list[Any], outputs: list[Any]) -> int:
-    """Of both products, whether or not a fused kernel keeps the first to itself."""
+    """Count the outputs of both products, also where a fused kernel does not return the first."""
     return prod(get_shape(inputs[0])[:-1]) * int(get_shape(inputs[1])[-2]) + prod(get_shape(outputs[0]))
 
 
 def _same_conv_macs(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
-    """A convolution whose padding is a word: ``same`` or ``valid``."""
+    """Count a convolution with ``padding="same"`` or ``"valid"``."""
     x, weight, out = get_shape(inputs[0]), get_shape(inputs[1]), get_shape(outputs[0])
     return Counter({"conv": conv_flop_count(x, weight, out)})
 
@@ -134,7 +134,7 @@ def _baddbmm_macs(inputs: list[Any], outputs: list[Any]) -> int:
     return int(bmm_flop_jit(inputs[1:3], outputs))
 
 
-#: Operators that multiply and that fvcore leaves out or miscounts, counted as it counts their kin.
+#: Counters of the operators that fvcore skips or miscounts.
 _AMENDED: dict[str, Callable[[list[Any], list[Any]], Any]] = {
     "aten::scaled_dot_product_attention": lambda inputs, outputs: attention_macs(*map(get_shape, inputs[:3])),
     "aten::_convolution_mode": _same_conv_macs,

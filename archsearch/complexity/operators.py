@@ -1,4 +1,4 @@
-"""What convolutions cost by the size of their kernel, counted from the modules (the paper's Table 2 and Figure 3)."""
+"""Costs of convolutions by kernel size, counted from the modules (the paper's Table 2 and Figure 3)."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from torch import nn
 from archsearch.complexity.audit import audit
 from archsearch.nn.mixers import InceptionDWConv2d, depthwise_conv
 
-#: Operators of Table 2: from channels and kernel size to the module.
+#: Operators of Table 2, as functions from channels and kernel size to the module.
 OPERATORS: dict[str, Callable[[int, int], nn.Module]] = {
     "convolution": lambda dim, k: nn.Conv2d(dim, dim, k, padding=k // 2),
     "depthwise": depthwise_conv,
@@ -20,14 +20,14 @@ KERNEL_SIZES = tuple(range(3, 32, 2))
 
 @dataclass(frozen=True)
 class KernelCost:
-    """What an operator costs on one map.
+    """Costs of an operator on one map.
 
     Attributes:
-        operator: a key of ``OPERATORS``.
-        kernel_size: of the square kernel; of the bands, for the Inception operator.
-        weights: parameters without biases, as the paper counts them.
-        macs: multiply-adds; the paper's FLOPs are twice as many.
-        bytes_moved: activations read and written, in float32.
+        operator: Name of the operator: a key of ``OPERATORS``.
+        kernel_size: Size of the square kernel; of the bands, for the Inception operator.
+        weights: Number of parameters without biases, as the paper counts them.
+        macs: Multiply-adds; the paper's FLOPs are twice as many.
+        bytes_moved: Activations read and written in float32, in bytes.
     """
 
     operator: str
@@ -38,12 +38,12 @@ class KernelCost:
 
 
 def kernel_costs(dim: int, side: int, kernel_sizes: Sequence[int] = KERNEL_SIZES) -> list[KernelCost]:
-    """Costs of every operator at every kernel size.
+    """Return the costs of every operator at every kernel size.
 
     Args:
-        dim: channels; of a multiple of 8 the Inception operator convolves exactly three eighths.
-        side: of the map, in positions.
-        kernel_sizes: odd.
+        dim: Number of channels; of a multiple of 8 the Inception operator convolves exactly three eighths.
+        side: Side of the map, in positions.
+        kernel_sizes: Odd kernel sizes.
     """
     x = torch.zeros(1, dim, side, side)
     costs = []

@@ -1,7 +1,7 @@
-"""Receptive fields: how far a mixer reaches, and how far a stage sees.
+"""Receptive fields of mixers, of stages, and of the modules of any network.
 
-Our mixers' reaches follow from their kernels and add up over a network; the tests hold gradients
-against them. A user's mixer and a network from elsewhere are found out by following gradients.
+Those of built-in mixers follow from their kernels and add up over a network; tests compare them with gradients. Those
+of users' mixers and of timm's networks are read from gradients.
 """
 
 import copy
@@ -20,16 +20,15 @@ from archsearch.nn.mixers import build_mixer
 
 
 def mixer_reach(mixer: Mixer, dim: int, side: int) -> Reach | None:
-    """Rows and columns of the map that one output of a mixer depends on.
+    """Return the rows and columns of the map that one output of a mixer depends on.
 
     Args:
-        mixer: any mixer; one from a user's file is followed at this width and map.
-        dim: channels.
-        side: of the map, in positions.
+        mixer: Built-in mixer or a user's; gradients tell the latter's at this width and map.
+        dim: Number of channels.
+        side: Side of the map, in positions.
 
     Returns:
-        The reach, on a map without borders, its own position included. None where no gradient
-        tells.
+        The receptive field on a map without borders, with the output's own position; None where gradients do not pass.
     """
     if mixer.type.reach:
         return mixer.reach
@@ -37,48 +36,48 @@ def mixer_reach(mixer: Mixer, dim: int, side: int) -> Reach | None:
 
 
 def followed_reach(module: nn.Module, dim: int, side: int) -> Reach | None:
-    """The reach of any module, whose weights are overwritten, from gradients.
+    """Return the receptive field of a module from gradients. The module's weights are overwritten.
 
-    Those of the central output tell; where the border cuts them off, those of two corners as well.
+    The gradient of the central output tells it; where the border cuts that off, two corners tell as well.
     """
     x = torch.rand(1, dim, side, side, generator=torch.Generator().manual_seed(0)).requires_grad_()
     try:
         with _EvenPooling():
             y = _made_visible(module, torch.float32)(x)
         middle, first, last = (_seen(y[0, :, at, at], x) for at in (side // 2, 0, side - 1))
-    except RuntimeError:  # it does not hand gradients on
+    except RuntimeError:  # it does not pass gradients on
         return None
     if side > 1 and middle.all() and first.all() and last.all():
         return "image"
     for seen, at in ((middle, side // 2), (first, 0), (last, side - 1)):
-        seen[at, at] = True  # the residual sees it in any case
+        seen[at, at] = True  # the residual depends on it in any case
     rows, columns = (_reach(*(seen.any(axis) for seen in (middle, first, last))) for axis in (1, 0))
     return rows, columns
 
 
 def _reach(middle: Tensor, first: Tensor, last: Tensor) -> int:
-    """Along one axis; where the border cuts the middle's, what the corners see, each to its side."""
+    """Return the field along one axis; where the border cuts the middle's, from the corners, each to its side."""
     side, centre = len(middle), len(middle) // 2
     before, after = _span(last) - 1, _span(first) - 1
-    moved = min(before, centre) + 1 + min(after, side - 1 - centre)  # as far, if it is the same everywhere
+    moved = min(before, centre) + 1 + min(after, side - 1 - centre)  # the same extent, if it is equal everywhere
     return before + 1 + after if max(before, after) < side - 1 and _span(middle) == moved else _span(middle)
 
 
 def mixer_reaches(arch: Arch) -> tuple[Reach | None, ...]:
-    """The reach of each stage's mixer, at its width and map."""
+    """Return the receptive field of each stage's mixer on its map."""
     stages = enumerate(zip(arch.mixers, arch.dims, strict=True))
     return tuple(mixer_reach(mixer, dim, arch.side(stage)) for stage, (mixer, dim) in stages)
 
 
 def stage_fields(arch: Arch, reaches: Sequence[Reach | None] | None = None) -> tuple[Reach | None, ...]:
-    """Rows and columns of the image that an output of the stem and of each stage depends on.
+    """Return the rows and columns of the image that an output of the stem and of each stage depends on.
 
-    The theoretical field: it goes on beyond the border of a small image. None from the first
-    mixer on whose reach is not known.
+    These are theoretical fields, which go on beyond the border of a small image. They are None from the first mixer on
+    whose field is not known.
 
     Args:
-        arch: the network.
-        reaches: of ``mixer_reaches``, where they are known already.
+        arch: Architecture of the network.
+        reaches: Result of ``mixer_reaches``, where it is known already.
     """
     step = arch.stem_patch_size
     rows = columns = step
@@ -95,30 +94,30 @@ def stage_fields(arch: Arch, reaches: Sequence[Reach | None] | None = None) -> t
 
 
 def followed_fields(model: nn.Module, paths: Sequence[str], img_size: int) -> dict[str, Reach]:
-    """What the central output of each module depends on, within one image.
+    """Return the receptive field of the central output of each module within one image, from gradients.
 
     Args:
-        model: any network; it stays as it is.
-        paths: of modules in the order they run; maps of (C, H, W) or (H, W, C), or tokens (L, C).
-            Modules with other outputs are left out.
-        img_size: in pixels.
+        model: Any network; it is not changed.
+        paths: Paths of modules in the order in which they run. Their outputs are maps of (C, H, W) or (H, W, C), or
+            tokens of (L, C); modules with other outputs are left out.
+        img_size: Side of the image, in pixels.
     """
     model = _made_visible(copy.deepcopy(model), torch.float64)
     image = torch.rand(1, 3, img_size, img_size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     image.requires_grad_()
     try:
         outputs = _outputs(model, paths, image)
-    except (RuntimeError, ValueError):  # constants of single precision, say
+    except (RuntimeError, ValueError):  # constants of single precision, for example
         return {}
     fields: dict[str, Reach] = {}
     whole = False
     for path, output in outputs.items():
         centres = _centres(output)
-        if not centres or not output.requires_grad:  # no map, or a part that never sees the image
+        if not centres or not output.requires_grad:  # no map, or it does not depend on the image
             continue
-        if not whole:  # what runs later sees no less
+        if not whole:  # later modules depend on no less
             seen = min((_seen(centre, image) for centre in centres), key=torch.sum)
-            if not seen.any():  # made of parameters alone: a table of positions, say
+            if not seen.any():  # computed from parameters alone: position embeddings, for example
                 continue
             fields[path] = (_span(seen.any(1)), _span(seen.any(0)))
             whole = fields[path] == (img_size, img_size)
@@ -147,7 +146,7 @@ def _outputs(model: nn.Module, paths: Sequence[str], image: Tensor) -> dict[str,
 
 
 class _EvenPooling(TorchFunctionMode):
-    """Maximum pooling as average pooling: its gradient follows one position and forgets that it looked at all."""
+    """Mode that replaces maximum pooling by average pooling, as the gradient of a maximum reaches one position only."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func not in (F.max_pool2d, torch.max_pool2d):
@@ -164,12 +163,12 @@ def _average(
     ceil_mode: bool = False,
     return_indices: bool = False,
 ) -> Tensor:
-    """``avg_pool2d`` called as ``max_pool2d`` is; the border may be padded with minus infinity."""
+    """Apply ``avg_pool2d`` with the arguments of ``max_pool2d``; the border may be padded with minus infinity."""
     return F.avg_pool2d(x.clamp(min=-1e3), kernel_size, stride, padding, ceil_mode)
 
 
 def _centres(output: Tensor) -> list[Tensor]:
-    """The channels in the middle of a map or of a row of tokens; both readings, where the shape fits either order."""
+    """Return the channels in the middle of a map or of the tokens, for both orders of axes where either fits."""
     if output.ndim == 3:
         return [output[0, output.shape[1] // 2]]
     if output.ndim != 4:
@@ -180,22 +179,22 @@ def _centres(output: Tensor) -> list[Tensor]:
 
 
 def _seen(output: Tensor, x: Tensor) -> Tensor:
-    """Which positions of (1, C, H, W) some of the outputs depend on, as (H, W) of truth values."""
+    """Return the positions of (1, C, H, W) that some of the outputs depend on, as booleans of (H, W)."""
     weights = torch.rand(output.shape, generator=torch.Generator().manual_seed(1), dtype=output.dtype)
     (gradient,) = torch.autograd.grad(output, x, weights, retain_graph=True, materialize_grads=True)
     return (gradient[0] != 0).any(0)
 
 
 def _span(flags: Tensor) -> int:
-    """From the first true flag to the last."""
+    """Return the distance from the first true flag to the last, both included."""
     return int(flags.nonzero().max() - flags.nonzero().min()) + 1
 
 
 def _made_visible(module: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """Overwrites weights with small positive values, so that gradients neither cancel nor vanish.
+    """Overwrite weights with small positive values, so that gradients neither cancel nor vanish.
 
     Deep networks need double precision. Layer scales and position embeddings become values of
-    order 1, biases zero.
+    order 1, biases become 0.
     """
     generator = torch.Generator().manual_seed(0)
     module = module.to(dtype).eval()

@@ -1,4 +1,4 @@
-"""Scores of a network that has not been trained: what a trained proxy has to beat."""
+"""Zero-cost scores of untrained networks, as baselines for trained proxy networks."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,15 +13,15 @@ ACTIVATIONS = tuple(type(make()) for make in ACTS.values())
 
 
 def synflow(model: nn.Module, img_size: int) -> float:
-    """Logarithm of the sum over parameters of ``|weight * gradient|`` at an image of ones, all weights made positive.
+    """Return the logarithm of the sum of ``|weight * gradient|`` at an image of ones, with all weights positive.
 
-    Norms are left out of it, as the score's authors advise: what they divide by hides the weights.
+    Norms are skipped, as the score's authors advise, since they divide the scale of the weights out.
 
     Source: Tanaka et al. 2020, as a score of architectures in Abdelfattah et al. 2021.
 
     Args:
-        model: freshly initialised; put back as it was.
-        img_size: side of the image, in pixels.
+        model: Freshly initialised network; it is restored afterwards.
+        img_size: Side of the image, in pixels.
     """
     with _positive(model.double()), _without_norms(model):
         model.zero_grad()
@@ -33,13 +33,13 @@ def synflow(model: nn.Module, img_size: int) -> float:
 
 
 def naswot(model: nn.Module, images: Tensor) -> float:
-    """Log-determinant of how much images agree in which activations are positive.
+    """Return the log-determinant of the kernel that counts the activations in whose sign two images agree.
 
     Source: Mellor et al. 2021 (NASWOT), with the sign of a GELU's or SiLU's input for the state of a ReLU.
 
     Args:
-        model: freshly initialised; seen in training mode, its statistics put back.
-        images: (N, 3, S, S), normalised.
+        model: Freshly initialised network; it runs in training mode, and its statistics are restored.
+        images: Normalised images, (N, 3, S, S).
     """
     count = len(images)
     kernel = torch.zeros(count, count, dtype=torch.float64)
@@ -62,7 +62,7 @@ def naswot(model: nn.Module, images: Tensor) -> float:
 
 @contextmanager
 def _positive(model: nn.Module) -> Iterator[None]:
-    """All parameters as their absolute values."""
+    """Replace all parameters by their absolute values inside the context."""
     before = [p.detach().clone() for p in model.parameters()]
     with torch.no_grad():
         for p in model.parameters():
@@ -81,7 +81,7 @@ def _pass_on(input: Tensor) -> Tensor:
 
 @contextmanager
 def _without_norms(model: nn.Module) -> Iterator[None]:
-    """Norms that pass their input on, in evaluation mode."""
+    """Skip the norms inside the context, in evaluation mode."""
     was_training = model.training
     model.eval()
     norms = [m for m in model.modules() if isinstance(m, nn.LayerNorm | nn.BatchNorm2d)]

@@ -1,4 +1,4 @@
-"""Blocks drawn as in Figure 2 of the paper: from the bottom up, branches side by side, residuals at the left."""
+"""Drawings of blocks as in Figure 2 of the paper: from the bottom up, branches side by side, residuals at the left."""
 
 from itertools import groupby
 
@@ -8,7 +8,7 @@ from archsearch.report.shapes import LETTER, MARGIN, height_of, line, svg, text,
 
 
 def block_svg(arch: Arch) -> str:
-    """The blocks of a network, one drawing for stages that differ only in their width, as an SVG document."""
+    """Return an SVG document of a network's blocks, one drawing for stages that differ only in their width."""
     groups = [(stages, block_shape(arch, stages[0])) for stages in _alike(arch)]
     titles = [_title(arch, stages) for stages, _ in groups]
     widths = [
@@ -30,7 +30,7 @@ def block_svg(arch: Arch) -> str:
 
 
 def _alike(arch: Arch) -> list[list[int]]:
-    """Stages whose blocks look the same, neighbours together."""
+    """Return groups of neighbouring stages whose blocks look the same."""
     kinds = list(zip(arch.mixers, arch.mlp_ratios, strict=True))
     return [list(group) for _, group in groupby(range(len(kinds)), key=lambda stage: kinds[stage])]
 
@@ -44,7 +44,7 @@ def _title(arch: Arch, stages: list[int]) -> list[str]:
 
 
 def block_shape(arch: Arch, stage: int, mixer: Shape | None = None) -> Column:
-    """The block of a stage, counted from 0; another shape may stand where its mixer does."""
+    """Return the block of a stage, counted from 0; ``mixer`` replaces the drawing of its mixer."""
     norm = Box(f"{arch.norm} norm", "norm")
     mixer, ratio = mixer or arch.mixers[stage].sketch, arch.mlp_ratios[stage]
     mlp = Box(f"MLP: C, {ratio:g}C, C, {arch.act}", "mlp")

@@ -1,4 +1,4 @@
-"""Table 2 and Figure 3 of the paper, from counted costs: what operators cost by kernel size."""
+"""Costs of operators by kernel size, as Table 2 and Figure 3 of the paper."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -17,7 +17,7 @@ DRAWN = {"depthwise": ("#0072b2", "circle"), "inception": ("#d55e00", "diamond")
 
 
 def kernels_title(dim: int, side: int) -> str:
-    """What the figures are about."""
+    """Return the title of the table and the figure."""
     return f"operators of {dim} channels on a map of {side} x {side}, one image, without biases; bytes in float32"
 
 
@@ -29,7 +29,7 @@ def kernels_table(costs: Sequence["KernelCost"], title: str) -> Document:
 
 
 def kernel_figure(costs: Sequence["KernelCost"], title: str) -> go.Figure:
-    """Weights and MACs against the kernel size: quadratic for depthwise, linear for Inception depthwise."""
+    """Plot weights and MACs over the kernel size: quadratic for depthwise, linear for Inception depthwise."""
     figure = make_subplots(cols=2, subplot_titles=("weights", "MACs"), horizontal_spacing=0.12)
     for column, quantity in enumerate(("weights", "macs"), 1):
         for operator, (colour, symbol) in DRAWN.items():
@@ -56,5 +56,5 @@ def kernel_figure(costs: Sequence["KernelCost"], title: str) -> go.Figure:
 
 
 def figure_html(figure: go.Figure) -> str:
-    """A page that opens offline."""
+    """Return an HTML page that needs no network connection."""
     return str(figure.to_html(include_plotlyjs=True, full_html=True))

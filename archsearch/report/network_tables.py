@@ -1,4 +1,4 @@
-"""A network's parts and the audit of its counts, as text."""
+"""Tables of a network's parts and of the audit of its counts."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -12,19 +12,19 @@ if TYPE_CHECKING:
     from archsearch.complexity.anatomy import Anatomy, Part
     from archsearch.complexity.audit import Operator
 
-#: Names that the parts which mix tokens end with, in our own networks.
+#: Name of the parts that mix tokens, in our own networks.
 MIXING = "token mixer"
 
 
 @dataclass(frozen=True)
 class Description:
-    """Everything that ``describe`` tells of one network.
+    """All that ``describe`` shows of one network.
 
     Attributes:
-        name: as the user gave it.
-        arch: its architecture; None for one of timm's.
-        anatomy: its parts and the audit.
-        published: rows of the paper about it.
+        name: Name as the user gave it.
+        arch: Architecture of the network; None for one of timm's.
+        anatomy: Parts of the network and the audit of its counts.
+        published: Rows of the paper about the network.
     """
 
     name: str
@@ -179,7 +179,7 @@ def _audit(told: Description) -> list[str]:
 
 
 def _count(value: int | None) -> str:
-    """Multiply-adds with a unit.
+    """Return multiply-adds with a unit.
 
     >>> _count(4_194_591_648), _count(3_499_776), _count(0)
     ('4.19 G', '3.50 M', '0')
@@ -193,7 +193,7 @@ def _bytes(value: int) -> str:
 
 def _scaled(value: int, units: tuple[tuple[str, float], ...]) -> str:
     for unit, size in units:
-        if value >= 0.999995 * size:  # what rounds to a whole unit is one
+        if value >= 0.999995 * size:  # what rounds to a whole unit is shown in it
             return f"{value / size:.2f} {unit}"
     return str(value)
 

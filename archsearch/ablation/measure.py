@@ -11,6 +11,7 @@ from archsearch.arch.networks import TimmModel
 from archsearch.benchmark.jobs import network_to_dict
 from archsearch.benchmark.timer import Timer
 from archsearch.complexity.counts import count
+from archsearch.complexity.operators import KernelCost, kernel_costs
 from archsearch.errors import ArchError, StudyFileError, TrialError
 from archsearch.nn import build_network
 from archsearch.recipes import ProxyRecipe
@@ -126,3 +127,11 @@ def with_variants(study: ListStudy, outcome: Outcome, variants: Iterable[Variant
         replace(study, variants=(*study.variants, *added)),
         replace(outcome, results=(*outcome.results, *counts)),
     )
+
+
+def operator_costs(study: ListStudy) -> list[KernelCost]:
+    """Return the costs of operators by kernel size, on the first map and with the first width of the baseline."""
+    network = study.baseline.network
+    if not isinstance(network, Arch):
+        raise ArchError(f"{network} comes ready made from timm and has no parts to count")
+    return kernel_costs(network.dims[0], network.side(0), study.kernel_sizes)

@@ -41,6 +41,11 @@ class Variant:
     parts: tuple[str, ...] = ()
     row: Published | None = None
 
+    @property
+    def weights(self) -> str | None:
+        """Timm's name for the published weights of the row."""
+        return self.row.figures.get("weights") if self.row else None
+
 
 @dataclass(frozen=True)
 class ListStudy:

@@ -1,86 +1,122 @@
-"""Ablate: train a baseline and its variants with the same seeds, time them, and say what the differences are worth."""
+"""Ablate: train a baseline and its variants with the same seeds, time them, and compare them pair by pair."""
 
 import argparse
 import json
 import sys
-from dataclasses import replace
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from archsearch.cli.ablation import ENDINGS, Work, carry_out, tell
-from archsearch.cli.models import STUDY
-from archsearch.cli.options import (
-    add_mixers,
-    add_storage,
-    check_writable,
-    load_own_mixers,
-    natural,
-    positive_int,
-    write_file,
-)
-from archsearch.cli.recipe_options import add_data, add_recipes, asked_changes, precision_asked, read_recipes
-from archsearch.errors import OptionError, UserError
+from archsearch.ablation.listener import AblationListener
+from archsearch.ablation.spec import AblationRecord, AblationSpec
+from archsearch.cli.options import add_mixers, add_storage, check_writable, natural, positive_int, write_file
+from archsearch.cli.recipe_options import add_data, add_recipes, asked_changes, command_line
+from archsearch.errors import ArchsearchError, OptionError, UserError
 
 if TYPE_CHECKING:
+    from archsearch.ablation.outcome import Outcome, Result
     from archsearch.ablation.variants import ListStudy, Variant
-    from archsearch.recipes import ProxyRecipe
+    from archsearch.trial import Evaluation
 
 #: As ``archsearch.ablation.tables.FORMATS`` and ``archsearch.stats.paired.METHODS``, which are slow to import.
 FORMATS = ("table", "markdown", "latex", "csv", "json")
 INTERVALS = ("t", "pooled", "bootstrap")
-#: Recipes by kind of device: the shorter one of a CPU does not rank (see the README).
-PROXY = {"cpu": "cpu_long", "gpu": "gpu"}
+#: Formats of files by the ending of their names.
+ENDINGS = {".json": "json", ".md": "markdown", ".tex": "latex", ".csv": "csv", ".txt": "table"}
+#: Arguments that ``--from`` takes; with others it would have to train.
+REPORTING = ("help", "outcome", "interval", "format", "page", "results_file", "quiet", "storage", "mixers")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of the verb."""
+    """Add the arguments of the verb."""
     add = parser.add_argument
-    add("study", nargs="?", metavar="STUDY|FILE", help="a study's name (see studies/) or a YAML file")
-    add("--from", dest="outcome", type=Path, metavar="FILE.json", help="tell of such a --results-file, train nothing")
+    add("study", nargs="?", metavar="STUDY|FILE", help="name of a study (see studies/) or a YAML file")
+    add("--from", dest="outcome", type=Path, metavar="FILE.json", help="report such a --results-file, train nothing")
     add("--baseline", metavar="MODEL", help="another baseline: a name, a .json, or study:NAME#TRIAL of a search")
-    add("--only", metavar="LIST", help="factors, between commas")
-    add("--seeds", type=positive_int, default=3, metavar="N", help="trainings of each network (%(default)s)")
-    add("--seed", type=natural, default=0, metavar="N", help="the first of them (%(default)s)")
-    add("--interval", choices=INTERVALS, help="of differences: t, pooled over all networks, bootstrap (default: t)")
-    add("--pairs", type=positive_int, metavar="N", help="also: pairs of variants, in at most N trainings")
-    add("--importance", metavar="NAME", help="also: what a search says of its axes (default: the baseline's search)")
+    add("--only", metavar="LIST", help="factors to run, separated by commas (default: all)")
+    add("--seeds", type=positive_int, default=3, metavar="N", help="number of training seeds per network (%(default)s)")
+    add("--seed", type=natural, default=0, metavar="N", help="first training seed (%(default)s)")
+    add("--interval", choices=INTERVALS, help="confidence intervals: t, pooled over all networks, bootstrap "
+        "(default: t)")  # fmt: skip
+    add("--pairs", type=positive_int, metavar="N", help="also train pairs of variants, in at most N trainings")
+    add("--importance", metavar="NAME", help="search whose parameter importances to report as well (default: the "
+        "baseline's search)")  # fmt: skip
     add_data(parser, default=None)
-    add("--n-trials", "--trials", type=positive_int, metavar="N", help="at most so many trainings in all")
+    add("--n-trials", "--trials", type=positive_int, metavar="N", help="maximum number of trainings in all")
     add_recipes(parser, proxy="cpu_long on a CPU, gpu on a GPU")
-    add("--weights", metavar="hub|DIR", help="top-1 of trained weights on the images in --data-root DIR/val instead")
+    add("--weights", metavar="hub|DIR", help="evaluate published weights on the images in --data-root DIR/val instead")
     add("--no-train", action="store_true", help="count and time only")
     add("--no-speed", action="store_true", help="count and train only")
-    add("--workers", type=positive_int, metavar="N", help="trainings at a time (default: one per core; on a GPU 1)")
+    add("--workers", type=positive_int, metavar="N", help="number of trainings at a time (default: one per core; on a "
+        "GPU 1)")  # fmt: skip
     add("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1 (%(default)s)")
-    add("--study-name", metavar="NAME", help="in the storage (default: ablate, study and data set)")
-    add("--page", type=Path, metavar="FILE", help="the HTML page (default: beside the storage)")
-    add("--results-file", type=Path, metavar="FILE", help="write the result here as well: .json, .md, .tex, .csv, .txt")
+    add("--study-name", metavar="NAME", help="name in the storage (default: ablate, study and data set)")
+    add("--page", type=Path, metavar="FILE", help="HTML page to write (default: beside the storage)")
+    add("--results-file", type=Path, metavar="FILE", help="file to write the result to: .json, .md, .tex, .csv, .txt")
     add_mixers(parser)
     add_storage(parser)
     add("-f", "--format", choices=FORMATS, default="table")
     add("-q", "--quiet", action="store_true", help="no progress")
-    told = ("help", "outcome", "interval", "format", "page", "results_file", "quiet", "storage", "mixers")
-    names = [action.dest for action in parser._actions if action.dest not in told]
+    names = [action.dest for action in parser._actions if action.dest not in REPORTING]
     parser.set_defaults(unasked={name: parser.get_default(name) for name in names})
 
 
 def run(args: argparse.Namespace) -> int:
-    """Carries out an ablation, or what is missing of it; prints its table and writes its page."""
+    """Run an ablation, or what is missing of it; print its tables and write its page."""
     if args.outcome is not None:
-        return _retold(args)
-    if args.study is None and args.baseline is None:
-        raise OptionError("name a STUDY (see studies/), or --baseline study:NAME#TRIAL for what a search found")
-    _check_statistics(args)
-    load_own_mixers(args.mixers)
-    study, search, proxy = _study(args)
-    if study.kernel_sizes:
-        return _operators(args, study)
-    work = _work(args, study, proxy)
-    return carry_out(args, work, args.importance or search)
+        return _report_file(args)
+    _check_interval(args)
+    spec = _spec(args)
+
+    from archsearch.ablation.baseline import read_networks
+
+    networks = read_networks(spec)
+    if networks.study.kernel_sizes:
+        return _operators(args, networks.study)
+
+    from archsearch.ablation import run as run_ablation
+    from archsearch.ablation.resolve import resolve
+    from archsearch.cli.report import page_path
+
+    ablation = resolve(spec, networks)
+    page = page_path(ablation.name, args.storage, args.page, "--page")
+    check_writable(page, "--page")
+    _check_results_file(args, page)
+    _show(args, page, run_ablation(ablation, _Progress(args, page)))
+    return 0
 
 
-def _check_statistics(args: argparse.Namespace) -> None:
-    """What can be said about seeds before anything is read."""
+def _spec(args: argparse.Namespace) -> AblationSpec:
+    changes = asked_changes(args)
+    return AblationSpec(
+        study=args.study,
+        baseline=args.baseline,
+        only=() if args.only is None else tuple(name.strip() for name in args.only.split(",")),
+        seeds=tuple(range(args.seed, args.seed + args.seeds)),
+        train=not args.no_train,
+        speed=not args.no_speed,
+        weights=args.weights,
+        pairs=args.pairs,
+        max_trainings=args.n_trials,
+        importance=args.importance,
+        dataset=args.dataset,
+        data_root=args.data_root,
+        proxy=args.proxy,
+        proxy_changes=changes["proxy"],
+        bench=args.bench,
+        bench_changes=changes["bench"],
+        device=args.device,
+        workers=args.workers,
+        storage=args.storage,
+        study_name=args.study_name,
+        mixers=tuple(args.mixers),
+        retrain=args.retrain,
+        remeasure=args.remeasure,
+        command=command_line(args.storage),
+    )
+
+
+def _check_interval(args: argparse.Namespace) -> None:
     from archsearch.stats.paired import FEWEST_RESAMPLED
 
     if args.interval and args.seeds < 2:
@@ -89,73 +125,86 @@ def _check_statistics(args: argparse.Namespace) -> None:
         )
     if args.interval == "bootstrap" and args.seeds < FEWEST_RESAMPLED:
         raise OptionError(
-            f"--interval bootstrap needs --seeds {FEWEST_RESAMPLED} or more; with fewer, t is the honest one"
+            f"--interval bootstrap needs --seeds {FEWEST_RESAMPLED} or more; with fewer seeds use --interval t"
         )
-    if args.pairs and args.no_train:
-        raise OptionError("--pairs are trained; leave --no-train out")
-    if args.weights is not None:
-        if args.data_root is None or args.pairs:
-            raise OptionError(
-                "--weights are tried on --data-root DIR, whose val/ has ImageNet's classes; nothing is trained"
-            )
-        args.no_train = True
-    if args.no_train and args.no_speed and args.weights is None:
-        raise OptionError("--no-train and --no-speed leave only counting, which `describe` does; leave one out")
 
 
-def _study(args: argparse.Namespace) -> "tuple[ListStudy, str | None, ProxyRecipe | None]":
-    """The study, and of a found baseline the search that it comes from and its recipe, whose data is the default."""
-    from archsearch.ablation.yaml import load_study
-    from archsearch.arch import Arch
-    from archsearch.arch.networks import find
-    from archsearch.utils.package_data import shipped
+class _Progress(AblationListener):
+    """Progress on stderr; what is known on stdout and on the page when the run is interrupted."""
 
-    if args.baseline is None:
-        return load_study(args.study, shipped("studies")), None, None
-    if not args.baseline.startswith(STUDY):
-        if args.study is None:
-            raise OptionError("--baseline alone must be study:NAME#TRIAL, whose space says what can be changed")
-        network = find(args.baseline)
-        if not isinstance(network, Arch):
-            raise OptionError(f"--baseline {args.baseline} comes ready made from timm and has no parts to change")
-        return load_study(args.study, shipped("studies"), (args.baseline, network)), None, None
-    return _found(args)
+    def __init__(self, args: argparse.Namespace, page: Path) -> None:
+        from archsearch.cli.progress import Tally
+
+        self.args, self.page, self.tally = args, page, Tally(args.quiet)
+
+    def note(self, text: str) -> None:
+        self.tally.say(text)
+
+    def track(self, items: Iterable[Any], length: int, what: str) -> Iterable[Any]:
+        from archsearch.cli.progress import track
+
+        return items if self.args.quiet else track(items, length, what)
+
+    def timed(self, result: "Result", number: int, total: int) -> None:
+        self.tally.say(f"[{number}/{total}] {result.name}: {_speeds(result)}")
+
+    def training(self, total: int) -> None:
+        self.tally.begin(total, total)
+
+    def trained(self, variant: "Variant", seed: int, evaluation: "Evaluation") -> None:
+        line = {"rung": variant.factor or "baseline", "seed": seed, "network": variant.name}
+        seconds = sum(epoch.seconds for epoch in evaluation.curve)
+        result = {"seconds": seconds, "accuracy": evaluation.scores.get("accuracy"), "error": evaluation.error}
+        self.tally.tell({**line, **result}, 1)
+
+    def interrupted(self, record: AblationRecord) -> None:
+        _show(self.args, self.page, record)
 
 
-def _found(args: argparse.Namespace) -> "tuple[ListStudy, str, ProxyRecipe]":
-    from archsearch.ablation.variants import around
-    from archsearch.ablation.yaml import load_study
-    from archsearch.recipes import ProxyRecipe
-    from archsearch.search.definition import load, recipe_of
-    from archsearch.search.storage.opening import open_storage
-    from archsearch.search.storage.records import trials_of
-    from archsearch.space.space import space_from_dict
-    from archsearch.utils.package_data import shipped
+def _speeds(result: "Result") -> str:
+    if "error" in result.speeds:
+        return f"not timed: {result.speeds['error']['error']}"
+    speeds = []
+    for speed, detail in result.speeds.items():
+        ratio = "" if detail["ratio"] is None else f", ratio {detail['ratio']:.3f}"  # None: the baseline failed
+        speeds.append(f"{speed} {detail['throughput']:.1f} img/s{ratio}")
+    return "; ".join(speeds)
 
-    name, mark, number = args.baseline.removeprefix(STUDY).rpartition("#")
-    if not mark or not number.isascii() or not number.isdigit():
-        raise OptionError(f"--baseline {args.baseline}: write study:NAME#TRIAL with the number of a trial")
-    record = load(name, open_storage(args.storage, create=False))
-    recipe = recipe_of(record)
-    if "space" not in recipe:
-        raise OptionError(f"--baseline {args.baseline}: {name!r} is an ablation; name a trial of a search")
-    trial = next((trial for trial in trials_of(record) if trial.number == int(number)), None)
-    if trial is None:
-        raise OptionError(f"study {name!r} has no finished trial {number} with an architecture of its own")
-    if args.study is not None:
-        study = load_study(args.study, shipped("studies"), (args.baseline, trial.arch))
-    else:
-        space = space_from_dict(recipe["space_name"], recipe["space"])
-        study = around(args.baseline, space, trial.params, trial.arch)
-    if args.dataset is None:
-        args.dataset = recipe["data"]["name"]
-    return study, name, ProxyRecipe(**recipe["proxy"])
+
+def _show(args: argparse.Namespace, page: Path, record: AblationRecord) -> None:
+    """Print the tables and write the page.
+
+    Raises:
+        ArchsearchError: Everything was trained in vain.
+    """
+    from archsearch.cli.report import write_ablation
+
+    outcome = record.outcome
+    _print(args, outcome)
+    write_ablation(page, record.stored, args.interval or "t")
+    if not args.quiet:
+        print(f"study {record.study_name} in {record.storage}\npage: {page}", file=sys.stderr)
+    if outcome.seeds and not any(result.accuracies for result in outcome.results):
+        raise ArchsearchError(f"all trainings failed; {next(iter(outcome.baseline.errors.values()), 'see the table')}")
+
+
+def _print(args: argparse.Namespace, outcome: "Outcome") -> None:
+    """Print an outcome, and write the results file."""
+    from archsearch.ablation.tables import FORMATS as WRITERS
+    from archsearch.ablation.tables import Report
+
+    report = Report.of(outcome, args.interval or "t")
+    sys.stdout.write(WRITERS[args.format](report) + "\n")
+    sys.stdout.flush()
+    if args.results_file is not None:
+        written = WRITERS[ENDINGS[args.results_file.suffix.lower()]](report)
+        write_file(args.results_file, written + "\n", "--results-file")
 
 
 def _operators(args: argparse.Namespace, study: "ListStudy") -> int:
-    """Figure 3: counted, not trained."""
+    """Print what operators cost by kernel size (Figure 3), and write the page."""
+    from archsearch.ablation.measure import operator_costs
     from archsearch.cli.report import page_path
-    from archsearch.complexity.operators import kernel_costs
     from archsearch.report.kernel_costs import figure_html, kernel_figure, kernels_table, kernels_title
     from archsearch.utils.tables import render
 
@@ -163,9 +212,9 @@ def _operators(args: argparse.Namespace, study: "ListStudy") -> int:
         if getattr(args, name) is not None:
             raise OptionError(f"{study.name} counts operators and trains nothing; leave --{name.replace('_', '-')} out")
     if args.format == "latex":
-        raise OptionError("operators are told as table, markdown, csv or json; give another --format")
+        raise OptionError("operators are printed as table, markdown, csv or json; give another --format")
     network: Any = study.baseline.network
-    costs = kernel_costs(network.dims[0], network.side(0), study.kernel_sizes)
+    costs = operator_costs(study)
     title = kernels_title(network.dims[0], network.side(0))
     page = page_path(args.study_name or study.name, args.storage, args.page, "--page")
     write_file(page, figure_html(kernel_figure(costs, title)), "--page")
@@ -175,57 +224,11 @@ def _operators(args: argparse.Namespace, study: "ListStudy") -> int:
     return 0
 
 
-def _work(args: argparse.Namespace, study: "ListStudy", proxy: "ProxyRecipe | None") -> Work:
-    """Everything that the user may have got wrong is checked here, before anything is written."""
-    from archsearch.cli.report import page_path
-    from archsearch.recipes import check_dataset, override
-    from archsearch.search.storage.opening import check_storage
-
-    chosen = study if args.only is None else study.only([name.strip() for name in args.only.split(",")])
-    dataset = args.dataset or "drawn"
-    args.no_train |= not study.train and args.dataset is None
-    if args.weights is not None and not any(_weights(variant) for variant in chosen.variants):
-        raise OptionError(f"--weights: study {study.name} names none; imagenet_table4 does")
-    args.dataset = dataset
-    check_dataset(dataset, args.data_root)
-    recipes = {k: read_recipes(args, k, PROXY[k], study.proxy, study.changes[k]) for k in ("cpu", "gpu")}
-    check_storage(args.storage, create=True)
-    words = ["ablate", study.name, *([args.baseline] if args.baseline and args.study else [])]
-    name = args.study_name or "-".join([*words, *([] if args.no_train else [dataset])])
-    page = page_path(name, args.storage, args.page, "--page")
-    check_writable(page, "--page")
-    _check_results_file(args, page)
-    if args.importance is not None:
-        from archsearch.search.definition import load
-        from archsearch.search.storage.opening import open_storage
-
-        load(args.importance, open_storage(args.storage, create=False))
-
-    from archsearch.ablation.measure import check_proxies
-    from archsearch.benchmark.timed_steps import suited
-    from archsearch.nn.device import pick_device
-
-    device = pick_device(args.device)
-    kind = "cpu" if device.type == "cpu" else "gpu"
-    made, bench = recipes[kind]
-    if proxy is not None and args.proxy is None:
-        made = override(proxy, {**study.proxy, **asked_changes(args)["proxy"]})
-    if not args.no_train:
-        check_proxies(chosen, made)
-    seeds = range(args.seed, args.seed + args.seeds)
-    if args.pairs:
-        from archsearch.ablation.pairs import all_pairs, plan_pairs
-
-        plan_pairs(len(all_pairs(chosen, made)), args.pairs, seeds)
-    bench = replace(suited(bench, precision_asked(args), str(device)), reference=study.baseline.name)
-    return Work(study, chosen, made, bench, device, kind, seeds, name, page)
-
-
 def _check_results_file(args: argparse.Namespace, page: Path | None) -> None:
-    """Whether a result may be written where it is wanted: in a known form, and over nothing that is read or kept.
+    """Check that a result may be written to its file: in a known format, and over nothing that is read or kept.
 
     Raises:
-        UserError: it may not.
+        UserError: It may not.
     """
     from archsearch.search.storage.opening import check_place, sqlite_path
 
@@ -241,14 +244,8 @@ def _check_results_file(args: argparse.Namespace, page: Path | None) -> None:
     check_writable(path, "--results-file")
 
 
-def _weights(variant: "Variant") -> str | None:
-    """Timm's name for the weights of a row."""
-    return variant.row.figures.get("weights") if variant.row else None
-
-
-def _retold(args: argparse.Namespace) -> int:
-    """Tells of an earlier result."""
-    from archsearch.ablation.outcome import Outcome
+def _report_file(args: argparse.Namespace) -> int:
+    """Report the result of an earlier ablation."""
     from archsearch.cli.report import page_path, write_ablation
     from archsearch.stats.paired import FEWEST_RESAMPLED
 
@@ -256,16 +253,22 @@ def _retold(args: argparse.Namespace) -> int:
         if getattr(args, name) != default:
             option = "the study" if name == "study" else f"--{name.replace('_', '-')}"
             raise OptionError(f"--from reads a result and trains nothing; leave {option} out")
-    try:
-        outcome = Outcome.from_dict(json.loads(args.outcome.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise OptionError(f"--from {args.outcome}: {error.strerror}") from None
-    except (ValueError, UserError) as error:
-        raise OptionError(f"--from {args.outcome}: {error}; name a result that ablate wrote as json") from None
+    outcome = _read_outcome(args.outcome)
     if args.interval == "bootstrap" and len(outcome.seeds) < FEWEST_RESAMPLED:
         raise OptionError(f"--interval bootstrap needs {FEWEST_RESAMPLED} seeds, and {args.outcome} has fewer")
     _check_results_file(args, args.page)
-    tell(args, outcome)
+    _print(args, outcome)
     if args.page:
         write_ablation(page_path(outcome.name, args.storage, args.page, "--page"), outcome, args.interval or "t")
     return 0
+
+
+def _read_outcome(path: Path) -> "Outcome":
+    from archsearch.ablation.outcome import Outcome
+
+    try:
+        return Outcome.from_dict(json.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise OptionError(f"--from {path}: {error.strerror}") from None
+    except (ValueError, UserError) as error:
+        raise OptionError(f"--from {path}: {error}; name a result that ablate wrote as json") from None

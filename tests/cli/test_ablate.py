@@ -234,7 +234,7 @@ def test_trained_weights_stand_beside_the_papers_top_1(capsys, tmp_path, monkeyp
         tried.append(weights)
         return {"weights": weights, "correct": 41, "images": 50}
 
-    monkeypatch.setattr("archsearch.evaluate.pretrained.trained_top1", found)
+    monkeypatch.setattr("archsearch.ablation.stages.trained_top1", found)
     Path("t.yaml").write_text("table: 4\nbaseline: convnext_tiny\nnetworks: [convnext_tiny, convnext_atto]\n")
     words = ["ablate", "t.yaml", "--weights", "here", "--data-root", ".", "--no-speed", "-q", "-f", "csv"]
     code, out, err = run(capsys, *words)

@@ -1,0 +1,165 @@
+"""Checks of everything that the user may have got wrong in an ablation, before anything is written."""
+
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from archsearch.ablation.baseline import Networks, read_networks
+from archsearch.ablation.measure import check_proxies, key_of
+from archsearch.ablation.pairs import all_pairs, plan_pairs
+from archsearch.ablation.spec import AblationSpec
+from archsearch.ablation.variants import ListStudy, Variant
+from archsearch.arch import Arch
+from archsearch.arch.networks import TimmModel
+from archsearch.benchmark.timed_steps import suited
+from archsearch.errors import OptionError, StudyFileError, UserError, unknown
+from archsearch.nn.device import device_name, pick_device
+from archsearch.recipes import BENCHES, TRAINER, BenchRecipe, ProxyRecipe, check_dataset, override
+from archsearch.search.definition import load, own_mixers
+from archsearch.search.storage.opening import check_storage, open_storage
+from archsearch.space.proxy_yaml import load_proxy
+
+if TYPE_CHECKING:
+    from archsearch.data import ImageData
+
+#: Default proxy recipe by kind of device: on a CPU the cheapest one that ranks.
+PROXY = {"cpu": "cpu_long", "gpu": "gpu"}
+
+
+@dataclass(frozen=True)
+class ResolvedAblation:
+    """A checked ablation.
+
+    Attributes:
+        spec: What was asked for.
+        study: All networks of the study.
+        chosen: Networks to time and train; fewer than ``study`` where ``spec.only`` leaves factors out.
+        proxy: Proxy recipe.
+        bench: Recipe of the timing.
+        device: Device that trains and is timed.
+        name: Name of the ablation in the storage.
+        dataset: Name of the data set.
+        train: Whether to train.
+        search: Search whose parameter importances are reported; None for none.
+    """
+
+    spec: AblationSpec
+    study: ListStudy
+    chosen: ListStudy
+    proxy: ProxyRecipe
+    bench: BenchRecipe
+    device: torch.device
+    name: str
+    dataset: str
+    train: bool
+    search: str | None
+
+    @property
+    def kind(self) -> str:
+        """Kind of the device, ``cpu`` or ``gpu``."""
+        return _kind(self.device)
+
+    def timed(self, variant: Variant) -> Arch | TimmModel:
+        """Return the network of a variant at the resolution at which it is timed."""
+        network = self.study.timed(variant, self.kind)
+        return replace(network, img_size=self.bench.img_size) if self.bench.img_size else network
+
+    def recipe(self, data: "ImageData | None") -> dict[str, Any]:
+        """Return what the results depend on, JSON-ready, for the storage.
+
+        Args:
+            data: Images that the proxy networks are trained on; None where nothing is trained.
+        """
+        networks = [variant.network for variant in self.study.variants]
+        own = own_mixers({mixer.token_mixer for n in networks if isinstance(n, Arch) for mixer in n.mixers})
+        recipe: dict[str, Any] = {
+            "version": 1,
+            "ablation": self.study.name,
+            "space_name": self.study.name,
+            "objectives": ["accuracy"],
+            "bench": asdict(self.bench),
+            "baseline": key_of(self.study.baseline.network),
+            "timed": {"resolution": self.study.resolutions[self.kind]},
+            "device": device_name(self.device),
+            "mixers": own,
+        }
+        if data is not None:
+            samples = {"train_samples": len(data.train), "val_samples": len(data.val)}
+            recipe |= {"proxy": asdict(self.proxy), "trainer": TRAINER}
+            recipe["data"] = {"name": data.name, "fingerprint": data.fingerprint, **samples}
+        return recipe
+
+
+def resolve(spec: AblationSpec, networks: Networks | None = None) -> ResolvedAblation:
+    """Check a spec and settle everything that it leaves open; write nothing.
+
+    Args:
+        spec: Ablation to check.
+        networks: Networks of the spec, if they have been read already.
+
+    Raises:
+        UserError: Something has to change; the message says what.
+    """
+    found = networks or read_networks(spec)
+    study, search = found.study, found.search
+    if study.kernel_sizes:
+        raise StudyFileError(f"study {study.name} counts operators and compares no networks; name another study")
+    chosen = study.only(spec.only) if spec.only else study
+    given = spec.dataset or (search.dataset if search else None)
+    train, dataset = spec.train and spec.weights is None and (study.train or given is not None), given or "drawn"
+    if spec.weights is not None and not any(variant.weights for variant in chosen.variants):
+        raise OptionError(f"--weights: study {study.name} names none; imagenet_table4 does")
+    check_dataset(dataset, spec.data_root)
+    recipes = {kind: _recipes(spec, study, kind) for kind in PROXY}
+    check_storage(spec.storage, create=True)
+    if spec.importance is not None:
+        load(spec.importance, open_storage(spec.storage, create=False))
+    device = pick_device(spec.device)
+    proxy, bench = recipes[_kind(device)]
+    if search is not None and spec.proxy is None:
+        proxy = override(search.proxy, {**study.proxy, **spec.proxy_changes})
+    precision_chosen = isinstance(spec.bench, BenchRecipe) or "precision" in spec.bench_changes
+    bench = suited(bench, precision_chosen, str(device))
+    if train:
+        check_proxies(chosen, proxy)
+    if spec.pairs:
+        plan_pairs(len(all_pairs(chosen, proxy)), spec.pairs, spec.seeds)
+    return ResolvedAblation(
+        spec,
+        study,
+        chosen,
+        proxy,
+        replace(bench, reference=study.baseline.name),
+        device,
+        spec.study_name or _default_name(spec, study, dataset if train else None),
+        dataset,
+        train,
+        spec.importance or (search.name if search else None),
+    )
+
+
+def _kind(device: torch.device) -> str:
+    return "cpu" if device.type == "cpu" else "gpu"
+
+
+def _recipes(spec: AblationSpec, study: ListStudy, kind: str) -> tuple[ProxyRecipe, BenchRecipe]:
+    """Return the recipes for a kind of device: the named ones, changed by the study, then by the spec."""
+    proxy, bench = spec.proxy, spec.bench
+    if not isinstance(proxy, ProxyRecipe):
+        proxy = load_proxy(str(proxy or PROXY[kind]), kind, study.proxy)
+    if not isinstance(bench, BenchRecipe):
+        name = bench or kind
+        if name not in BENCHES:
+            raise OptionError(unknown("bench", name, BENCHES))
+        bench = override(BENCHES[name], study.changes[kind] if name == kind else {})
+    try:
+        return override(proxy, spec.proxy_changes), override(bench, spec.bench_changes)
+    except UserError as error:
+        raise OptionError(f"--set: {error}") from None
+
+
+def _default_name(spec: AblationSpec, study: ListStudy, dataset: str | None) -> str:
+    """Return the name in the storage where none is given; None for ``dataset`` where nothing is trained."""
+    baseline = spec.baseline if spec.study is not None else None
+    return "-".join(word for word in ("ablate", study.name, baseline, dataset) if word)

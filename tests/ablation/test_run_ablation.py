@@ -1,0 +1,104 @@
+import json
+
+import pytest
+import tiny
+
+from archsearch.ablation import AblationListener, AblationSpec, run
+from archsearch.ablation.record import outcome_of
+from archsearch.ablation.resolve import resolve
+from archsearch.ablation.yaml import load_study
+from archsearch.errors import OptionError, StudyFileError
+from archsearch.recipes import PROXIES
+from archsearch.search.definition import load
+from archsearch.search.storage.opening import open_storage
+from archsearch.utils.package_data import shipped
+
+STUDY = """\
+title: Does the norm matter?
+baseline: base.json
+factors:
+  norm: [layer]
+"""
+QUICK = {"proxy": "smoke", "proxy_changes": {"train_samples": 64, "val_samples": 128, "depth": 1}, "workers": 1}
+
+
+class Heard(AblationListener):
+    """Remembers what it is told."""
+
+    def __init__(self):
+        self.notes, self.trainings, self.record = [], [], None
+
+    def note(self, text):
+        self.notes.append(text)
+
+    def trained(self, variant, seed, evaluation):
+        self.trainings.append((variant.name, seed, evaluation.scores["accuracy"]))
+
+    def interrupted(self, record):
+        self.record = record
+
+
+@pytest.fixture
+def study(tmp_path):
+    (tmp_path / "base.json").write_text(json.dumps(tiny.SMALL.replace(norm="batch", img_size=64).to_dict()))
+    (tmp_path / "norms.yaml").write_text(STUDY)
+    return tmp_path / "norms.yaml"
+
+
+@pytest.mark.slow
+def test_a_spec_runs_interrupted_it_goes_on_and_nothing_is_printed(capsys, study, tmp_path):
+    spec = AblationSpec(str(study), seeds=(0, 1), speed=False, storage=str(tmp_path / "a.db"), **QUICK)
+
+    class Impatient(Heard):
+        def trained(self, variant, seed, evaluation):
+            super().trained(variant, seed, evaluation)
+            raise KeyboardInterrupt
+
+    impatient, patient, idle = Impatient(), Heard(), Heard()
+    with pytest.raises(KeyboardInterrupt):
+        run(spec, impatient)
+    assert [r.accuracies for r in impatient.record.outcome.results] == [{0: impatient.trainings[0][2]}, {}]
+
+    record = run(spec, patient)
+    assert (record.study_name, record.storage) == ("ablate-norms-drawn", str(tmp_path / "a.db"))
+    assert [result.name for result in record.outcome.results] == ["base.json", "norm layer"]
+    trained = {(name, seed): accuracy for name, seed, accuracy in impatient.trainings + patient.trainings}
+    assert {(r.name, s): a for r in record.outcome.results for s, a in r.accuracies.items()} == trained
+    assert len(trained) == 4
+    assert "1 trainings are known" in patient.notes
+    stored = load(record.study_name, open_storage(spec.storage, create=False))
+    assert outcome_of(stored) == record.stored == record.outcome
+
+    assert run(resolve(spec), idle) == record
+    assert idle.trainings == []
+    assert capsys.readouterr() == ("", "")
+
+
+def test_networks_may_be_given_and_a_recipe_as_it_is(study):
+    networks = load_study(str(study), shipped("studies"))
+    spec = AblationSpec(networks, proxy=PROXIES["cpu"], proxy_changes={"depth": 1}, seeds=(7,), device="cpu")
+    resolved = resolve(spec)
+    assert resolved.study is networks
+    assert (resolved.proxy.batch_size, resolved.proxy.depth) == (PROXIES["cpu"].batch_size, 1)
+    assert (resolved.name, resolved.train) == ("ablate-norms-drawn", True)
+    with pytest.raises(OptionError, match="another baseline needs the name or the file of a study"):
+        resolve(AblationSpec(networks, baseline="convnext_tiny"))
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({}, "name a STUDY"),
+        ({"study": "inceptionnext_table8", "seeds": ()}, "at least one, each once"),
+        ({"study": "inceptionnext_table8", "seeds": (1, 1)}, "at least one, each once"),
+        ({"study": "inceptionnext_table8", "train": False, "speed": False}, "leave only counting"),
+    ],
+)
+def test_specs_that_say_nothing_cannot_be_made(fields, says):
+    with pytest.raises(OptionError, match=says):
+        AblationSpec(**fields)
+
+
+def test_operators_are_no_ablation():
+    with pytest.raises(StudyFileError, match="study figure3 counts operators and compares no networks"):
+        run(AblationSpec("figure3"))

@@ -2,17 +2,20 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from functools import partial
 from typing import Any
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from archsearch.ablation.analysis import Report
+from archsearch.ablation.notes import notes
 from archsearch.ablation.outcome import Result
+from archsearch.ablation.rows import paper_ratio
 from archsearch.ablation.statistics import Comparison
-from archsearch.ablation.tables import Report, notes, paper_ratio, sections
+from archsearch.ablation.tables import tables
 from archsearch.ablation.variants import SPEEDS
+from archsearch.utils.tables import Table
 
 #: Okabe and Ito's colours, told apart with any colour vision; the paper's bars are hatched too.
 HERE, PAPER = "#0072b2", "#e69f00"
@@ -28,9 +31,19 @@ def ablation_data(report: Report) -> dict[str, Any]:
         "title": outcome.title,
         "command": outcome.command,
         "figures": [json.loads(draw().to_json()) for draw in ablation_figures(report).values()],
-        "tables": [asdict(section) for section in sections(report)],
+        "tables": [_table_data(table) for table in tables(report)],
         "notes": notes(report),
         "recipe": dict(outcome.recipe),
+    }
+
+
+def _table_data(table: Table) -> dict[str, Any]:
+    return {
+        "title": table.title,
+        "header": table.header,
+        "cells": table.rows,
+        "left": list(table.words),
+        "grouped": table.grouped,
     }
 
 

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
+from archsearch.ablation.interactions import interactions
 from archsearch.ablation.outcome import Outcome
-from archsearch.ablation.statistics import differences, interactions
+from archsearch.ablation.statistics import differences
 from archsearch.ablation.variants import ListStudy, Variant, combine
 from archsearch.arch import Arch
 from archsearch.errors import ArchError, OptionError, StudyFileError

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from archsearch.ablation.variants import ListStudy, Variant
     from archsearch.trial import Evaluation
 
-#: As ``archsearch.ablation.tables.FORMATS`` and ``archsearch.stats.paired.METHODS``, which are slow to import.
 FORMATS = ("table", "markdown", "latex", "csv", "json")
+#: As ``archsearch.stats.paired.METHODS``, which is slow to import.
 INTERVALS = ("t", "pooled", "bootstrap")
 #: Formats of files by the ending of their names.
 ENDINGS = {".json": "json", ".md": "markdown", ".tex": "latex", ".csv": "csv", ".txt": "table"}
@@ -190,14 +190,15 @@ def _show(args: argparse.Namespace, page: Path, record: AblationRecord) -> None:
 
 def _print(args: argparse.Namespace, outcome: "Outcome") -> None:
     """Print an outcome, and write the results file."""
-    from archsearch.ablation.tables import FORMATS as WRITERS
-    from archsearch.ablation.tables import Report
+    from archsearch.ablation.analysis import Report
+    from archsearch.ablation.tables import ablation_document
+    from archsearch.utils.tables import render
 
-    report = Report.of(outcome, args.interval or "t")
-    sys.stdout.write(WRITERS[args.format](report) + "\n")
+    document = ablation_document(Report.of(outcome, args.interval or "t"))
+    sys.stdout.write(render(document, args.format) + "\n")
     sys.stdout.flush()
     if args.results_file is not None:
-        written = WRITERS[ENDINGS[args.results_file.suffix.lower()]](report)
+        written = render(document, ENDINGS[args.results_file.suffix.lower()])
         write_file(args.results_file, written + "\n", "--results-file")
 
 

@@ -15,8 +15,8 @@ from archsearch.errors import OptionError, StorageError
 if TYPE_CHECKING:
     import optuna
 
+    from archsearch.ablation.analysis import Report
     from archsearch.ablation.outcome import Outcome
-    from archsearch.ablation.tables import Report
     from archsearch.report.view import StudyView
 
 #: File formats of figures; all need kaleido, which draws in a browser.
@@ -54,8 +54,8 @@ def open_studies(names: Sequence[str], storage: str) -> "tuple[list[optuna.Study
     Raises:
         StorageError: the storage does not hold one of them.
     """
+    from archsearch.ablation.analysis import Report
     from archsearch.ablation.record import is_ablation, outcome_of
-    from archsearch.ablation.tables import Report
     from archsearch.search.definition import load
     from archsearch.search.storage.opening import in_words, open_storage
 
@@ -123,7 +123,7 @@ def write(path: Path, views: "Sequence[StudyView]", ablations: "Sequence[Report]
 
 def write_ablation(path: Path, outcome: "Outcome", interval: str = "t") -> None:
     """Writes the page of an ablation."""
-    from archsearch.ablation.tables import Report
+    from archsearch.ablation.analysis import Report
 
     write(path, [], [Report.of(outcome, interval)])
 

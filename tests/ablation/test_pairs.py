@@ -3,9 +3,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from archsearch.ablation.interactions import interactions
 from archsearch.ablation.outcome import Outcome, Result
 from archsearch.ablation.pairs import all_pairs, plan_pairs, to_screen, to_test
-from archsearch.ablation.statistics import interactions
 from archsearch.ablation.yaml import load_study
 from archsearch.errors import OptionError
 from archsearch.recipes import ProxyRecipe

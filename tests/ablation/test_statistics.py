@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from archsearch.ablation.interactions import interactions, main_effects
 from archsearch.ablation.outcome import Outcome, Result
 from archsearch.ablation.statistics import (
     AGREES,
@@ -8,9 +9,7 @@ from archsearch.ablation.statistics import (
     DISAGREES,
     compare,
     differences,
-    interactions,
-    judge,
-    main_effects,
+    factor_verdicts,
     typical_deviation,
 )
 
@@ -102,7 +101,7 @@ def test_a_factor_is_judged_by_sign_and_by_order():
     vague = [result("n1", series(0.5, 0.03, 6), "n", top1=82.4)]
     unprinted = [result("u1", series(0.3, 0.001, 7), "u")]
     made = outcome(*good, *swapped, *vague, *unprinted)
-    judged = {j.factor: j for j in judge(made, compare(made))}
+    judged = {j.factor: j for j in factor_verdicts(made, compare(made))}
     assert list(judged) == ["k", "r", "n"]
     k, r, n = judged.values()
     assert (k.sign, k.signs, k.order, k.orders) == (AGREES, (3, 3, 3), AGREES, (6, 6, 6))
@@ -115,14 +114,14 @@ def test_order_is_never_told_where_the_sign_is_not():
     rng = np.random.default_rng(2)
     rows = [result(f"v{i}", {s: 0.5 + rng.normal(-0.004, 0.004) for s in SEEDS}, f"f{i}", top1=82.0) for i in range(9)]
     made = Outcome("o", "O", (result("base", dict.fromkeys(SEEDS, 0.5), factor="", top1=82.3), *rows))
-    for judged in judge(made, compare(made)):
+    for judged in factor_verdicts(made, compare(made)):
         assert (judged.sign, judged.signs) == (judged.order, judged.orders)
 
 
 def test_a_printed_difference_of_nothing_has_no_sign():
     (_, found) = compare(outcome(result("a", series(0.4, 0.001, 1), top1=82.3)))
     assert (found.paper, found.verdict) == (0, "")
-    assert judge(outcome(result("a", series(0.4, 0.001, 1), top1=82.3)), [found]) == []
+    assert factor_verdicts(outcome(result("a", series(0.4, 0.001, 1), top1=82.3)), [found]) == []
 
 
 def test_a_few_images_are_not_taken_for_certain():
@@ -140,7 +139,7 @@ def test_without_intervals_nothing_is_told():
     made = outcome(result("a", series(0.4, 0.001, 1), top1=81.9))
     (_, found) = compare(made, "none")
     assert (found.difference.low, found.p_holm, found.verdict) == (None, None, CANNOT_TELL)
-    assert judge(made, compare(made, "none"), "none")[0].order == CANNOT_TELL
+    assert factor_verdicts(made, compare(made, "none"), "none")[0].order == CANNOT_TELL
 
 
 def planted(excess, noise=0.001):

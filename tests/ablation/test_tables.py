@@ -6,10 +6,14 @@ import subprocess
 
 import pytest
 
+from archsearch.ablation.analysis import Report
 from archsearch.ablation.figures import factor_figure, tradeoff_figure
+from archsearch.ablation.notes import notes
 from archsearch.ablation.outcome import Outcome, Result
-from archsearch.ablation.tables import FORMATS, Report, latex_text, notes, rows, sections
+from archsearch.ablation.rows import rows
+from archsearch.ablation.tables import ablation_document, tables
 from archsearch.utils.package_data import shipped
+from archsearch.utils.tables import latex_text, render
 
 SPEED = {"throughput": 50.0, "ratio": 1.25, "ratio_interval": [1.2, 1.3]}
 OWN_SPEED = {"throughput": 40.0, "ratio": 1.0, "ratio_interval": [1.0, 1.0]}
@@ -21,6 +25,10 @@ RECIPE = {
     "trainer": 2,
     "environment": {"torch": "2.15", "commit": "abc"},
 }
+
+
+def written(report, format):
+    return render(ablation_document(report), format)
 
 
 def accuracies(*values):
@@ -61,7 +69,7 @@ def test_everything_needed_to_repeat_it_stands_under_the_table(outcome):
     text = "\n".join(notes(Report.of(outcome)))
     for words in (
         "proxy: epochs 6, lr 0.006, trainer 2", "changes: norm layer: norm layer; band 7: band_kernel_size 7",
-        "cifar (f1), 3584 images, 2048 to choose by; seeds 0, 1, 2",
+        "cifar (f1), 3584 training images, 2048 validation images; seeds 0, 1, 2",
         "timing: batch_size 2", "device: a GPU; torch 2.15, commit abc", "command: python cli.py ablate x",
         "blocks of base_net and of the variant in turns",
         "images/s over those of base_net",
@@ -69,9 +77,9 @@ def test_everything_needed_to_repeat_it_stands_under_the_table(outcome):
     ):  # fmt: skip
         assert words in text, words
     for format in ("table", "markdown", "latex"):
-        written = FORMATS[format](Report.of(outcome)).replace("\\", "").replace("-{}-", "--")
-        written = written.replace("textquotesingle{}", "'")
-        assert all(line in written for line in notes(Report.of(outcome)))
+        text = written(Report.of(outcome), format).replace("\\", "").replace("-{}-", "--")
+        text = text.replace("textquotesingle{}", "'")
+        assert all(line in text for line in notes(Report.of(outcome)))
 
 
 @pytest.mark.parametrize("method", ["t", "pooled", "none"])
@@ -79,7 +87,7 @@ def test_all_ways_of_finding_intervals_are_told(outcome, method):
     report = Report.of(outcome, method)
     found = rows(report)[1]
     assert (found["difference_low"] is None) == (method == "none")
-    assert ("no intervals" in "\n".join(notes(report))) == (method == "none")
+    assert ("no confidence intervals" in "\n".join(notes(report))) == (method == "none")
 
 
 def test_one_seed_is_told_without_intervals(outcome):
@@ -99,7 +107,7 @@ def test_how_pairs_were_chosen_is_told(outcome):
                   accuracies=accuracies(0.4, 0.42))  # fmt: skip
     told = dataclasses.replace(outcome, results=(*outcome.results, pair), pairs={"screened": [0], "tested": [1, 2]})
     text = "\n".join(notes(Report.of(told)))
-    assert "1 pair of the largest effects were trained with seeds 0; " in text
+    assert "1 pair of the largest effects: screened with seeds 0; " in text
     assert "tested with seeds 1, 2 alone" in text
     assert [row["variant"] for row in rows(Report.of(told))] == ["base_net", "norm layer", "band 7", "resnet"]
     assert rows(Report.of(told)) == rows(Report.of(outcome))  # a pair changes nothing about the rest
@@ -107,24 +115,24 @@ def test_how_pairs_were_chosen_is_told(outcome):
 
 def test_csv_and_json_hold_every_column(outcome):
     report = Report.of(outcome)
-    read = list(csv.DictReader(FORMATS["csv"](report).splitlines()))
+    read = list(csv.DictReader(written(report, "csv").splitlines()))
     assert [row["variant"] for row in read] == ["base_net", "norm layer", "band 7", "resnet"]
     assert float(read[1]["p_holm"]) == pytest.approx(rows(report)[1]["p_holm"])
-    data = json.loads(FORMATS["json"](report))
+    data = json.loads(written(report, "json"))
     assert Outcome.from_dict(data) == Outcome.from_dict(outcome.to_dict())
     assert rows(Report.of(Outcome.from_dict(data))) == data["rows"]
     assert [j["factor"] for j in data["judgements"]] == ["norm", "band_kernel_size"]
 
 
 def test_a_markdown_table_has_the_same_columns_in_every_row(outcome):
-    tables = [block for block in FORMATS["markdown"](Report.of(outcome)).split("\n\n") if block.startswith("|")]
-    assert len(tables) == 2
-    for block in tables:
+    blocks = [block for block in written(Report.of(outcome), "markdown").split("\n\n") if block.startswith("|")]
+    assert len(blocks) == 2
+    for block in blocks:
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}) == 1
 
 
 def test_latex_is_escaped_and_its_rows_are_complete(outcome):
-    text = FORMATS["latex"](Report.of(outcome))
+    text = written(Report.of(outcome), "latex")
     assert r"\caption{Table 8: 50 \% \& more}" in text
     assert r"base\_net" in text
     first = text.partition(r"\end{tabular}")[0]
@@ -142,7 +150,7 @@ def test_latex_is_escaped_and_its_rows_are_complete(outcome):
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed here")
 def test_latex_compiles(outcome, tmp_path):
-    text = FORMATS["latex"](Report.of(outcome))
+    text = written(Report.of(outcome), "latex")
     document = r"\documentclass{article}\usepackage{booktabs}\begin{document}" + text + r"\end{document}"
     (tmp_path / "t.tex").write_text(document)
     done = subprocess.run(["pdflatex", "-halt-on-error", "t.tex"], cwd=tmp_path, capture_output=True, text=True)
@@ -151,15 +159,15 @@ def test_latex_compiles(outcome, tmp_path):
 
 def test_columns_that_say_nothing_are_left_out():
     bare = Outcome("o", "O", (Result("a", base="a", params=1_000_000, macs=1_000_000_000), Result("b", "f", "a")))
-    (section,) = sections(Report.of(bare))
-    assert section.header == ["factor", "variant", "params (M)", "MACs (G)"]
-    assert section.cells[0][2:] == ["1.0", "1.0"]
+    (table,) = tables(Report.of(bare))
+    assert table.header == ["factor", "variant", "params (M)", "MACs (G)"]
+    assert table.rows[0][2:] == ["1.0", "1.0"]
 
 
 def test_small_networks_keep_their_digits():
     bare = Outcome("o", "O", (Result("a", base="a", params=12_978, macs=920_480), Result("b", "f", "a")))
-    (section,) = sections(Report.of(bare))
-    assert section.cells[0][2:] == ["0.013", "0.00092"]
+    (table,) = tables(Report.of(bare))
+    assert table.rows[0][2:] == ["0.013", "0.00092"]
 
 
 def test_a_study_of_ones_own_speaks_of_no_paper(outcome):
@@ -167,7 +175,7 @@ def test_a_study_of_ones_own_speaks_of_no_paper(outcome):
 
     own = [dataclasses.replace(r, paper={}) for r in outcome.results]
     report = Report.of(dataclasses.replace(outcome, results=tuple(own), device="the paper's device"))
-    assert "paper" not in FORMATS["markdown"](report)
+    assert "paper" not in written(report, "markdown")
     assert [trace.name for trace in factor_figure(report, "norm").data] == ["here", "here"]
     assert len(tradeoff_figure(report).data) == 1
 
@@ -179,7 +187,7 @@ def test_a_bootstrap_that_was_none_is_not_called_one(outcome):
 def test_markdown_titles_are_text(outcome):
     import dataclasses
 
-    told = FORMATS["markdown"](Report.of(dataclasses.replace(outcome, title="Does <square> _all_ *pay*?")))
+    told = written(Report.of(dataclasses.replace(outcome, title="Does <square> _all_ *pay*?")), "markdown")
     assert told.startswith(r"**Does &lt;square> \_all\_ \*pay\*?**")
 
 
@@ -210,7 +218,7 @@ def test_accuracy_stands_against_speed_as_in_figure_1(outcome):
 def test_the_projects_own_results_can_be_told(path):
     outcome = Outcome.from_dict(json.loads(path.read_text()))
     told = Report.of(outcome)
-    assert FORMATS["table"](told)
+    assert written(told, "table")
     trained = [result for result in outcome.results if result.accuracies]
     assert all(len(result.accuracies) >= 3 for result in trained)
-    assert json.loads(path.read_text())["rows"] == json.loads(FORMATS["json"](told))["rows"]
+    assert json.loads(path.read_text())["rows"] == json.loads(written(told, "json"))["rows"]

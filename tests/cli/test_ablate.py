@@ -141,10 +141,10 @@ def test_pairs_within_a_budget(capsys, own):
     words = ["ablate", "own.yaml", *TRAIN, "-q", "--seeds", 3]
     code, out, err = run(capsys, *words, "--pairs", 4)
     assert code == 0, err
-    assert "Pairs: points beyond the sum of what both parts do" in out
+    assert "Interactions of pairs: points beyond the sum of both effects" in out
     assert len([t for t in trials("ablate-own-drawn") if " + " in t.user_attrs["variant"]]) <= 4
     code, again, _ = run(capsys, *words)  # known pairs stay in the picture
-    assert "Pairs" in again
+    assert "Interactions of pairs" in again
     before = len(trials("ablate-own-drawn"))
     assert run(capsys, *words, "--seeds", 4, "--pairs", 40, "--n-trials", 21)[0] == 0
     assert len(trials("ablate-own-drawn")) <= before + 4 + 5  # 16 trainings of single variants, and 5 of pairs

@@ -8,8 +8,8 @@ from typing import Any
 
 from plotly.offline import get_plotlyjs
 
+from archsearch.ablation.analysis import Report
 from archsearch.ablation.figures import ablation_data
-from archsearch.ablation.tables import Report
 from archsearch.report.page.payload import page_data
 from archsearch.report.view import StudyView
 

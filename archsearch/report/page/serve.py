@@ -8,8 +8,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from archsearch.ablation.analysis import Report
 from archsearch.ablation.figures import ablation_data
-from archsearch.ablation.tables import Report
 from archsearch.errors import OptionError
 from archsearch.report.page.follow import Follower
 from archsearch.report.page.html import page_content, page_html

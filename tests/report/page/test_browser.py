@@ -16,8 +16,8 @@ from served import go, serving
 from tiny import make_study, trial
 from views import HOSTILE, hostile_view, noisy_view, one_of_each, view
 
+from archsearch.ablation.analysis import Report
 from archsearch.ablation.outcome import Outcome, Result
-from archsearch.ablation.tables import Report
 from archsearch.arch import Arch
 from archsearch.report.page.html import write_page
 

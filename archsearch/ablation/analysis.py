@@ -1,0 +1,55 @@
+"""An outcome together with the statistics that follow from it."""
+
+from dataclasses import dataclass, replace
+
+from archsearch.ablation.interactions import Interaction, MainEffect, interactions, main_effects
+from archsearch.ablation.outcome import Outcome
+from archsearch.ablation.statistics import Comparison, FactorVerdict, compare, factor_verdicts
+from archsearch.stats.paired import FEWEST_RESAMPLED
+
+
+@dataclass(frozen=True)
+class Report:
+    """An ablation and its statistics.
+
+    Attributes:
+        outcome: Outcome of the ablation.
+        method: Method of the confidence intervals, of ``archsearch.stats.paired.METHODS``, or ``none``.
+        comparisons: Comparison of every network to its base.
+        verdicts: Verdict on every factor against the paper.
+        interactions: Interactions of pairs, the smallest p-value first.
+        effects: Main effects, of a full factorial.
+    """
+
+    outcome: Outcome
+    method: str
+    comparisons: list[Comparison]
+    verdicts: list[FactorVerdict]
+    interactions: list[Interaction]
+    effects: list[MainEffect]
+
+    @classmethod
+    def of(cls, outcome: Outcome, method: str = "t") -> "Report":
+        """Analyse an outcome.
+
+        Args:
+            outcome: Outcome of an ablation.
+            method: Method of the confidence intervals, as far as the number of seeds allows it.
+        """
+        method = "t" if method == "bootstrap" and len(outcome.seeds) < FEWEST_RESAMPLED else method
+        method = "none" if len(outcome.seeds) < 2 else method
+        listed = without_pairs(outcome)
+        comparisons = compare(listed, method)
+        return cls(
+            outcome,
+            method,
+            comparisons,
+            factor_verdicts(listed, comparisons, method),
+            interactions(outcome, method, outcome.pairs.get("tested")) if outcome.pairs or outcome.full else [],
+            main_effects(outcome, method) if outcome.full else [],
+        )
+
+
+def without_pairs(outcome: Outcome) -> Outcome:
+    """Return the outcome without combinations, which change nothing about the rest; unchanged for a full factorial."""
+    return outcome if outcome.full else replace(outcome, results=outcome.singles)

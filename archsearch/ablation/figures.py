@@ -1,4 +1,4 @@
-"""What a page shows of an ablation: bars with intervals beside the paper's, accuracy against speed, and the tables."""
+"""Figures of an ablation: bars with confidence intervals beside the paper's, and accuracy against throughput."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -17,14 +17,14 @@ from archsearch.ablation.tables import tables
 from archsearch.ablation.variants import SPEEDS
 from archsearch.utils.tables import Table
 
-#: Okabe and Ito's colours, told apart with any colour vision; the paper's bars are hatched too.
+#: Okabe and Ito's colours, which differ for any colour vision; the paper's bars are hatched as well.
 HERE, PAPER = "#0072b2", "#e69f00"
-#: Pixels that a variant's bars take.
+#: Height of a variant's bars in pixels.
 BAR_HEIGHT = 34
 
 
 def ablation_data(report: Report) -> dict[str, Any]:
-    """An ablation as JSON-ready data for its page."""
+    """Return the figures, tables and notes of an ablation as JSON-ready data for its page."""
     outcome = report.outcome
     return {
         "name": outcome.name,
@@ -48,7 +48,7 @@ def _table_data(table: Table) -> dict[str, Any]:
 
 
 def ablation_figures(report: Report) -> dict[str, Callable[[], go.Figure]]:
-    """Every figure that there is to draw, by a name."""
+    """Return a function that draws each figure, by name."""
     figures: dict[str, Callable[[], go.Figure]] = {
         f"factor-{factor}": partial(factor_figure, report, factor) for factor in _factors(report)
     }
@@ -57,7 +57,7 @@ def ablation_figures(report: Report) -> dict[str, Callable[[], go.Figure]]:
 
 
 def _factors(report: Report) -> list[str]:
-    """Those with something to draw; combinations of factors are one."""
+    """Return the factors with something to draw; a combination of factors is one of them."""
     drawn = dict.fromkeys(c.result.factor for c in report.comparisons if c.result.factor)
     return [factor for factor in drawn if any(_panels(_of(report, factor)))]
 
@@ -72,7 +72,12 @@ def _panels(group: Sequence[Comparison]) -> list[str]:
 
 
 def factor_figure(report: Report, factor: str) -> go.Figure:
-    """Bars of one factor: differences in points with their intervals, then ratios of speed, beside the paper's."""
+    """Draw the bars of one factor: differences in points and relative throughputs, beside the paper's.
+
+    Args:
+        report: Ablation and its statistics.
+        factor: Name of the factor.
+    """
     group = _of(report, factor)
     panels = _panels(group)
     base = group[0].result.base
@@ -146,7 +151,7 @@ def _bar(
 
 
 def tradeoff_figure(report: Report) -> go.Figure | None:
-    """Accuracy against training throughput (the paper's Figure 1): the paper's, and what was measured here."""
+    """Draw accuracy against training throughput, in the paper (Figure 1) and here; None without any."""
     results = {c.result.name: c for c in report.comparisons if len(c.result.parts) < 2}
     printed = [(n, c.result.paper["train"], c.result.top1) for n, c in results.items() if c.result.paper.get("train")]
     printed = [(name, x, y) for name, x, y in printed if y is not None]

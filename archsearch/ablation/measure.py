@@ -1,4 +1,4 @@
-"""Carries out an ablation: checks its proxy networks, counts its networks, times them, and says what is trained."""
+"""Steps of an ablation without a storage: check proxy networks, count and time networks, list the trainings."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -18,40 +18,46 @@ from archsearch.recipes import ProxyRecipe
 
 
 def check_proxies(study: ListStudy, proxy: ProxyRecipe) -> None:
-    """Makes sure that every architecture has a proxy network, and one that differs from that of what it is compared to.
+    """Check that every variant has a proxy network that differs from that of its base and of its parts.
+
+    Args:
+        study: Networks; those of timm have no proxy network and are not checked.
+        proxy: Proxy recipe.
 
     Raises:
-        StudyFileError: it has not.
+        StudyFileError: A proxy network cannot exist, or two are the same.
     """
-    own = {v.name: v for v in study.variants if isinstance(v.network, Arch)}
+    networks = {v.name: v.network for v in study.variants if isinstance(v.network, Arch)}
     shrunk: dict[str, Arch] = {}
-    for name, variant in own.items():
+    for name, network in networks.items():
         try:
-            shrunk[name] = proxy.shrink(variant.network, num_classes=10)  # type: ignore[arg-type]
+            shrunk[name] = proxy.shrink(network, num_classes=10)
         except ArchError as error:
             raise StudyFileError(
-                f"study {study.name}: the proxy of {name!r} cannot exist: {error}; change it with --set proxy.width=..."
+                f"study {study.name}: the proxy network of {name!r} cannot exist: {error}; "
+                "change it with --set proxy.width=..."
             ) from None
-    for name, variant in own.items():
+    for variant in study.variants:
         for other in (variant.base, *variant.parts):
-            if other != name and shrunk.get(other) == shrunk[name]:
+            if other != variant.name and other in shrunk and shrunk[other] == shrunk.get(variant.name):
                 raise StudyFileError(
-                    f"study {study.name}: {name!r} and {other!r} have the same proxy, which would show nothing; "
-                    "change what it shrinks (--set proxy.depth=1), or leave the factor out with --only"
+                    f"study {study.name}: {variant.name!r} and {other!r} have the same proxy network, "
+                    "which would show nothing; change what it shrinks (--set proxy.depth=1), or leave the factor out "
+                    "with --only"
                 )
 
 
 def key_of(network: Arch | TimmModel) -> str:
-    """What tells a network from all others."""
+    """Return a text that is the same for equal networks alone."""
     return network.key if isinstance(network, Arch) else f"{network} at {network.img_size} px"
 
 
 def counted(study: ListStudy, known: Mapping[str, Result]) -> list[Result]:
-    """The networks of a study with their parameters and MACs.
+    """Return results with the parameters and MACs of a study's networks.
 
     Args:
-        study: with the networks.
-        known: results from before, by name.
+        study: Networks to count.
+        known: Earlier results by name; those of the same network are not counted again.
     """
     return [_counted(study, variant, known.get(variant.name)) for variant in study.variants]
 
@@ -89,7 +95,15 @@ def _printed(study: ListStudy, variant: Variant) -> dict[str, Any]:
 
 
 def timed(network: Arch | TimmModel, timer: Timer) -> dict[str, dict[str, Any]]:
-    """The speeds of a network at its resolution, as a ``Result`` keeps them."""
+    """Time a network.
+
+    Args:
+        network: Network at the resolution at which it is timed.
+        timer: Timer of the device.
+
+    Returns:
+        The ``speeds`` of a ``Result``; the error message where the network cannot be timed.
+    """
     try:
         timings = timer(network, SPEEDS)
     except (TrialError, ArchError) as error:
@@ -98,13 +112,18 @@ def timed(network: Arch | TimmModel, timer: Timer) -> dict[str, dict[str, Any]]:
 
 
 def trainings(variants: Iterable[Variant], seeds: Iterable[int]) -> list[tuple[Variant, int]]:
-    """Everything that is trained, seed by seed: wherever it ends, every network has been trained about as often."""
+    """Return all trainings in order, seed by seed, so that an early end leaves every network about as many.
+
+    Args:
+        variants: Variants; those of timm have no proxy network and are left out.
+        seeds: Training seeds.
+    """
     own = [variant for variant in variants if isinstance(variant.network, Arch)]
     return [(variant, seed) for seed in seeds for variant in own]
 
 
 def carried(study: ListStudy, results: Sequence[Result], before: Outcome) -> list[Result]:
-    """The results of a study, and of pairs from an earlier run what still is a pair of its variants."""
+    """Return the results of a study, and those of an earlier run's pairs that still are pairs of its variants."""
     names = {result.name for result in results}
     kept = []
     for result in before.results:
@@ -118,11 +137,11 @@ def carried(study: ListStudy, results: Sequence[Result], before: Outcome) -> lis
 
 
 def with_variants(study: ListStudy, outcome: Outcome, variants: Iterable[Variant]) -> tuple[ListStudy, Outcome]:
-    """The study and its outcome with combinations added, which are not timed."""
+    """Return the study and its outcome with combinations added; these are counted and not timed."""
     by_name = {variant.name: variant for variant in variants}
-    listed, told = {v.name for v in study.variants}, {r.name for r in outcome.results}
+    listed, known = {v.name for v in study.variants}, {r.name for r in outcome.results}
     added = [variant for name, variant in by_name.items() if name not in listed]
-    counts = [_counted(study, variant) for variant in added if variant.name not in told]
+    counts = [_counted(study, variant) for variant in added if variant.name not in known]
     return (
         replace(study, variants=(*study.variants, *added)),
         replace(outcome, results=(*outcome.results, *counts)),

@@ -1,4 +1,4 @@
-"""What an ablation found, as plain data: one ``Result`` per network, and the recipes behind all of them."""
+"""Outcome of an ablation as plain data: one ``Result`` per network, and the recipes behind all of them."""
 
 from collections.abc import Container, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -12,19 +12,19 @@ class Result:
     """One network of an ablation.
 
     Attributes:
-        name: in tables.
-        factor: that it belongs to; empty for the baseline.
-        base: name of the result that it is compared to; its own for the baseline.
-        changes: axes that make it from the baseline.
-        parts: names of the variants of single factors that it combines; its own where it is one.
-        network: the architecture's fields under ``arch``, or a network of timm's under ``timm``.
-        key: of the architecture, or timm's name and the size of the images.
-        params: of the target.
-        macs: of the target, for one image.
-        accuracies: top-1 of the proxy network after its last epoch, a fraction, by seed.
-        errors: why it has none, by seed.
-        speeds: of the target by ``train`` and ``infer``, as ``Timing.details`` has them, or ``error``.
-        trained: top-1 of the target with trained ``weights`` as ``correct`` of ``images``, where these were given.
+        name: Name in tables.
+        factor: Name of its factor; empty for the baseline.
+        base: Name of the result that it is compared to; its own for the baseline.
+        changes: Values of the axes that differ from the baseline.
+        parts: Names of the variants of single factors that it combines; its own where it is one.
+        network: Fields of the architecture under ``arch``, or of a timm network under ``timm``.
+        key: Key of the architecture, or timm's name and the size of the images.
+        params: Number of parameters of the target.
+        macs: Multiply-adds of the target for one image.
+        accuracies: Top-1 of the proxy network after its last epoch, a fraction, by seed.
+        errors: Error message of each failed training, by seed.
+        speeds: Timings of the target under ``train`` and ``infer``, as ``Timing.details`` has them, or ``error``.
+        trained: Top-1 of the target with published ``weights``: ``correct`` of ``images``; empty without weights.
         paper: ``table``, ``row``, ``top1`` in percent, and ``train`` and ``infer`` in images/s, as far as printed.
     """
 
@@ -45,7 +45,7 @@ class Result:
 
     @property
     def top1(self) -> float | None:
-        """Percent, as the paper prints it."""
+        """Top-1 in percent that the paper prints; None where it prints none."""
         return self.paper.get("top1")
 
 
@@ -54,15 +54,15 @@ class Outcome:
     """An ablation.
 
     Attributes:
-        name: of the study.
-        title: what it is about.
-        results: the baseline first.
-        recipe: ``proxy``, ``bench``, ``data``, ``device`` and ``environment``, as a study's record has them.
-        command: that repeats or continues it.
-        device: that the paper's speeds are from.
-        full: whether every combination of the factors' values is there.
-        importance: of the axes of a search, by ``study`` and ``axes``; empty where none was asked for.
-        pairs: seeds that combinations were ``screened`` and ``tested`` with; empty where none were asked for.
+        name: Name of the study.
+        title: Title of its tables.
+        results: Results, the baseline first.
+        recipe: ``proxy``, ``bench``, ``data``, ``device`` and ``environment``, as stored with a study.
+        command: Command line that repeats or continues it.
+        device: Device of the paper's speeds.
+        full: Whether every combination of the factors' values is there.
+        importance: Parameter importances of a search, under ``study`` and ``axes``; empty without a search.
+        pairs: Seeds under ``screened`` and ``tested`` that pairs were trained with; empty without pairs.
     """
 
     name: str
@@ -77,48 +77,48 @@ class Outcome:
 
     @property
     def baseline(self) -> Result:
-        """What everything is compared to."""
+        """Result that the variants are compared to."""
         return self.results[0]
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """Every seed that some network was trained with."""
+        """Seeds that any network was trained with."""
         return tuple(sorted({seed for result in self.results for seed in (*result.accuracies, *result.errors)}))
 
     @property
     def factors(self) -> tuple[str, ...]:
-        """Names of single factors, in the study's order."""
+        """Names of the factors, in the study's order."""
         return tuple(dict.fromkeys(result.factor for result in self.singles if result.factor))
 
     @property
     def singles(self) -> tuple[Result, ...]:
-        """The results that combine nothing."""
+        """Results that are no combinations."""
         return tuple(result for result in self.results if len(result.parts) < 2)
 
     def __getitem__(self, name: str) -> Result:
         return next(result for result in self.results if result.name == name)
 
     def group(self, factor: str) -> list[Result]:
-        """The variants of a factor, after what they are compared to."""
+        """Return the variants of a factor, after what they are compared to."""
         own = [result for result in self.singles if result.factor == factor]
         bases = [self[name] for name in dict.fromkeys(r.base for r in own) if name not in {r.name for r in own}]
         return [*bases, *own]
 
     def of(self, names: Container[str]) -> "Outcome":
-        """Some of the networks, and the combinations of these."""
+        """Return the outcome of some networks, by name, and of their combinations."""
         kept = [r for r in self.results if r.name in names or (len(r.parts) > 1 and all(p in names for p in r.parts))]
         return replace(self, results=tuple(kept))
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready data; ``from_dict`` reads it."""
+        """Return JSON-ready data; ``from_dict`` reads it."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Outcome":
-        """What ``to_dict`` gave, also after a way through JSON; other keys are left alone.
+        """Return the outcome of ``to_dict``'s data, which may have been through JSON; ignore other keys.
 
         Raises:
-            UserError: it is something else.
+            UserError: The data are something else.
         """
         try:
             known = {f.name: data[f.name] for f in fields(cls) if f.name in data}

@@ -1,8 +1,8 @@
-"""Which pairs of variants are trained, within a budget: screening, then testing with other seeds.
+"""Selection of pairs of variants to train within a budget: screening, then testing with other seeds.
 
-Interactions rarely hide where neither part does anything, so the pairs of the largest effects are screened. Whatever
-chooses a pair, the effects of its parts included, is estimated from the screening seeds alone: noise that won a pair
-its place would flatter it.
+Interactions are rare where neither part has an effect, so the pairs of the largest effects are screened. Everything
+that selects a pair, the effects of its parts included, is estimated from the screening seeds alone, as the noise that
+selects a pair would bias its estimate.
 """
 
 from collections.abc import Sequence
@@ -17,21 +17,21 @@ from archsearch.arch import Arch
 from archsearch.errors import ArchError, OptionError, StudyFileError
 from archsearch.recipes import ProxyRecipe
 
-#: One seed of so many screens, at least one.
+#: One seed in so many is for screening, at least one.
 SCREENING = 3
-#: Seeds that a test needs.
+#: Number of seeds that a test needs.
 FEWEST = 2
 
 
 @dataclass(frozen=True)
 class Budget:
-    """Trainings of pairs, and the seeds that they are made with.
+    """Number of trainings of pairs, and their seeds.
 
     Attributes:
-        trainings: in all.
-        screening: seeds that choose; empty where all pairs are tested.
-        testing: seeds that test what was chosen.
-        screened: how many pairs are screened.
+        trainings: Maximum number of trainings in all.
+        screening: Seeds that select pairs; empty where all pairs are tested.
+        testing: Seeds that test the selected pairs.
+        screened: Number of pairs to screen.
     """
 
     trainings: int
@@ -40,12 +40,17 @@ class Budget:
     screened: int
 
     def tested(self, screened: int) -> int:
-        """How many pairs are tested after so many were screened."""
+        """Return the number of pairs that can be tested after so many were screened."""
         return (self.trainings - screened * len(self.screening)) // len(self.testing)
 
 
 def all_pairs(study: ListStudy, proxy: ProxyRecipe) -> list[Variant]:
-    """Every combination of two variants of different factors that can exist and is no variant itself."""
+    """Return the pairs of variants of different factors that can exist.
+
+    Args:
+        study: Study with the variants.
+        proxy: Proxy recipe; a pair whose proxy network is that of a single variant is left out.
+    """
     singles = [v for v in study.variants if len(v.parts) == 1 and v.base == study.baseline.name]
     known = {_proxy_arch(v, proxy) for v in study.variants if len(v.parts) < 2 and isinstance(v.network, Arch)}
     found = []
@@ -70,16 +75,16 @@ def _proxy_arch(variant: Variant, proxy: ProxyRecipe) -> Arch:
 
 
 def plan_pairs(pairs: int, trainings: int, seeds: Sequence[int], used: Sequence[int] = ()) -> Budget:
-    """How a budget is spent: on all pairs where it suffices, else half of it on screening.
+    """Divide a budget: all of it to testing if it suffices for all pairs, else half of it to screening.
 
     Args:
-        pairs: how many there are.
-        trainings: the budget.
-        seeds: of the ablation.
-        used: seeds that chose pairs in earlier runs; they test nothing any more.
+        pairs: Number of pairs.
+        trainings: Maximum number of trainings.
+        seeds: Seeds of the ablation.
+        used: Seeds that selected pairs in earlier runs and cannot test any more.
 
     Raises:
-        OptionError: there is no pair, or the budget or the seeds are too few.
+        OptionError: There is no pair, or there are too few trainings or seeds.
 
     >>> plan_pairs(40, 60, range(6))
     Budget(trainings=60, screening=(0, 1), testing=(2, 3, 4, 5), screened=15)
@@ -105,23 +110,29 @@ def plan_pairs(pairs: int, trainings: int, seeds: Sequence[int], used: Sequence[
 
 
 def to_screen(pairs: Sequence[Variant], outcome: Outcome, budget: Budget) -> list[tuple[Variant, int]]:
-    """Trainings that say which pairs are worth testing."""
-    first = sorted(pairs, key=lambda pair: -_promise(outcome, pair, budget.screening))[: budget.screened]
+    """Return the trainings that screen pairs.
+
+    Args:
+        pairs: All pairs.
+        outcome: Outcome with the accuracies of single variants.
+        budget: Budget from ``plan_pairs``.
+    """
+    first = sorted(pairs, key=lambda pair: -_product_of_effects(outcome, pair, budget.screening))[: budget.screened]
     return [(variant, seed) for seed in budget.screening for variant in first]
 
 
-def _promise(outcome: Outcome, pair: Variant, seeds: Sequence[int]) -> float:
+def _product_of_effects(outcome: Outcome, pair: Variant, seeds: Sequence[int]) -> float:
     a, b = (differences(outcome[name], outcome.baseline, seeds) for name in pair.parts)
     return abs(sum(a) * sum(b)) if a and b else 0.0
 
 
 def to_test(pairs: Sequence[Variant], outcome: Outcome, budget: Budget) -> list[tuple[Variant, int]]:
-    """Trainings that test the pairs farthest from the sum of their parts.
+    """Return the trainings that test the pairs with the largest interactions.
 
     Args:
-        pairs: that were screened, or all of them.
-        outcome: with their screening.
-        budget: of ``plan_pairs``.
+        pairs: Screened pairs, or all of them.
+        outcome: Outcome with their accuracies from screening.
+        budget: Budget from ``plan_pairs``.
     """
     if budget.screening:
         found = {i.result.name: abs(i.excess.mean) for i in interactions(outcome, "none", budget.screening)}

@@ -1,8 +1,8 @@
-"""An ablation's record in a storage: one Optuna trial per network and seed.
+"""Ablations in a storage: one study per ablation, one trial per network and seed.
 
-Of the study: ``archsearch`` (the recipe, with ``ablation``), ``outcome`` (the networks: names, factors, counts,
-speeds, the paper's figures), ``command``. Of a trial: what ``archsearch.search.storage.records`` lists,
-and ``variant``.
+User attributes of the study: ``archsearch`` (the recipe, with ``ablation``) and ``outcome`` (the networks: names,
+factors, counts, speeds, the paper's figures). User attributes of a trial: those that
+``archsearch.search.storage.records`` lists, and ``variant``.
 """
 
 from collections.abc import Mapping
@@ -22,22 +22,22 @@ if TYPE_CHECKING:
     import optuna
     from optuna.storages import BaseStorage
 
-#: Fields of a recipe that may change from run to run: nothing that was trained depends on them.
+#: Fields of a recipe that may change from run to run, as no training depends on them.
 FREE = ("ablation", "space_name", "bench", "timed", "mixers")
-#: Study attribute with everything about an ablation but its accuracies.
+#: Study attribute with the outcome but for the accuracies.
 OUTCOME = "outcome"
 
 
 def create_or_resume(name: str, recipe: Mapping[str, Any], storage: "BaseStorage") -> "optuna.Study":
-    """The record of an ablation, made if it is not there.
+    """Return the study of an ablation, and create it if there is none.
 
     Args:
-        name: of the study in the storage.
-        recipe: what its trainings depend on, JSON-ready; ``bench`` may change from run to run.
-        storage: that holds it.
+        name: Name of the study.
+        recipe: Recipe of its trainings and timings, JSON-ready; the timing may change from run to run.
+        storage: Storage that holds it.
 
     Raises:
-        StorageError: a study of that name trained otherwise, or is no ablation.
+        StorageError: The study was trained with another recipe, or is no ablation.
     """
     record = existing(name, storage)
     if record is None:
@@ -59,14 +59,23 @@ def create_or_resume(name: str, recipe: Mapping[str, Any], storage: "BaseStorage
 
 
 def is_ablation(record: "optuna.Study") -> bool:
-    """Whether a record is one of these."""
+    """Return whether a study is an ablation."""
     return "ablation" in recipe_of(record)
 
 
 def add(
     record: "optuna.Study", name: str, arch: Arch, seed: int, evaluation: Evaluation, environment: Mapping[str, Any]
 ) -> None:
-    """Records a finished training, all of it at once."""
+    """Store a finished training in one step.
+
+    Args:
+        record: Study of the ablation.
+        name: Name of the variant.
+        arch: Target architecture.
+        seed: Seed of the training.
+        evaluation: Accuracy and curve, or error.
+        environment: Device and versions.
+    """
     attrs = {
         "variant": name,
         **start_attrs(arch, {"variant": name}, seed),
@@ -78,19 +87,24 @@ def add(
 
 @dataclass(frozen=True)
 class Trained:
-    """What became of a training: its accuracy, or why there is none."""
+    """Result of a training.
+
+    Attributes:
+        accuracy: Top-1 of the proxy network, a fraction; None for a failed training.
+        error: Error message of a failed training; None otherwise.
+    """
 
     accuracy: float | None
     error: str | None
 
     @property
     def settled(self) -> bool:
-        """Whether training again would come to the same: it ended, or diverged."""
+        """Whether training again would give the same result: it was finished, or diverged."""
         return self.error is None or self.error.startswith("diverged")
 
 
 def trainings(record: "optuna.Study") -> dict[tuple[str, int], Trained]:
-    """The last training of each network, by its key, and seed; a finished one before one that failed."""
+    """Return the last training by key of the network and seed; a finished one if there is any."""
     found: dict[tuple[str, int], Trained] = {}
     for frozen in record.get_trials(deepcopy=False):
         attrs = frozen.user_attrs
@@ -103,16 +117,16 @@ def trainings(record: "optuna.Study") -> dict[tuple[str, int], Trained]:
 
 
 def set_outcome(record: "optuna.Study", outcome: Outcome) -> None:
-    """Keeps everything but the accuracies, which the trials hold."""
+    """Store an outcome without its accuracies, which the trials hold."""
     bare = tuple(replace(result, accuracies={}, errors={}) for result in outcome.results)
     record.set_user_attr(OUTCOME, replace(outcome, results=bare).to_dict())
 
 
 def outcome_of(record: "optuna.Study") -> Outcome:
-    """What an ablation has found so far.
+    """Return the outcome of an ablation as far as it is stored.
 
     Raises:
-        StorageError: it was interrupted before anything was known.
+        StorageError: The ablation was interrupted before it stored anything.
     """
     kept = record.user_attrs.get(OUTCOME)
     if kept is None:
@@ -121,7 +135,7 @@ def outcome_of(record: "optuna.Study") -> Outcome:
 
 
 def with_accuracies(outcome: Outcome, record: "optuna.Study") -> Outcome:
-    """The outcome with every training that the record holds of its networks."""
+    """Return the outcome with the accuracies and errors of all stored trainings of its networks."""
     found = trainings(record)
     results = []
     for result in outcome.results:

@@ -1,4 +1,4 @@
-"""Networks that are compared, as plain data: a baseline and its variants."""
+"""Networks of an ablation as plain data: a baseline and its variants."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,11 +11,11 @@ from archsearch.arch.params import Value
 from archsearch.errors import ArchError, StudyFileError, unknown
 from archsearch.space.space import Space
 
-#: What is timed.
+#: Kinds of throughput that are measured.
 SPEEDS = ("train", "infer")
-#: What the baseline is called where it has no name.
+#: Name of a baseline that has none.
 BASELINE = "baseline"
-#: The paper's images, where a table does not say.
+#: Side of the paper's images in pixels, where a table does not say.
 IMG_SIZE = 224
 
 
@@ -24,13 +24,13 @@ class Variant:
     """One network of a study.
 
     Attributes:
-        name: in tables.
-        network: at its own resolution.
-        factor: that it belongs to; empty for the baseline.
-        base: name of the variant that it is compared to; its own for the baseline.
-        changes: axes, as in a space, that make it from the baseline.
-        parts: names of the variants of single factors that it combines; its own where it is one.
-        row: of the paper, if it is one.
+        name: Name in tables.
+        network: Network at its own resolution.
+        factor: Name of its factor; empty for the baseline.
+        base: Name of the variant that it is compared to; its own for the baseline.
+        changes: Values of axes, as in a space, that differ from the baseline.
+        parts: Names of the variants of single factors that it combines; its own where it is one.
+        row: Row of the paper that prints its results; None without one.
     """
 
     name: str
@@ -49,20 +49,20 @@ class Variant:
 
 @dataclass(frozen=True)
 class ListStudy:
-    """Networks that are compared, one of them the baseline.
+    """A list of networks to compare, one of them the baseline.
 
     Attributes:
-        name: of the file.
-        title: what it is about.
-        variants: the baseline first.
-        full: whether the variants are every combination of the factors' values.
-        train: whether it is trained without a data set being named.
-        proxy: fields of the proxy recipe that it changes.
-        device: that the paper's speeds are from.
-        columns: names of the paper's columns of ``train`` and ``infer`` speeds, in images/s; the first that a row has.
-        changes: to the recipe of the timing, by kind of device, ``cpu`` and ``gpu``.
-        resolutions: factors on the networks' image sizes, likewise.
-        kernel_sizes: where operators are compared instead of networks.
+        name: Name of the study, that of its file.
+        title: Title of its tables.
+        variants: Networks, the baseline first.
+        full: Whether the variants are all combinations of the factors' values.
+        train: Whether to train them even if no data set is named.
+        proxy: Fields of the proxy recipe that it changes.
+        device: Device of the paper's speeds.
+        columns: Columns of the paper with images/s for ``train`` and ``infer``; the first one that a row has counts.
+        changes: Fields of the recipe of the timing that it changes, by kind of device, ``cpu`` and ``gpu``.
+        resolutions: Factors on the networks' image sizes, likewise.
+        kernel_sizes: Kernel sizes of a study that compares operators; empty for networks.
     """
 
     name: str
@@ -79,19 +79,19 @@ class ListStudy:
 
     @property
     def baseline(self) -> Variant:
-        """What everything is compared to."""
+        """Variant that the others are compared to."""
         return self.variants[0]
 
     @property
     def factors(self) -> tuple[str, ...]:
-        """Names of the single ones, in the order of the file."""
+        """Names of the factors, in the order of the file."""
         return tuple(dict.fromkeys(v.factor for v in self.variants if v.factor and len(v.parts) < 2))
 
     def only(self, factors: Sequence[str]) -> "ListStudy":
-        """The study of some of its factors.
+        """Return the study of some of its factors.
 
         Raises:
-            StudyFileError: it has no such factor.
+            StudyFileError: There is no such factor.
         """
         for name in factors:
             if name not in self.factors:
@@ -102,40 +102,40 @@ class ListStudy:
         return replace(self, variants=tuple(kept))
 
     def img_size(self, variant: Variant, kind: str) -> int:
-        """Side of the images that a variant is timed with, in pixels."""
+        """Return the side of the images in pixels with which a variant is timed on a kind of device."""
         return round((variant.network.img_size or IMG_SIZE) * self.resolutions[kind])
 
     def timed(self, variant: Variant, kind: str) -> Arch | TimmModel:
-        """The network at that resolution."""
+        """Return the network of a variant at the resolution at which it is timed on a kind of device."""
         size = self.img_size(variant, kind)
         if isinstance(variant.network, TimmModel):
             return replace(variant.network, img_size=size)
         return variant.network.replace(img_size=size)
 
     def paper_speed(self, variant: Variant, speed: str) -> float | None:
-        """Images per second as the paper prints them."""
+        """Return the images/s that the paper prints for ``train`` or ``infer``; None where it prints none."""
         figures = variant.row.figures if variant.row else {}
         return next((float(figures[name]) for name in self.columns.get(speed, ()) if name in figures), None)
 
     def paper_ratio(self, variant: Variant, speed: str) -> float | None:
-        """The same over that of the baseline."""
+        """Return the same relative to the baseline."""
         own, base = self.paper_speed(variant, speed), self.paper_speed(self.baseline, speed)
         return own / base if own and base else None
 
 
 def around(name: str, space: Space, params: Mapping[str, Value], arch: Arch) -> ListStudy:
-    """What a found network owes to each choice of its space: every other value of every axis, one at a time.
+    """Return the study that changes every choice of a network's space, one at a time.
 
-    A value that opens other axes takes their first choices along.
+    A value that opens other axes takes their first values along.
 
     Args:
-        name: of the network.
-        space: that it was found in.
-        params: values of the axes that are open for it.
-        arch: the network.
+        name: Name of the network, the baseline.
+        space: Space that it comes from.
+        params: Values of its open axes.
+        arch: Its architecture.
 
     Raises:
-        StudyFileError: the space holds nothing beside it.
+        StudyFileError: The space has no other network.
     """
     variants, seen = [Variant(name, arch, base=name)], {arch.key}
     for axis in space.axes:
@@ -154,11 +154,15 @@ def around(name: str, space: Space, params: Mapping[str, Value], arch: Arch) -> 
 
 
 def combine(study: ListStudy, names: Sequence[str]) -> Variant:
-    """The variant that makes the changes of several at once.
+    """Return the variant that makes the changes of several at once.
+
+    Args:
+        study: Study with the variants.
+        names: Names of at least two of them.
 
     Raises:
-        StudyFileError: two of them change the same, or they are not all compared to the baseline.
-        ArchError: it cannot exist.
+        StudyFileError: Two of them change the same axis, or one is not compared to the baseline.
+        ArchError: The combination cannot exist.
     """
     parts = [next(variant for variant in study.variants if variant.name == name) for name in names]
     changes: dict[str, Value] = {}
@@ -173,16 +177,16 @@ def combine(study: ListStudy, names: Sequence[str]) -> Variant:
 
 
 def _root(axis: str) -> str:
-    """What an axis is about, of one stage or of all: ``stage3.depth`` changes what ``depths`` changes."""
+    """Return the axis of all stages for one of a single stage: ``stage3.depth`` changes what ``depths`` changes."""
     name = axis.rpartition(".")[2]
     return {"depth": "depths", "dim": "dims", "mlp_ratio": "mlp_ratios"}.get(name, name)
 
 
 def apply(baseline: Arch | TimmModel, changes: Mapping[str, Value]) -> Arch:
-    """The baseline with values of axes changed.
+    """Return the baseline with some axes changed.
 
     Raises:
-        ArchError: that cannot exist.
+        ArchError: The result cannot exist.
     """
     if isinstance(baseline, TimmModel):
         raise ArchError(f"{baseline} comes ready made from timm and has no parts to change")
@@ -190,10 +194,10 @@ def apply(baseline: Arch | TimmModel, changes: Mapping[str, Value]) -> Arch:
 
 
 def word(value: Value) -> str:
-    """A value as labels have it."""
+    """Return a value as it is written in labels."""
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def with_parts(variants: Sequence[Variant]) -> tuple[Variant, ...]:
-    """Variants of single factors, which are their own parts."""
+    """Return the variants, each of which is its own part."""
     return tuple(replace(v, parts=(v.name,) if v.factor else ()) for v in variants)

@@ -1,7 +1,7 @@
-"""Paired comparisons over seeds: intervals, Holm's correction, and how many seeds a difference asks for.
+"""Paired comparisons over seeds: confidence intervals, Holm's correction, and the number of seeds for a difference.
 
-Two networks that share a seed share the order of their data and its augmentation, so their difference is taken seed by
-seed: what a seed does to both of them cancels.
+Two networks with the same seed see the same data in the same order with the same augmentation, so their difference is
+taken seed by seed: what a seed does to both of them cancels.
 """
 
 import math
@@ -11,32 +11,32 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from archsearch.stats.intervals import LEVEL
+from archsearch.stats.intervals import LEVEL, student
 
-#: How the interval of a difference is found.
+#: Methods of the confidence interval of a difference.
 METHODS = ("t", "pooled", "bootstrap")
-#: A bootstrap of fewer differences gives intervals that are much too short.
+#: Minimum number of differences for a bootstrap; with fewer its intervals are much too short.
 FEWEST_RESAMPLED = 5
 RESAMPLES = 9999
-#: A deviation below this is the rounding of sums, in whatever unit accuracies are given.
+#: Standard deviations below this come from rounding of sums, in any unit of accuracy.
 DUST = 1e-9
-#: Probability of finding a difference that is there, when seeds are counted.
+#: Power of a test when the number of seeds is estimated: probability of finding a difference that exists.
 POWER = 0.8
-#: More seeds than anyone would train.
+#: Maximum number of seeds to report.
 MOST_SEEDS = 100_000
 
 
 @dataclass(frozen=True)
 class Mean:
-    """A mean over seeds and how sure it is.
+    """A mean over seeds with its confidence interval.
 
     Attributes:
-        mean: of the values.
-        sd: standard deviation between seeds; None for one.
-        low: lower end of the 95 % interval; None where there is none.
-        high: upper end.
-        p: probability of a mean at least as far from 0, were the true one 0; None where it is unknown.
-        n: number of values.
+        mean: Mean of the values.
+        sd: Standard deviation between seeds; None for one seed.
+        low: Lower end of the 95 % confidence interval; None without one.
+        high: Upper end.
+        p: p-value of the mean against 0; None without an interval.
+        n: Number of values.
     """
 
     mean: float
@@ -48,21 +48,21 @@ class Mean:
 
     @property
     def resolved(self) -> bool:
-        """Whether 0 lies outside the interval."""
+        """Whether 0 is outside the confidence interval."""
         return self.low is not None and self.high is not None and not self.low <= 0 <= self.high
 
 
 def estimate(
     values: Sequence[float], method: str = "t", floor: float = 0.0, noise: tuple[float, int] | None = None
 ) -> Mean:
-    """Mean, deviation, 95 % interval and p-value of values that are independent between seeds.
+    """Estimate a mean, with its standard deviation, 95 % confidence interval and p-value.
 
     Args:
-        values: one per seed, at least one.
+        values: One value per seed, at least one; independent between seeds.
         method: ``t`` (Student's), ``bootstrap`` (bias-corrected and accelerated; p is still Student's), or
-            ``pooled``: Student's with the deviation and degrees of freedom of ``noise``.
-        floor: least deviation that is believed: values that are counted in steps can agree by chance.
-        noise: deviation of one value, and its degrees of freedom.
+            ``pooled``: Student's with the standard deviation and the degrees of freedom of ``noise``.
+        floor: Minimum standard deviation, as values that are counted in steps can agree by chance.
+        noise: Standard deviation of one value, and its degrees of freedom.
 
     >>> found = estimate([1.0, 2.0, 3.0])
     >>> round(found.mean, 3), round(found.low, 3), round(found.high, 3), round(found.p, 3)
@@ -75,14 +75,19 @@ def estimate(
     if freedom < 1 or spread < DUST or (n < 2 and method != "pooled"):
         return Mean(mean, sd, None, None, None, n)
     error = spread / math.sqrt(n)
-    half = float(stats.t.ppf((1 + LEVEL) / 2, freedom)) * error
+    half = student((1 + LEVEL) / 2, freedom) * error
     low, high = mean - half, mean + half
     if method == "bootstrap" and n >= FEWEST_RESAMPLED and (sd or 0.0) > floor:
-        found = stats.bootstrap(
-            (np.asarray(values),), np.mean, confidence_level=LEVEL, n_resamples=RESAMPLES, method="BCa", rng=0
-        ).confidence_interval
-        low, high = float(found.low), float(found.high)
+        low, high = _bootstrap(values)
     return Mean(mean, sd, low, high, float(2 * stats.t.sf(abs(mean) / error, freedom)), n)
+
+
+def _bootstrap(values: Sequence[float]) -> tuple[float, float]:
+    """Return the bias-corrected and accelerated bootstrap interval of a mean."""
+    found = stats.bootstrap(
+        (np.asarray(values),), np.mean, confidence_level=LEVEL, n_resamples=RESAMPLES, method="BCa", rng=0
+    ).confidence_interval
+    return float(found.low), float(found.high)
 
 
 def share_interval(correct: int, images: int) -> tuple[float, float, float]:
@@ -96,13 +101,16 @@ def share_interval(correct: int, images: int) -> tuple[float, float, float]:
 
 
 def residual_noise(table: Mapping[str, Mapping[int, float]]) -> tuple[float, int] | None:
-    """Deviation and degrees of freedom of what networks and seeds, added up, do not explain.
+    """Estimate the noise of a single value that neither its network nor its seed explains.
 
-    As in a randomised block design: each seed is a block. Every network counts the same, so one that is much noisier
-    than the others raises the noise of all.
+    This is a randomised block design with seeds as blocks. All networks are taken to be equally noisy, so that a much
+    noisier one raises the noise of all.
 
     Args:
-        table: values by network and seed; seeds may be missing.
+        table: Values by network and seed; seeds may be missing.
+
+    Returns:
+        Standard deviation and degrees of freedom; None without any degree of freedom.
     """
     cells = [(network, seed, value) for network, row in table.items() for seed, value in row.items()]
     networks = {name: i for i, name in enumerate(dict.fromkeys(cell[0] for cell in cells))}
@@ -121,7 +129,10 @@ def residual_noise(table: Mapping[str, Mapping[int, float]]) -> tuple[float, int
 
 
 def holm(ps: Sequence[float | None]) -> list[float | None]:
-    """p-values corrected for their number (Holm 1979): chances of any false alarm among all of them.
+    """Return p-values corrected for multiple comparisons (Holm 1979): bounds on any false positive among them.
+
+    Args:
+        ps: p-values; None is left out of the count.
 
     >>> holm([0.01, 0.04, 0.03, None])
     [0.03, 0.06, 0.06, None]
@@ -136,15 +147,15 @@ def holm(ps: Sequence[float | None]) -> list[float | None]:
 
 
 def seeds_needed(sd: float, difference: float, power: float = POWER) -> int | None:
-    """Seeds at which a paired t-test at 5 % finds a difference that is there, with a probability of ``power``.
+    """Return the number of seeds with which a paired t-test at 5 % finds a difference.
 
     Args:
-        sd: standard deviation of the difference between seeds, as observed.
-        difference: to be found, in the same unit.
-        power: wanted.
+        sd: Standard deviation of the difference between seeds.
+        difference: Difference to find, in the same unit.
+        power: Probability of finding it.
 
     Returns:
-        At least 2; None where the difference is 0 or would ask for more than anyone would train.
+        At least 2; None for a difference of 0, or if it takes more than ``MOST_SEEDS``.
 
     >>> seeds_needed(sd=1.0, difference=1.0)
     10
@@ -152,19 +163,19 @@ def seeds_needed(sd: float, difference: float, power: float = POWER) -> int | No
     if difference == 0 or not math.isfinite(sd):
         return None
     effect = abs(difference) / max(sd, 1e-12)
-
-    def reaches(n: int) -> bool:
-        critical = stats.t.ppf((1 + LEVEL) / 2, n - 1)
-        found = stats.nct.sf(critical, n - 1, effect * math.sqrt(n)) if effect * math.sqrt(n) < 30 else 1.0
-        return bool(found >= power)
-
     high = 2
-    while not reaches(high):
+    while _power(effect, high) < power:
         high *= 2
         if high > MOST_SEEDS:
             return None
     low = high // 2
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if reaches(middle) else (middle, high)
+        low, high = (low, middle) if _power(effect, middle) >= power else (middle, high)
     return high
+
+
+def _power(effect: float, n: int) -> float:
+    """Return the power of a paired t-test at 5 % with ``n`` seeds for an effect in standard deviations."""
+    shift = effect * math.sqrt(n)
+    return float(stats.nct.sf(student((1 + LEVEL) / 2, n - 1), n - 1, shift)) if shift < 30 else 1.0

@@ -44,10 +44,10 @@ def test_proxies_that_cannot_show_a_difference_are_refused():
     deeper = ListStudy(
         "s", "S", (Variant("base", arch, base="base"), Variant("deep", arch.replace(depths=(2, 3, 9, 3)), "d", "base"))
     )
-    with pytest.raises(StudyFileError, match="'deep' and 'base' have the same proxy, which would show nothing"):
+    with pytest.raises(StudyFileError, match="'deep' and 'base' have the same proxy network, which would show nothing"):
         check_proxies(deeper, ProxyRecipe())
     check_proxies(deeper, override(ProxyRecipe(), {"depth": 1}))
-    with pytest.raises(StudyFileError, match=r"the proxy of 'inceptionnext_tiny' cannot exist: .*leaves no channel"):
+    with pytest.raises(StudyFileError, match=r"the proxy network of 'inceptionnext_tiny' cannot exist: .*no channel"):
         check_proxies(TABLE8, override(ProxyRecipe(), {"width": 1 / 24}))
 
 

@@ -315,7 +315,10 @@ def test_interrupted_it_tells_what_it_has_and_goes_on(own, capsys):
         (["inceptionnext_table8", "--proxy", "nosuch"], "unknown proxy 'nosuch'"),
         (["inceptionnext_table8", "--dataset", "folder"], "needs --data-root"),
         (["inceptionnext_table8", "--set", "proxy.epoch=1"], "unknown field of a proxy recipe 'epoch'"),
-        (["inceptionnext_table8", "--set", "proxy.width=1/24"], "the proxy of 'inceptionnext_tiny' cannot exist"),
+        (
+            ["inceptionnext_table8", "--set", "proxy.width=1/24"],
+            "the proxy network of 'inceptionnext_tiny' cannot exist",
+        ),
         (["inceptionnext_table8", "--device", "cuda:9"], "no device 'cuda:9' here"),
         (["inceptionnext_table8", "--page", "page.txt"], "must end in .html"),
         (["inceptionnext_table8", "--results-file", "."], "the name must end in one of .json"),

@@ -40,7 +40,7 @@ HEAVY = {
 }
 
 #: Names that files of several rooms may share, because each has the same role in its room.
-ROLES = {"__init__", "run", "execute", "spec", "yaml", "tables", "figures"}
+ROLES = {"__init__", "run", "execute", "resolve", "spec", "yaml", "tables", "figures"}
 
 
 def room_of(module: Path) -> str:

@@ -1,20 +1,27 @@
-"""Ablations: a baseline and its variants, trained with the same seeds and compared pair by pair."""
+"""Ablations: a baseline and its variants, trained with the same seeds and compared pair by pair.
 
+``run`` carries out an ``AblationSpec`` and returns an ``AblationRecord``.
+"""
+
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from archsearch.ablation.execute import run
     from archsearch.ablation.listener import AblationListener
-    from archsearch.ablation.run_ablation import run
     from archsearch.ablation.spec import AblationRecord, AblationSpec
 
 __all__ = ["AblationListener", "AblationRecord", "AblationSpec", "run"]
 
-_HOMES = {"AblationListener": "listener", "AblationRecord": "spec", "AblationSpec": "spec", "run": "run_ablation"}
+#: Modules of the exported names; imported on first use, so that importing this package stays cheap (PEP 562).
+_MODULES = {"AblationListener": "listener", "AblationRecord": "spec", "AblationSpec": "spec", "run": "execute"}
 
 
 def __getattr__(name: str) -> Any:
-    from importlib import import_module
+    if name in _MODULES:
+        return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

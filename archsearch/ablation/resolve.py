@@ -103,13 +103,10 @@ def resolve(spec: AblationSpec, networks: Networks | None = None) -> ResolvedAbl
     """
     found = networks or read_networks(spec)
     study, search = found.study, found.search
-    if study.kernel_sizes:
-        raise StudyFileError(f"study {study.name} counts operators and compares no networks; name another study")
-    chosen = study.only(spec.only) if spec.only else study
     given = spec.dataset or (search.dataset if search else None)
-    train, dataset = spec.train and spec.weights is None and (study.train or given is not None), given or "drawn"
-    if spec.weights is not None and not any(variant.weights for variant in chosen.variants):
-        raise OptionError(f"--weights: study {study.name} names none; imagenet_table4 does")
+    train = spec.train and spec.weights is None and (study.train or given is not None)
+    dataset = given or "drawn"
+    chosen = _chosen(spec, study, train)
     check_dataset(dataset, spec.data_root)
     recipes = {kind: _recipes(spec, study, kind) for kind in PROXY}
     check_storage(spec.storage, create=True)
@@ -126,17 +123,33 @@ def resolve(spec: AblationSpec, networks: Networks | None = None) -> ResolvedAbl
     if spec.pairs:
         plan_pairs(len(all_pairs(chosen, proxy)), spec.pairs, spec.seeds)
     return ResolvedAblation(
-        spec,
-        study,
-        chosen,
-        proxy,
-        replace(bench, reference=study.baseline.name),
-        device,
-        spec.study_name or _default_name(spec, study, dataset if train else None),
-        dataset,
-        train,
-        spec.importance or (search.name if search else None),
+        spec=spec,
+        study=study,
+        chosen=chosen,
+        proxy=proxy,
+        bench=replace(bench, reference=study.baseline.name),
+        device=device,
+        name=spec.study_name or _default_name(spec, study, dataset if train else None),
+        dataset=dataset,
+        train=train,
+        search=spec.importance or (search.name if search else None),
     )
+
+
+def _chosen(spec: AblationSpec, study: ListStudy, train: bool) -> ListStudy:
+    """Return the study of the factors that were asked for.
+
+    Raises:
+        UserError: It has no such factor, or not what was asked for.
+    """
+    if study.kernel_sizes:
+        raise StudyFileError(f"study {study.name} counts operators and compares no networks; name another study")
+    chosen = study.only(spec.only) if spec.only else study
+    if spec.weights is not None and not any(variant.weights for variant in chosen.variants):
+        raise OptionError(f"--weights: study {study.name} names none; imagenet_table4 does")
+    if spec.pairs and not train:
+        raise OptionError(f"--pairs are trained, and study {study.name} only with --dataset NAME; name one")
+    return chosen
 
 
 def _kind(device: torch.device) -> str:

@@ -311,6 +311,7 @@ def test_interrupted_it_tells_what_it_has_and_goes_on(own, capsys):
         (["inceptionnext_table8", "--pairs", "2"], "--pairs 2: one pair takes 3 trainings"),
         (["own.yaml", "--only", "norm", "--pairs", "5"], "no two variants of different factors can be combined"),
         (["inceptionnext_table8", "--no-train", "--pairs", "5"], "--pairs are trained"),
+        (["imagenet_table4", "--pairs", "5"], "--pairs are trained, and study imagenet_table4 only with --dataset"),
         (["inceptionnext_table8", "--no-train", "--no-speed"], "leave only counting, which `describe` does"),
         (["inceptionnext_table8", "--proxy", "nosuch"], "unknown proxy 'nosuch'"),
         (["inceptionnext_table8", "--dataset", "folder"], "needs --data-root"),

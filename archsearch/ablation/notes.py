@@ -50,7 +50,7 @@ def _how_to_read(report: Report) -> Iterator[str]:
 
 def _about_speeds(outcome: Outcome) -> str:
     base = outcome.baseline
-    printed = f"; in the paper, images/s over those of {base.name} on {outcome.device}" if base.paper else ""
+    printed = f", and images/s over those of {base.name} on {outcome.device} in the paper" if base.paper else ""
     return (
         "Parameters, MACs and images/s are those of the target; ratio: relative throughput, from blocks of "
         f"{base.name} and of the variant in turns{printed}."

@@ -13,7 +13,12 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
     """Add ``--engine`` and what goes with it."""
     group = parser.add_argument_group("engine")
     add = group.add_argument
-    add("--engine", default="local", metavar="NAME", help="local: processes here; ray: Ray Tune (default: %(default)s)")
+    add(
+        "--engine",
+        default="local",
+        metavar="NAME",
+        help="local: processes of this machine; ray: Ray Tune (%(default)s)",
+    )
     add("--workers", type=natural, metavar="N", help="number of candidates evaluated at a time (default: one per GPU, "
         "or per core); 0: in the command's own process")  # fmt: skip
     add("--trial-timeout", type=seconds, metavar="SECONDS", help="end a candidate that takes longer, as failed")

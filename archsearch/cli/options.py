@@ -19,7 +19,7 @@ def add_storage(parser: argparse.ArgumentParser) -> None:
 
 def add_format(parser: argparse.ArgumentParser) -> None:
     """Add ``-f/--format``."""
-    parser.add_argument("-f", "--format", choices=FORMATS, default="table")
+    parser.add_argument("-f", "--format", choices=FORMATS, default="table", help="output format (%(default)s)")
 
 
 def add_mixers(parser: argparse.ArgumentParser) -> None:
@@ -45,8 +45,8 @@ def load_own_mixers(paths: list[Path]) -> None:
 
 def add_verbosity(parser: argparse.ArgumentParser) -> None:
     """Add ``-v`` and ``-q``."""
-    parser.add_argument("-q", "--quiet", action="store_true", help="no progress")
-    parser.add_argument("-v", "--verbose", action="store_true", help="a line per epoch as well")
+    parser.add_argument("-q", "--quiet", action="store_true", help="print no progress")
+    parser.add_argument("-v", "--verbose", action="store_true", help="also print a line per epoch")
 
 
 def add_log_format(parser: argparse.ArgumentParser) -> None:

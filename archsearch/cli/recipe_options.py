@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def add_data(parser: argparse.ArgumentParser, default: str | None = "drawn") -> None:
     """Add ``--dataset`` and ``--data-root``."""
     add = parser.add_argument
-    help_text = "drawn, folder, cifar10, cifar100, fashion_mnist (default: drawn)"
+    help_text = "data set: drawn, folder, cifar10, cifar100, fashion_mnist (default: drawn)"
     add("--dataset", default=default, metavar="NAME", help=help_text)
     add("--data-root", type=Path, metavar="DIR", help="folder with train/ and val/ or test/; or where to download to")
 
@@ -32,7 +32,14 @@ def add_recipes(parser: argparse.ArgumentParser, proxy: str = "by device") -> No
         f"(default: {proxy})")  # fmt: skip
     add("--bench", metavar="NAME", help="recipe of the timing: smoke, cpu, gpu (default: by device)")
     add("--epochs", type=positive_int, metavar="N", help="number of epochs; short for --set proxy.epochs=N")
-    add("--set", nargs="+", action="extend", default=[], metavar="RECIPE.FIELD=VALUE", help="change a recipe's field")
+    add(
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="RECIPE.FIELD=VALUE",
+        help="fields of the recipes to change, as in proxy.lr=2e-3 bench.batch_size=1",
+    )
     add("--remeasure", action="store_true", help="repeat timings of earlier studies on this device")
     add("--retrain", action="store_true", help="repeat trainings of earlier studies on this device")
 

@@ -34,11 +34,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the verb."""
     add = parser.add_argument
     add("--space", required=True, metavar="NAME|FILE", help="search space: a name (see `spaces`) or a YAML file")
-    add("--objective", default="pareto", metavar="LIST", help="pareto, or objectives separated by commas (%(default)s)")
+    add(
+        "--objective",
+        default="pareto",
+        metavar="LIST",
+        help="objectives, separated by commas, or pareto for accuracy,macs,infer_throughput (%(default)s)",
+    )
     add_data(parser)
     add("--n-trials", "--trials", type=positive_int, metavar="N", help="number of trials in all, with those of earlier "
         "runs (24; with --sampler grid: all)")  # fmt: skip
-    add("--timeout", type=seconds, metavar="SECONDS", help="start no further trial after this long")
+    add("--timeout", type=seconds, metavar="SECONDS", help="seconds after which no further trial is started")
     add("--seed", type=natural, default=0, metavar="N", help="seed of the sampler and the trainings (%(default)s)")
     add("--sampler", metavar="NAME", help="cost_aware, nsga2, nsga3, tpe, gp, qmc, random, grid (default: that of the "
         "stored study, else cost_aware)")  # fmt: skip
@@ -47,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--seeds", type=positive_int, default=1, metavar="N", help="maximum number of training seeds per candidate; "
         "more than one only near the front (%(default)s)")  # fmt: skip
     add("--no-early-stopping", dest="early_stopping", action="store_false", help="train every candidate to its end")
-    add("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps (%(default)s)")
+    add("--device", default="auto", metavar="NAME", help="device: auto, cpu, cuda, cuda:1, mps (%(default)s)")
     add_engine(parser)
     add_recipes(parser)
     add("--study-name", metavar="NAME", help="name of the study (default: space, objectives and data set)")

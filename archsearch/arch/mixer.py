@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from archsearch.arch.mixer_types import MIXER_TYPES, MixerType, Reach
+from archsearch.arch.mixer_types import MIXER_TYPES, MixerType, ReceptiveField
 from archsearch.arch.params import Value, is_number, like
 from archsearch.arch.sketch import Box, Shape
 from archsearch.errors import ArchError, unknown
@@ -100,10 +100,10 @@ class Mixer:
         return MIXER_TYPES[self.token_mixer]
 
     @property
-    def reach(self) -> Reach | None:
+    def receptive_field(self) -> ReceptiveField | None:
         """Receptive field on the mixer's map, in rows and columns; None where only gradients tell it."""
-        reach = self.type.reach
-        return reach(dict(self.params)) if reach else None
+        field = self.type.receptive_field
+        return field(dict(self.params)) if field else None
 
     @property
     def sketch(self) -> Shape:

@@ -16,7 +16,7 @@ from archsearch.arch.sketch import Box, Branches, Column, Shape, Wire, depthwise
 Values = Mapping[str, Any]
 
 #: Rows and columns that an output depends on, in pixels of the image or positions of a map; ``image`` for all of it.
-Reach = tuple[int, int] | Literal["image"]
+ReceptiveField = tuple[int, int] | Literal["image"]
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class MixerType:
 
     Attributes:
         params: Parameters by name, in the order of the module's arguments.
-        reach: Function that returns the receptive field on the mixer's map; None where gradients have to tell it.
+        receptive_field: Function that returns the receptive field on the mixer's map; None to read it from gradients.
         sketch: Function that returns the drawing; None for a box with the mixer's name.
         misfit: Function of the values and the channels that returns what is wrong with them together, or None.
         seldom: Parameters that the mixer's name states only where they differ from their defaults.
@@ -33,14 +33,14 @@ class MixerType:
     """
 
     params: Mapping[str, Param]
-    reach: Callable[[Values], Reach] | None = None
+    receptive_field: Callable[[Values], ReceptiveField] | None = None
     sketch: Callable[[Values], Shape] | None = None
     misfit: Callable[[Values, int], str | None] = lambda values, dim: None
     seldom: tuple[str, ...] = ()
     source: str | None = None
 
 
-def _square(size: int) -> Reach:
+def _square(size: int) -> ReceptiveField:
     return size, size
 
 
@@ -67,7 +67,7 @@ def inception_groups(branches: str, bands: str) -> tuple[tuple[str, ...], ...]:
     return tuple(group for group in (names[: names.index("horizontal")], ("horizontal", "vertical")) if group)
 
 
-def _inception_reach(values: Values) -> Reach:
+def _inception_field(values: Values) -> ReceptiveField:
     square, band = (values["dilation"] * (values[f"{name}_kernel_size"] - 1) + 1 for name in ("square", "band"))
     spans = {"square": (square, square), "horizontal": (1, band), "vertical": (band, 1)}
     present = [spans[name] for name in values["branches"].split("+")]
@@ -143,15 +143,15 @@ def _mixed_misfit(values: Values, dim: int) -> str | None:
 
 #: Types of token mixers by name; those of users' files are added while a process runs.
 MIXER_TYPES: dict[str, MixerType] = {
-    "identity": MixerType({}, reach=lambda values: (1, 1), sketch=lambda values: Wire()),
+    "identity": MixerType({}, receptive_field=lambda values: (1, 1), sketch=lambda values: Wire()),
     "pooling": MixerType(
         {"pool_size": odd(3)},
-        reach=lambda values: _square(values["pool_size"]),
+        receptive_field=lambda values: _square(values["pool_size"]),
         sketch=lambda values: Box(f"average {values['pool_size']} x {values['pool_size']} - input", "mixer"),
     ),
     "depthwise": MixerType(
         {"kernel_size": odd(7)},
-        reach=lambda values: _square(values["kernel_size"]),
+        receptive_field=lambda values: _square(values["kernel_size"]),
         sketch=lambda values: depthwise(values["kernel_size"], values["kernel_size"]),
     ),
     "inception": MixerType(
@@ -163,14 +163,14 @@ MIXER_TYPES: dict[str, MixerType] = {
             "bands": choice("parallel", ("parallel", "sequential")),
             "dilation": count(1, 32),
         },
-        reach=_inception_reach,
+        receptive_field=_inception_field,
         sketch=_inception_sketch,
         misfit=_inception_misfit,
         seldom=("branches", "bands", "dilation"),
     ),
     "partial_depthwise": MixerType(
         {"kernel_size": odd(3), "conv_ratio": ratio(0.25)},
-        reach=lambda values: _square(values["kernel_size"]),
+        receptive_field=lambda values: _square(values["kernel_size"]),
         sketch=lambda values: split_channels(
             [float(values["conv_ratio"])], [depthwise(values["kernel_size"], values["kernel_size"])]
         ),
@@ -178,19 +178,19 @@ MIXER_TYPES: dict[str, MixerType] = {
     ),
     "attention": MixerType(
         {"num_heads": count(4, 1024)},
-        reach=lambda values: "image",
+        receptive_field=lambda values: "image",
         sketch=lambda values: Box(f"self-attention, {values['num_heads']} heads", "mixer"),
         misfit=_attention_misfit,
     ),
     "large_band": MixerType(
         {"long_kernel_size": odd(51), "short_kernel_size": odd(5)},
-        reach=lambda values: _square(values["long_kernel_size"]),
+        receptive_field=lambda values: _square(values["long_kernel_size"]),
         sketch=_large_band_sketch,
         misfit=_large_band_misfit,
     ),
     "mixed_depthwise": MixerType(
         {"num_kernels": count(4, 16)},
-        reach=lambda values: _square(2 * values["num_kernels"] + 1),
+        receptive_field=lambda values: _square(2 * values["num_kernels"] + 1),
         sketch=_mixed_sketch,
         misfit=_mixed_misfit,
     ),

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from archsearch.benchmark.clocks import block_timer, synchronize
 from archsearch.benchmark.timed_steps import autocast, images_for, lay_out
 from archsearch.benchmark.timing import Setting
-from archsearch.complexity.anatomy import Part, anatomy
+from archsearch.complexity.breakdown import Part, breakdown
 from archsearch.stats.intervals import median
 
 #: Side of the matrices, and bytes of the copy, by kind of device; others as a CPU.
@@ -71,7 +71,7 @@ def view(model: nn.Module, setting: Setting, device: torch.device) -> dict[str, 
     Returns:
         ``roofs`` and ``parts``, the fields of ``Roofs`` and ``Share``.
     """
-    parts = anatomy(model, setting.img_size).parts
+    parts = breakdown(model, setting.img_size).parts
     laid_out, images = lay_out(model, setting, device).eval(), images_for(setting, device)
     paths = {path for part in parts for path in part.modules}
     seconds = _times(laid_out, images, paths, setting.precision)

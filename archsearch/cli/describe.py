@@ -11,7 +11,7 @@ from archsearch.errors import OptionError
 if TYPE_CHECKING:
     from archsearch.arch import Arch
     from archsearch.arch.networks import TimmModel
-    from archsearch.complexity.anatomy import Anatomy
+    from archsearch.complexity.breakdown import Breakdown
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     from archsearch.report.network_tables import Description, description_table, operators_table
     from archsearch.utils.tables import render
 
-    told = Description(args.network, arch, _anatomy(network), published(args.network))
+    told = Description(args.network, arch, _breakdown(network), published(args.network))
     text = render(operators_table(told) if args.audit else description_table(told), args.format)
     if args.drawing and arch:
         from archsearch.report.drawing import block_svg
@@ -93,13 +93,13 @@ def _arch(network: "Arch | TimmModel") -> "Arch | None":
     return network if isinstance(network, Arch) else None
 
 
-def _anatomy(network: "Arch | TimmModel") -> "Anatomy":
-    from archsearch.complexity.anatomy import anatomy
+def _breakdown(network: "Arch | TimmModel") -> "Breakdown":
+    from archsearch.complexity.breakdown import breakdown
     from archsearch.nn import build_network
 
     try:
         model, img_size = build_network(network)
-        return anatomy(model, img_size)
+        return breakdown(model, img_size)
     except (AssertionError, MemoryError, RuntimeError, ValueError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         if isinstance(error, MemoryError) or "alloc" in reason:

@@ -15,11 +15,11 @@ from torch.overrides import TorchFunctionMode
 
 from archsearch.arch import Arch
 from archsearch.arch.mixer import Mixer
-from archsearch.arch.mixer_types import Reach
+from archsearch.arch.mixer_types import ReceptiveField
 from archsearch.nn.mixers import build_mixer
 
 
-def mixer_reach(mixer: Mixer, dim: int, side: int) -> Reach | None:
+def mixer_field(mixer: Mixer, dim: int, side: int) -> ReceptiveField | None:
     """Return the rows and columns of the map that one output of a mixer depends on.
 
     Args:
@@ -30,12 +30,12 @@ def mixer_reach(mixer: Mixer, dim: int, side: int) -> Reach | None:
     Returns:
         The receptive field on a map without borders, with the output's own position; None where gradients do not pass.
     """
-    if mixer.type.reach:
-        return mixer.reach
-    return followed_reach(build_mixer(mixer, dim), dim, side)
+    if mixer.type.receptive_field:
+        return mixer.receptive_field
+    return traced_field(build_mixer(mixer, dim), dim, side)
 
 
-def followed_reach(module: nn.Module, dim: int, side: int) -> Reach | None:
+def traced_field(module: nn.Module, dim: int, side: int) -> ReceptiveField | None:
     """Return the receptive field of a module from gradients. The module's weights are overwritten.
 
     The gradient of the central output tells it; where the border cuts that off, two corners tell as well.
@@ -51,11 +51,11 @@ def followed_reach(module: nn.Module, dim: int, side: int) -> Reach | None:
         return "image"
     for seen, at in ((middle, side // 2), (first, 0), (last, side - 1)):
         seen[at, at] = True  # the residual depends on it in any case
-    rows, columns = (_reach(*(seen.any(axis) for seen in (middle, first, last))) for axis in (1, 0))
+    rows, columns = (_extent(*(seen.any(axis) for seen in (middle, first, last))) for axis in (1, 0))
     return rows, columns
 
 
-def _reach(middle: Tensor, first: Tensor, last: Tensor) -> int:
+def _extent(middle: Tensor, first: Tensor, last: Tensor) -> int:
     """Return the field along one axis; where the border cuts the middle's, from the corners, each to its side."""
     side, centre = len(middle), len(middle) // 2
     before, after = _span(last) - 1, _span(first) - 1
@@ -63,13 +63,15 @@ def _reach(middle: Tensor, first: Tensor, last: Tensor) -> int:
     return before + 1 + after if max(before, after) < side - 1 and _span(middle) == moved else _span(middle)
 
 
-def mixer_reaches(arch: Arch) -> tuple[Reach | None, ...]:
+def mixer_fields(arch: Arch) -> tuple[ReceptiveField | None, ...]:
     """Return the receptive field of each stage's mixer on its map."""
     stages = enumerate(zip(arch.mixers, arch.dims, strict=True))
-    return tuple(mixer_reach(mixer, dim, arch.side(stage)) for stage, (mixer, dim) in stages)
+    return tuple(mixer_field(mixer, dim, arch.side(stage)) for stage, (mixer, dim) in stages)
 
 
-def stage_fields(arch: Arch, reaches: Sequence[Reach | None] | None = None) -> tuple[Reach | None, ...]:
+def stage_fields(
+    arch: Arch, of_mixers: Sequence[ReceptiveField | None] | None = None
+) -> tuple[ReceptiveField | None, ...]:
     """Return the rows and columns of the image that an output of the stem and of each stage depends on.
 
     These are theoretical fields, which go on beyond the border of a small image. They are None from the first mixer on
@@ -77,23 +79,23 @@ def stage_fields(arch: Arch, reaches: Sequence[Reach | None] | None = None) -> t
 
     Args:
         arch: Architecture of the network.
-        reaches: Result of ``mixer_reaches``, where it is known already.
+        of_mixers: Result of ``mixer_fields``, where it is known already.
     """
     step = arch.stem_patch_size
     rows = columns = step
-    fields: list[Reach | None] = [(rows, columns)]
-    for stage, (reach, depth) in enumerate(zip(reaches or mixer_reaches(arch), arch.depths, strict=True)):
+    fields: list[ReceptiveField | None] = [(rows, columns)]
+    for stage, (field, depth) in enumerate(zip(of_mixers or mixer_fields(arch), arch.depths, strict=True)):
         if stage:
             rows, columns, step = rows + step, columns + step, step * 2
-        if not isinstance(reach, tuple):
+        if not isinstance(field, tuple):
             rest = len(arch.depths) - stage
-            return (*fields, *[reach] * rest)
-        rows, columns = rows + depth * (reach[0] - 1) * step, columns + depth * (reach[1] - 1) * step
+            return (*fields, *[field] * rest)
+        rows, columns = rows + depth * (field[0] - 1) * step, columns + depth * (field[1] - 1) * step
         fields.append((rows, columns))
     return tuple(fields)
 
 
-def followed_fields(model: nn.Module, paths: Sequence[str], img_size: int) -> dict[str, Reach]:
+def traced_fields(model: nn.Module, paths: Sequence[str], img_size: int) -> dict[str, ReceptiveField]:
     """Return the receptive field of the central output of each module within one image, from gradients.
 
     Args:
@@ -109,7 +111,7 @@ def followed_fields(model: nn.Module, paths: Sequence[str], img_size: int) -> di
         outputs = _outputs(model, paths, image)
     except (RuntimeError, ValueError):  # constants of single precision, for example
         return {}
-    fields: dict[str, Reach] = {}
+    fields: dict[str, ReceptiveField] = {}
     whole = False
     for path, output in outputs.items():
         centres = _centres(output)

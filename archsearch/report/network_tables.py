@@ -9,8 +9,8 @@ from archsearch.arch.paper import Published
 from archsearch.utils.tables import Document, Table
 
 if TYPE_CHECKING:
-    from archsearch.complexity.anatomy import Anatomy, Part
     from archsearch.complexity.audit import Operator
+    from archsearch.complexity.breakdown import Breakdown, Part
 
 #: Name of the parts that mix tokens, in our own networks.
 MIXING = "token mixer"
@@ -23,13 +23,13 @@ class Description:
     Attributes:
         name: Name as the user gave it.
         arch: Architecture of the network; None for one of timm's.
-        anatomy: Parts of the network and the audit of its counts.
+        breakdown: Parts of the network and the audit of its counts.
         published: Rows of the paper about the network.
     """
 
     name: str
     arch: Arch | None
-    anatomy: "Anatomy"
+    breakdown: "Breakdown"
     published: Sequence[Published]
 
 
@@ -40,7 +40,7 @@ def description_table(told: Description) -> Document:
     """
     table = Table(*_tree(told), words=(0, 4, 5, 6), title=_title(told), notes=_audit(told))
     return Document(
-        [table], [_part_record(told.name, part) for part in told.anatomy.parts], data=_data(told), bare=True
+        [table], [_part_record(told.name, part) for part in told.breakdown.parts], data=_data(told), bare=True
     )
 
 
@@ -65,14 +65,14 @@ def _times(sizes: Sequence[int]) -> str:
 
 def _data(told: Description) -> dict[str, Any]:
     """Return everything that is known of the network, in plain units."""
-    anatomy, arch = told.anatomy, told.arch
-    audit = anatomy.audit
+    breakdown, arch = told.breakdown, told.arch
+    audit = breakdown.audit
     return {
         "network": told.name,
-        "img_size": anatomy.img_size,
-        "params": anatomy.params,
+        "img_size": breakdown.img_size,
+        "params": breakdown.params,
         "macs": audit.macs[""],
-        "parts": [asdict(part) for part in anatomy.parts],
+        "parts": [asdict(part) for part in breakdown.parts],
         "audit": {
             "fvcore_macs": audit.macs[""],
             "flop_counter_macs": audit.flop_counter_macs,
@@ -88,8 +88,8 @@ def _data(told: Description) -> dict[str, Any]:
 
 def operators_table(told: Description) -> Document:
     """Return the audit in full, an operator a line; as JSON, everything."""
-    rows = [row for row in told.anatomy.audit.operators if _matters(row)]
-    audit = told.anatomy.audit
+    rows = [row for row in told.breakdown.audit.operators if _matters(row)]
+    audit = told.breakdown.audit
     cells = [
         (row.name, str(row.calls), _seen(row.fvcore_macs), _seen(row.flop_counter_macs), _bytes(row.bytes_moved))
         for row in rows
@@ -109,11 +109,11 @@ def _matters(row: "Operator") -> bool:
 
 
 def _title(told: Description) -> str:
-    side = told.anatomy.img_size
+    side = told.breakdown.img_size
     key = f", key {told.arch.key}" if told.arch else ""
     lines = [
-        f"{told.name}: {told.anatomy.params:,} parameters, "
-        f"{told.anatomy.audit.macs[''] / 1e9:.3f} GMACs at {side} x {side} px{key}"
+        f"{told.name}: {told.breakdown.params:,} parameters, "
+        f"{told.breakdown.audit.macs[''] / 1e9:.3f} GMACs at {side} x {side} px{key}"
     ]
     for row in told.published:
         figures = f"{row.figures['params_m']} M parameters, {row.figures['macs_g']} GMACs"
@@ -136,10 +136,10 @@ def _tree(told: Description) -> tuple[list[str], list[list[str]]]:
             _field(part),
             part.what,
         ]
-        for part in told.anatomy.parts
+        for part in told.breakdown.parts
     ]
-    audit = told.anatomy.audit
-    total = [f"{told.anatomy.params:,}", _count(audit.macs[""]), _bytes(audit.bytes_moved[""])]
+    audit = told.breakdown.audit
+    total = [f"{told.breakdown.params:,}", _count(audit.macs[""]), _bytes(audit.bytes_moved[""])]
     return header, [*rows, ["total", *total, "", "", ""]]
 
 
@@ -153,7 +153,7 @@ def _field(part: "Part") -> str:
 
 
 def _audit(told: Description) -> list[str]:
-    audit = told.anatomy.audit
+    audit = told.breakdown.audit
     fvcore, torch_ = audit.macs[""], audit.flop_counter_macs
     extra = [row for row in audit.operators if row.fvcore_macs is not None and row.flop_counter_macs is None]
     norms = ", ".join(f"{row.name} {_count(row.fvcore_macs)}" for row in extra if row.fvcore_macs)
@@ -167,7 +167,7 @@ def _audit(told: Description) -> list[str]:
         for row in audit.operators
         if row.flop_counter_macs and row.flop_counter_macs != row.fvcore_macs
     ]
-    mixing = [part for part in told.anatomy.parts if part.name == MIXING]
+    mixing = [part for part in told.breakdown.parts if part.name == MIXING]
     if mixing:
         moved, macs = sum(part.bytes_moved for part in mixing), sum(part.macs for part in mixing)
         everything = audit.bytes_moved[""]

@@ -6,13 +6,13 @@ from archsearch.arch import Arch
 from archsearch.arch.mixer import Mixer
 from archsearch.arch.mixer_types import MIXER_TYPES
 from archsearch.arch.networks import network
-from archsearch.complexity.receptive import followed_fields, followed_reach, mixer_reach, stage_fields
+from archsearch.complexity.receptive import mixer_field, stage_fields, traced_field, traced_fields
 from archsearch.nn import build, load_mixers
 from archsearch.nn.mixers import MIXERS, build_mixer
 
 
 @pytest.mark.parametrize(
-    ("mixer", "reach"),
+    ("mixer", "field"),
     [
         (Mixer.of("identity"), (1, 1)),
         (Mixer.of("pooling", pool_size=5), (5, 5)),
@@ -29,16 +29,16 @@ from archsearch.nn.mixers import MIXERS, build_mixer
     ],
     ids=str,
 )
-def test_gradients_reach_as_far_as_the_kernels_say(mixer, reach):
-    assert mixer_reach(mixer, dim=24, side=16) == reach
-    assert followed_reach(build_mixer(mixer, 24), dim=24, side=16) == reach
+def test_gradients_give_the_field_that_the_kernels_say(mixer, field):
+    assert mixer_field(mixer, dim=24, side=16) == field
+    assert traced_field(build_mixer(mixer, 24), dim=24, side=16) == field
 
 
-def test_every_mixer_of_ours_has_a_reach():
-    assert all(MIXER_TYPES[name].reach for name in MIXERS)
+def test_every_mixer_of_ours_has_a_receptive_field():
+    assert all(MIXER_TYPES[name].receptive_field for name in MIXERS)
 
 
-def test_a_reach_does_not_depend_on_the_map():
+def test_a_field_does_not_depend_on_the_map():
     """A band of 13 on a map of 7 still sees a cross and not the whole map."""
     arch = network("inceptionnext_tiny_band13")
     assert stage_fields(arch) == stage_fields(arch.replace(img_size=448))
@@ -62,7 +62,7 @@ MIXERS = {"own": Own}
 
 
 @pytest.mark.parametrize(
-    ("body", "side", "reach"),
+    ("body", "side", "field"),
     [
         ("x.roll(2, 2) + x.roll(-1, 3)", 14, (3, 2)),  # what wraps around the border is judged in the middle
         ("F.avg_pool2d(x, 9, 1, 4)", 14, (9, 9)),
@@ -78,13 +78,13 @@ MIXERS = {"own": Own}
         ("x.detach()", 14, None),
     ],
 )
-def test_a_users_mixer_is_followed(tmp_path, body, side, reach):
+def test_a_users_mixer_is_followed(tmp_path, body, side, field):
     (tmp_path / "own.py").write_text(OWN.replace("BODY", body))
     load_mixers(tmp_path / "own.py")
-    assert mixer_reach(Mixer.of("own"), dim=4, side=side) == reach
+    assert mixer_field(Mixer.of("own"), dim=4, side=side) == field
 
 
-def test_nothing_is_said_from_an_unknown_reach_on(tmp_path):
+def test_nothing_is_said_from_an_unknown_field_on(tmp_path):
     (tmp_path / "own.py").write_text(OWN.replace("BODY", "x.detach()"))
     load_mixers(tmp_path / "own.py")
     kinds = ("depthwise", "own", "identity", "attention")
@@ -112,7 +112,7 @@ def test_adding_up_agrees_with_following_the_whole_network(block, norm):
         Mixer.of("partial_depthwise", kernel_size=5),
     )
     arch = Arch((2, 1, 2), (8, 12, 16), mixers, (2, 2, 2), norm, stem_patch_size=2, img_size=120, block=block)
-    followed = followed_fields(build(arch), ["stem", *(f"stages.{i}" for i in range(3))], 120)
+    followed = traced_fields(build(arch), ["stem", *(f"stages.{i}" for i in range(3))], 120)
     assert tuple(followed.values()) == stage_fields(arch)
     assert stage_fields(arch)[1] == (2 + 2 * 2 * 2, 2 + 2 * 4 * 2)
 
@@ -128,7 +128,7 @@ def test_from_attention_on_everything_is_seen():
 def test_a_residual_network_of_timms_is_followed():
     model = timm.create_model("resnet18")
     state = {key: value.clone() for key, value in model.state_dict().items()}
-    fields = followed_fields(model, ["conv1", "maxpool", "layer1", "layer2", "layer3", "fc"], 256)
+    fields = traced_fields(model, ["conv1", "maxpool", "layer1", "layer2", "layer3", "fc"], 256)
     # Araujo et al. 2019: conv1 7, pooling 11, then two blocks of two 3 x 3 convolutions per stage.
     assert fields == {
         "conv1": (7, 7),
@@ -142,7 +142,7 @@ def test_a_residual_network_of_timms_is_followed():
 
 def test_pooling_with_padding_of_its_own_is_followed():
     model = timm.create_model("vit_tiny_r_s16_p8_224")  # timm's MaxPool2dSame
-    assert followed_fields(model, ["patch_embed"], 224)["patch_embed"] != (1, 1)
+    assert traced_fields(model, ["patch_embed"], 224)["patch_embed"] != (1, 1)
 
 
 def test_what_cannot_be_followed_is_left_out():
@@ -154,7 +154,7 @@ def test_what_cannot_be_followed_is_left_out():
         def forward(self, x):
             return torch.nn.functional.conv2d(self.conv(x), torch.ones(1, 4, 1, 1))
 
-    assert followed_fields(Single(), ["conv"], 16) == {}
+    assert traced_fields(Single(), ["conv"], 16) == {}
 
 
 def test_maps_as_wide_as_they_have_channels_are_followed():
@@ -168,7 +168,7 @@ def test_maps_as_wide_as_they_have_channels_are_followed():
             return self.out(y.permute(0, 2, 3, 1) if self.last else y)
 
     for last in (False, True):
-        assert followed_fields(Last(last), ["out"], 8) == {"out": (3, 3)}
+        assert traced_fields(Last(last), ["out"], 8) == {"out": (3, 3)}
 
 
 def test_modules_that_give_out_parameters_alone_have_no_field():
@@ -188,13 +188,13 @@ def test_modules_that_give_out_parameters_alone_have_no_field():
         def forward(self, x):
             return self.end(self.conv(x).flatten(2).transpose(1, 2) + self.positions())
 
-    assert followed_fields(Positions(), ["conv", "positions", "end"], 6) == {"conv": (3, 3), "end": (3, 3)}
+    assert traced_fields(Positions(), ["conv", "positions", "end"], 6) == {"conv": (3, 3), "end": (3, 3)}
 
 
 def test_tokens_and_maps_with_channels_last_are_followed():
     vit = timm.create_model("vit_tiny_patch16_224")
-    assert followed_fields(vit, ["patch_embed", "blocks.0"], 224) == {"patch_embed": (16, 16), "blocks.0": "image"}
+    assert traced_fields(vit, ["patch_embed", "blocks.0"], 224) == {"patch_embed": (16, 16), "blocks.0": "image"}
     swin = timm.create_model("swin_tiny_patch4_window7_224")
-    fields = followed_fields(swin, ["patch_embed", "layers.0"], 224)
+    fields = traced_fields(swin, ["patch_embed", "layers.0"], 224)
     assert fields["patch_embed"] == (4, 4)
     assert fields["layers.0"] == (56, 56)  # two windows of 7, shifted by half of one, at stride 4

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from torch import nn
 
 from archsearch.arch import Arch
-from archsearch.arch.mixer_types import Reach
+from archsearch.arch.mixer_types import ReceptiveField
 from archsearch.complexity.audit import Audit, audit
 from archsearch.complexity.counts import count_params, one_image
-from archsearch.complexity.receptive import followed_fields, mixer_reaches, stage_fields
+from archsearch.complexity.receptive import mixer_fields, stage_fields, traced_fields
 from archsearch.nn import MetaNeXt
 
 #: Containers whose children are listed as parts.
@@ -40,12 +40,12 @@ class Part:
     macs: int
     bytes_moved: int
     output: tuple[int, ...]
-    receptive_field: Reach | None = None
+    receptive_field: ReceptiveField | None = None
     modules: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
-class Anatomy:
+class Breakdown:
     """The parts of a network and the audit of its counts.
 
     Attributes:
@@ -61,14 +61,14 @@ class Anatomy:
     img_size: int
 
 
-def anatomy(model: nn.Module, img_size: int) -> Anatomy:
+def breakdown(model: nn.Module, img_size: int) -> Breakdown:
     """Return the parts of a network with their costs for one image of ``img_size`` pixels a side."""
     checked = audit(model, one_image(model, img_size))
     if isinstance(model, MetaNeXt):
         parts = tuple(_Tree(model, checked).metanext(model.arch.replace(img_size=img_size)))
     else:
         parts = tuple(_Tree(model, checked).modules(img_size))
-    return Anatomy(parts, checked, count_params(model), img_size)
+    return Breakdown(parts, checked, count_params(model), img_size)
 
 
 class _Tree:
@@ -77,7 +77,7 @@ class _Tree:
     def __init__(self, model: nn.Module, checked: Audit) -> None:
         self.model, self.audit = model, checked
 
-    def part(self, level: int, name: str, what: str, paths: list[str], field: Reach | None = None) -> Part:
+    def part(self, level: int, name: str, what: str, paths: list[str], field: ReceptiveField | None = None) -> Part:
         """Make a part of several modules; its output is that of the last one."""
         modules = [self.model.get_submodule(path) for path in paths]
         return Part(
@@ -93,21 +93,23 @@ class _Tree:
         )
 
     def metanext(self, arch: Arch) -> Iterator[Part]:
-        reaches = mixer_reaches(arch)
-        fields = stage_fields(arch, reaches)
+        of_mixers = mixer_fields(arch)
+        fields = stage_fields(arch, of_mixers)
         patch = arch.stem_patch_size
         yield self.part(0, "stem", f"{patch} x {patch} convolution, {arch.norm} norm", ["stem"], fields[0])
         for stage in range(len(arch.depths)):
-            yield from self.stage(arch, stage, fields[stage + 1], reaches[stage])
+            yield from self.stage(arch, stage, fields[stage + 1], of_mixers[stage])
         heads = {"linear": "average, layer norm, linear", "mlp": "average, linear, GELU, layer norm, linear"}
         yield self.part(0, "head", heads[arch.head], ["head"])
 
-    def stage(self, arch: Arch, stage: int, field: Reach | None, reach: Reach | None) -> Iterator[Part]:
+    def stage(
+        self, arch: Arch, stage: int, field: ReceptiveField | None, of_mixer: ReceptiveField | None
+    ) -> Iterator[Part]:
         path, depth, dim = f"stages.{stage}", arch.depths[stage], arch.dims[stage]
         blocks = [f"{path}.blocks.{i}" for i in range(depth)]
         times = f"{depth} blocks" if depth > 1 else "1 block"
         whole = self.part(0, f"stage {stage + 1}", f"{times}, {dim} channels", [path], field)
-        children = list(self.children(arch, stage, blocks, reach))
+        children = list(self.children(arch, stage, blocks, of_mixer))
         if stage:
             words = f"{arch.norm} norm, 2 x 2 convolution"
             children.insert(0, self.part(1, "downsampling", words, [f"{path}.downsample"]))
@@ -124,7 +126,7 @@ class _Tree:
             output=whole.output,
         )
 
-    def children(self, arch: Arch, stage: int, blocks: list[str], reach: Reach | None) -> Iterator[Part]:
+    def children(self, arch: Arch, stage: int, blocks: list[str], of_mixer: ReceptiveField | None) -> Iterator[Part]:
         """Yield the parts of a stage's blocks, each summed over the blocks."""
         mixer, dim = arch.mixers[stage], arch.dims[stage]
         hidden = int(arch.mlp_ratios[stage] * dim)
@@ -134,7 +136,7 @@ class _Tree:
                 continue
             name, words = what.get(child, ("norm", arch.norm))
             paths = [f"{block}.{child}" for block in blocks]
-            yield self.part(1, name, words, paths, reach if child == "token_mixer" else None)
+            yield self.part(1, name, words, paths, of_mixer if child == "token_mixer" else None)
 
     def modules(self, img_size: int) -> Iterator[Part]:
         """Yield the modules of a network that is not ours, containers opened one level deep."""
@@ -143,7 +145,7 @@ class _Tree:
             lines.append((0, name))
             if isinstance(child, CONTAINERS) and name not in ("head", "stem"):
                 lines += [(1, f"{name}.{inner}") for inner, _ in child.named_children()]
-        fields = followed_fields(self.model, [path for _, path in lines], img_size)
+        fields = traced_fields(self.model, [path for _, path in lines], img_size)
         parts = [
             self.part(level, path, type(self.model.get_submodule(path)).__name__, [path], fields.get(path))
             for level, path in lines

@@ -3,7 +3,7 @@ import timm
 
 from archsearch.arch.mixer import Mixer
 from archsearch.arch.networks import network
-from archsearch.complexity.anatomy import anatomy
+from archsearch.complexity.breakdown import breakdown
 from archsearch.nn import build
 
 MIXED = network("inceptionnext_atto").replace(
@@ -21,7 +21,7 @@ MIXED = network("inceptionnext_atto").replace(
     "arch", [network("inceptionnext_atto"), network("convnext_atto"), network("convnext_small_iso"), MIXED], ids=str
 )
 def test_the_parts_add_up(arch):
-    taken = anatomy(build(arch), 64)
+    taken = breakdown(build(arch), 64)
     top = [part for part in taken.parts if part.level == 0]
     assert [part.name for part in top] == ["stem", *(f"stage {i + 1}" for i in range(len(arch.depths))), "head"]
     for what, total in (
@@ -43,7 +43,7 @@ def test_the_parts_add_up(arch):
 
 
 def test_the_layer_scale_is_what_is_left_of_a_block():
-    parts = anatomy(build(network("inceptionnext_atto")), 64).parts
+    parts = breakdown(build(network("inceptionnext_atto")), 64).parts
     assert [part.params for part in parts if part.name == "block"] == [40 * 2, 80 * 2, 160 * 6, 320 * 2]
 
 
@@ -51,7 +51,7 @@ def test_the_layer_scale_is_what_is_left_of_a_block():
     "name", ["resnet18", "deit_tiny_patch16_224", "mobilenetv2_050", "convnext_atto", "poolformerv2_s12"]
 )
 def test_networks_of_timms_add_up_too(name):
-    taken = anatomy(timm.create_model(name), 224)
+    taken = breakdown(timm.create_model(name), 224)
     top = [part for part in taken.parts if part.level == 0]
     assert sum(part.params for part in top) == taken.params
     assert sum(part.macs for part in top) == taken.audit.macs[""]
@@ -60,7 +60,7 @@ def test_networks_of_timms_add_up_too(name):
 
 
 def test_counts_hold_for_the_size_that_is_asked_for():
-    small, large = (anatomy(build(network("convnext_atto")), size) for size in (64, 128))
+    small, large = (breakdown(build(network("convnext_atto")), size) for size in (64, 128))
     assert small.parts[0].output == (40, 16, 16)
     assert large.parts[0].macs == 4 * small.parts[0].macs
     assert large.params == small.params

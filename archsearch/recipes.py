@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, get_args
 
 from archsearch.errors import DataError, UserError, unknown
 
@@ -65,6 +65,14 @@ class ProxyRecipe:
         mixup: alpha of the Beta distribution that mixes two images; 0 for none.
         cutmix: alpha of that which pastes a part of one into another; 0 for none. With both, half and half.
     """
+
+    #: Fields of the first release; ``archsearch.utils.key_fields`` says what they are for. Never changed.
+    FIRST: ClassVar[tuple[str, ...]] = (
+        "width", "width_step", "depth", "img_size", "stem_patch_size", "layer_scale_init_value",
+        "drop_path_rate", "fan_in_init", "epochs", "train_samples", "val_samples", "batch_size",
+        "accumulate", "lr", "warmup", "weight_decay", "label_smoothing", "ema", "flip",
+        "crop_padding", "crop_scale", "rand_augment", "erasing", "cutout", "mixup", "cutmix",
+    )  # fmt: skip
 
     width: float = 0.25
     width_step: int = 4
@@ -131,8 +139,10 @@ class ProxyRecipe:
         )
 
 
-#: Counts up when the same recipe trains otherwise than before, so that old results are not mixed with new ones.
+#: Version of the training: raised when a recipe gives other results than before, so that they are not mixed.
 TRAINER = 2
+#: Version of the timing protocol: raised when a recipe gives other speeds than before, so that they are not mixed.
+PROTOCOL = 1
 
 #: Fields of an architecture that a proxy replaces, unless it keeps the target's own.
 OWN = ("stem_patch_size", "layer_scale_init_value", "drop_path_rate")
@@ -164,6 +174,12 @@ class BenchRecipe:
         warmup_s: seconds of warm-up at least, for each step.
         warmup_limit_s: seconds after which a step that has not settled is timed all the same.
     """
+
+    #: Fields of the first release; ``archsearch.utils.key_fields`` says what they are for. Never changed.
+    FIRST: ClassVar[tuple[str, ...]] = (
+        "batch_size", "img_size", "precision", "mode", "layout", "reference", "rounds",
+        "max_rounds", "tolerance", "patience_s", "min_block_s", "warmup_s", "warmup_limit_s",
+    )  # fmt: skip
 
     batch_size: int = 128
     img_size: int = 0

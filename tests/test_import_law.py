@@ -13,8 +13,8 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 #: Levels, bottom to top. A room may import itself and the rooms of the levels below its own.
 LEVELS = [
     {"__init__", "errors"},
-    {"utils", "objectives", "recipes", "trial"},
-    {"arch"},
+    {"utils"},
+    {"objectives", "recipes", "trial", "arch"},
     {"space", "stats"},
     {"nn", "data"},
     {"train", "complexity"},

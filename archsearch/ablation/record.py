@@ -13,7 +13,8 @@ from archsearch.ablation.outcome import Outcome
 from archsearch.arch import Arch
 from archsearch.errors import StorageError
 from archsearch.objectives import OBJECTIVES
-from archsearch.search.definition import RECIPE, check_same, existing, recipe_of
+from archsearch.search.definition import RECIPE, existing, recipe_of
+from archsearch.search.same_recipe import check_known, check_same
 from archsearch.search.storage.records import end_attrs, start_attrs
 from archsearch.search.storage.studies import add_finished, new_study
 from archsearch.trial import Evaluation
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 #: Fields of a recipe that may change from run to run, as no training depends on them.
 FREE = ("ablation", "space_name", "bench", "timed", "mixers")
+#: Fields that a recipe has once something is trained.
+TRAINING = ("proxy", "trainer", "data")
 #: Study attribute with the outcome but for the accuracies.
 OUTCOME = "outcome"
 
@@ -45,6 +48,7 @@ def create_or_resume(name: str, recipe: Mapping[str, Any], storage: "BaseStorage
     before = recipe_of(record)
     if "ablation" not in before:
         raise StorageError(f"study {name!r} exists and is no ablation; choose another --study-name")
+    check_known(name, before, {*recipe, *FREE, *TRAINING})
     shared = {field: value for field, value in recipe.items() if field in before and field not in FREE}
     check_same(name, shared, before, {})
     mixers = {**before.get("mixers", {}), **recipe.get("mixers", {})}

@@ -9,11 +9,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 from archsearch.arch.mixer import Mixer
 from archsearch.arch.params import is_int, is_number
 from archsearch.errors import ArchError, unknown
+from archsearch.utils.key_fields import key_fields
 
 #: Largest values that are accepted: beyond them nothing can be built, and a typing error is likely.
 MOST = {
@@ -59,6 +60,12 @@ class Arch:
 
     Source: *InceptionNeXt: When Inception Meets ConvNeXt*, sections 3.1 to 3.3.
     """
+
+    #: Fields of the first release; ``archsearch.utils.key_fields`` says what they are for. Never changed.
+    FIRST: ClassVar[tuple[str, ...]] = (
+        "depths", "dims", "mixers", "mlp_ratios", "norm", "act", "head", "stem_patch_size", "layer_scale_init_value",
+        "drop_path_rate", "img_size", "num_classes", "block",
+    )  # fmt: skip
 
     depths: tuple[int, ...]
     dims: tuple[int, ...]
@@ -136,6 +143,15 @@ class Arch:
         data = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         data["mixers"] = [mixer.to_dict() for mixer in self.mixers]
         return {k: list(v) if isinstance(v, tuple) else v for k, v in data.items()}
+
+    def key_fields(self) -> dict[str, Any]:
+        """Return the fields that identify the architecture in a key or a stored study, as JSON-ready data.
+
+        All fields of the first release, and later ones where they are not at their default; likewise the mixers'
+        parameters. ``from_dict`` reads it.
+        """
+        data = self.to_dict()
+        return {name: data[name] for name in key_fields(self)} | {"mixers": [m.key_fields() for m in self.mixers]}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Arch":

@@ -12,6 +12,19 @@ from archsearch.arch.params import Value, is_number, like
 from archsearch.arch.sketch import Box, Shape
 from archsearch.errors import ArchError, unknown
 
+#: Parameters of the first release by mixer, which are part of every key. A parameter or a mixer that was added later
+#: changes a key only where a value is not its default; nothing is ever added here.
+FIRST_PARAMS: dict[str, tuple[str, ...]] = {
+    "identity": (),
+    "pooling": ("pool_size",),
+    "depthwise": ("kernel_size",),
+    "inception": ("square_kernel_size", "band_kernel_size", "branch_ratio", "branches", "bands", "dilation"),
+    "partial_depthwise": ("kernel_size", "conv_ratio"),
+    "attention": ("num_heads",),
+    "large_band": ("long_kernel_size", "short_kernel_size"),
+    "mixed_depthwise": ("num_kernels",),
+}
+
 
 def check_own_name(name: str) -> None:
     """Check that a user's mixer does not take the name of a built-in one.
@@ -126,6 +139,15 @@ class Mixer:
         if source is not None:
             return {**values, "token_mixer": self.token_mixer, "source": source}
         return {"token_mixer": self.token_mixer} | {k: v for k, v in values.items() if v != schema[k].default}
+
+    def key_fields(self) -> dict[str, Any]:
+        """Return the type and the parameters that identify the mixer in a key or a stored study.
+
+        All parameters of a user's mixer and those of the first release, and later ones that are not at their default.
+        """
+        kind, first = self.type, FIRST_PARAMS.get(self.token_mixer, ())
+        kept = {k: v for k, v in self.params if kind.source or k in first or v != kind.params[k].default}
+        return {"token_mixer": self.token_mixer, **kept}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Mixer":

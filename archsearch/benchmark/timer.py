@@ -1,7 +1,7 @@
 """Times a study's architectures: one process for all of them, and no architecture twice."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,10 @@ from archsearch.benchmark.timing import Timing
 from archsearch.errors import ArchsearchError, TrialError
 from archsearch.nn.device import pick_device
 from archsearch.objectives import FromDevice
-from archsearch.recipes import BenchRecipe
+from archsearch.recipes import PROTOCOL, BenchRecipe
 from archsearch.utils.disk_cache import DiskCache
+from archsearch.utils.key_fields import key_fields
 
-#: Counts up when timings mean something else than before, so that old ones are not reused.
-PROTOCOL = 1
 #: What a timing depends on besides architecture and recipe, as ``environment`` has it.
 DEVICE_FACTS = ("host", "device_name", "torch", "timm", "cuda", "cudnn", "threads")
 
@@ -47,7 +46,7 @@ class Timings:
 
     def _key(self, network: Network, bench: BenchRecipe, kind: str, reference: Network | None) -> dict[str, Any]:
         named = network.key if isinstance(network, Arch) else network_to_dict(network)
-        recipe = asdict(bench)
+        recipe = key_fields(bench)
         if reference is not None:
             recipe["reference"] = reference.key if isinstance(reference, Arch) else network_to_dict(reference)
         return {"protocol": PROTOCOL, "arch": named, "bench": recipe, "kind": kind, **self.device}

@@ -1,6 +1,5 @@
 """A study: what is searched for, and its record in a storage."""
 
-import dataclasses
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,15 +13,19 @@ from archsearch.arch.mixer import declarations, declare
 from archsearch.errors import ArchError, StorageError, unknown
 from archsearch.evaluate.constraint import Constraint
 from archsearch.objectives import OBJECTIVES, Objective, Tier
-from archsearch.recipes import TRAINER, BenchRecipe, ProxyRecipe
+from archsearch.recipes import PROTOCOL, TRAINER, BenchRecipe, ProxyRecipe
+from archsearch.search.same_recipe import check_known, check_same
 from archsearch.search.storage.opening import in_words, open_storage
 from archsearch.search.storage.studies import new_study
 from archsearch.space.space import Space
+from archsearch.utils.key_fields import key_fields
 
 #: Study attribute that holds the recipe of a study; its absence marks a study of another tool.
 RECIPE = "archsearch"
 #: Study attribute with the number of images that accuracies are counted on.
 VAL_IMAGES = "val_images"
+#: Fields of a study's recipe that came later, and what their absence means.
+FORMER: dict[str, Any] = {"constraints": [], "seeds": 1, "protocol": 1}
 
 
 @dataclass(frozen=True)
@@ -75,8 +78,8 @@ class Study:
             "space": self.space.to_dict(),
             "objectives": [objective.name for objective in self.objectives],
             "trainer": TRAINER,
-            "proxy": dataclasses.asdict(self.proxy),
-            "bench": dataclasses.asdict(self.bench),
+            "proxy": key_fields(self.proxy),
+            "bench": key_fields(self.bench),
             "data": dict(self.data),
             "device": self.device,
             "sampler": self.sampler,
@@ -84,6 +87,7 @@ class Study:
             "population": self.population,
             "constraints": [str(constraint) for constraint in self.constraints],
             "seeds": self.seeds,
+            **({"protocol": PROTOCOL} if FORMER["protocol"] != PROTOCOL else {}),
             **({"mixers": own} if own else {}),
         }
 
@@ -164,56 +168,28 @@ def recorded(name: str, url: str) -> dict[str, Any] | None:
     return None
 
 
-def _completed(recipe: dict[str, Any]) -> dict[str, Any]:
-    """A recipe from before some fields came: they take the defaults, which mean what was there before."""
-    recipe = {"constraints": [], "seeds": 1, **recipe}
-    space, proxy = recipe["space"], dataclasses.asdict(ProxyRecipe()) | recipe["proxy"]
-    try:
-        return {**recipe, "proxy": proxy, "space": {**space, "baseline": Arch.from_dict(space["baseline"]).to_dict()}}
-    except ArchError:  # a mixer that is not known here: another space in any case
-        return recipe
-
-
-def _check_recipe(study: Study, before: dict[str, Any]) -> None:
-    if "space" not in before:
+def _check_recipe(study: Study, stored: Mapping[str, Any]) -> None:
+    """Make sure that a study goes on as it began."""
+    if "space" not in stored:
         raise StorageError(f"study {study.name!r} exists and is an ablation; choose another --study-name")
     tiers = {quantity.tier for quantity in study.quantities}
     matters = {
         "population": False,
         "bench": Tier.MEASURED in tiers,
+        "protocol": Tier.MEASURED in tiers,
         "trainer": Tier.TRAINED in tiers,
     }
-    check_same(study.name, study.recipe(), _completed(before), matters)
+    now, before = FORMER | study.recipe(), FORMER | dict(stored)
+    check_known(study.name, before, {*now, "mixers"})
+    before["space"] = before["space"] | {"baseline": _read_baseline(study.name, before["space"]["baseline"])}
+    check_same(study.name, now, before, matters)
 
 
-def check_same(name: str, now: Mapping[str, Any], before: Mapping[str, Any], matters: Mapping[str, bool]) -> None:
-    """Makes sure that a study goes on as it began.
-
-    Args:
-        name: of the study.
-        now: its recipe.
-        before: the recipe that it was made with.
-        matters: fields of which not all do.
-
-    Raises:
-        StorageError: another recipe.
-    """
-    for field, value in now.items():
-        if before.get(field) == value or not matters.get(field, True):
-            continue
-        if isinstance(value, dict):
-            earlier = before.get(field, {})
-            inner = next(k for k in {**value, **earlier} if earlier.get(k) != value.get(k))
-            if field == "mixers":
-                raise StorageError(
-                    f"study {name!r} knows another version of token_mixer {inner!r}: its file has changed; "
-                    "bring the old one back, or choose another --study-name"
-                )
-            detail = "" if isinstance(value.get(inner), dict) else f" ({earlier.get(inner)}, not {value.get(inner)})"
-            field = f"{field}.{inner}"
-        else:
-            detail = f" ({before.get(field, 'an earlier one')}, not {value})"
+def _read_baseline(name: str, stored: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        return Arch.from_dict(stored).key_fields()
+    except ArchError as error:
         raise StorageError(
-            f"study {name!r} exists with another {field}{detail}; "
-            "choose another --study-name, or repeat the options it was made with"
-        )
+            f"study {name!r} exists with another space.baseline, which cannot be built here ({error}); "
+            "choose another --study-name, or update archsearch if a newer version made the study"
+        ) from None

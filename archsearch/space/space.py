@@ -206,7 +206,7 @@ class Space:
     def to_dict(self) -> dict[str, Any]:
         """What makes this space this space, as JSON-ready data (its name and path do not)."""
         return {
-            "baseline": self.baseline.to_dict(),
+            "baseline": self.baseline.key_fields(),
             "axes": {
                 a.name: {"values": list(a.values), "when": {k: list(v) for k, v in a.when.items()}} for a in self.axes
             },

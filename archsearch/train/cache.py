@@ -18,6 +18,7 @@ from archsearch.recipes import TRAINER, ProxyRecipe
 from archsearch.train.training import Training
 from archsearch.trial import Epoch
 from archsearch.utils.disk_cache import DiskCache
+from archsearch.utils.key_fields import key_fields
 
 #: What a training's numbers depend on besides network, recipe, data and seed, as ``environment`` has it.
 DEVICE_FACTS = ("device_name", "torch", "cuda", "cudnn", "threads", "proxy_autocast")
@@ -44,9 +45,9 @@ class Trainings:
         kinds = {mixer.token_mixer for mixer in proxy_arch.mixers}
         return {
             "trainer": TRAINER,
-            "arch": proxy_arch.to_dict(),
+            "arch": proxy_arch.key_fields(),
             "mixers": {name: declared for name, declared in declarations().items() if name in kinds},
-            "proxy": {name: value for name, value in asdict(proxy).items() if name not in SHAPE},
+            "proxy": {name: value for name, value in key_fields(proxy).items() if name not in SHAPE},
             "data": [data.name, data.fingerprint, data.img_size, len(data.train), len(data.val)],
             "seed": seed,
             **self.device,

@@ -1,8 +1,10 @@
 import dataclasses
+import json
 
 import pytest
 import tiny
 import torch
+from newer import add_parameter, newer
 
 from archsearch.arch.networks import TimmModel, network
 from archsearch.benchmark.reported import reported
@@ -11,7 +13,7 @@ from archsearch.benchmark.timing import Setting, Timing
 from archsearch.errors import TrialError
 from archsearch.nn.device import environment
 from archsearch.objectives import parse_objectives
-from archsearch.recipes import BenchRecipe
+from archsearch.recipes import BENCHES, BenchRecipe
 
 BENCH = dataclasses.replace(tiny.BENCH, img_size=0, reference="inceptionnext_atto")
 FACTS = environment(torch.device("cpu"))
@@ -180,3 +182,30 @@ def test_a_network_of_timms_is_timed_beside_any_reference(store):
         again = timer(model, ("infer",))["infer"]
     disturbed = bool(timing.conditions.get("warnings"))  # then it is not kept
     assert (again == timing, again.recalled) == (not disturbed, not disturbed)
+
+
+#: Digests of the keys of version 0.1.0: a timing that was kept then is found now.
+PINNED = {
+    "smoke": "d7a68a02b8457e1c279fef8a",
+    "cpu": "c2853bb1ee3cef234a21637f",
+    "gpu": "2000efbf65f45786531aa4f9",
+    "reference": "36c179014e1d64d54c803933",
+    "timm": "8649b54b499f46280adae1b4",
+}
+PINNED_FACTS = {"host": "h", "device_name": "d", "torch": "2", "timm": "1", "threads": 2}
+
+
+@pytest.mark.parametrize("change", [lambda record: record, newer], ids=["today", "with new fields"])
+def test_timings_of_the_first_release_are_found(change, tmp_path, monkeypatch):
+    add_parameter(monkeypatch, "inception")
+    arch, gpu = change(network("inceptionnext_tiny")), change(BENCHES["gpu"])
+    known = {
+        **{name: (arch, change(bench), "infer") for name, bench in BENCHES.items()},
+        "reference": (arch, gpu, "train", change(network("convnext_atto"))),
+        "timm": (TimmModel("resnet18", None), gpu, "latency"),
+    }
+    timings = Timings(tmp_path, PINNED_FACTS)
+    for name, where in known.items():
+        (tmp_path / f"{PINNED[name]}.json").write_text(json.dumps(fake(where[2]).to_dict()))
+        assert timings.get(*where) == fake(where[2]), name
+    assert timings.get(arch, newer(BENCHES["gpu"], power_limit=200), "infer") is None

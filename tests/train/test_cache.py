@@ -1,18 +1,26 @@
 import dataclasses
 import itertools
+from pathlib import Path
 
 import pytest
 import tiny
 import torch
+from newer import add_parameter, newer
 
+from archsearch.arch import Arch
+from archsearch.arch.mixer import Mixer, declare
+from archsearch.arch.mixer_types import MIXER_TYPES
 from archsearch.arch.networks import network
 from archsearch.data import load, reduce
+from archsearch.data.images import ImageData, Split
 from archsearch.errors import DivergedError
 from archsearch.evaluate.pipeline import Task, evaluate
 from archsearch.nn import build
 from archsearch.objectives import parse_objectives
+from archsearch.recipes import PROXIES, ProxyRecipe
 from archsearch.train import Training
 from archsearch.train.cache import Trainings
+from archsearch.utils.disk_cache import digest
 
 PROXY = dataclasses.replace(tiny.PROXY, epochs=3)
 ARCH = PROXY.shrink(network("inceptionnext_atto"), 8)
@@ -161,3 +169,67 @@ def test_another_number_of_threads_is_no_reason_to_train_again(data, tmp_path):
         assert other.curve(other.key(ARCH, PROXY, data, 0)) == curve
     strange = Trainings(tmp_path / "t", FACTS | {"torch": "3"})
     assert strange.curve(strange.key(ARCH, PROXY, data, 0)) is None
+
+
+#: Digests of the keys of version 0.1.0: a training that was kept then is found now.
+PINNED = {
+    "smoke": "2c2caa1bdf53fd8e06e51956",
+    "cpu": "645a1e0e661e1b510f05bf74",
+    "cpu_long": "85eae0b6852b9d2d14a1c4ca",
+    "gpu": "5ab1bc219b62698ff105dc35",
+    "paper": "71d91695174b3166255c4f97",
+    "identity": "36c3dab40ac2ff2131de05da",
+    "pooling": "859668a110a321acb2ec3066",
+    "depthwise": "a9f3d02cc640794eb9bde219",
+    "inception": "73a3bff7736445499856457d",
+    "partial_depthwise": "7e6bf6a0e722126778f73540",
+    "attention": "b3295e27ae39c01cd8c5a357",
+    "large_band": "d9aad5bb17b7535e99717d88",
+    "mixed_depthwise": "5ee8023eb42ac5e72d10a6b3",
+}
+PINNED_FACTS = {"device_name": "d", "torch": "2", "threads": 2, "proxy_autocast": "off"}
+
+
+def pinned_key(name, change=lambda record: record):
+    """The key of a training by a named recipe, or of a network of one mixer; ``change`` is applied to its records."""
+    blank = [Split(torch.zeros((1, 3, 32, 32), dtype=torch.uint8), torch.zeros(n)) for n in (64, 32, 0)]
+    data = ImageData("drawn", *blank, tuple("abcdefghij"), True, "f")
+    arch, proxy = network("inceptionnext_tiny"), PROXIES.get(name, PROXIES["cpu"])
+    seed = int(name not in PROXIES)
+    if seed:
+        arch = arch.replace(mixers=(Mixer.of(name),) * 4)
+    return Trainings(Path(), PINNED_FACTS).key(change(proxy.shrink(arch, 10)), change(proxy), data, seed)
+
+
+@pytest.mark.parametrize("name", PINNED)
+def test_trainings_of_the_first_release_are_found(name):
+    assert digest(pinned_key(name)) == PINNED[name]
+
+
+@pytest.mark.parametrize("name", PINNED)
+def test_a_new_field_that_changes_nothing_changes_no_key(name, monkeypatch):
+    for mixer in MIXER_TYPES:
+        add_parameter(monkeypatch, mixer)
+    assert digest(pinned_key(name, newer)) == PINNED[name]
+
+
+def test_a_new_field_that_changes_something_changes_the_key(monkeypatch):
+    def clipped(record):
+        return newer(record, grad_clip=1.0) if isinstance(record, ProxyRecipe) else record
+
+    def unbiased(record):
+        return newer(record, head_bias=False) if isinstance(record, Arch) else record
+
+    def grouped(record):
+        return record.replace(mixers=(Mixer.of("inception", groups=2),) * 4) if isinstance(record, Arch) else record
+
+    add_parameter(monkeypatch, "inception")
+    assert {digest(pinned_key("inception", change)) for change in (clipped, unbiased, grouped)}.isdisjoint(
+        {PINNED["inception"]}
+    )
+
+
+def test_all_parameters_of_a_users_mixer_are_in_the_key():
+    declare("mine", {"size": 3}, "hash of its source")
+    mixer = Mixer.of("mine")
+    assert mixer.key_fields() == mixer.to_dict() == {"token_mixer": "mine", "size": 3}

@@ -6,15 +6,15 @@ same as in a study that goes on: the recipes and the make of the device.
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
 from archsearch.arch import Arch
 from archsearch.objectives import Tier
-from archsearch.recipes import ProxyRecipe
-from archsearch.search.definition import RECIPE, Study
+from archsearch.search.definition import FORMER, RECIPE, Study
+from archsearch.search.same_recipe import same_part
 from archsearch.search.storage.mirror import StorageMirror
 from archsearch.search.storage.opening import attribute_rows
 from archsearch.trial import Epoch, Evaluation
@@ -147,7 +147,7 @@ class ResultReuse:
             theirs = storage.get_study_user_attrs(study_id).get(RECIPE, {})
             alike = theirs.get("device") == self.recipe["device"]
             trained = alike and self._trainings and _trained_alike(self.recipe, theirs)
-            timed = alike and bool(self._speeds) and theirs.get("bench") == self.recipe["bench"]
+            timed = alike and bool(self._speeds) and _timed_alike(self.recipe, theirs)
             self._sources[study_id] = _Source(storage.get_study_name_from_id(study_id), trained, timed)
         return self._sources[study_id]
 
@@ -168,9 +168,15 @@ class ResultReuse:
             gathered.take_accuracies(attrs, seeds, origin)
 
 
+def _timed_alike(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> bool:
+    """Whether two studies time the same architecture in the same way."""
+    protocols = {recipe.get("protocol", FORMER["protocol"]) for recipe in (ours, theirs)}
+    return len(protocols) == 1 and same_part("bench", theirs.get("bench"), ours["bench"])
+
+
 def _trained_alike(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> bool:
     """Whether two studies train the same architecture with the same seed to the same end."""
     if ours["trainer"] != theirs.get("trainer") or "proxy" not in theirs:
         return False
     data = [{name: recipe["data"].get(name) for name in ("name", "fingerprint")} for recipe in (ours, theirs)]
-    return data[0] == data[1] and asdict(ProxyRecipe()) | theirs["proxy"] == ours["proxy"]
+    return data[0] == data[1] and same_part("proxy", theirs["proxy"], ours["proxy"])

@@ -1,4 +1,4 @@
-"""Recipes as plain data: how a proxy network is made and trained, and how the speed of a target is measured."""
+"""Recipes as plain data: how proxy networks are made and trained, and how the speed of targets is measured."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -11,7 +11,7 @@ from archsearch.errors import DataError, UserError, unknown
 if TYPE_CHECKING:
     from archsearch.arch import Arch
 
-#: No number of a recipe is as large, and every one below it fits a float.
+#: Bound on the numbers of a recipe, so that each of them fits a float.
 LARGEST = 1e300
 
 
@@ -38,32 +38,33 @@ class ProxyRecipe:
     """How the small proxy network of an architecture is made and trained.
 
     Attributes:
-        width: factor on ``dims``, rounded to multiples of ``width_step`` channels.
-        width_step: channels; also the least width.
-        depth: factor on ``depths``, rounded, at least one block.
-        img_size: side of the training images, in pixels.
-        stem_patch_size: replaces the target's, so that maps stay wide enough for band kernels; None keeps it.
-        layer_scale_init_value: replaces the target's: 1e-6 takes longer than a short schedule; None keeps it.
-        drop_path_rate: replaces the target's; None keeps it.
-        fan_in_init: kernels drawn with a deviation of 1 / sqrt(fan in) instead of 0.02.
-        epochs: passes over the training samples.
-        train_samples: drawn once from the training split, class by class; 0 for all.
-        val_samples: likewise from the validation split.
-        batch_size: samples per optimiser step.
-        accumulate: parts that a batch is worked off in; batch norm sees one part at a time.
-        lr: peak learning rate of AdamW, after a linear warm-up, then cosine to 0.
-        warmup: share of all steps, in [0, 1).
-        weight_decay: of AdamW, on matrices and kernels only.
-        label_smoothing: in [0, 1).
-        ema: decay per step of an average of the weights, which is then what is evaluated; 0 for none.
-        flip: mirror at random, where the data set's classes allow it.
-        crop_padding: pixels; random crops from the reflected border. 0 for none.
-        crop_scale: least share of the area that a random crop keeps, resized back; 1 for none.
-        rand_augment: magnitude of RandAugment's two operations, of 30; 0 for none.
-        erasing: probability that a random rectangle is replaced by noise.
-        cutout: side of a grey square at a random place, in pixels; 0 for none.
-        mixup: alpha of the Beta distribution that mixes two images; 0 for none.
-        cutmix: alpha of that which pastes a part of one into another; 0 for none. With both, half and half.
+        width: Factor on ``dims``, which are rounded to multiples of ``width_step``.
+        width_step: Number of channels that widths are multiples of; also the least width.
+        depth: Factor on ``depths``, which are rounded to at least one block.
+        img_size: Side of the training images, in pixels.
+        stem_patch_size: Replacement for the target's, so that maps stay wide enough for band kernels; None keeps it.
+        layer_scale_init_value: Replacement for the target's, as 1e-6 needs more epochs than short schedules have; None
+            keeps it.
+        drop_path_rate: Replacement for the target's; None keeps it.
+        fan_in_init: Whether kernels are drawn with a standard deviation of 1 / sqrt(fan in) instead of 0.02.
+        epochs: Number of passes over the training samples.
+        train_samples: Number of training samples, drawn once, class by class; 0 for all.
+        val_samples: Number of validation samples, drawn likewise; 0 for all.
+        batch_size: Number of samples per optimiser step.
+        accumulate: Number of parts of a batch whose gradients are accumulated; batch norm sees one part at a time.
+        lr: Peak learning rate of AdamW, after a linear warm-up, before a cosine decay to 0.
+        warmup: Share of all steps that the warm-up takes, in [0, 1).
+        weight_decay: Weight decay of AdamW, on matrices and kernels only.
+        label_smoothing: Label smoothing, in [0, 1).
+        ema: Decay per step of the moving average of the weights, which is then evaluated; 0 for no average.
+        flip: Whether images are mirrored at random, where the data set's classes allow it.
+        crop_padding: Padding of random crops by reflection, in pixels; 0 for no crops.
+        crop_scale: Least share of the area that a random resized crop keeps; 1 for no crops.
+        rand_augment: Magnitude of RandAugment's two operations, from 0 to 30; 0 for none.
+        erasing: Probability that a random rectangle is replaced by noise.
+        cutout: Side of a grey square at a random place, in pixels; 0 for none.
+        mixup: Alpha of mixup's Beta distribution; 0 for no mixup.
+        cutmix: Alpha of CutMix's Beta distribution; 0 for no CutMix. With mixup, half of the images each.
     """
 
     #: Fields of the first release; ``archsearch.utils.key_fields`` says what they are for. Never changed.
@@ -116,14 +117,18 @@ class ProxyRecipe:
 
     @property
     def full_size(self) -> bool:
-        """Whether the proxy network is as wide and as deep as the target."""
+        """Whether proxy networks are as wide and as deep as their targets."""
         return self.width == 1 and self.depth == 1
 
     def shrink(self, arch: "Arch", num_classes: int) -> "Arch":
-        """The proxy network of a target, for a data set of ``num_classes`` classes.
+        """Return the proxy network of a target architecture.
+
+        Args:
+            arch: Target architecture.
+            num_classes: Number of classes of the data set.
 
         Raises:
-            ArchError: the shrunken network cannot exist (a branch without channels, say).
+            ArchError: The smaller network cannot be built (a branch has no channels, say).
 
         >>> from archsearch.arch.networks import network
         >>> ProxyRecipe().shrink(network("inceptionnext_tiny"), 10).dims
@@ -144,12 +149,12 @@ TRAINER = 2
 #: Version of the timing protocol: raised when a recipe gives other speeds than before, so that they are not mixed.
 PROTOCOL = 1
 
-#: Fields of an architecture that a proxy replaces, unless it keeps the target's own.
+#: Fields of an architecture that a proxy recipe replaces where its own are not None.
 OWN = ("stem_patch_size", "layer_scale_init_value", "drop_path_rate")
 
-#: Arithmetic by name: ``bf16`` and ``fp16`` are whole networks in that type, ``amp_*`` is autocast over float32.
+#: Names of the arithmetic: ``bf16`` and ``fp16`` convert the whole network, ``amp_*`` is autocast from float32.
 PRECISIONS = ("tf32", "fp32", "bf16", "fp16", "amp_bf16", "amp_fp16")
-#: How a step is run: operator by operator, compiled by ``torch.compile``, or captured and replayed as a CUDA graph.
+#: Ways to run a step: operator by operator, compiled by ``torch.compile``, or replayed as a CUDA graph.
 MODES = ("eager", "compile", "cudagraph")
 #: Memory layouts of images and weights.
 LAYOUTS = ("channels_first", "channels_last")
@@ -157,22 +162,22 @@ LAYOUTS = ("channels_first", "channels_last")
 
 @dataclass(frozen=True)
 class BenchRecipe:
-    """How the speed of the target is measured; ``archsearch.benchmark`` says what is done with it.
+    """How the speed of target networks is measured; ``archsearch.benchmark`` describes the protocol.
 
     Attributes:
-        batch_size: images per step.
-        img_size: side of the images in pixels; 0 for the target's own.
-        precision: one of ``PRECISIONS``.
-        mode: one of ``MODES``.
-        layout: one of ``LAYOUTS``, or ``both``: the better one counts.
-        reference: the network that ratios are to, timed in every round: a named one, or ``timm:NAME``.
-        rounds: in each, every network's step is timed for one block, beside one of the reference.
-        max_rounds: rounds go on until then, as long as some ratio is not known within ``tolerance``.
-        tolerance: half the width of a ratio's 95 % interval, as a share of the ratio.
-        patience_s: seconds that rounds beyond the first ``rounds`` may take.
-        min_block_s: seconds that a block takes at least.
-        warmup_s: seconds of warm-up at least, for each step.
-        warmup_limit_s: seconds after which a step that has not settled is timed all the same.
+        batch_size: Number of images per step.
+        img_size: Side of the images, in pixels; 0 for the target's own.
+        precision: Arithmetic, one of ``PRECISIONS``.
+        mode: Way to run a step, one of ``MODES``.
+        layout: Memory layout, one of ``LAYOUTS``, or ``both`` to keep the faster one.
+        reference: Reference network of relative throughputs, timed in every round: a named network or ``timm:NAME``.
+        rounds: Least number of rounds; in each, one block of steps of every network and of the reference is timed.
+        max_rounds: Greatest number of rounds, reached where a relative throughput is not known within ``tolerance``.
+        tolerance: Half the width of a relative throughput's 95 % confidence interval to reach, as a share of it.
+        patience_s: Seconds that the rounds beyond ``rounds`` may take.
+        min_block_s: Least duration of a block, in seconds.
+        warmup_s: Least duration of the warm-up of each step, in seconds.
+        warmup_limit_s: Seconds of warm-up after which a step is timed even if its speed has not settled.
     """
 
     #: Fields of the first release; ``archsearch.utils.key_fields`` says what they are for. Never changed.
@@ -211,20 +216,20 @@ class BenchRecipe:
 
     @property
     def layouts(self) -> tuple[str, ...]:
-        """The layouts to be timed."""
+        """Memory layouts to time."""
         return LAYOUTS if self.layout == "both" else (self.layout,)
 
     def resized(self, arch: "Arch") -> "Arch":
-        """The architecture at the resolution it is timed with.
+        """Return an architecture at the resolution at which it is timed.
 
         Raises:
-            ArchError: the images are too small or too large for it.
+            ArchError: The images are too small or too large for the network.
         """
         return arch.replace(img_size=self.img_size or arch.img_size)
 
 
-#: Proxies by name; a space names what it changes about those that shrink. ``paper``: Table 9 of *InceptionNeXt*,
-#: whose batch of 4096 is worked off in the eight parts that its eight GPUs had.
+#: Proxy recipes by name; a space may override the shape of those that shrink. ``paper`` is Table 9 of *InceptionNeXt*,
+#: whose batch of 4096 is accumulated from eight parts, as it had eight GPUs.
 PROXIES: dict[str, ProxyRecipe] = {
     "smoke": ProxyRecipe(width=1 / 6, width_step=16, depth=0.1, epochs=1, train_samples=256, val_samples=256),
     "cpu": ProxyRecipe(),
@@ -256,22 +261,26 @@ PROXIES: dict[str, ProxyRecipe] = {
     ),
 }
 
-#: Benches by name; on a CPU the target keeps its resolution and the batch shrinks.
+#: Timing recipes by name; on a CPU the target keeps its resolution and the batch is small.
 BENCHES: dict[str, BenchRecipe] = {
     "smoke": BenchRecipe(1, precision="fp32", rounds=2, max_rounds=0, min_block_s=0, warmup_s=0, warmup_limit_s=0),
     "cpu": BenchRecipe(2, precision="fp32", max_rounds=0, warmup_s=0.0, warmup_limit_s=1.0),
     "gpu": BenchRecipe(),
 }
 
-#: Data sets by name, as ``--dataset`` takes them.
+#: Names of the data sets, as for ``--dataset``.
 DATASETS = ("drawn", "folder", "cifar10", "cifar100", "fashion_mnist")
 
 
 def check_dataset(name: str, root: Path | None) -> None:
-    """What can be said about a data set before it is loaded.
+    """Check the options of a data set before it is loaded.
+
+    Args:
+        name: Name of the data set.
+        root: Folder of the data set; None if not given.
 
     Raises:
-        DataError: the name is unknown, or a folder is wanted and not named.
+        DataError: The name is unknown, or ``folder`` has no folder.
     """
     if name not in DATASETS:
         raise DataError(unknown("dataset", name, DATASETS))
@@ -283,10 +292,14 @@ Recipe = TypeVar("Recipe", ProxyRecipe, BenchRecipe)
 
 
 def override(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
-    """A recipe with some fields changed.
+    """Return a recipe with some fields changed.
+
+    Args:
+        recipe: Recipe to start from.
+        changes: New values by name of the field.
 
     Raises:
-        UserError: a field is unknown, of the wrong type, or out of range.
+        UserError: A field is unknown, of the wrong type, or out of range.
 
     >>> override(ProxyRecipe(), {"epochs": 5}).epochs
     5

@@ -1,4 +1,4 @@
-"""Times a study's architectures: one process for all of them, and no architecture twice."""
+"""Timer of a study's architectures: one process for all of them, and a disk cache of their timings."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -18,20 +18,32 @@ from archsearch.recipes import PROTOCOL, BenchRecipe
 from archsearch.utils.disk_cache import DiskCache
 from archsearch.utils.key_fields import key_fields
 
-#: What a timing depends on besides architecture and recipe, as ``environment`` has it.
+#: Facts of ``archsearch.nn.device.environment`` that a timing depends on besides network and recipe.
 DEVICE_FACTS = ("host", "device_name", "torch", "timm", "cuda", "cudnn", "threads")
 
 
 class Timings:
-    """Timings on disk; one that cannot be read is measured again."""
+    """Disk cache of timings; one that cannot be read counts as missing."""
 
     def __init__(self, folder: Path, environment: Mapping[str, Any]) -> None:
-        """Args: folder: where; environment: of ``archsearch.nn.device``."""
+        """Open the cache.
+
+        Args:
+            folder: Folder of the cache; made when it is first written to.
+            environment: Facts of ``archsearch.nn.device.environment`` about the device that is timed.
+        """
         self.store = DiskCache(folder)
         self.device = {name: environment.get(name) for name in DEVICE_FACTS}
 
     def get(self, network: Network, bench: BenchRecipe, kind: str, reference: Network | None = None) -> Timing | None:
-        """A known timing; ``reference`` where it is another than the recipe names."""
+        """Return a cached timing; None if there is none.
+
+        Args:
+            network: Network that is timed.
+            bench: Recipe of the timing.
+            kind: Kind of step.
+            reference: Reference network, where it is not the one that the recipe names.
+        """
         try:
             kept = Timing.from_dict(self.store.get(self._key(network, bench, kind, reference)))
             return replace(kept, recalled=True)
@@ -41,7 +53,7 @@ class Timings:
     def put(
         self, network: Network, bench: BenchRecipe, kind: str, timing: Timing, reference: Network | None = None
     ) -> None:
-        """Keeps a timing."""
+        """Cache a timing; arguments as for ``get``."""
         self.store.put(self._key(network, bench, kind, reference), timing.to_dict())
 
     def _key(self, network: Network, bench: BenchRecipe, kind: str, reference: Network | None) -> dict[str, Any]:
@@ -53,7 +65,7 @@ class Timings:
 
 
 class Timer:
-    """Times networks on one device by one recipe; its process starts with the first."""
+    """Time networks on one device by one recipe, in a process that starts with the first of them."""
 
     def __init__(
         self,
@@ -67,18 +79,18 @@ class Timer:
         cores: Sequence[int] = (),
         reports: Sequence[FromDevice] = (),
     ) -> None:
-        """Prepares; the process that times starts when it is needed.
+        """Prepare; the process that times starts when it is needed.
 
         Args:
-            bench: the recipe.
-            device: a name as for ``--device``.
-            timings: known ones, and where new ones are kept.
-            mixers: files of the user's mixers.
-            on_wait: told who has the device.
-            remeasure: whether known timings are made anew.
-            reference: instead of the one that the recipe names.
-            cores: that may be used; none for those of this process.
-            reports: Scores that the device has to report; a known timing without one is made anew.
+            bench: Recipe of the timings.
+            device: Name of the device, as for ``--device``.
+            timings: Disk cache of timings.
+            mixers: Paths of the user's mixer files.
+            on_wait: Callback with the name of the holder while the device is taken.
+            remeasure: Whether cached timings are ignored.
+            reference: Reference network instead of the one that the recipe names.
+            cores: Numbers of the processor cores to use; empty for those of this process.
+            reports: Scores that the device has to report; a cached timing without one is made anew.
         """
         self.bench, self.device, self.timings, self.mixers = bench, device, timings, mixers
         self.on_wait, self.remeasure, self.reference, self.cores = on_wait, remeasure, reference, cores
@@ -92,21 +104,25 @@ class Timer:
         self.close()
 
     def __call__(self, network: Network, kinds: Sequence[str]) -> dict[str, Timing]:
-        """The better layout's timing of each kind.
+        """Return the timing of each kind of step, in the better layout.
+
+        Args:
+            network: Network to time.
+            kinds: Kinds of step.
 
         Raises:
-            TrialError: it cannot be timed, and why.
+            TrialError: The network cannot be timed; the message says why.
         """
         timings = {} if self.remeasure else self._known(network, kinds)
         missing = tuple(kind for kind in kinds if kind not in timings)
         for timing in self._measure(network, missing) if missing else ():
-            if not timing.conditions.get("warnings"):  # a disturbed one is not worth keeping for others
+            if not timing.conditions.get("warnings"):  # a disturbed timing is not reused
                 self.timings.put(network, self.bench, timing.setting.kind, timing, self.reference)
             timings[timing.setting.kind] = timing
         return timings
 
     def close(self) -> None:
-        """Ends the process."""
+        """End the process that times."""
         if self._process is not None:
             self._process.close()
             self._process = None
@@ -125,11 +141,11 @@ class Timer:
         energy = any(report.field == "energy_mj" for report in self.reports)
         job = Job((target,), reference, self.bench, kinds, (self.bench.mode,), energy=energy)
         if self._process is None:
-            with aside(pick_device(self.device), self.on_wait):  # its start is work, too
+            with aside(pick_device(self.device), self.on_wait):  # starting it would disturb others' timings
                 self._process = TimingProcess(self.device, self.mixers, self._listen, self.cores)
         try:
             measured = self._process.run(job)[0]
-        except ArchsearchError as error:  # whatever it was, the next one gets a new process
+        except ArchsearchError as error:  # the next network gets a new process
             self.close()
             raise TrialError(str(error)) from error
         if measured.error:

@@ -1,4 +1,4 @@
-"""Data sets in memory: ``load`` by name, ``reduce`` to what a proxy uses."""
+"""Image data sets: ``load`` one by name, ``reduce`` it to the samples of a proxy recipe."""
 
 import dataclasses
 from collections.abc import Iterable
@@ -22,16 +22,16 @@ def _untracked(items: Iterable[Any], length: int, what: str) -> Iterable[Any]:
 
 
 def load(name: str, root: Path | None, img_size: int, track: Track | None = None) -> ImageData:
-    """A data set by name, on the CPU, at ``img_size`` pixels a side.
+    """Load a data set on the CPU.
 
     Args:
-        name: one of ``archsearch.recipes.DATASETS``.
-        root: the folder to read (``folder``), or to download into (the others; None for the cache).
-        img_size: side of the images, in pixels.
-        track: shows the progress of decoding a folder; None for no display.
+        name: Name of the data set, one of ``archsearch.recipes.DATASETS``.
+        root: Folder to read (``folder``) or to download into (other data sets; None for the cache folder).
+        img_size: Side of the images, in pixels.
+        track: Progress display for decoding a folder; None for no display.
 
     Raises:
-        DataError: the name is unknown, or the data cannot be had.
+        DataError: The name is unknown, or the data cannot be read or downloaded.
     """
     check_dataset(name, root)
     if name == "folder" and root is not None:
@@ -42,12 +42,12 @@ def load(name: str, root: Path | None, img_size: int, track: Track | None = None
 def load_for(
     proxy: ProxyRecipe, name: str, root: Path | None, device: torch.device, track: Track | None = None
 ) -> ImageData:
-    """A data set as a recipe wants it: at its resolution, reduced, on a device as far as that has room."""
+    """Load a data set at the resolution and with the samples of a recipe, on a device as far as it has room."""
     return reduce(load(name, root, proxy.img_size, track), proxy).to(device, room_on(device))
 
 
 def reduce(data: ImageData, proxy: ProxyRecipe) -> ImageData:
-    """The samples that a proxy trains on and is compared by: the same for every candidate."""
+    """Return a data set with the training and validation samples of a recipe; every candidate gets the same ones."""
     counts = {"train": proxy.train_samples, "val": proxy.val_samples}
     kept = {
         name: split.take(stratified(split.labels, count, seed=0))

@@ -1,7 +1,7 @@
 """Augmentation of many images at once, as tensor operations on the device that holds them.
 
-What is random is drawn first, by NumPy on the CPU; what is done with it is a function of the draws
-alone. So the images of an epoch follow from a seed and the epoch's number on every device.
+Random numbers are drawn first, by NumPy on the CPU, and the images are a function of these numbers alone. So the
+images of an epoch depend on the seed and the number of the epoch, not on the device.
 """
 
 import math
@@ -15,22 +15,25 @@ from archsearch.recipes import ProxyRecipe
 
 #: Images that share the operations of one draw of RandAugment.
 RAND_AUGMENT_GROUP = 16
-#: Share of the area, and aspect, of what random erasing replaces (Zhong et al. 2020, as in timm).
+#: Share of the area and aspect ratio of the rectangles of random erasing (Zhong et al. 2020, as in timm).
 ERASED, ERASED_ASPECT = (0.02, 1 / 3), (0.3, 1 / 0.3)
-#: Aspect of a random crop that is resized.
+#: Aspect ratio of random resized crops.
 CROP_ASPECT = (3 / 4, 4 / 3)
-#: What cutout leaves, in grey levels.
+#: Grey level of the squares of cutout.
 GREY = 128
 
 
 def augment(images: Tensor, proxy: ProxyRecipe, flip: bool, rng: np.random.Generator) -> Tensor:
-    """Each image changed as a recipe says, all but mixing.
+    """Apply every augmentation of a recipe except mixing.
 
     Args:
-        images: (N, 3, S, S) as uint8.
-        proxy: what is done, and how much of it.
-        flip: whether a mirrored image keeps its class.
-        rng: decides.
+        images: Images, (N, 3, S, S) as uint8.
+        proxy: Recipe that names the augmentations and their strengths.
+        flip: Whether a mirrored image keeps its class.
+        rng: Random generator.
+
+    Returns:
+        Images of the same shape and type.
     """
     count, size = len(images), images.shape[-1]
     if proxy.crop_scale < 1:
@@ -53,12 +56,12 @@ def augment(images: Tensor, proxy: ProxyRecipe, flip: bool, rng: np.random.Gener
 
 
 def shift_flip(images: Tensor, shift: np.ndarray, mirrored: np.ndarray) -> Tensor:
-    """Moves each image, the border reflected, then mirrors some of them, in one gather.
+    """Shift each image, with a reflected border, then mirror some of them, in one gather.
 
     Args:
-        images: (N, C, S, S), any type.
-        shift: (2, N) rows and columns, in pixels, less than S.
-        mirrored: (N,) which ones.
+        images: Images, (N, C, S, S), of any type.
+        shift: Rows and columns to shift by, (2, N), in pixels, less than S.
+        mirrored: Whether to mirror each image, (N,).
 
     Returns:
         (N, C, S, S) in channels-last memory.
@@ -74,7 +77,16 @@ def shift_flip(images: Tensor, shift: np.ndarray, mirrored: np.ndarray) -> Tenso
 
 
 def draw_crops(count: int, least: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Random rectangles of ``least`` of the area and more: extent and centre, (2, N) each, of a square from -1 to 1."""
+    """Draw random rectangles that cover at least a share of the area.
+
+    Args:
+        count: Number of rectangles N.
+        least: Least share of the area.
+        rng: Random generator.
+
+    Returns:
+        Extent and centre, (2, N) each, where the image reaches from -1 to 1.
+    """
     area = rng.uniform(least, 1, count)
     aspect = _log_uniform(CROP_ASPECT, count, rng).clip(area, 1 / area)  # no side longer than the image's
     extent = np.sqrt(np.stack([area * aspect, area / aspect]))
@@ -86,7 +98,7 @@ def _log_uniform(bounds: tuple[float, float], count: int, rng: np.random.Generat
 
 
 def crop_resize(images: Tensor, extent: np.ndarray, centre: np.ndarray) -> Tensor:
-    """A rectangle of each image at full size (bilinear): (N, C, S, S) uint8 to the same."""
+    """Resize a rectangle of each image to full size (bilinear): (N, C, S, S) uint8 to the same."""
     across, along = (torch.from_numpy(side).float().to(images.device) for side in (extent, centre))
     theta = torch.zeros(len(images), 2, 3, device=images.device)
     theta[:, 0, 0], theta[:, 1, 1] = across
@@ -97,7 +109,7 @@ def crop_resize(images: Tensor, extent: np.ndarray, centre: np.ndarray) -> Tenso
 
 
 def rand_augment(images: Tensor, magnitude: int, rng: np.random.Generator) -> Tensor:
-    """Two of torchvision's RandAugment operations (Cubuk et al. 2020), drawn anew for every few images."""
+    """Apply two of torchvision's RandAugment operations (Cubuk et al. 2020), drawn for groups of images."""
     from torchvision.transforms.v2 import RandAugment  # slow to import, and rarely needed
 
     change = RandAugment(2, magnitude)
@@ -107,7 +119,7 @@ def rand_augment(images: Tensor, magnitude: int, rng: np.random.Generator) -> Te
 
 
 def draw_erased(count: int, size: int, rng: np.random.Generator) -> np.ndarray:
-    """Rectangles for random erasing: top, left, height, width, (4, N), all inside."""
+    """Draw rectangles for random erasing inside the image: top, left, height, width, (4, N)."""
     area = rng.uniform(*ERASED, count) * size**2
     aspect = _log_uniform(ERASED_ASPECT, count, rng)
     sides = np.rint(np.sqrt(np.stack([area * aspect, area / aspect]))).clip(1, size - 1).astype(np.int64)
@@ -115,7 +127,16 @@ def draw_erased(count: int, size: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def draw_boxes(kept: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
-    """CutMix's squares (Yun et al. 2019), of ``1 - kept`` of the area, cut off at the border: (4, N)."""
+    """Draw the squares of CutMix (Yun et al. 2019), clipped at the border.
+
+    Args:
+        kept: Share of the area of each image that is kept, (N,).
+        size: Side of the images, in pixels.
+        rng: Random generator.
+
+    Returns:
+        Top, left, height and width, (4, N).
+    """
     side = (size * np.sqrt(1 - kept)).astype(np.int64)
     start = rng.integers(0, size, (2, len(kept))) - side // 2
     end = np.minimum(start + side, size)
@@ -124,13 +145,13 @@ def draw_boxes(kept: np.ndarray, size: int, rng: np.random.Generator) -> np.ndar
 
 
 def paste(images: Tensor, other: Tensor, box: np.ndarray, where: np.ndarray | None = None) -> Tensor:
-    """Each image with a rectangle of another one in place of its own.
+    """Replace a rectangle of each image by that of another image.
 
     Args:
-        images: (N, C, S, S).
-        other: the same shape, or one that broadcasts.
-        box: (4, N) top, left, height, width; what lies outside is left out.
-        where: (N,) which images; None for all.
+        images: Images, (N, C, S, S).
+        other: Images to paste from; of the same shape, or one that broadcasts to it.
+        box: Top, left, height and width, (4, N); parts outside the image are ignored.
+        where: Whether to change each image, (N,); None for all.
     """
     places = np.arange(images.shape[-1])
     down, along = (
@@ -146,17 +167,17 @@ def paste(images: Tensor, other: Tensor, box: np.ndarray, where: np.ndarray | No
 def mix(
     images: Tensor, labels: Tensor, classes: int, proxy: ProxyRecipe, rng: np.random.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Mixes each image with its neighbour: mixup (Zhang et al. 2018) or CutMix, half and half where both are asked for.
+    """Mix each image with its neighbour by mixup (Zhang et al. 2018) or CutMix; with both, half of the images each.
 
     Args:
-        images: (N, C, S, S) as uint8, in random order.
-        labels: (N,) class of each.
-        classes: how many there are.
-        proxy: with the alphas.
-        rng: decides.
+        images: Images in random order, (N, C, S, S) as uint8.
+        labels: Class of each image, (N,).
+        classes: Number of classes.
+        proxy: Recipe with the alphas of mixup and CutMix.
+        rng: Random generator.
 
     Returns:
-        Images of the same shape and type, and targets (N, classes), each row adding up to 1.
+        Images of the same shape and type, and targets (N, classes) whose rows sum to 1.
     """
     count = len(images)
     cut = rng.random(count) < (0.5 if proxy.mixup and proxy.cutmix else float(proxy.cutmix > 0))

@@ -1,10 +1,9 @@
-"""The drawn data set: images made for asking what a token mixer mixes.
+"""The drawn data set: synthetic images that need both local and long-range token mixing.
 
-Every image is noise that carries a fine texture, which a few neighbouring pixels show, and
-long, faint, gently bent lines. A class is a pair (texture, side the lines bend to). Any short
-piece of a line looks much the same whichever side it bends to; pixels far apart give it away.
-So accuracy needs both local and far mixing, and since contrast and curvature differ from image
-to image, it comes in degrees. Nothing is downloaded, and a seed fixes every pixel.
+Every image is noise with a fine texture, which shows in a few neighbouring pixels, and long, faint, slightly bent
+lines. A class is a pair of texture and side that the lines bend to. Short pieces of a line look much the same
+whichever side it bends to; only pixels far apart tell. Contrast and curvature vary from image to image, so accuracy
+is a matter of degree. Nothing is downloaded, and the seed determines every pixel.
 """
 
 import numpy as np
@@ -16,25 +15,28 @@ TEXTURES = ("checks", "diamonds")
 BENDS = ("up", "right", "down", "left")
 CLASSES = tuple(f"{texture}/{bend}" for texture in TEXTURES for bend in BENDS)
 
-#: Pixels a side.
+#: Side of the images, in pixels.
 SIZE = 32
 COUNTS = {"train": 4096, "val": 2048, "test": 2048}
 
 #: Standard deviation of the noise and amplitude of texture and lines, in grey levels of 255.
 NOISE, TEXTURE, LINE = 40.0, 30.0, 50.0
-#: The faintest lines have this share of the amplitude.
+#: Share of the amplitude that the faintest lines have.
 FAINTEST = 0.2
 LINES = 3
-#: Least and greatest radius of curvature, in pixels: over half the image a line strays 1 to 2 pixels.
+#: Least and greatest radius of curvature, in pixels: a line deviates by 1 to 2 pixels over half the image.
 RADIUS = (16.0, 40.0)
 #: Lines run neither along rows and columns nor along diagonals, which a kernel's shape could favour.
 TURN, TILT = np.pi / 8, 0.15
 
 
 def load_drawn(seed: int = 0) -> ImageData:
-    """The drawn data set: 8 balanced classes of 32 x 32 RGB images.
+    """Draw the data set: 8 balanced classes of 32 x 32 RGB images.
 
-    A mirrored image bends to another side, so ``flip`` is off.
+    The lines of a mirrored image bend to another side, so ``flip`` is off.
+
+    Args:
+        seed: Seed of every pixel.
     """
     rngs = np.random.default_rng(seed).spawn(len(COUNTS))
     splits = {name: _draw(count, rng) for (name, count), rng in zip(COUNTS.items(), rngs, strict=True)}
@@ -53,16 +55,16 @@ def _draw(count: int, rng: np.random.Generator) -> Split:
 
 
 def _uniform(rng: np.random.Generator, bounds: tuple[float, float], count: int) -> np.ndarray:
-    """One float32 per image, of shape (N, 1, 1)."""
+    """Draw one float32 per image, of shape (N, 1, 1)."""
     return rng.uniform(*bounds, (count, 1, 1)).astype(np.float32)
 
 
 def _textures(kind: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Checks, or the same turned by 45 degrees, in [-1, 1], (N, S, S).
+    """Draw checks, or checks turned by 45 degrees, in [-1, 1], (N, S, S).
 
     Args:
-        kind: (N,) index into ``TEXTURES``.
-        rng: of periods and phases.
+        kind: Index into ``TEXTURES`` of each image, (N,).
+        rng: Random generator for periods and phases.
     """
     y, x = np.mgrid[0:SIZE, 0:SIZE].astype(np.float32)
     turn = (kind * np.pi / 4).astype(np.float32)[:, None, None]
@@ -73,11 +75,11 @@ def _textures(kind: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _lines(bend: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Long, gently bent lines, brightness in [0, 1], (N, S, S).
+    """Draw long, slightly bent lines, with a brightness in [0, 1], (N, S, S).
 
     Args:
-        bend: (N,) index into ``BENDS``.
-        rng: of offsets, curvatures and tilts.
+        bend: Index into ``BENDS`` of each image, (N,).
+        rng: Random generator for offsets, curvatures and tilts.
     """
     y, x = np.mgrid[0:SIZE, 0:SIZE].astype(np.float32) - (SIZE - 1) / 2
     quarter = (bend * np.pi / 2).astype(np.float32)[:, None, None]

@@ -20,34 +20,39 @@ from archsearch.data.images import HELD_OUT, ImageData, Split, hold_out
 from archsearch.errors import DataError
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
-#: Changes whenever the cache is laid out differently.
+#: Version of the layout of the cache.
 LAYOUT = 2
 
-#: Images that are decoded before the first of them is written.
+#: Number of images that are decoded ahead of writing.
 AHEAD = 2048
-#: Broken images that are named.
+#: Number of broken images that an error names.
 MOST_BROKEN = 3
 
-#: File of the hash of what is cached.
+#: Name of the file with the hash of the cached pixels and labels.
 CONTENT = "content"
 
-#: Wraps an iterable of known length to show progress: (iterable, length, what) to the iterable.
+#: Progress display: takes an iterable, its length and a description, and returns an iterable of the same items.
 Track = Callable[[Iterable[Any], int, str], Iterable[Any]]
 
 
 def cache_folder() -> Path:
-    """Where decoded and downloaded data is kept: ``$XDG_CACHE_HOME/archsearch``."""
+    """Return the folder for decoded and downloaded data: ``$XDG_CACHE_HOME/archsearch``."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "archsearch"
 
 
 def load_folder(root: Path, img_size: int, track: Track) -> ImageData:
-    """Reads an image folder at ``img_size`` pixels a side (shorter side resized, centre cropped).
+    """Load an image folder: the shorter side resized, the centre cropped.
 
-    With both val/ and test/, val/ chooses and test/ is left alone. With one of them, that one is
-    left alone, and a tenth of train/, class by class, is held out to choose by.
+    With both val/ and test/, candidates are compared on val/ and test/ is left untouched. With only one of them, it
+    is left untouched, and a tenth of train/, class by class, is held out for validation.
+
+    Args:
+        root: Folder with train/ and val/ or test/, each with a folder per class.
+        img_size: Side of the images, in pixels.
+        track: Progress display for decoding.
 
     Raises:
-        DataError: a folder is missing or empty, a class is unknown, or an image is broken.
+        DataError: A folder is missing or empty, a class is unknown, or an image is broken.
     """
     files = {name: _listing(root / name) for name in ("train", "val", "test") if (root / name).is_dir()}
     if "train" not in files or len(files) < 2:
@@ -96,11 +101,11 @@ def _digest(data: Any) -> str:
 def _cached(
     folder: Path, files: dict[str, list[Path]], classes: tuple[str, ...], img_size: int, track: Track
 ) -> dict[str, Split]:
-    """The splits from a cache folder, decoded into it where they are not there whole."""
+    """Return the splits from a cache folder; decode the images into it first where it is missing or broken."""
     try:
         (folder / CONTENT).read_text()
         return {name: _read(folder, name) for name in files}
-    except Exception:  # absent, cut short or overwritten: whatever is wrong with it, it is made again
+    except Exception:  # missing, truncated or overwritten: decode again, whatever is wrong
         shutil.rmtree(folder, ignore_errors=True)
     labels = {name: [_label(path, classes) for path in paths] for name, paths in files.items()}
     try:
@@ -112,7 +117,7 @@ def _cached(
         for name, paths in files.items():
             _decode(paths, labels[name], scratch, name, img_size, track)
         (scratch / CONTENT).write_text(_content(scratch, files))
-        with suppress(OSError):  # another process was faster; its folder is as good
+        with suppress(OSError):  # another process has just made the same folder
             scratch.replace(folder)
     except OSError as error:
         raise DataError(f"cannot write the cache {folder.parent}: {error.strerror}; set XDG_CACHE_HOME") from None
@@ -122,7 +127,7 @@ def _cached(
 
 
 def _content(folder: Path, names: Iterable[str]) -> str:
-    """A hash of the pixels and labels themselves: the same names and sizes may hold other pictures."""
+    """Return a hash of pixels and labels; files of the same name and size may hold other images."""
     whole = hashlib.sha256()
     for name in names:
         for part in ("images", "labels"):
@@ -132,7 +137,7 @@ def _content(folder: Path, names: Iterable[str]) -> str:
 
 
 def _reserve(path: Path) -> None:
-    """Makes sure of room for a file that is only as long as if it were full; a memory map cannot say that a disk is."""
+    """Allocate the blocks of a sparse file; writing through a memory map cannot report that the disk is full."""
     if hasattr(os, "posix_fallocate"):
         with path.open("r+b") as file:
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
@@ -169,7 +174,7 @@ def _decode(paths: list[Path], labels: list[int], folder: Path, name: str, img_s
 
 
 def _decoded(paths: list[Path], img_size: int) -> Iterator[np.ndarray | None]:
-    """Each image in turn; None for a broken one, so that all of them can be told at once."""
+    """Decode the images in order; None for a broken one, so that one error can name them all."""
 
     def decode(path: Path) -> np.ndarray | None:
         try:
@@ -178,15 +183,15 @@ def _decoded(paths: list[Path], img_size: int) -> Iterator[np.ndarray | None]:
             return None
 
     with ThreadPoolExecutor() as pool:
-        for start in range(0, len(paths), AHEAD):  # no more at once than memory holds
+        for start in range(0, len(paths), AHEAD):  # bounds the memory for decoded images
             yield from pool.map(decode, paths[start : start + AHEAD])
 
 
 def decode_image(path: Path, img_size: int) -> np.ndarray:
-    """One image as (3, S, S) uint8: shorter side resized to S, centre cropped.
+    """Decode an image to (3, S, S) uint8: the shorter side resized to S, the centre cropped.
 
     Raises:
-        DataError: the file is no readable image.
+        DataError: The file is no readable image.
     """
     try:
         with Image.open(path) as image:
@@ -203,7 +208,7 @@ def decode_image(path: Path, img_size: int) -> np.ndarray:
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
-    """16-bit grey scaled down, which PIL would clip."""
+    """Scale 16-bit grey to 8 bits, which PIL would clip."""
     if not image.mode.startswith("I"):
         return image
     return Image.fromarray((np.asarray(image) // 257).clip(0, 255).astype(np.uint8))

@@ -10,19 +10,19 @@ from archsearch.data.folder import cache_folder
 from archsearch.data.images import HELD_OUT, ImageData, Split, hold_out
 from archsearch.errors import DataError
 
-#: Name here, class in ``torchvision.datasets``.
+#: Class in ``torchvision.datasets`` by the name of the data set.
 HUB = {"cifar10": "CIFAR10", "cifar100": "CIFAR100", "fashion_mnist": "FashionMNIST"}
 
 
 def load_hub(name: str, root: Path | None) -> ImageData:
-    """A torchvision data set at its own resolution; downloaded once, then read from ``root``.
+    """Load a torchvision data set at its own resolution; it is downloaded once.
 
     Args:
-        name: a key of ``HUB``.
-        root: where its files are or go; None for the cache folder.
+        name: Name of the data set, a key of ``HUB``.
+        root: Folder of its files; None for the cache folder.
 
     Raises:
-        DataError: the files are not there and cannot be downloaded.
+        DataError: The files are missing and cannot be downloaded.
     """
     from torchvision import datasets  # slow to import, and only needed here
 
@@ -32,7 +32,7 @@ def load_hub(name: str, root: Path | None) -> ImageData:
         parts = [getattr(datasets, HUB[name])(folder, train=train, download=True) for train in (True, False)]
     except (OSError, RuntimeError) as error:
         if new:
-            shutil.rmtree(folder, ignore_errors=True)  # what an unfinished download left
+            shutil.rmtree(folder, ignore_errors=True)  # remains of an unfinished download
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(
             f"cannot get {name}: {reason}; go online once, put its files into {folder}, "
@@ -44,7 +44,7 @@ def load_hub(name: str, root: Path | None) -> ImageData:
 
 
 def _split(part: Any) -> Split:
-    """Torchvision's (N, H, W, 3) or grey (N, H, W) as (N, 3, H, W)."""
+    """Return torchvision's images, (N, H, W, 3) or grey (N, H, W), as a split of (N, 3, H, W)."""
     pixels, labels = torch.as_tensor(part.data), torch.as_tensor(part.targets)
     images = pixels.permute(0, 3, 1, 2) if pixels.ndim == 4 else pixels[:, None].expand(-1, 3, -1, -1)
     return Split(images.contiguous(), labels)

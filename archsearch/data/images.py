@@ -11,25 +11,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-#: Share of a training split that is held out to choose by, where a data set brings no split for it.
+#: Share of a training split that is held out for validation where a data set has no validation split.
 HELD_OUT = 0.1
 
 
-#: Fields of a data set that are splits.
+#: Names of the splits of a data set.
 SPLITS = ("train", "val", "test")
 
-#: Images that are copied at once.
+#: Number of images that are copied at once.
 COPIED = 4096
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Images and labels; the images may lie on disk, memory-mapped, and most of them may belong to others.
+    """Images and labels; several splits may share one store of images, which may be memory-mapped.
 
     Attributes:
-        store: (M, 3, S, S) as uint8.
-        labels: (N,) as int64.
-        index: (N,) places in ``store``; None where all of them belong, in order.
+        store: Images, (M, 3, S, S) as uint8.
+        labels: Class of each image of the split, (N,) as int64.
+        index: Index into ``store`` of each image of the split, (N,); None where the split has the whole store.
     """
 
     store: Tensor
@@ -41,23 +41,23 @@ class Split:
 
     @property
     def images(self) -> Tensor:
-        """All images, (N, 3, S, S); a copy, unless the split has the whole store."""
+        """All images of the split, (N, 3, S, S); a copy, unless the split has the whole store."""
         return self.store if self.index is None else self.store[self.index]
 
     def take(self, chosen: Tensor) -> "Split":
-        """The samples at ``chosen`` (M,), without copying an image."""
+        """Return the samples at the indices ``chosen`` (M,), without copying images."""
         return Split(self.store, self.labels[chosen], chosen if self.index is None else self.index[chosen])
 
     def pixels(self, chosen: Tensor) -> Tensor:
-        """The images at ``chosen`` (M,), (M, 3, S, S)."""
+        """Return the images at the indices ``chosen`` (M,), (M, 3, S, S)."""
         return self.store[chosen if self.index is None else self.index[chosen]]
 
     def nbytes(self) -> int:
-        """Bytes of its images."""
+        """Return the size of the images in bytes."""
         return len(self) * self.store[0].numel()
 
     def to(self, device: torch.device) -> "Split":
-        """The same samples with their images on a device."""
+        """Return the same samples with their images on a device."""
         images = torch.empty((len(self), *self.store.shape[1:]), dtype=self.store.dtype, device=device)
         for part in torch.arange(len(self), device=self.labels.device).split(COPIED):
             images[part[0] : part[-1] + 1] = self.pixels(part)
@@ -66,16 +66,16 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class ImageData:
-    """A data set: three splits, names, and which augmentation keeps its labels true.
+    """A data set of square images in three splits.
 
     Attributes:
-        name: as recorded with every trial.
-        train: what candidates are trained on.
-        val: what candidates are compared by; never trained on.
-        test: untouched by a search, for the final word on what it found.
-        classes: class names, in label order.
-        flip: whether a mirrored image keeps its class.
-        fingerprint: hash that tells two data sets of one name apart.
+        name: Name of the data set, as recorded with every study.
+        train: Training split.
+        val: Validation split, on which candidates are compared; never trained on.
+        test: Test split, which a search never looks at.
+        classes: Names of the classes, in label order.
+        flip: Whether a mirrored image keeps its class.
+        fingerprint: Hash that distinguishes data sets of the same name.
     """
 
     name: str
@@ -92,12 +92,12 @@ class ImageData:
         return int(self.train.store.shape[-1])
 
     def to(self, device: torch.device, room: float = math.inf) -> "ImageData":
-        """The same data set with what candidates are trained on and compared by on a device.
+        """Return the same data set with the training and the validation split on a device.
 
         Args:
-            device: where it is wanted.
-            room: bytes that images may take there; those of a larger split stay where they are,
-                and ``archsearch.data.stream`` brings them over while others are worked on.
+            device: Device to copy to.
+            room: Bytes that images may take there. A split that does not fit stays where it is;
+                ``archsearch.data.stream`` copies its images in chunks during training.
         """
         moved = []
         for split in (self.train, self.val):
@@ -108,7 +108,7 @@ class ImageData:
 
 
 def to_arrays(data: ImageData) -> dict[str, Any]:
-    """A data set as plain values and NumPy arrays of the images that belong to it, to be sent elsewhere."""
+    """Return a data set as plain values and NumPy arrays, to send to another machine."""
     plain: dict[str, Any] = {f.name: getattr(data, f.name) for f in dataclasses.fields(data) if f.name not in SPLITS}
     for name in SPLITS:
         split: Split = getattr(data, name)
@@ -117,7 +117,7 @@ def to_arrays(data: ImageData) -> dict[str, Any]:
 
 
 def from_arrays(plain: Mapping[str, Any]) -> ImageData:
-    """What ``to_arrays`` gave; the images are not copied, and must not be written to."""
+    """Return the data set that ``to_arrays`` described; its images are not copied and must not be written to."""
     splits = {}
     for name in SPLITS:
         with warnings.catch_warnings():
@@ -127,14 +127,17 @@ def from_arrays(plain: Mapping[str, Any]) -> ImageData:
 
 
 def stratified(labels: Tensor, count: int, seed: int) -> Tensor:
-    """Indices of about ``count`` samples, every class in its share, in random order.
+    """Draw a stratified sample, in random order.
 
-    Largest remainders go first, so the shares add up to ``count`` exactly.
+    Every class gets its share, rounded by the largest remainders, so that the shares sum to ``count``.
 
     Args:
-        labels: (N,) class of each sample.
-        count: how many to draw, at most N.
-        seed: of the drawing.
+        labels: Class of each sample, (N,).
+        count: Number of samples to draw, at most N.
+        seed: Seed of the draw.
+
+    Returns:
+        Indices of the drawn samples, (count,).
 
     >>> labels = torch.tensor([0] * 6 + [1] * 3)
     >>> sorted(labels[stratified(labels, 3, seed=0)].tolist())
@@ -155,7 +158,7 @@ def stratified(labels: Tensor, count: int, seed: int) -> Tensor:
 
 
 def hold_out(split: Split, count: int, seed: int = 0) -> tuple[Split, Split]:
-    """Splits off ``count`` samples, class by class: (the rest, the held-out part)."""
+    """Split off ``count`` samples, class by class; return the rest and the held-out part."""
     held = stratified(split.labels, count, seed)
     rest = torch.ones(len(split), dtype=torch.bool)
     rest[held] = False
@@ -163,7 +166,7 @@ def hold_out(split: Split, count: int, seed: int = 0) -> tuple[Split, Split]:
 
 
 def resize(data: ImageData, img_size: int) -> ImageData:
-    """The data set at ``img_size`` pixels a side (bilinear, antialiased)."""
+    """Resize the images of a data set to ``img_size`` pixels a side (bilinear, antialiased)."""
     if data.img_size == img_size:
         return data
 

@@ -1,4 +1,4 @@
-"""Batches of an epoch: drawn, fetched and augmented many at a time, ready on the device that trains."""
+"""Batches of an epoch, fetched and augmented many at a time on the device that trains."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -12,14 +12,14 @@ from archsearch.data.augment import augment, mix
 from archsearch.data.images import ImageData, Split
 from archsearch.recipes import ProxyRecipe
 
-#: Bytes of images that are fetched and augmented at once.
+#: Bytes of images to fetch and augment at once.
 CHUNK_BYTES = 1 << 26
-#: Share of a device's free memory that images may take for good.
+#: Share of a device's free memory that images may take for a whole training.
 RESIDENT = 0.4
 
 
 def room_on(device: torch.device) -> float:
-    """Bytes of images that a device has room for; without bound where they need not be copied."""
+    """Return how many bytes of images a device has room for; infinite where images need not be copied."""
     if device.type != "cuda":
         return float("inf")
     return RESIDENT * torch.cuda.mem_get_info(device)[0]
@@ -28,7 +28,14 @@ def room_on(device: torch.device) -> float:
 def batches(
     data: ImageData, proxy: ProxyRecipe, seed: int, epoch: int, device: torch.device
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """One epoch of full batches in random order, augmented; a function of seed and epoch.
+    """Yield the augmented batches of an epoch in random order, which depends on seed and epoch alone.
+
+    Args:
+        data: Data set whose training split is used; an incomplete last batch is dropped.
+        proxy: Recipe with batch size and augmentation.
+        seed: Seed of the training.
+        epoch: Number of the epoch, from 1.
+        device: Device that trains.
 
     Yields:
         Images (B, 3, S, S) as uint8 on ``device``, and labels (B,), or targets (B, classes) where images are mixed.
@@ -46,12 +53,12 @@ def batches(
 
 
 def fetch(split: Split, chunks: tuple[Tensor, ...], device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
-    """Images and labels of each chunk on a device; where they come from elsewhere, one chunk ahead.
+    """Yield images and labels of each chunk on a device; a thread copies one chunk ahead where they lie elsewhere.
 
     Args:
-        split: what to fetch from.
-        chunks: places in it, (N,) each, on the CPU.
-        device: where they are wanted.
+        split: Split to fetch from.
+        chunks: Indices into the split, (N,) each, on the CPU.
+        device: Device to copy to.
     """
     if split.store.device == device:
         for chunk in chunks:

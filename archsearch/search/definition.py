@@ -1,4 +1,4 @@
-"""A study: what is searched for, and its record in a storage."""
+"""Definition of a study, and its record in a storage."""
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -20,33 +20,32 @@ from archsearch.search.storage.studies import new_study
 from archsearch.space.space import Space
 from archsearch.utils.key_fields import key_fields
 
-#: Study attribute that holds the recipe of a study; its absence marks a study of another tool.
+#: Study attribute with the recipe of a study; a study of another tool has none.
 RECIPE = "archsearch"
-#: Study attribute with the number of images that accuracies are counted on.
+#: Study attribute with the number of validation images.
 VAL_IMAGES = "val_images"
-#: Fields of a study's recipe that came later, and what their absence means.
+#: Fields of a study's recipe that were added later, and the value that their absence means.
 FORMER: dict[str, Any] = {"constraints": [], "seeds": 1, "protocol": 1}
 
 
 @dataclass(frozen=True)
 class Study:
-    """Everything that has to stay the same for two runs to be one study.
+    """Everything that must stay the same for two runs to be one study.
 
     Attributes:
-        name: in the storage.
-        space: what candidates are drawn from.
-        objectives: in the order of the recorded values.
-        proxy: recipe of the proxy network.
-        bench: recipe of the timing.
-        data: name and fingerprint of the data set.
-        device: name of the device that trains and is timed.
-        sampler: a key of ``archsearch.search.samplers.by_name.SAMPLERS``.
-        seed: of the sampler, and of every candidate's training.
-        population: individuals of a generation; kept from the first run.
-        constraints: that candidates have to keep.
-        seeds: that a candidate may be trained with.
-        early_stopping: whether trainings that promise nothing are ended; may change from run to run, and is no part of
-            the recipe.
+        name: Name of the study in the storage.
+        space: Search space.
+        objectives: Objectives in the order of the recorded values.
+        proxy: Proxy recipe.
+        bench: Timing recipe.
+        data: Name and fingerprint of the data set.
+        device: Name of the device that trains and is timed.
+        sampler: Name of the sampler, a key of ``archsearch.search.samplers.by_name.SAMPLERS``.
+        seed: Seed of the sampler and of every candidate's training.
+        population: Number of individuals of a generation; kept from the first run.
+        constraints: Constraints on candidates.
+        seeds: Maximum number of training seeds per candidate.
+        early_stopping: Whether hopeless trainings are pruned; may change from run to run, so not part of the recipe.
     """
 
     name: str
@@ -65,11 +64,11 @@ class Study:
 
     @property
     def quantities(self) -> tuple[Objective, ...]:
-        """All that has to be known of a candidate: the objectives, and what constraints speak of."""
+        """Quantities to evaluate for every candidate: the objectives and those of the constraints."""
         return tuple(dict.fromkeys((*self.objectives, *(constraint.objective for constraint in self.constraints))))
 
     def recipe(self) -> dict[str, Any]:
-        """As JSON-ready data."""
+        """Return what identifies the study, as JSON-ready data."""
         stages = range(len(self.space.baseline.depths))
         own = own_mixers(set().union(*(self.space.token_mixers(stage) for stage in stages)))
         return {
@@ -93,16 +92,16 @@ class Study:
 
 
 def own_mixers(kinds: Iterable[str]) -> dict[str, Any]:
-    """Of the named mixers those from users' files: what is needed to read a record without the files."""
+    """Return the declarations of those named mixers that come from users' files, to read a record without the files."""
     wanted = {*kinds}
     return {name: declared for name, declared in declarations().items() if name in wanted}
 
 
 def create_or_resume(study: Study, storage: BaseStorage) -> optuna.Study:
-    """The study's record in the storage, made if it is not there.
+    """Return the study's record in the storage; create it if there is none.
 
     Raises:
-        StorageError: a study of that name was run with another recipe, or by another tool.
+        StorageError: A study of that name was run with another recipe or by another tool.
     """
     record = existing(study.name, storage)
     if record is not None:
@@ -112,10 +111,10 @@ def create_or_resume(study: Study, storage: BaseStorage) -> optuna.Study:
 
 
 def load(name: str, storage: BaseStorage) -> optuna.Study:
-    """A study's record, for reading.
+    """Return a study's record, for reading.
 
     Raises:
-        StorageError: there is none of that name (the nearest is offered), or it is another tool's.
+        StorageError: There is no study of that name (the message offers the nearest), or another tool made it.
     """
     record = existing(name, storage)
     if record is None:
@@ -127,10 +126,10 @@ def load(name: str, storage: BaseStorage) -> optuna.Study:
 
 
 def recipe_of(record: optuna.Study) -> dict[str, Any]:
-    """The recipe a study was made with, as JSON-ready data.
+    """Return the recipe that a study was made with, as JSON-ready data.
 
     Raises:
-        StorageError: another tool made the study.
+        StorageError: Another tool made the study.
     """
     recipe: dict[str, Any] | None = record.user_attrs.get(RECIPE)
     if recipe is None:
@@ -139,28 +138,28 @@ def recipe_of(record: optuna.Study) -> dict[str, Any]:
 
 
 def objectives_of(record: optuna.Study) -> tuple[Objective, ...]:
-    """The objectives of a study, in the order of its values."""
+    """Return the objectives of a study, in the order of its values."""
     return tuple(OBJECTIVES[name] for name in recipe_of(record)["objectives"])
 
 
 def validation_images(record: optuna.Study) -> int:
-    """How many images a study's accuracies are counted on; 0 where that is not known."""
+    """Return the number of validation images of a study; 0 if it is unknown."""
     asked = recipe_of(record).get("proxy", {}).get("val_samples", 0)
     return int(record.user_attrs.get(VAL_IMAGES, asked))
 
 
 def existing(name: str, storage: BaseStorage) -> optuna.Study | None:
-    """A study's record of whatever make; None where there is none of that name."""
+    """Return a study's record, whichever tool made it; None if there is none of that name."""
     if name not in optuna.get_all_study_names(storage):
         return None
     return optuna.load_study(study_name=name, storage=storage)
 
 
 def recorded(name: str, url: str) -> dict[str, Any] | None:
-    """The recipe of a study that has been begun; None where there is none, or its storage cannot be opened.
+    """Return the recipe of a study; None if there is no such study or its storage cannot be opened.
 
     Raises:
-        ArchsearchError: the storage was opened, and cannot be used.
+        ArchsearchError: The storage was opened but cannot be used.
     """
     with suppress(StorageError), in_words():
         record = existing(name, open_storage(url, create=False))

@@ -1,4 +1,4 @@
-"""Training of proxies, for small networks at small resolutions, as fast as the device allows."""
+"""Training of proxy networks: small networks at small resolutions, as fast as the device allows."""
 
 from archsearch.train.training import Training
 

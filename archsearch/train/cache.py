@@ -1,4 +1,4 @@
-"""No training twice: finished ones by all that they depend on, and where long ones were stopped."""
+"""Disk cache of trainings: learning curves of finished ones, checkpoints of interrupted ones."""
 
 import os
 import time
@@ -20,28 +20,42 @@ from archsearch.trial import Epoch
 from archsearch.utils.disk_cache import DiskCache
 from archsearch.utils.key_fields import key_fields
 
-#: What a training's numbers depend on besides network, recipe, data and seed, as ``environment`` has it.
+#: Facts of ``archsearch.nn.device.environment`` that results depend on besides network, recipe, data and seed.
 DEVICE_FACTS = ("device_name", "torch", "cuda", "cudnn", "threads", "proxy_autocast")
-#: Fields of a recipe that only say what the proxy network looks like, which its architecture says too.
+#: Fields of a recipe that only shape the proxy network; a key holds the network's architecture instead.
 SHAPE = ("width", "width_step", "depth", "stem_patch_size", "layer_scale_init_value", "drop_path_rate")
 #: Threads of a process that sets none, and of the workers of ``archsearch.evaluate.pool``.
 THREADS = (torch.get_num_threads(), 1)
-#: Seconds of training between two states on disk.
+#: Seconds of training between two checkpoints.
 SAVE_EVERY_S = 60.0
 
 
 class Trainings:
-    """Learning curves on disk, shared by all that trains on this machine."""
+    """Disk cache of learning curves, shared by every process that trains on this machine."""
 
     def __init__(
         self, folder: Path, environment: Mapping[str, Any], reuse: bool = True, save_every_s: float = SAVE_EVERY_S
     ) -> None:
-        """Args: folder: where; environment: of ``archsearch.nn.device``; reuse: whether old ones count."""
+        """Open the cache.
+
+        Args:
+            folder: Folder of the cache; made when it is first written to.
+            environment: Facts of ``archsearch.nn.device.environment`` about the device that trains.
+            reuse: Whether earlier trainings are used.
+            save_every_s: Seconds of training between two checkpoints.
+        """
         self.store, self.reuse, self.save_every_s = DiskCache(folder), reuse, save_every_s
         self.device = {name: environment.get(name) for name in DEVICE_FACTS}
 
     def key(self, proxy_arch: Arch, proxy: ProxyRecipe, data: ImageData, seed: int) -> dict[str, Any]:
-        """All that the numbers of a training depend on."""
+        """Return the key of a training: everything that its results depend on.
+
+        Args:
+            proxy_arch: Architecture of the proxy network.
+            proxy: Recipe of the training.
+            data: Data set, reduced to the recipe's samples.
+            seed: Seed of the training.
+        """
         kinds = {mixer.token_mixer for mixer in proxy_arch.mixers}
         return {
             "trainer": TRAINER,
@@ -54,9 +68,10 @@ class Trainings:
         }
 
     def curve(self, key: Mapping[str, Any]) -> tuple[Epoch, ...] | None:
-        """That of a finished training; None where there is none.
+        """Return the learning curve of a finished training; None if there is none.
 
-        One with another number of threads counts too: it differs by the order of its sums, and took other seconds.
+        A training with another number of threads counts too: it differs only by the order of its sums and by the
+        seconds it took.
         """
         if not self.reuse:
             return None
@@ -70,11 +85,14 @@ class Trainings:
             return None
 
     def epochs(self, key: Mapping[str, Any], start: Callable[[], Training]) -> Iterator[Epoch]:
-        """Those of a training from its first, or from after where it was stopped; its results are kept.
+        """Yield the epochs of a training, those before its last checkpoint from disk; cache the result.
 
         Args:
-            key: of the training.
-            start: makes it, at its beginning.
+            key: Key of the training.
+            start: Function that creates the training at its beginning.
+
+        Raises:
+            DivergedError: The training diverged.
         """
         training, curve = self._resume(key, start)
         yield from list(curve)
@@ -98,7 +116,7 @@ class Trainings:
         return self.store.path(key, ".pt")
 
     def _resume(self, key: Mapping[str, Any], start: Callable[[], Training]) -> tuple[Training, list[Epoch]]:
-        """A training where it was stopped; whatever is wrong with that file, at its beginning."""
+        """Return a training at its checkpoint, with its curve so far; at its beginning if the file is unusable."""
         training = start()
         if not self.reuse or not self._checkpoint(key).exists():
             return training, []
@@ -106,15 +124,15 @@ class Trainings:
             saved = torch.load(self._checkpoint(key), map_location=training.device, weights_only=True)
             curve = [Epoch(**entry) for entry in saved["curve"]]
             training.load_state_dict(saved["state"])
-        except torch.OutOfMemoryError:  # nothing is wrong with the file
+        except torch.OutOfMemoryError:  # the file is intact
             raise
-        except Exception:  # cut short, or of another make
+        except Exception:  # truncated, or written for other modules
             self.forget(key)
-            return start(), []  # one that is half loaded is no beginning
+            return start(), []  # a fresh one: this one may be half loaded
         return training, curve
 
     def forget(self, key: Mapping[str, Any]) -> None:
-        """Gives up where a training was."""
+        """Delete the checkpoint of a training."""
         with suppress(OSError):
             self._checkpoint(key).unlink()
 
@@ -125,6 +143,6 @@ class Trainings:
             path.parent.mkdir(parents=True, exist_ok=True)
             torch.save({"state": training.state_dict(), "curve": [asdict(epoch) for epoch in curve]}, scratch)
             scratch.replace(path)
-        except (OSError, RuntimeError):  # a full disk is a RuntimeError to torch
+        except (OSError, RuntimeError):  # torch reports a full disk as RuntimeError
             with suppress(OSError):
                 scratch.unlink()

@@ -1,15 +1,14 @@
-"""Faster ways through two operators that are slow in bfloat16 on a CPU; what they compute stays the same.
+"""Faster implementations of two operators that are slow in bfloat16 on a CPU; their results stay the same.
 
-**Weight gradient of depthwise convolutions.** oneDNN has a fast kernel for it only where the filter
-is at most 3 wide and no taller than the map; elsewhere it takes 1.5 to 7 times as long as the
-way below (``benchmarks/depthwise_gradient.py``), and up to half of a ConvNeXt's training step. The
-gradient of tap (i, j) of channel c is the correlation of input and output gradient of that channel,
-added up over samples. That is a depthwise convolution too: samples and channels together are its
-channels, the output gradient is its filter, and its output is as large as the original filter.
-oneDNN is fast at those.
+**Weight gradient of depthwise convolutions.** oneDNN has a fast kernel only where the filter is at most 3 wide and
+no larger than the map. Elsewhere its kernel takes 1.5 to 7 times as long as the implementation below
+(``benchmarks/depthwise_gradient.py``), up to half of a ConvNeXt's training step. The gradient of tap (i, j) of channel
+c is the correlation of input and output gradient of that channel, summed over samples. That is itself a depthwise
+convolution: samples and channels together are its channels, the output gradient is its filter, and its output has the
+size of the original filter. oneDNN is fast at these.
 
-**Layer norm over the channels.** In bfloat16 it takes several times as long as in float32 where the
-channels are few; float32 is also what autocast chooses on a GPU.
+**Layer norm over the channels.** With few channels, bfloat16 takes several times as long as float32, which is also
+what autocast chooses on a GPU.
 """
 
 from typing import Any
@@ -19,12 +18,12 @@ from torch import Tensor, nn
 
 from archsearch.nn.blocks import LayerNorm2d
 
-#: Widest filter that oneDNN's own gradient kernel takes.
+#: Width of the widest filter that oneDNN's fast gradient kernel supports.
 WIDEST = 3
 
 
 def speed_up(model: nn.Module) -> None:
-    """Gives a model the faster ways; parameters, names and (but for rounding) outputs stay."""
+    """Replace the slow operators of a model in place; parameters, names and, but for rounding, outputs stay."""
     for module in model.modules():
         if type(module) is nn.Conv2d and _is_plain_depthwise(module):
             module.__class__ = DepthwiseConv2d
@@ -38,10 +37,10 @@ def _is_plain_depthwise(conv: nn.Conv2d) -> bool:
 
 
 class DepthwiseConv2d(nn.Conv2d):
-    """``nn.Conv2d`` of stride 1 with a group per channel, whose weight gradient is computed as above."""
+    """``nn.Conv2d`` of stride 1 with a group per channel and the faster weight gradient."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) to (N, C, H', W')."""
+        """Convolve (N, C, H, W) to (N, C, H', W')."""
         kh, kw = self.kernel_size
         slow = kw > WIDEST or kh > x.shape[2] or kw > x.shape[3]
         bfloat16 = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
@@ -52,10 +51,10 @@ class DepthwiseConv2d(nn.Conv2d):
 
 
 class FloatLayerNorm2d(LayerNorm2d):
-    """``LayerNorm2d`` in float32, whatever comes in."""
+    """``LayerNorm2d`` that computes in float32 for inputs of any type."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) to the same shape."""
+        """Normalise (N, C, H, W) over the channels."""
         return super().forward(x.float())
 
 
@@ -95,19 +94,19 @@ class _Depthwise(torch.autograd.Function):
 
 
 def _channel_sums(grad: Tensor) -> Tensor:
-    """(N, C, H, W) to (C,), as a product: several times as fast as ``sum`` in bfloat16."""
+    """Sum (N, C, H, W) to (C,) by a matrix product, several times as fast as ``sum`` in bfloat16."""
     rows = grad.permute(0, 2, 3, 1).flatten(0, 2)
     return rows.new_ones(len(rows)) @ rows
 
 
 def weight_gradient(x: Tensor, grad: Tensor, padding: tuple[int, int], dilation: tuple[int, int]) -> Tensor:
-    """Gradient of a depthwise filter.
+    """Return the gradient of a depthwise filter.
 
     Args:
-        x: input, (N, C, H, W).
-        grad: gradient of the output, (N, C, H', W').
-        padding: zeros on each side, rows and columns.
-        dilation: steps between taps, rows and columns; those of the filter become the stride here.
+        x: Input, (N, C, H, W).
+        grad: Gradient of the output, (N, C, H', W').
+        padding: Zeros on each side of rows and columns.
+        dilation: Dilation of rows and columns; it becomes the stride here.
 
     Returns:
         (C, 1, kh, kw), in float32 or wider.
@@ -116,5 +115,5 @@ def weight_gradient(x: Tensor, grad: Tensor, padding: tuple[int, int], dilation:
     samples = x.permute(2, 3, 0, 1).reshape(1, *x.shape[2:], n * c).permute(0, 3, 1, 2)
     filters = grad.permute(2, 3, 0, 1).reshape(*grad.shape[2:], n * c).permute(2, 0, 1)[:, None]
     taps = torch.conv2d(samples, filters, None, dilation, padding, 1, n * c)
-    wide = torch.promote_types(taps.dtype, torch.float32)  # what is added up is not rounded once more
+    wide = torch.promote_types(taps.dtype, torch.float32)  # avoids rounding the sum once more
     return taps.view(n, c, *taps.shape[2:]).sum(0, dtype=wide)[:, None]

@@ -1,4 +1,4 @@
-"""AdamW, its schedule, and an average of the weights."""
+"""AdamW, its learning-rate schedule, and the moving average of the weights."""
 
 import math
 
@@ -10,12 +10,12 @@ from archsearch.recipes import ProxyRecipe
 
 
 def adamw(model: nn.Module, proxy: ProxyRecipe, capturable: bool = False) -> torch.optim.AdamW:
-    """AdamW; vectors (biases, norms, layer scale) do not decay.
+    """Return AdamW without weight decay on vectors (biases, norms, layer scale).
 
     Args:
-        model: on its device.
-        proxy: the recipe.
-        capturable: whether its step can be part of a CUDA graph.
+        model: Model on the device that trains.
+        proxy: Recipe with learning rate and weight decay.
+        capturable: Whether a step can be captured in a CUDA graph.
     """
     decayed = [p for p in model.parameters() if p.ndim > 1]
     free = [p for p in model.parameters() if p.ndim <= 1]
@@ -24,7 +24,7 @@ def adamw(model: nn.Module, proxy: ProxyRecipe, capturable: bool = False) -> tor
 
 
 def averaged(model: nn.Module, decay: float) -> AveragedModel:
-    """An exponential moving average of a model's parameters and buffers."""
+    """Return an exponential moving average of a model's parameters and buffers."""
     return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
 
 
@@ -39,7 +39,7 @@ class Schedule:
         self.steps, self.warmup = steps, max(1, round(steps * warmup))
 
     def __call__(self, step: int) -> float:
-        """The factor at a step, counted from 0."""
+        """Return the factor at a step, counted from 0."""
         if step < self.warmup:
             return (step + 1) / self.warmup
         done = (step - self.warmup) / max(1, self.steps - self.warmup)

@@ -1,4 +1,4 @@
-"""One step of training: run operator by operator, or captured once and replayed as a CUDA graph."""
+"""Training steps: run operator by operator, or captured once and replayed as a CUDA graph."""
 
 import logging
 
@@ -10,14 +10,14 @@ from archsearch.nn.device import has_bfloat16
 from archsearch.recipes import ProxyRecipe
 from archsearch.train.optimizer import adamw
 
-#: Steps that run on their own before one is captured: libraries choose their kernels in them.
+#: Number of steps before one is captured; libraries choose their kernels during them.
 WARMUP_STEPS = 3
 
 logger = logging.getLogger(__name__)
 
 
 def forward(model: nn.Module, images: Tensor) -> Tensor:
-    """Logits in float32 of normalised images; in between bfloat16, where the hardware has it."""
+    """Return the logits of normalised images in float32; computed in bfloat16 where the hardware supports it."""
     images = images.contiguous(memory_format=torch.channels_last)
     enabled = has_bfloat16(images.device)
     with torch.autocast(images.device.type, torch.bfloat16, enabled=enabled, cache_enabled=not _capturing(images)):
@@ -30,16 +30,24 @@ def _capturing(images: Tensor) -> bool:
 
 
 class Step:
-    """Takes uint8 images and targets to changed weights; adds up the loss without waiting for the device.
+    """A training step that sums the loss without waiting for the device.
 
     Attributes:
-        optimizer: whose state goes with the model's.
+        optimizer: Optimizer of the model's weights.
     """
 
     def __init__(
         self, model: nn.Module, proxy: ProxyRecipe, mean: Tensor, std: Tensor, capturable: bool = False
     ) -> None:
-        """Args: mean, std: of ``archsearch.train.training.channel_statistics``."""
+        """Create the optimizer.
+
+        Args:
+            model: Model on the device that trains.
+            proxy: Recipe of the training.
+            mean: Mean per channel, from ``archsearch.train.training.channel_statistics``.
+            std: Standard deviation per channel.
+            capturable: Whether a step can be captured in a CUDA graph.
+        """
         self.model, self.proxy, self.mean, self.std = model, proxy, mean, std
         self.optimizer = adamw(model, proxy, capturable)
         self._lr = torch.tensor(float(proxy.lr), device=mean.device) if capturable else None
@@ -47,12 +55,12 @@ class Step:
         self._count = 0
 
     def __call__(self, images: Tensor, targets: Tensor, lr: float) -> None:
-        """One step.
+        """Update the weights once.
 
         Args:
-            images: (B, 3, S, S) as uint8.
-            targets: labels (B,) or shares (B, classes).
-            lr: learning rate of this step.
+            images: Images, (B, 3, S, S) as uint8.
+            targets: Labels (B,) or class probabilities (B, classes).
+            lr: Learning rate of this step.
         """
         for group in self.optimizer.param_groups:
             group["lr"] = lr if self._lr is None else self._lr
@@ -62,7 +70,7 @@ class Step:
         self._count += 1
 
     def mean_loss(self) -> float:
-        """Mean over the steps since it was asked for last; waits for the device."""
+        """Return the mean loss of the steps since the last call; waits for the device."""
         mean = self._loss_sum.item() / max(1, self._count)
         self._loss_sum.zero_()
         self._count = 0
@@ -84,10 +92,10 @@ class Step:
 
 
 class GraphStep(Step):
-    """The same, where launching a small network's kernels takes longer than running them.
+    """A training step as a CUDA graph, for small networks whose kernels take longer to launch than to run.
 
-    The first steps run as they are; then one is captured and replayed. What cannot be captured
-    goes on as it is, and the log says why.
+    The first steps run operator by operator; then one is captured and replayed. A network that cannot be captured
+    goes on operator by operator, and a warning says why.
     """
 
     def __init__(self, model: nn.Module, proxy: ProxyRecipe, mean: Tensor, std: Tensor) -> None:
@@ -113,7 +121,7 @@ class GraphStep(Step):
         self._done += 1
 
     def _run_beside(self, images: Tensor, targets: Tensor) -> None:
-        """On the stream that is going to capture, as capturing asks for."""
+        """Run a step on the stream that will capture, as CUDA graphs require."""
         usual = torch.cuda.current_stream(images.device)
         self._stream.wait_stream(usual)
         with torch.cuda.stream(self._stream):
@@ -121,18 +129,18 @@ class GraphStep(Step):
         usual.wait_stream(self._stream)
 
     def _capture(self, images: Tensor, targets: Tensor) -> None:
-        """Records a step without running it; where that fails, runs this one and all others as they are."""
+        """Capture a step without running it; if that fails, run this and all later steps operator by operator."""
         self._images, self._targets = images.clone(), targets.clone()
-        self.optimizer.zero_grad(set_to_none=True)  # gradients are allocated in the graph's own memory
+        self.optimizer.zero_grad(set_to_none=True)  # so that gradients are allocated in the graph's memory
         graph, usual = torch.cuda.CUDAGraph(), torch.cuda.current_stream(images.device)
         try:
-            # Thread-local: images may be on their way to the device from another thread meanwhile.
+            # Thread-local: another thread may copy images to the device meanwhile.
             with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
                 self._backward(self._images, self._targets)
                 self.optimizer.step()
         except RuntimeError as error:
             logger.warning("this network's step cannot be captured as a CUDA graph: %s", str(error).partition("\n")[0])
-            torch.cuda.set_stream(usual)  # which a failed capture may leave behind
+            torch.cuda.set_stream(usual)  # a failed capture may leave another one
             self._possible = False
             super()._run(images, targets)
             return

@@ -1,4 +1,4 @@
-"""``Training``: an iterator of epochs, which the caller stops by not asking for more."""
+"""``Training``: an iterator over the epochs of a training, which its caller may stop after any of them."""
 
 import math
 import time
@@ -21,33 +21,33 @@ from archsearch.train.optimizer import Schedule, averaged
 from archsearch.train.steps import GraphStep, Step, forward
 from archsearch.trial import Epoch
 
-#: Pixels of all images of one step of an evaluation, by kind of device.
+#: Number of pixels of all images of one evaluation step, by type of device.
 EVAL_PIXELS = {"cpu": 1 << 18, "cuda": 1 << 23}
-#: Images that mean and deviation are taken from.
+#: Number of images that mean and standard deviation are estimated from.
 STATISTICS_IMAGES = 2048
-#: A later epoch whose loss lies this far above that of a uniform guess has diverged: no network at all would be
-#: better. The first one may pass through such heights and come down.
+#: A training has diverged when the loss of an epoch exceeds that of a uniform guess by this much. The first epoch is
+#: exempt: its loss may be that high and still come down.
 DIVERGED = 2.0
 
 
 class Training(Iterator[Epoch]):
-    """Trains a model in place; each ``next`` is one pass over the samples and one validation.
+    """Train a model in place; each ``next`` is one pass over the samples and one validation.
 
-    The same seed on the same device gives the same numbers, whether it ran in one go or was
-    stopped after some epoch and went on from its state.
+    The same seed on the same device gives the same results, whether the training ran in one go or was stopped after
+    some epoch and resumed from its state.
 
     Attributes:
-        done: epochs so far.
+        done: Number of epochs so far.
     """
 
     def __init__(self, model: nn.Module, data: ImageData, proxy: ProxyRecipe, seed: int) -> None:
-        """Prepares the training.
+        """Prepare the training.
 
         Args:
-            model: (N, 3, S, S) normalised images to (N, classes) logits, on the device that trains.
-            data: already reduced to the proxy's number of samples; its images may lie elsewhere.
-            proxy: the recipe.
-            seed: of data order and augmentation.
+            model: Model on the device that trains; maps normalised images (N, 3, S, S) to logits (N, classes).
+            data: Data set, reduced to the recipe's samples; its images may be on another device.
+            proxy: Recipe of the training.
+            seed: Seed of data order and augmentation.
         """
         self.model, self.data, self.proxy, self.seed = model, data, proxy, seed
         self.device = next(model.parameters()).device
@@ -63,11 +63,11 @@ class Training(Iterator[Epoch]):
         self.done = 0
 
     def __next__(self) -> Epoch:
-        """The next epoch.
+        """Train and validate for one epoch.
 
         Raises:
-            StopIteration: there is none.
-            DivergedError: the loss is not finite, or worse than that of saying nothing.
+            StopIteration: All epochs are done.
+            DivergedError: The loss is not finite, or far worse than that of a uniform guess.
         """
         if self.done == self.proxy.epochs:
             raise StopIteration
@@ -82,13 +82,13 @@ class Training(Iterator[Epoch]):
         return Epoch(epoch, train_loss, accuracy, time.perf_counter() - start)
 
     def state_dict(self) -> dict[str, Any]:
-        """All that a training needs to go on after its last whole epoch, for ``torch.save``."""
+        """Return the state after the last complete epoch, for ``torch.save``."""
         average = None if self.average is None else self.average.state_dict()
         optimizer = self.step.optimizer.state_dict()
         return {"done": self.done, "model": self.model.state_dict(), "optimizer": optimizer, "average": average}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes on from such a state, of the same model, data, recipe and seed."""
+        """Resume from a state of a training with the same model, data, recipe and seed."""
         self.model.load_state_dict(state["model"])
         self.step.optimizer.load_state_dict(state["optimizer"])
         if self.average is not None:
@@ -96,8 +96,8 @@ class Training(Iterator[Epoch]):
         self.done = state["done"]
 
     def _pass(self, epoch: int) -> float:
-        """One pass over the samples; the mean loss."""
-        # Of what the model itself draws: stochastic depth, dropout.
+        """Train on every sample once; return the mean loss."""
+        # Seeds what the model itself draws: stochastic depth, dropout.
         torch.manual_seed(int(np.random.SeedSequence((self.seed, epoch)).generate_state(1)[0]))
         self.model.train()
         number = (epoch - 1) * self.per_epoch
@@ -120,7 +120,7 @@ class Training(Iterator[Epoch]):
 
 @contextmanager
 def _repeatable(device: torch.device) -> Iterator[None]:
-    """On the device, with kernels that give the same numbers every time."""
+    """Compute on the device with deterministic kernels."""
     if device.type != "cuda":
         yield
         return
@@ -128,16 +128,16 @@ def _repeatable(device: torch.device) -> Iterator[None]:
     before = cudnn.benchmark, cudnn.deterministic
     cudnn.benchmark, cudnn.deterministic = False, True
     try:
-        with torch.cuda.device(device), sdpa_kernel(SDPBackend.MATH):  # others add up gradients in any order
+        with torch.cuda.device(device), sdpa_kernel(SDPBackend.MATH):  # the others sum gradients in any order
             yield
     finally:
         cudnn.benchmark, cudnn.deterministic = before
 
 
 def channel_statistics(split: Split) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation per channel, each (1, 3, 1, 1), in grey levels."""
+    """Return mean and standard deviation per channel, each (1, 3, 1, 1), in grey levels."""
     every = -(-len(split) // STATISTICS_IMAGES)  # a folder's images are sorted by class
-    # On the CPU, so that they are the same wherever the images have found room.
+    # On the CPU, so that they do not depend on where the images are.
     sample = split.pixels(torch.arange(0, len(split), every, device=split.labels.device)).cpu().float()
     mean = sample.mean((0, 2, 3), keepdim=True)
     return mean, sample.std((0, 2, 3), keepdim=True).clamp_min(1.0)
@@ -145,7 +145,7 @@ def channel_statistics(split: Split) -> tuple[Tensor, Tensor]:
 
 @torch.no_grad()
 def evaluate_accuracy(model: nn.Module, split: Split, mean: Tensor, std: Tensor) -> float:
-    """Top-1 accuracy on a split, a fraction; leaves the model in evaluation mode."""
+    """Return the top-1 accuracy on a split, a fraction; leaves the model in evaluation mode."""
     model.eval()
     device, size = mean.device, split.store.shape[-1]
     at_once = max(1, EVAL_PIXELS.get(device.type, EVAL_PIXELS["cpu"]) // size**2)

@@ -1,4 +1,4 @@
-"""Results that took long, kept on disk under all that they depend on; a file each."""
+"""A cache of JSON results on disk, one file each, found by everything that the result depends on."""
 
 import hashlib
 import json
@@ -10,7 +10,10 @@ from typing import Any
 
 
 def digest(key: Mapping[str, Any]) -> str:
-    """Name of a result: a hash of everything that it depends on, JSON-ready.
+    """Return the name of a result: a hash of its key.
+
+    Args:
+        key: Everything that the result depends on, JSON-ready.
 
     >>> digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
     True
@@ -19,24 +22,24 @@ def digest(key: Mapping[str, Any]) -> str:
 
 
 class DiskCache:
-    """A folder of JSON files, written in one step; what cannot be read or written is made again another time."""
+    """A folder of JSON files, each written in one step; a file that cannot be read or written counts as missing."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def path(self, key: Mapping[str, Any], suffix: str = ".json") -> Path:
-        """The file of a key."""
+        """Return the path of the file of a key."""
         return self.folder / (digest(key) + suffix)
 
     def get(self, key: Mapping[str, Any]) -> Any:
-        """What is known under a key; None where nothing is."""
+        """Return the cached value of a key; None if there is none."""
         try:
             return json.loads(self.path(key).read_text())
         except (OSError, ValueError):
             return None
 
     def put(self, key: Mapping[str, Any], value: Any) -> None:
-        """Keeps a JSON-ready value."""
+        """Cache a JSON-ready value."""
         path = self.path(key)
         scratch = path.with_suffix(f".{os.getpid()}.part")
         with suppress(OSError):

@@ -60,9 +60,9 @@ def test_trained_weights_name_what_they_name(weights, images):
 
 def test_other_classes_than_the_weights_know_are_refused(weights, images, tmp_path):
     shutil.copytree(images[0] / "val" / "n0003", tmp_path / "val" / "n0003")
-    with pytest.raises(DataError, match="has 1 classes, and the weights know 1000"):
+    with pytest.raises(DataError, match="has 1 classes, but the weights are for 1000"):
         trained_top1(NAME, weights[0], tmp_path, CPU)
-    with pytest.raises(DataError, match="must hold val/ with a folder of images per class"):
+    with pytest.raises(DataError, match="must contain val/ with a folder of images per class"):
         trained_top1(NAME, weights[0], tmp_path / "none", CPU)
 
 

@@ -1,1 +1,1 @@
-"""Storages: where studies are kept. The one place, beside the samplers, that touches Optuna internals."""
+"""Storages of studies. Only this room and the samplers use internals of Optuna."""

@@ -1,8 +1,8 @@
-"""One process per study: a lock that ends with its process, whichever machine that runs on.
+"""A lock per study, so that one process runs it at a time; it ends with its process, on whichever machine.
 
-Beside an SQLite file it is a lock on a file. In PostgreSQL it is an advisory lock of the server's, which lasts
-as long as the connection that holds it: the server notices at once when a process dies, and within a minute
-when its machine does. No clock takes part.
+For SQLite it is a file lock beside the database. For PostgreSQL it is an advisory lock of the server, which lasts as
+long as the connection that holds it: the server notices at once when a process dies, and within a minute when its
+machine does. No clocks are compared.
 """
 
 import hashlib
@@ -23,33 +23,33 @@ from sqlalchemy.pool import NullPool
 from archsearch.errors import StorageError
 from archsearch.search.storage.opening import CONNECT, open_storage, sqlite_path, storage_url
 
-#: Study attribute that says who runs the study, for people.
+#: Study attribute that names the process that runs the study, for error messages.
 OWNER = "owner"
-#: How the server finds out that the other end is gone: after so many seconds, asking so often, so many times.
+#: Server settings for noticing a dead client: idle seconds, seconds between probes, number of probes.
 KEEPALIVE = {"tcp_keepalives_idle": 30, "tcp_keepalives_interval": 10, "tcp_keepalives_count": 3}
 
-#: Ends the process of the server's that holds the lock of a key, if it is the one that is meant.
+#: Query that ends a process of the server if it holds the lock of a key.
 GHOST = text(
     "SELECT bool_or(pg_terminate_backend(pid)) FROM pg_locks "
     "WHERE locktype = 'advisory' AND pid = :pid AND classid = :high AND objid = :low"
 )
-#: Tenths of a second for the server to end a process of its own.
+#: Tenths of a second to wait for the server to end one of its processes.
 GHOST_TRIES = 50
 
 
 @contextmanager
 def owned(study_name: str, url: str) -> Iterator[Callable[[], None]]:
-    """Holds a study for this process.
+    """Lock a study for this process.
 
     Args:
-        study_name: in the storage.
-        url: of the storage, which is there.
+        study_name: Name of the study.
+        url: URL of the storage, which exists.
 
     Yields:
-        To be called before the study is written to: makes sure that it is still this process's.
+        Function to call before each write to the study; raises StorageError if another process has taken it over.
 
     Raises:
-        StorageError: another process runs the study.
+        StorageError: Another process runs the study.
     """
     if storage_url(url).get_backend_name() == "postgresql":
         owner = _ServerLock(study_name, url)
@@ -73,12 +73,12 @@ def owned(study_name: str, url: str) -> Iterator[Callable[[], None]]:
 
 
 def sign(record: optuna.Study) -> None:
-    """Notes in a study who runs it."""
+    """Record in a study which process runs it."""
     record.set_user_attr(OWNER, f"process {os.getpid()} on {platform.node()}")
 
 
 def lock_path(url: str, study_name: str) -> Path:
-    """The file whose lock means owning a study: beside an SQLite file, else among temporary files."""
+    """Return the path of a study's lock file: beside an SQLite database, else in the temporary folder."""
     path = sqlite_path(url)
     place = str(path.resolve()) if path else url
     digest = hashlib.sha256(f"{place}\n{study_name}".encode()).hexdigest()[:16]
@@ -87,18 +87,18 @@ def lock_path(url: str, study_name: str) -> Path:
 
 
 class _ServerLock:
-    """An advisory lock of a PostgreSQL server."""
+    """An advisory lock of a PostgreSQL server, held by a connection of its own."""
 
     def __init__(self, study_name: str, url: str) -> None:
         self.study_name, self.url = study_name, url
         self.key = int.from_bytes(hashlib.sha256(f"archsearch/{study_name}".encode()).digest()[:8], "big", signed=True)
         arguments = CONNECT["postgresql"]
-        # Its own connection, of no pool: the lock is the connection's.
+        # A connection outside any pool, since the lock belongs to the connection.
         self.engine = create_engine(
             storage_url(url), poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args=arguments
         )
         self.connection: Connection | None = None
-        self.pid: int | None = None  # of the server's process that holds the lock
+        self.pid: int | None = None  # process of the server that holds the lock
 
     def take(self, complaint: str) -> None:
         connection = self.engine.connect()
@@ -114,11 +114,11 @@ class _ServerLock:
         self.connection = connection
 
     def check(self) -> None:
-        """Takes the lock again where the server has restarted or the connection was lost.
+        """Take the lock again if the server was restarted or the connection was lost.
 
         Raises:
-            StorageError: another process was faster.
-            SQLAlchemyError: the server is away.
+            StorageError: Another process has taken the lock.
+            SQLAlchemyError: The server cannot be reached.
         """
         try:
             if self.connection is not None:
@@ -134,14 +134,14 @@ class _ServerLock:
             return True
         if self.pid is None or not self._end_ghost(connection):
             return False
-        for _ in range(GHOST_TRIES):  # ended, it gives the lock back in a moment
+        for _ in range(GHOST_TRIES):  # the ended process releases the lock within moments
             time.sleep(0.1)
             if connection.exec_driver_sql(wanted).scalar():
                 return True
         return False
 
     def _end_ghost(self, connection: Connection) -> bool:
-        """Ends the server's end of a connection that this one's end has lost, if that still holds the lock."""
+        """End the server's process of a lost connection if it still holds the lock; return whether it did."""
         ghost = {"pid": self.pid, "high": (self.key >> 32) & 0xFFFFFFFF, "low": self.key & 0xFFFFFFFF}
         return bool(connection.execute(GHOST, ghost).scalar())
 
@@ -151,7 +151,7 @@ class _ServerLock:
             _drop(connection)
 
     def _holder(self) -> str:
-        with suppress(Exception):  # only for the message
+        with suppress(Exception):  # the name only completes a message
             storage = open_storage(self.url, create=False)
             owner = optuna.load_study(study_name=self.study_name, storage=storage).user_attrs.get(OWNER)
             return f" ({owner})" if owner else ""

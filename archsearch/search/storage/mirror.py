@@ -1,7 +1,7 @@
-"""A study's trials: kept in the storage, read from memory.
+"""The storage mirror: a study's trials, written to the storage and read from memory.
 
-Only the process that runs a study writes to it, so what that has read and written is the truth. Every change
-goes to the storage first, in as few transactions as Optuna allows, and waits for a storage that is away.
+Only the process that runs a study writes to it, so its copy in memory is complete. Every change goes to the storage
+first, in as few transactions as Optuna allows, and waits while the storage cannot be reached.
 """
 
 import time
@@ -18,33 +18,38 @@ from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 from archsearch.errors import ArchsearchError, StorageError
 from archsearch.search.storage.opening import reason_of, set_attrs
 
-#: Seconds that a storage may be away before a run ends; and where it is ending anyway.
+#: Seconds to wait for a storage that cannot be reached, during a run and while a run is ending.
 PATIENCE_S, LAST_PATIENCE_S = 600.0, 5.0
 #: Seconds between two attempts.
 RETRY_S = 1.0
 
-#: In the names of study attributes that list the parents of a generation.
+#: Part of the names of study attributes that list the parents of a generation.
 PARENTS = "Sampler:parent:"
-#: What the names of trial attributes begin with that Optuna keeps constraints under.
+#: Prefix of the trial attributes in which Optuna keeps constraints.
 CONSTRAINTS = "constraints"
 
 T = TypeVar("T")
 
 
 class StorageMirror:
-    """Trials of one study.
+    """The trials of one study, in its storage and in memory.
 
     Attributes:
-        record: the study in its storage.
-        mirror: the same trials in memory, by the same numbers; samplers look at this one.
-        trouble: told in words, once, when the storage has to be waited for.
-        check: called before every change; raises where the study is no longer this process's.
-        patience_s: seconds that a storage may be away before a change is given up.
-        ending: whether the run is to end, so that nothing is waited for.
+        record: Study in its storage.
+        in_memory: Study in memory with the same trials by the same numbers; samplers read this one.
+        trouble: Callback with a message, called once while the storage cannot be reached.
+        check: Function called before every write; raises if another process has taken over the study.
+        patience_s: Seconds to wait for a storage that cannot be reached.
+        ending: Function that tells whether the run is ending, so that the wait is short.
     """
 
     def __init__(self, record: optuna.Study, check: Callable[[], None] = lambda: None) -> None:
-        """Reads the trials."""
+        """Read the trials.
+
+        Args:
+            record: Study in its storage.
+            check: Function called before every write.
+        """
         self.record, self.check, self.patience_s = record, check, PATIENCE_S
         self.trouble: Callable[[str], None] = lambda words: None
         self.ending: Callable[[], bool] = lambda: False
@@ -56,35 +61,38 @@ class StorageMirror:
         self._recall_parents()
 
     def written(self, number: int) -> bool:
-        """Whether a trial is in the storage, and not only drawn."""
+        """Whether a trial is in the storage, not only in memory."""
         return number < len(self._ids)
 
     @property
     def trials(self) -> list[FrozenTrial]:
-        """All of them, by number; not to be changed."""
+        """All trials by number; not to be modified."""
         return self.in_memory.get_trials(deepcopy=False)
 
     def blank(self) -> FrozenTrial:
-        """A trial without parameters, the newest, in memory alone."""
+        """Return the newest trial, which is in memory only and has no parameters yet."""
         if len(self.trials) == len(self._ids):
             self._mirrored.create_new_trial(self.in_memory._study_id)
         return self.trials[-1]
 
     def fill(self, params: Mapping[str, Any], axes: Mapping[str, BaseDistribution]) -> None:
-        """Gives the newest trial its parameters; it is in memory alone until ``begin``."""
+        """Set the parameters of the newest trial, which is in memory only until ``begin``."""
         mirror_id = self.blank()._trial_id
         for name, axis in axes.items():
             self._mirrored.set_trial_param(mirror_id, name, axis.to_internal_repr(params[name]), axis)
         self._keep_parents()
 
     def begin(self, attrs: Mapping[str, Any]) -> int:
-        """Writes the newest trial, which was filled, into the storage; its number.
+        """Write the newest trial, whose parameters are set, to the storage.
 
         Args:
-            attrs: its user attributes.
+            attrs: User attributes of the trial.
+
+        Returns:
+            Number of the trial.
 
         Raises:
-            StorageError: another program has written trials to the study.
+            StorageError: Another program has written trials to the study.
         """
         newest = self.trials[-1]
         number, mirror_id = newest.number, newest._trial_id
@@ -93,7 +101,7 @@ class StorageMirror:
         template, study_id = self.trials[number], self.record._study_id
 
         def create(again: bool) -> int:
-            if again:  # the storage may have taken it and gone away before it said so
+            if again:  # the storage may have written it and failed before it answered
                 try:
                     return self._storage.get_trial_id_from_study_id_trial_number(study_id, number)
                 except KeyError:
@@ -109,7 +117,7 @@ class StorageMirror:
         return number
 
     def _take_twice_written(self, first: int, second: int, attrs: Mapping[str, Any]) -> None:
-        """Optuna itself tries again where a storage went away before it said that it had written a trial."""
+        """Handle a trial that Optuna wrote twice because the storage failed before it answered the first time."""
         theirs = self._storage.get_trial(first).user_attrs
         if any(theirs.get(name) != attrs.get(name) for name in ("arch_key", "draw")):
             raise StorageError(
@@ -131,14 +139,17 @@ class StorageMirror:
         values: Sequence[float] | None = None,
         excess: Mapping[str, float] | None = None,
     ) -> FrozenTrial:
-        """Adds to a trial's attributes, and ends it.
+        """Add attributes to a trial and finish it.
 
         Args:
-            number: of the trial.
-            attrs: user attributes.
-            state: it ends in.
-            values: of a complete one.
-            excess: how far it is off each constraint, for Optuna's own constraint mechanism.
+            number: Number of the trial.
+            attrs: User attributes to add.
+            state: Final state.
+            values: Value per objective of a complete trial.
+            excess: Violation of each constraint, for Optuna's own constraint mechanism.
+
+        Returns:
+            The finished trial.
         """
         system = {f"{CONSTRAINTS}:{name}": share for name, share in sorted((excess or {}).items())}
         self._write(lambda again: set_attrs(self._storage, self._ids[number], attrs, system))
@@ -160,7 +171,7 @@ class StorageMirror:
         return self.trials[number]
 
     def read(self, question: Callable[[], T]) -> T:
-        """Asks the storage something; where it is away, waits for it."""
+        """Return the answer of a query to the storage; wait while the storage cannot be reached."""
         return self._write(lambda again: question())
 
     @property
@@ -172,7 +183,7 @@ class StorageMirror:
         return self.in_memory._storage
 
     def _recall_parents(self) -> None:
-        """Who the parents of a generation are is drawn once, and kept where Optuna keeps it: by the storage's ids."""
+        """Copy the parents of each generation, which Optuna keeps as trial ids of the storage, to memory."""
         numbers = {trial_id: number for number, trial_id in enumerate(self._ids)}
         for name, ids in self._storage.get_study_system_attrs(self.record._study_id).items():
             if PARENTS in name:
@@ -199,7 +210,7 @@ class StorageMirror:
         """Makes a change; where the storage is away or locked, waits for it.
 
         Args:
-            change: told whether it was tried before.
+            change: Function that makes the change; its argument tells whether it was tried before.
         """
         start, again = time.monotonic(), False
         while True:
@@ -211,9 +222,9 @@ class StorageMirror:
                 if reason is None:
                     raise
                 if time.monotonic() - start > self.patience_s or self.ending():
-                    self.patience_s = 0.0  # whoever tidies up does not wait as long again
+                    self.patience_s = 0.0  # cleaning up does not wait as long again
                     raise ArchsearchError(
-                        f"the storage cannot be written to: {reason}; see to that and run this command again: "
+                        f"the storage cannot be written to: {reason}; fix that and run this command again: "
                         "nothing that was finished is lost"
                     ) from error
                 if not again:
@@ -223,7 +234,7 @@ class StorageMirror:
 
 
 def _passing(error: Exception) -> str | None:
-    """Why a storage is away, where that may pass: locked, full, restarting, unreachable."""
+    """Return the reason of a failure that may pass (locked, full, restarting, unreachable); None for others."""
     cause = error if isinstance(error, SQLAlchemyError) else error.__cause__
     away = isinstance(cause, OperationalError) or (isinstance(cause, DBAPIError) and cause.connection_invalidated)
     return reason_of(error) if away else None

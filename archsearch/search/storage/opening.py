@@ -1,4 +1,4 @@
-"""Opening an Optuna storage, with a clear word where that cannot be done."""
+"""Opening of Optuna storages, with one clear line where that fails."""
 
 import json
 import os
@@ -18,8 +18,8 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from archsearch.errors import ArchsearchError, StorageError
 
-#: Arguments of a connection, by kind of database: how many seconds to wait for another program that holds an
-#: SQLite file, or for a server that does not answer.
+#: Arguments of a connection by type of database: seconds to wait for another program that locks an SQLite file, or
+#: for a server that does not answer.
 CONNECT: dict[str, dict[str, Any]] = {
     "sqlite": {"timeout": 20},
     "postgresql": {
@@ -35,10 +35,10 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
 def storage_url(text: str) -> URL:
-    """The URL of a storage, or of the path of an SQLite file; PostgreSQL with the driver that is installed.
+    """Parse the URL of a storage, or the path of an SQLite file; PostgreSQL gets the driver that is installed.
 
     Raises:
-        StorageError: it is none.
+        StorageError: The text is not a URL.
 
     >>> storage_url("runs/a.db").database
     'runs/a.db'
@@ -53,10 +53,10 @@ def storage_url(text: str) -> URL:
 
 
 def sqlite_path(url: str) -> Path | None:
-    """The file of an SQLite URL (or of a plain path); None for other databases.
+    """Return the file of an SQLite URL or of a plain path; None for other databases.
 
     Raises:
-        StorageError: it is no URL at all, or an SQLite database in memory, which would not last.
+        StorageError: The text is not a URL, or names an SQLite database in memory, which would be lost.
     """
     parts = storage_url(url)
     if not parts.drivername.startswith("sqlite"):
@@ -67,7 +67,7 @@ def sqlite_path(url: str) -> Path | None:
 
 
 def masked(url: str) -> str:
-    """The URL without its passwords, for people and pages.
+    """Return the URL without its passwords, for messages and pages.
 
     >>> masked("postgresql://me:secret@host/db?sslpassword=x")
     'postgresql://me:***@host/db?sslpassword=***'
@@ -82,14 +82,14 @@ def masked(url: str) -> str:
 
 
 def check_storage(url: str, *, create: bool) -> None:
-    """Looks at a storage's SQLite file without changing anything.
+    """Check the SQLite file of a storage without changing it.
 
     Args:
-        url: as for ``open_storage``.
-        create: whether it is going to be written to.
+        url: URL as for ``open_storage``.
+        create: Whether the storage will be written to.
 
     Raises:
-        StorageError: as ``open_storage``.
+        StorageError: The storage cannot be opened; see ``open_storage``.
     """
     path = sqlite_path(url)
     if path is None:
@@ -104,30 +104,34 @@ def check_storage(url: str, *, create: bool) -> None:
 
 @contextmanager
 def in_words() -> Iterator[None]:
-    """Says in one line what a storage has to complain about.
+    """Turn errors of a storage into one line.
 
     Raises:
-        ArchsearchError: instead of what Optuna and SQLAlchemy raise.
+        ArchsearchError: Instead of an error of Optuna or SQLAlchemy.
     """
     try:
         yield
     except (StorageInternalError, SQLAlchemyError) as error:
         reason = reason_of(error)
-        raise ArchsearchError(f"the storage cannot be used: {reason}; see to that, then repeat this command") from error
+        raise ArchsearchError(f"the storage cannot be used: {reason}; fix that, then repeat this command") from error
 
 
 def reason_of(error: Exception) -> str:
-    """What the database itself says, in one line."""
+    """Return the message of the database itself, in one line."""
     cause = error if isinstance(error, SQLAlchemyError) else error.__cause__
     original = getattr(cause, "orig", None) or cause or error
     return (str(original).strip().splitlines() or [type(original).__name__])[0]
 
 
 def check_place(path: Path, option: str) -> None:
-    """Whether a file could be written, as far as looking tells.
+    """Check that a file can be written, without writing it.
+
+    Args:
+        path: Path of the file.
+        option: Name of the option that gave the path, for the message.
 
     Raises:
-        StorageError: it could not; the message names the option to change.
+        StorageError: The file cannot be written.
     """
     nearest = next(folder for folder in path.absolute().parents if folder.exists())
     if path.is_dir() or not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
@@ -136,14 +140,14 @@ def check_place(path: Path, option: str) -> None:
 
 
 def open_storage(url: str, *, create: bool) -> BaseStorage:
-    """Opens a storage.
+    """Open a storage.
 
     Args:
-        url: an SQLAlchemy URL (``sqlite:///runs/archsearch.db``) or the path of an SQLite file.
-        create: whether to make it when it is not there yet.
+        url: SQLAlchemy URL (``sqlite:///runs/archsearch.db``) or path of an SQLite file.
+        create: Whether to create a storage that does not exist yet.
 
     Raises:
-        StorageError: it is not there, not writable, or not Optuna's.
+        StorageError: The storage does not exist, cannot be written to, or is not one of Optuna.
     """
     check_storage(url, create=create)
     path = sqlite_path(url)
@@ -168,10 +172,16 @@ def open_storage(url: str, *, create: bool) -> BaseStorage:
 def set_attrs(
     storage: BaseStorage, trial_id: int, user: Mapping[str, Any], system: Mapping[str, Any] | None = None
 ) -> None:
-    """Sets attributes of a trial in one transaction; Optuna's own way is one each, and each waits for the disk.
+    """Set attributes of a trial in one transaction; Optuna would use one each, and each waits for the disk.
+
+    Args:
+        storage: Storage that holds the trial.
+        trial_id: Id of the trial in the storage.
+        user: User attributes, JSON-ready.
+        system: System attributes, JSON-ready.
 
     Raises:
-        StorageInternalError, SQLAlchemyError: what the storage has to complain about.
+        StorageInternalError, SQLAlchemyError: The storage failed.
     """
     backend: Any = getattr(storage, "_backend", storage)
     if not hasattr(backend, "scoped_session"):
@@ -188,15 +198,15 @@ def set_attrs(
 
 
 def attribute_rows(storage: BaseStorage, key: str, after: int) -> list[tuple[int, int, int, Any]]:
-    """An attribute of the trials of all studies; where trials are kept in SQL, in one query of what has come since.
+    """Return an attribute of the trials of all studies; for SQL, of the rows added since the last call, in one query.
 
     Args:
-        storage: that holds them.
-        key: of the attribute.
-        after: number of a row; only later ones are wanted. A storage that has no rows gives everything, as row 0.
+        storage: Storage that holds the studies.
+        key: Name of the attribute.
+        after: Number of a row; only later rows are returned. A storage without rows returns everything, as row 0.
 
     Returns:
-        Row, study, trial (as the storage numbers them) and value.
+        Row, study id, trial id and value of each trial with the attribute.
     """
     backend: Any = getattr(storage, "_backend", storage)
     if not hasattr(backend, "scoped_session"):
@@ -215,7 +225,7 @@ def _check_tables(path: Path, create: bool) -> None:
     try:
         with path.open("r+b" if create else "rb"):
             pass
-        # Where a writer was killed, the next to open the file has to be allowed to undo what was half written.
+        # After a writer was killed, the next to open the file must be able to undo an unfinished transaction.
         mode = "rw" if os.access(path, os.W_OK) else "ro"
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode={mode}", uri=True)) as connection:
             tables = {row[0] for row in connection.execute("select name from sqlite_master where type = 'table'")}

@@ -1,18 +1,20 @@
-"""Trials as Optuna keeps them: user attributes under documented names, both ways.
+"""Conversion between trials and Optuna's records of them.
 
-arch          the target, all fields           seed         of the proxy's training
-arch_key      its hash                         environment  device, versions, commit
-params        values of the open axes          error        why a trial failed
-scores        value per objective              traceback    of an unexpected failure
-details       interval and blocks of a timing  lost         its process ended; run again
-curve         one entry per epoch              rerun_of     number of the lost trial
-seconds       wall time per phase              duplicate_of number of the same architecture
-stopped       training ended early             deaths       of workers that had it
-reused        score: where it was known       draw         how many draws came before
-                                               start_from   who named it, if not the sampler
+User attributes of a trial:
 
-How far a trial is off the study's constraints is kept as Optuna keeps constraints; an infeasible one is complete there,
-with an infinitely bad value for each score that it was spared.
+arch          target architecture, all fields     seed          seed of the training
+arch_key      hash of the architecture            environment   device, versions, commit
+params        values of the open axes             error         reason of a failure
+scores        value per objective                 traceback     traceback of an unexpected failure
+details       interval and blocks of a timing     lost          reason why its process ended; it runs again
+curve         learning curve, per epoch           rerun_of      number of the lost trial that it repeats
+seconds       wall time per phase                 duplicate_of  number of the trial that it was written twice for
+stopped       whether it was pruned               deaths        number of workers that died with it
+reused        origin of each reused score         draw          number of draws before it
+                                                  start_from    origin of a start point, not of the sampler
+
+Violations of a study's constraints are kept as Optuna's constraints. An infeasible trial is complete to Optuna, with an
+infinitely bad value for each score that was not computed.
 """
 
 import math
@@ -29,25 +31,25 @@ from archsearch.errors import ArchError
 from archsearch.objectives import Objective
 from archsearch.trial import Epoch, Evaluation, Trial
 
-#: Of a finished trial, as ``Trial`` has it.
+#: State of a finished trial in ``Trial`` by Optuna's state.
 STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "stopped", TrialState.FAIL: "failed"}
 
 
 def start_attrs(arch: Arch, params: dict[str, Any], seed: int) -> dict[str, Any]:
-    """What is known before a trial starts."""
+    """Return the user attributes of a trial that starts."""
     return {"arch": arch.to_dict(), "arch_key": arch.key, "params": params, "seed": seed}
 
 
 def end_attrs(evaluation: Evaluation, environment: dict[str, Any]) -> dict[str, Any]:
-    """What is known after it; empty parts are left out."""
+    """Return the user attributes that a finished trial adds; empty ones are left out."""
     attrs = {**asdict(evaluation), "environment": environment}
-    del attrs["excess"]  # kept as Optuna's constraints
+    del attrs["excess"]  # stored as Optuna's constraints
     attrs["curve"] = [asdict(epoch) for epoch in evaluation.curve]
     return {name: value for name, value in attrs.items() if value not in (None, False, {}, [], ())}
 
 
 def to_trial(frozen: FrozenTrial) -> Trial:
-    """The record of a finished trial."""
+    """Return the record of a finished trial."""
     attrs = frozen.user_attrs
     return Trial(
         number=frozen.number,
@@ -71,15 +73,15 @@ def to_trial(frozen: FrozenTrial) -> Trial:
 
 
 def _state(frozen: FrozenTrial) -> str:
-    """As on record; one that was not evaluated, or not only, because of a constraint is infeasible."""
+    """Return the state as recorded; ``infeasible`` for a trial that violates a constraint."""
     violated = any(share > 0 for share in frozen.constraints.values())
     return "infeasible" if violated and not {"error", "stopped"} & set(frozen.user_attrs) else STATES[frozen.state]
 
 
 def values_of(evaluation: Evaluation, objectives: Sequence[Objective]) -> list[float]:
-    """What Optuna is told of a complete trial; what an infeasible one was spared is infinitely bad.
+    """Return the values of a complete trial for Optuna, infinitely bad where an infeasible one was not evaluated.
 
-    (Models of Optuna's take that for the worst that they have seen; a number would be one to learn from.)
+    Optuna's samplers clip infinite values to the worst finite ones; a made-up number would mislead their models.
     """
     worst = {"maximize": -math.inf, "minimize": math.inf}
     spared = {o.name: worst[o.direction] for o in objectives} if evaluation.infeasible else {}
@@ -87,34 +89,38 @@ def values_of(evaluation: Evaluation, objectives: Sequence[Objective]) -> list[f
 
 
 def is_candidate(frozen: FrozenTrial) -> bool:
-    """Whether a trial is the finished record of an architecture: not lost, not a duplicate."""
+    """Whether a trial is the finished record of an architecture, neither lost nor a duplicate."""
     return (
         frozen.state in STATES and not {"lost", "duplicate_of"} & set(frozen.user_attrs) and "arch" in frozen.user_attrs
     )
 
 
 def trials_of(study: optuna.Study) -> list[Trial]:
-    """The finished candidates of a study, in order."""
+    """Return the finished candidates of a study, by number."""
     return [to_trial(frozen) for frozen in study.get_trials(deepcopy=False) if is_candidate(frozen)]
 
 
 class Tail:
-    """The finished candidates of a study, as they come.
+    """Reads the finished candidates of a study as they are recorded.
 
     Attributes:
-        running: trials that were under way at the last look.
-        trouble: why a trial could not be read; None where all could.
+        running: Number of trials that were running at the last look.
+        trouble: Why a trial could not be read; None if all could.
     """
 
     def __init__(self, study: optuna.Study) -> None:
-        """Args: study: open; nothing is read yet."""
+        """Prepare; nothing is read yet.
+
+        Args:
+            study: Study in its storage.
+        """
         self.study, self.running = study, 0
         self.trouble: str | None = None
         self._open: set[int] = set()
         self._seen = 0
 
     def look(self) -> list[Trial]:
-        """Those that have finished since the last look, in the order in which they did."""
+        """Return the candidates that have finished since the last look, in the order in which they finished."""
         known = self.study.get_trials(deepcopy=False)
         fresh = [known[number] for number in sorted({*self._open, *range(self._seen, len(known))})]
         self._open = {frozen.number for frozen in fresh if not frozen.state.is_finished()}

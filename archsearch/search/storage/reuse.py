@@ -1,7 +1,7 @@
-"""No training and no timing twice in one storage: what its other studies know of an architecture.
+"""Result reuse: trainings and timings of a storage's other studies, so that none is repeated.
 
-Caches on disk serve one machine, until they are emptied. A storage may serve many. What a score depends on is the
-same as in a study that goes on: the recipes and the make of the device.
+The disk cache serves one machine, a storage may serve many. A training is reused where the proxy recipe, the data and
+the make of the device are the same; a timing where the timing recipe and the make of the device are.
 """
 
 from collections.abc import Mapping
@@ -19,18 +19,18 @@ from archsearch.search.storage.mirror import StorageMirror
 from archsearch.search.storage.opening import attribute_rows
 from archsearch.trial import Epoch, Evaluation
 
-#: Rows of a database that are read again, as one that was numbered earlier may come to light later.
+#: Number of rows of a database to read again, since rows may become visible out of order.
 OVERLAP = 1000
 
 
 @dataclass(frozen=True)
 class Found:
-    """What is known of a candidate.
+    """Results of other studies for a candidate.
 
     Attributes:
-        evaluation: the scores, and where each comes from.
-        environment: of the trial that was trained, or else timed.
-        whole: whether nothing is left to find out.
+        evaluation: Known scores, and the origin of each.
+        environment: Environment of the trial that was trained, or else timed.
+        whole: Whether nothing is left to evaluate.
     """
 
     evaluation: Evaluation
@@ -40,7 +40,7 @@ class Found:
 
 @dataclass(frozen=True)
 class _Source:
-    """Another study: whether its accuracies are this one's, and whether its speeds are."""
+    """Another study, and whether its accuracies and its speeds can be reused."""
 
     name: str
     trained: bool
@@ -54,10 +54,10 @@ class _Gathered:
     reused: dict[str, str] = field(default_factory=dict)
     curve: tuple[Epoch, ...] = ()
     environment: dict[str, Any] = field(default_factory=dict)
-    accuracies: dict[int, tuple[float, str]] = field(default_factory=dict)  # by seed, and where from
+    accuracies: dict[int, tuple[float, str]] = field(default_factory=dict)  # accuracy and origin by seed
 
     def take_accuracies(self, attrs: Mapping[str, Any], seeds: range, origin: str) -> None:
-        """Of the seeds that are wanted; the curve is the first one's."""
+        """Add the accuracies of the wanted seeds, and the learning curve of the first one."""
         mean = {"seeds": [attrs["seed"]], "values": [attrs["scores"]["accuracy"]]}
         told = attrs.get("details", {}).get("accuracy", mean)
         for seed, value in zip(told["seeds"], told["values"], strict=True):
@@ -70,7 +70,7 @@ class _Gathered:
                 self.curve = tuple(Epoch(**entry) for entry in attrs.get("curve", ()))
 
     def evaluation(self, seeds: range) -> Evaluation:
-        """All of it. Further seeds are of no use without the first, by which it is seen whether they are wanted."""
+        """Return all results. Further seeds count only with the first, which decides whether they are needed."""
         scores, details, reused = dict(self.scores), dict(self.details), dict(self.reused)
         if seeds and seeds[0] in self.accuracies:
             known = sorted(self.accuracies.items())
@@ -83,16 +83,16 @@ class _Gathered:
 
 
 class ResultReuse:
-    """Looks for a study's candidates among the finished trials of the other studies in its storage."""
+    """Finds results for a study's candidates among the finished trials of the other studies in its storage."""
 
     def __init__(self, study: Study, mirror: StorageMirror, trainings: bool = True, timings: bool = True) -> None:
-        """Prepares.
+        """Prepare; nothing is read yet.
 
         Args:
-            study: whose candidates are looked for.
-            mirror: its trials.
-            trainings: whether known trainings count.
-            timings: whether known timings count.
+            study: Study whose candidates are evaluated.
+            mirror: Trials of the study.
+            trainings: Whether trainings are reused.
+            timings: Whether timings are reused.
         """
         self.study, self.mirror, self.recipe = study, mirror, study.recipe()
         by_tier = {tier: {o.name for o in study.quantities if o.tier is tier} for tier in Tier}
@@ -100,15 +100,19 @@ class ResultReuse:
         self._speeds = by_tier[Tier.MEASURED] if timings else set()
         self._trainings = trainings and bool(by_tier[Tier.TRAINED])
         self._wanted = {"params", "macs"} | {o.name for o in study.quantities}
-        self._trials: dict[str, dict[int, int]] = {}  # by key of the architecture: trials, and the study of each
+        self._trials: dict[str, dict[int, int]] = {}  # study id by trial id, by key of the architecture
         self._sources: dict[int, _Source] = {}
         self._row = 0
 
     def known(self, arch: Arch, seed: int) -> Found | None:
-        """What is known of an architecture with a seed of its training; None where nothing is.
+        """Return the results for an architecture; None if there are none.
+
+        Args:
+            arch: Target architecture.
+            seed: First seed of its trainings.
 
         Raises:
-            ArchsearchError: the storage is away for too long.
+            ArchsearchError: The storage could not be reached for too long.
         """
         if not self._speeds and not self._trainings:
             return None
@@ -117,7 +121,7 @@ class ResultReuse:
         evaluation = gathered.evaluation(seeds)
         if not evaluation.reused:
             return None
-        # A worker holds candidates against constraints, and asks whether they need another seed.
+        # Only a worker checks constraints and decides whether another seed is needed.
         simple = not self.study.constraints and self.study.seeds == 1
         return Found(evaluation, gathered.environment, simple and self._wanted <= evaluation.scores.keys())
 
@@ -134,7 +138,7 @@ class ResultReuse:
         return gathered
 
     def _refresh(self) -> None:
-        """Reads of which architectures there are trials; those of this study are no news."""
+        """Read which architectures the other studies have trials of."""
         rows = attribute_rows(self.mirror.record._storage, "arch_key", self._row - OVERLAP)
         for row, study_id, trial_id, key in rows:
             self._row = max(self._row, row)
@@ -152,7 +156,7 @@ class ResultReuse:
         return self._sources[study_id]
 
     def _take(self, gathered: _Gathered, source: _Source, trial: FrozenTrial, seeds: range) -> None:
-        """Adds what a trial has and is not known yet. A timing is whole whatever became of its trial afterwards."""
+        """Add the results of a trial that are still missing. A timing counts even if its trial failed afterwards."""
         attrs, origin = trial.user_attrs, f"{source.name}#{trial.number}"
         scores: dict[str, float] = attrs.get("scores", {})
         details: dict[str, dict[str, Any]] = attrs.get("details", {})
@@ -160,7 +164,7 @@ class ResultReuse:
         for name in sorted(self._counted & scores.keys() - known):
             gathered.scores[name] = scores[name]
         for name in sorted(self._speeds & scores.keys() & details.keys() - known) if source.timed else ():
-            if not details[name].get("conditions", {}).get("warnings"):  # a disturbed one is not worth sharing
+            if not details[name].get("conditions", {}).get("warnings"):  # a disturbed timing is not reused
                 gathered.scores[name], gathered.details[name] = scores[name], details[name]
                 gathered.reused[name] = origin
                 gathered.environment = gathered.environment or attrs.get("environment", {})

@@ -263,7 +263,7 @@ def test_a_disk_that_stays_full_ends_the_run_and_loses_nothing(small_disk, tmp_p
     url = f"sqlite:///{small_disk}/s.db"
     monkeypatch.setattr(mirror_module, "PATIENCE_S", 2.0)
     search = search_of(url)
-    with pytest.raises(ArchsearchError, match="database or disk is full; see to that and run this command again"):
+    with pytest.raises(ArchsearchError, match="database or disk is full; fix that and run this command again"):
         run_local(Runner(search, 12, AtTrial(4, lambda: fill(small_disk))), worker_tasks.make, 2)
     (small_disk / "filler").unlink()
     before = finished(url)

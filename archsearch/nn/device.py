@@ -23,6 +23,9 @@ NO_MEMORY = (
     "cublas_status_not_initialized",
 )
 
+#: Facts of ``environment`` about software that the speed of a step depends on.
+VERSIONS = ("torch", "timm", "cuda", "cudnn")
+
 
 def pick_device(name: str) -> torch.device:
     """Return the device of a name: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
@@ -70,6 +73,12 @@ def environment(device: torch.device) -> dict[str, Any]:
     facts["threads"] = torch.get_num_threads()
     facts["load_average"] = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     return facts
+
+
+def versions(device: torch.device) -> dict[str, Any]:
+    """Return the versions that speeds on a device depend on, by name as in ``environment``."""
+    facts = environment(device)
+    return {name: str(facts[name]) for name in VERSIONS if name in facts}
 
 
 def identity(device: torch.device) -> str:

@@ -110,7 +110,7 @@ def _search(
                 record.set_user_attr("command", spec.command)
             record.set_user_attr(VAL_IMAGES, len(data.val))
             search = Search(study, StorageMirror(record, check), count, starts)
-        reuse = ResultReuse(study, search.mirror, trainings=not spec.retrain, timings=not spec.remeasure)
+        reuse = ResultReuse(study, search.mirror, place.versions, not spec.retrain, not spec.remeasure)
         stop = EarlyStopping(search, study.proxy.epochs)
         with shown.following(search, resolved.n_trials) as listener:
             search.mirror.trouble = listener.say

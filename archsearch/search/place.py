@@ -80,6 +80,14 @@ class Place:
 
         return pick_device(self.device if self.alone else "cpu")
 
+    @property
+    def versions(self) -> dict[str, str]:
+        """Versions that speeds depend on, on the machine that evaluates candidates."""
+        from archsearch.nn.device import pick_device, versions
+
+        device = self.device
+        return self.ask(lambda: versions(pick_device(device)))
+
     def suited(self, bench: BenchRecipe, chosen: bool) -> BenchRecipe:
         """Return the recipe of the timing as the device can follow it.
 

@@ -59,7 +59,7 @@ def go(study, storage, n_trials):
         return Evaluation(scores, timing, (Epoch(1, 1.0, 0.5, 0.1),)), {}
 
     search = Search(study, StorageMirror(create_or_resume(study, storage)))
-    reuse = ResultReuse(study, search.mirror)
+    reuse = ResultReuse(study, search.mirror, {})
     run_here(Runner(search, n_trials, ProgressListener(), reuse=reuse), evaluate)
     return search.trials, done
 

@@ -1,7 +1,8 @@
 """Result reuse: trainings and timings of a storage's other studies, so that none is repeated.
 
 The disk cache serves one machine, a storage may serve many. A training is reused where the proxy recipe, the data and
-the make of the device are the same; a timing where the timing recipe and the make of the device are.
+the make of the device are the same; a timing where the timing recipe, the make of the device and the versions of torch,
+timm, CUDA and cuDNN are.
 """
 
 from collections.abc import Mapping
@@ -85,16 +86,25 @@ class _Gathered:
 class ResultReuse:
     """Finds results for a study's candidates among the finished trials of the other studies in its storage."""
 
-    def __init__(self, study: Study, mirror: StorageMirror, trainings: bool = True, timings: bool = True) -> None:
+    def __init__(
+        self,
+        study: Study,
+        mirror: StorageMirror,
+        versions: Mapping[str, str],
+        trainings: bool = True,
+        timings: bool = True,
+    ) -> None:
         """Prepare; nothing is read yet.
 
         Args:
             study: Study whose candidates are evaluated.
             mirror: Trials of the study.
+            versions: Versions that its timings are made with, from ``archsearch.nn.device.versions``; a timing with
+                others is not reused.
             trainings: Whether trainings are reused.
             timings: Whether timings are reused.
         """
-        self.study, self.mirror, self.recipe = study, mirror, study.recipe()
+        self.study, self.mirror, self.recipe, self.versions = study, mirror, study.recipe(), dict(versions)
         by_tier = {tier: {o.name for o in study.quantities if o.tier is tier} for tier in Tier}
         self._counted = {"params", "macs"} | by_tier[Tier.COUNTED]
         self._speeds = by_tier[Tier.MEASURED] if timings else set()
@@ -163,13 +173,19 @@ class ResultReuse:
         known = set(gathered.scores)
         for name in sorted(self._counted & scores.keys() - known):
             gathered.scores[name] = scores[name]
-        for name in sorted(self._speeds & scores.keys() & details.keys() - known) if source.timed else ():
-            if not details[name].get("conditions", {}).get("warnings"):  # a disturbed timing is not reused
+        timed = source.timed and self._same_versions(attrs.get("environment", {}))
+        for name in sorted(self._speeds & scores.keys() & details.keys() - known) if timed else ():
+            # The environment is not that of a timing that was itself reused, and a disturbed timing serves nobody.
+            taken_over = "#" in attrs.get("reused", {}).get(name, "")
+            if not taken_over and not details[name].get("conditions", {}).get("warnings"):
                 gathered.scores[name], gathered.details[name] = scores[name], details[name]
                 gathered.reused[name] = origin
                 gathered.environment = gathered.environment or attrs.get("environment", {})
         if source.trained and trial.state == TrialState.COMPLETE and "accuracy" in scores:
             gathered.take_accuracies(attrs, seeds, origin)
+
+    def _same_versions(self, environment: Mapping[str, Any]) -> bool:
+        return self.versions == {name: str(environment.get(name)) for name in self.versions}
 
 
 def _timed_alike(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> bool:

@@ -24,12 +24,15 @@ from archsearch.trial import Epoch, Evaluation
 RAY = pytest.param("ray", marks=pytest.mark.ray)
 both_storages = pytest.mark.parametrize("database", ["sqlite", "postgresql"], indirect=True)
 
+VERSIONS = {"torch": "2.0", "cuda": "13.0", "cudnn": "90000"}
+
 
 class Counting:
     """An evaluation that notes who was trained and who was timed, and leaves out what is known."""
 
-    def __init__(self, spoil=None):
+    def __init__(self, spoil=None, versions=None):
         self.trained, self.timed, self.spoil = [], [], spoil or (lambda arch, done: done)
+        self.versions = versions or VERSIONS
 
     def __call__(self, arch, seed, report, known=None):
         known = known or Evaluation()
@@ -45,7 +48,7 @@ class Counting:
             curve = (Epoch(1, 1.0, (size % 97) / 97, 0.1),)
             scores["accuracy"] = curve[-1].accuracy
         done = Evaluation(scores, details, curve, {"train": 1.0}, reused=dict(known.reused))
-        return self.spoil(arch, done), {"device": "test", "host": "first"}
+        return self.spoil(arch, done), {"device": "test", "host": "first", **self.versions}
 
 
 def search_of(study, url):
@@ -53,9 +56,12 @@ def search_of(study, url):
     return Search(study, StorageMirror(create_or_resume(study, storage)))
 
 
-def go(study, url, n_trials, evaluate, **options):
+def go(study, url, n_trials, evaluate, versions=VERSIONS, **options):
     search = search_of(study, url)
-    run_here(Runner(search, n_trials, ProgressListener(), reuse=ResultReuse(study, search.mirror, **options)), evaluate)
+    run_here(
+        Runner(search, n_trials, ProgressListener(), reuse=ResultReuse(study, search.mirror, versions, **options)),
+        evaluate,
+    )
     return search.trials
 
 
@@ -132,6 +138,37 @@ def test_what_is_to_be_done_again_is(study, tmp_path, options, trained, timed):
     assert (len(work.trained), len(work.timed)) == (trained, timed)
 
 
+@pytest.mark.parametrize("name", VERSIONS)
+def test_a_timing_with_other_versions_is_made_anew(study, tmp_path, name):
+    url, later, work = str(tmp_path / "s.db"), VERSIONS | {name: "9"}, Counting()
+    go(study, url, 1000, Counting())
+    again = Counting(versions=later)
+    found = go(other(study), url, 3, again, later)
+    assert (len(again.trained), len(again.timed)) == (0, 3)
+    assert all(set(trial.evaluation.reused) == {"accuracy"} for trial in found)
+    go(other(study, name="c"), url, 3, work, VERSIONS)
+    assert (len(work.trained), len(work.timed)) == (0, 0), "those of the first study serve"
+
+
+def test_a_timing_that_was_reused_does_not_pass_for_one_of_another_version(study, tmp_path):
+    """A trial's environment is that of its training; its timing may be a later version's."""
+    url, later = str(tmp_path / "s.db"), VERSIONS | {"torch": "3.0"}
+    only = [
+        dataclasses.replace(study, objectives=parse_objectives(names)) for names in ("accuracy", "infer_throughput")
+    ]
+
+    def bare(arch, done):
+        return dataclasses.replace(done, scores={"accuracy": done.scores["accuracy"]}, details={})
+
+    go(only[0], url, 1000, Counting(bare))
+    go(dataclasses.replace(only[1], name="timed"), url, 1000, Counting(versions=later), later)
+    both = go(other(study), url, 3, Counting(lambda arch, done: pytest.fail("nothing was left to do")), later)
+    assert {trial.environment["torch"] for trial in both} == {"2.0"}
+    work = Counting()
+    go(other(study, name="c"), url, 3, work)
+    assert (len(work.trained), len(work.timed)) == (0, 3)
+
+
 def spoilt(how):
     """Every other candidate ends otherwise."""
 
@@ -165,7 +202,7 @@ def test_of_an_unfinished_trial_only_what_is_whole_is_taken_over(study, tmp_path
 def test_trials_that_end_later_are_found_and_those_that_run_are_not(study, tmp_path):
     url, work = str(tmp_path / "s.db"), Counting()
     search = search_of(other(study), url)
-    reuse = ResultReuse(search.study, search.mirror)
+    reuse = ResultReuse(search.study, search.mirror, VERSIONS)
     first = search_of(study, url)
     candidate = first.ask()
     assert reuse.known(candidate.arch, candidate.seed) is None
@@ -215,7 +252,7 @@ def test_every_engine_sends_what_is_known_along(engine, study, tmp_path):
     go(study, url, 1000, Counting())
     again, listener = other(study, bench=dataclasses.replace(tiny.BENCH, batch_size=2)), Notes()
     search = search_of(again, url)
-    engine(Runner(search, 4, listener, reuse=ResultReuse(again, search.mirror)), worker_tasks.make_knowing, 2)
+    engine(Runner(search, 4, listener, reuse=ResultReuse(again, search.mirror, VERSIONS)), worker_tasks.make_knowing, 2)
     assert len(listener.starts) == 4
     assert all(candidate.known.reused for candidate in listener.starts)
     for trial in search.trials:
@@ -231,7 +268,7 @@ def test_what_is_known_of_a_candidate_outlasts_its_worker(engine, study, tmp_pat
     again = other(study, bench=dataclasses.replace(tiny.BENCH, batch_size=2))
     search = search_of(again, url)
     make = worker_tasks.Dangerous("kill", tmp_path, every=1, always=True)
-    engine(Runner(search, 1, ProgressListener(), reuse=ResultReuse(again, search.mirror)), make, 1)
+    engine(Runner(search, 1, ProgressListener(), reuse=ResultReuse(again, search.mirror, VERSIONS)), make, 1)
     (trial,) = search.trials
     assert trial.state == "failed"
     assert trial.evaluation.scores["accuracy"] > 0
@@ -253,7 +290,7 @@ def seeded(study, url, name, first, values):
 def known_of(study, url):
     search = search_of(study, url)
     candidate = search.ask()
-    return ResultReuse(study, search.mirror).known(candidate.arch, candidate.seed).evaluation
+    return ResultReuse(study, search.mirror, VERSIONS).known(candidate.arch, candidate.seed).evaluation
 
 
 def test_seeds_are_gathered_from_all_studies(study, tmp_path):
@@ -281,7 +318,7 @@ def test_what_others_know_does_not_end_a_candidate_whose_worker_is_gone(engine, 
     again = other(study, seeds=2, bench=dataclasses.replace(tiny.BENCH, batch_size=2))
     search = search_of(again, url)
     make = worker_tasks.Dangerous("kill", tmp_path, every=1, always=True)
-    engine(Runner(search, 1, ProgressListener(), reuse=ResultReuse(again, search.mirror)), make, 1)
+    engine(Runner(search, 1, ProgressListener(), reuse=ResultReuse(again, search.mirror, VERSIONS)), make, 1)
     (trial,) = search.trials
     assert trial.state == "failed"
     assert trial.evaluation.scores["accuracy"] == pytest.approx(0.55)
@@ -308,7 +345,7 @@ def test_looking_costs_little_among_ten_thousand_trials(study, tmp_path):
         session.bulk_insert_mappings(models.TrialUserAttributeModel, rows)
         session.commit()
     search = search_of(other(study), storage)
-    reuse = ResultReuse(search.study, search.mirror)
+    reuse = ResultReuse(search.study, search.mirror, VERSIONS)
     arch = search.study.space.arch(template.user_attrs["params"])
     assert reuse.known(arch, 0).whole
     start = time.perf_counter()
@@ -321,7 +358,7 @@ def test_a_storage_that_is_away_is_waited_for(study, tmp_path, monkeypatch):
     url = str(tmp_path / "s.db")
     go(study, url, 2, Counting())
     search = search_of(other(study), url)
-    reuse = ResultReuse(search.study, search.mirror)
+    reuse = ResultReuse(search.study, search.mirror, VERSIONS)
     told, real, failures = [], module.attribute_rows, iter([True])
 
     def away(*args):

@@ -47,16 +47,17 @@ def later(monkeypatch):
 
 
 def go(study, storage, n_trials):
-    """The trials, and the keys of those that were evaluated in full."""
+    """The trials, and the keys of those of which nothing was known."""
     done = []
 
     def evaluate(arch, seed, report, known):
-        if known is not None:
-            return known, {}
-        done.append(arch.key)
+        if known is None:
+            done.append(arch.key)
+        known = known or Evaluation()
         timing = {"infer_throughput": {"batch_size": 1, "img_size": 64, "conditions": {"warnings": []}}}
         scores = {"accuracy": 0.5, "macs": float(sum(arch.dims)), "params": 1.0, "infer_throughput": 10.0}
-        return Evaluation(scores, timing, (Epoch(1, 1.0, 0.5, 0.1),)), {}
+        curve = (Epoch(1, 1.0, 0.5, 0.1),)
+        return Evaluation(scores | known.scores, timing | known.details, curve, reused=known.reused), {}
 
     search = Search(study, StorageMirror(create_or_resume(study, storage)))
     reuse = ResultReuse(study, search.mirror, {})

@@ -2,7 +2,7 @@
 
 User attributes of a trial:
 
-arch          target architecture, all fields     seed          seed of the training
+arch          target architecture                 seed          seed of the training
 arch_key      hash of the architecture            environment   device, versions, commit
 params        values of the open axes             error         reason of a failure
 scores        value per objective                 traceback     traceback of an unexpected failure
@@ -37,7 +37,7 @@ STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "stopped", TrialSt
 
 def start_attrs(arch: Arch, params: dict[str, Any], seed: int) -> dict[str, Any]:
     """Return the user attributes of a trial that starts."""
-    return {"arch": arch.to_dict(), "arch_key": arch.key, "params": params, "seed": seed}
+    return {"arch": arch.key_fields(), "arch_key": arch.key, "params": params, "seed": seed}
 
 
 def end_attrs(evaluation: Evaluation, environment: dict[str, Any]) -> dict[str, Any]:

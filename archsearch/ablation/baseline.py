@@ -15,6 +15,7 @@ from archsearch.search.definition import load, recipe_of
 from archsearch.search.storage.opening import open_storage
 from archsearch.search.storage.records import trials_of
 from archsearch.space.space import space_from_dict
+from archsearch.utils.key_fields import restored
 from archsearch.utils.package_data import shipped
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def _around_trial(spec: AblationSpec) -> Networks:
         study = _study(spec, (baseline, trial.arch))
     else:
         study = around(baseline, space_from_dict(recipe["space_name"], recipe["space"]), trial.params, trial.arch)
-    return Networks(study, BaselineSearch(name, ProxyRecipe(**recipe["proxy"]), recipe["data"]["name"]))
+    return Networks(study, BaselineSearch(name, restored(ProxyRecipe, recipe["proxy"]), recipe["data"]["name"]))
 
 
 def _trial(name: str, trials: "list[Trial]", number: int) -> "Trial":

@@ -1,6 +1,6 @@
 """Checks of everything that the user may have got wrong in an ablation, before anything is written."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -19,6 +19,7 @@ from archsearch.recipes import BENCHES, TRAINER, BenchRecipe, ProxyRecipe, check
 from archsearch.search.definition import load, own_mixers
 from archsearch.search.storage.opening import check_storage, open_storage
 from archsearch.space.proxy_yaml import load_proxy
+from archsearch.utils.key_fields import key_fields
 
 if TYPE_CHECKING:
     from archsearch.data import ImageData
@@ -78,7 +79,7 @@ class ResolvedAblation:
             "ablation": self.study.name,
             "space_name": self.study.name,
             "objectives": ["accuracy"],
-            "bench": asdict(self.bench),
+            "bench": key_fields(self.bench),
             "baseline": key_of(self.study.baseline.network),
             "timed": {"resolution": self.study.resolutions[self.kind]},
             "device": device_name(self.device),
@@ -86,7 +87,7 @@ class ResolvedAblation:
         }
         if data is not None:
             samples = {"train_samples": len(data.train), "val_samples": len(data.val)}
-            recipe |= {"proxy": asdict(self.proxy), "trainer": TRAINER}
+            recipe |= {"proxy": key_fields(self.proxy), "trainer": TRAINER}
             recipe["data"] = {"name": data.name, "fingerprint": data.fingerprint, **samples}
         return recipe
 

@@ -26,6 +26,7 @@ from archsearch.evaluate.pretrained import trained_top1
 from archsearch.nn.device import environment
 from archsearch.search.definition import load, objectives_of
 from archsearch.search.importance import importance
+from archsearch.search.same_recipe import same_part
 from archsearch.search.storage.opening import open_storage
 
 if TYPE_CHECKING:
@@ -187,7 +188,9 @@ class Stages:
 
 
 def _timed_alike(outcome: Outcome, before: Outcome) -> bool:
-    return all(outcome.recipe.get(name) == before.recipe.get(name) for name in ("bench", "timed"))
+    recipes = outcome.recipe, before.recipe
+    resolutions = [recipe.get("timed") for recipe in recipes]
+    return resolutions[0] == resolutions[1] and same_part("bench", *(recipe.get("bench") for recipe in recipes))
 
 
 def _with_known(result: Result, before: Result | None, keep_speeds: bool) -> Result:

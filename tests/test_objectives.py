@@ -1,11 +1,19 @@
 """The tables at the bottom: objectives and recipes."""
 
+import ast
+import re
+from pathlib import Path
+
 import pytest
 
 from archsearch.arch.networks import network
 from archsearch.errors import ArchError, OptionError, UserError
-from archsearch.objectives import OBJECTIVE_SETS, OBJECTIVES, parse_objectives
+from archsearch.objectives import OBJECTIVE_SETS, OBJECTIVES, Tier, parse_objectives
 from archsearch.recipes import BENCHES, PROXIES, BenchRecipe, ProxyRecipe, override
+
+PACKAGE = Path(__file__).parents[1] / "archsearch"
+#: Modules whose help or error messages give an example of a constraint.
+EXAMPLES = {"evaluate/constraint.py", "cli/study.py"}
 
 
 @pytest.mark.parametrize("name", OBJECTIVE_SETS)
@@ -18,6 +26,35 @@ def test_any_list_parses():
     assert all(
         o.direction in ("maximize", "minimize") and o.subject in ("proxy", "target") for o in OBJECTIVES.values()
     )
+
+
+def test_a_measured_objective_is_named_where_it_is_measured_and_nowhere_else():
+    names = re.compile(rf"""["'.]({"|".join(o.name for o in OBJECTIVES.values() if o.tier is Tier.MEASURED)})\b""")
+    found = {str(path.relative_to(PACKAGE)) for path in PACKAGE.rglob("*.py") if names.search(_code(path))}
+    outside = {path for path in found if not path.startswith("benchmark/")}
+    # `benchmark` tabulates the fields of a timing; two texts of the command line give an example of a constraint.
+    assert outside - EXAMPLES == {"objectives.py", "report/speed_tables.py"}
+
+
+def _code(module):
+    """The source of a module without its docstrings and comments."""
+    tree = ast.parse(module.read_text())
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if (
+            isinstance(body, list)
+            and body
+            and isinstance(body[0], ast.Expr)
+            and isinstance(body[0].value, ast.Constant)
+        ):
+            body[0] = ast.Pass()
+    return ast.unparse(tree)
+
+
+@pytest.mark.parametrize("script", sorted(PACKAGE.rglob("*.js")), ids=lambda path: path.name)
+def test_the_page_knows_no_objective_by_name(script):
+    text = script.read_text()
+    assert not re.search(rf"""["'`.]({"|".join(OBJECTIVES)})\b""", text)
 
 
 @pytest.mark.parametrize(

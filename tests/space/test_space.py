@@ -70,7 +70,8 @@ def test_every_point_is_found_again_by_its_architecture(name, seed):
     found = space.locate(space.arch(params))
     assert found is not None
     assert space.arch(found) == space.arch(params)
-    assert space.active({**{axis.name: axis.values[0] for axis in space.axes}, **found}) == found  # of open axes alone
+    assert space.active(space.genome(found)) == found  # of open axes alone
+    assert list(space.genome(found)) == [axis.name for axis in space.axes]
 
 
 OVERLAPPING = """
@@ -145,10 +146,9 @@ def test_targets_do_not_share_proxies(name):
     assert space.distinct_proxies(proxy) == space.distinct()
     some = {space.arch(params) for params in itertools.islice(space.some(), 2000)}
     assert len({proxy.shrink(arch, 10) for arch in some}) == len(some) > 30
-    first = {axis.name: axis.values[0] for axis in space.axes}
     for axis in space.axes:
-        opened = {**first, **{name: values[0] for name, values in axis.when.items()}}
-        points = [space.active({**opened, axis.name: value}) for value in axis.values]
+        opener = {name: values[0] for name, values in axis.when.items()}
+        points = [space.active(space.genome({**opener, axis.name: value})) for value in axis.values]
         assert all(axis.name in params for params in points)
         proxy_archs = {proxy.shrink(space.arch(params), 10) for params in points}
         assert len(proxy_archs) == len(axis.values), axis.name

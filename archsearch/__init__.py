@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from archsearch.ablation.spec import AblationRecord, AblationSpec
     from archsearch.arch import Arch, Mixer
     from archsearch.arch.networks import network
     from archsearch.nn import build, load_mixers
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "AblationRecord",
+    "AblationSpec",
     "Arch",
     "Axis",
     "BenchRecipe",
@@ -45,6 +48,8 @@ __all__ = [
 
 #: Modules of the exported names.
 _MODULES = {
+    "AblationRecord": "ablation.spec",
+    "AblationSpec": "ablation.spec",
     "Arch": "arch",
     "Axis": "space.space",
     "BenchRecipe": "recipes",

@@ -13,12 +13,12 @@ from archsearch.ablation.variants import ListStudy, Variant
 from archsearch.arch import Arch
 from archsearch.arch.networks import TimmModel
 from archsearch.benchmark.timed_steps import suited
-from archsearch.errors import OptionError, StudyFileError, UserError, unknown
+from archsearch.errors import OptionError, StudyFileError
 from archsearch.nn.device import device_name, pick_device
-from archsearch.recipes import BENCHES, TRAINER, BenchRecipe, ProxyRecipe, check_dataset, override
+from archsearch.recipes import TRAINER, BenchRecipe, ProxyRecipe, check_dataset, override
 from archsearch.search.definition import load, own_mixers
+from archsearch.search.recipe_choice import RecipeChoice
 from archsearch.search.storage.opening import check_storage, open_storage
-from archsearch.space.proxy_yaml import load_proxy
 from archsearch.utils.key_fields import key_fields
 
 if TYPE_CHECKING:
@@ -109,7 +109,8 @@ def resolve(spec: AblationSpec, networks: Networks | None = None) -> ResolvedAbl
     dataset = given or "drawn"
     chosen = _chosen(spec, study, train)
     check_dataset(dataset, spec.data_root)
-    recipes = {kind: _recipes(spec, study, kind) for kind in PROXY}
+    choice = RecipeChoice(spec.proxy, spec.proxy_changes, spec.bench, spec.bench_changes)
+    recipes = {kind: choice.recipes(kind, study.proxy, PROXY[kind], study.changes[kind]) for kind in PROXY}
     check_storage(spec.storage, create=True)
     if spec.importance is not None:
         load(spec.importance, open_storage(spec.storage, create=False))
@@ -117,8 +118,7 @@ def resolve(spec: AblationSpec, networks: Networks | None = None) -> ResolvedAbl
     proxy, bench = recipes[_kind(device)]
     if search is not None and spec.proxy is None:
         proxy = override(search.proxy, {**study.proxy, **spec.proxy_changes})
-    precision_chosen = isinstance(spec.bench, BenchRecipe) or "precision" in spec.bench_changes
-    bench = suited(bench, precision_chosen, str(device))
+    bench = suited(bench, choice.chose_precision, str(device))
     if train:
         check_proxies(chosen, proxy)
     if spec.pairs:
@@ -155,22 +155,6 @@ def _chosen(spec: AblationSpec, study: ListStudy, train: bool) -> ListStudy:
 
 def _kind(device: torch.device) -> str:
     return "cpu" if device.type == "cpu" else "gpu"
-
-
-def _recipes(spec: AblationSpec, study: ListStudy, kind: str) -> tuple[ProxyRecipe, BenchRecipe]:
-    """Return the recipes for a kind of device: the named ones, changed by the study, then by the spec."""
-    proxy, bench = spec.proxy, spec.bench
-    if not isinstance(proxy, ProxyRecipe):
-        proxy = load_proxy(str(proxy or PROXY[kind]), kind, study.proxy)
-    if not isinstance(bench, BenchRecipe):
-        name = bench or kind
-        if name not in BENCHES:
-            raise OptionError(unknown("bench", name, BENCHES))
-        bench = override(BENCHES[name], study.changes[kind] if name == kind else {})
-    try:
-        return override(proxy, spec.proxy_changes), override(bench, spec.bench_changes)
-    except UserError as error:
-        raise OptionError(f"--set: {error}") from None
 
 
 def _default_name(spec: AblationSpec, study: ListStudy, dataset: str | None) -> str:

@@ -3,17 +3,12 @@
 import argparse
 import shlex
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from archsearch.cli.options import assignments, positive_int
 
 if TYPE_CHECKING:
-    import torch
-
-    from archsearch.data import ImageData
-    from archsearch.recipes import BenchRecipe, ProxyRecipe
     from archsearch.search.recipe_choice import RecipeChoice
 
 
@@ -56,17 +51,6 @@ def recipe_choice(args: argparse.Namespace) -> "RecipeChoice":
     return RecipeChoice(args.proxy, changes["proxy"], args.bench, changes["bench"])
 
 
-def read_recipes(
-    args: argparse.Namespace,
-    kind: str,
-    proxy: str | None,
-    changes: Mapping[str, Any],
-    bench_changes: Mapping[str, Any] | None = None,
-) -> tuple["ProxyRecipe", "BenchRecipe"]:
-    """Return the recipes for a kind of device; see ``RecipeChoice.recipes``."""
-    return recipe_choice(args).recipes(kind, changes, proxy, bench_changes)
-
-
 def asked_changes(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
     """Return the fields that ``--set`` and ``--epochs`` change, by recipe.
 
@@ -77,22 +61,9 @@ def asked_changes(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
     return {**given, "proxy": {**given["proxy"], "epochs": args.epochs}} if args.epochs is not None else given
 
 
-def precision_asked(args: argparse.Namespace) -> bool:
-    """Return whether the precision of the timing was chosen, and not left to the device."""
-    return recipe_choice(args).chose_precision
-
-
 def command_line(storage: str) -> str:
     """Return the command line as it was typed, without the passwords of its storage."""
     from archsearch.search.storage.opening import masked
 
     words = ["python", "cli.py", *sys.argv[1:]]
     return shlex.join(word.replace(storage, masked(storage)) for word in words)
-
-
-def load_data(args: argparse.Namespace, proxy: "ProxyRecipe", device: "torch.device") -> "ImageData":
-    """Load the data set, reduced to what the proxy recipe uses, on a device."""
-    from archsearch.cli.progress import track
-    from archsearch.data import load_for
-
-    return load_for(proxy, args.dataset, args.data_root, device, None if args.quiet else track)

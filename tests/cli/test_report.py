@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -27,11 +28,12 @@ def _elsewhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.fixture
-def storage(tmp_path, small_space):
-    """One with searches of one and of several objectives, one without a trial, and another tool's."""
-    (tmp_path / "runs").mkdir()
-    url = "runs/archsearch.db"
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory):
+    """A storage with searches of one and of several objectives, one without a trial, and another tool's."""
+    folder = tmp_path_factory.mktemp("filled")
+    space, url = folder / "small.yaml", f"sqlite:///{folder}/archsearch.db"
+    space.write_text(tiny.SPACE)
     costs = "macs,infer_throughput"
     for name, objectives, total in (
         ("small", "pareto", 6),
@@ -39,10 +41,18 @@ def storage(tmp_path, small_space):
         ("costs", costs, 3),
         ("single", "accuracy", 3),
     ):
-        go(tiny.make_study(small_space, name=name, objectives=objectives), url, total)
-    create_or_resume(tiny.make_study(small_space, name="empty"), open_storage(url, create=True))
+        go(tiny.make_study(space, name=name, objectives=objectives), url, total)
+    create_or_resume(tiny.make_study(space, name="empty"), open_storage(url, create=True))
     optuna.create_study(study_name="foreign", storage=open_storage(url, create=True)).optimize(lambda t: t.number, 2)
-    return url
+    return folder / "archsearch.db"
+
+
+@pytest.fixture
+def storage(tmp_path, filled):
+    """A copy of it where commands look for one."""
+    (tmp_path / "runs").mkdir()
+    shutil.copy(filled, tmp_path / "runs")
+    return "runs/archsearch.db"
 
 
 def test_one_page_for_one_study_or_several(storage, capsys):

@@ -1,8 +1,8 @@
-"""Commands run as a user would, in this process."""
+"""Command lines as a user types them, run in this process."""
 
 from archsearch.cli import main
 
-#: A study that costs next to nothing, in this process, which has imported everything.
+#: Options of a study that costs next to nothing and needs no other process.
 FAST = [
     *("--proxy", "smoke", "--bench", "smoke", "--set", "bench.img_size=32", "proxy.train_samples=64"),
     *("--workers", "0", "-q"),
@@ -10,7 +10,7 @@ FAST = [
 
 
 def run(capsys, *words) -> tuple[int, str, str]:
-    """Exit code, stdout and stderr of a command line."""
+    """Run a command line; return its exit code, stdout and stderr."""
     capsys.readouterr()
     code = main([str(word) for word in words])
     out, err = capsys.readouterr()
@@ -18,11 +18,12 @@ def run(capsys, *words) -> tuple[int, str, str]:
 
 
 def contents(folder):
+    """Return the bytes of all files below a folder, by path; None for a folder."""
     return {path: path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
 
 
 def refused(capsys, tmp_path, *words):
-    """Runs a wrong command; checks the form of the complaint and that nothing was written."""
+    """Run a wrong command, check that it wrote one error line and no file, and return that line."""
     before = contents(tmp_path)
     code, out, err = run(capsys, *words)
     assert code == 2, err

@@ -1,4 +1,4 @@
-"""What all tests share: a small space, a cache folder of their own, and the order in which they run."""
+"""Fixtures that all tests share, and the order and groups in which they run."""
 
 import shutil
 from pathlib import Path
@@ -27,7 +27,7 @@ def _own_cache(tmp_path_factory, monkeypatch):
 
 @pytest.fixture(autouse=True)
 def _forget_own_mixers():
-    """What a file of mixers declares lasts as long as its process; here, as long as a test."""
+    """Remove mixers that a user's file declared during a test."""
     tables = (MIXER_TYPES, MIXERS)
     before = [dict(table) for table in tables]
     yield

@@ -1,4 +1,7 @@
-"""A study of made-up evaluations in a process of its own, for tests that kill it: URL TRIALS WORKERS SECONDS."""
+"""A program that runs a study of made-up evaluations, for tests that kill it.
+
+Usage: run_study.py STORAGE_URL TRIALS WORKERS PAUSE, with a pause in seconds at each epoch.
+"""
 
 import sys
 import time
@@ -20,8 +23,8 @@ from archsearch.search.storage.mirror import StorageMirror  # noqa: E402
 from archsearch.search.storage.opening import open_storage  # noqa: E402
 
 
-class Told(ProgressListener):
-    """A line per event on stdout."""
+class Lines(ProgressListener):
+    """Print a line per event to stdout."""
 
     def started(self, candidate, worker):
         print("started", candidate.number, flush=True)
@@ -31,7 +34,7 @@ class Told(ProgressListener):
 
 
 def slow(evaluate, pause, arch, seed, report, known):
-    """The made-up evaluation, with a pause at each epoch."""
+    """Run the made-up evaluation with a pause in seconds at each epoch."""
 
     def report_slowly(what):
         time.sleep(pause)
@@ -60,7 +63,7 @@ def main(url, n_trials, workers, pause):
         sign(record)
         search = Search(study, StorageMirror(record, check))
         search.mirror.trouble = lambda words: print("trouble", words, flush=True)
-        run_local(Runner(search, int(n_trials), Told()), MakeSlow(float(pause)), int(workers))
+        run_local(Runner(search, int(n_trials), Lines()), MakeSlow(float(pause)), int(workers))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""A study on a Ray cluster of two nodes on loopback, of which one is killed while it runs: URL."""
+"""A program that runs a study on a Ray cluster of two local nodes and kills one of them during the run.
+
+Usage: run_two_nodes.py STORAGE_URL
+"""
 
 import os
 import secrets

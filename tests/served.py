@@ -1,4 +1,4 @@
-"""Studies that run in no time, and the server of their page."""
+"""Studies of made-up evaluations, and a server of their page."""
 
 import contextlib
 import threading
@@ -20,6 +20,7 @@ def made_up(arch, seed, report, known=None):
 
 
 def go(study, url, total):
+    """Run a study in this process until it has ``total`` trials."""
     run_here(
         Runner(
             Search(study, StorageMirror(create_or_resume(study, open_storage(url, create=True)))),
@@ -32,6 +33,7 @@ def go(study, url, total):
 
 @contextlib.contextmanager
 def serving(url, *names, host="127.0.0.1"):
+    """Serve the page of studies of a storage on a free port while the context lasts."""
     storage = open_storage(url, create=False)
     follower = Follower([load(name, storage) for name in names])
     with Server(host, 0, follower, []) as server:

@@ -1,4 +1,4 @@
-"""Real servers for tests, on loopback: PostgreSQL from Debian's package."""
+"""PostgreSQL servers for tests, on the loopback interface."""
 
 import os
 import pwd
@@ -12,7 +12,7 @@ from sqlalchemy import create_engine, text
 
 
 def postgres_programs() -> Path | None:
-    """The folder of PostgreSQL's programs; None where they are not installed."""
+    """Return the folder of PostgreSQL's programs, or None where they are not installed."""
     for folder in sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True):
         if (folder / "initdb").exists():
             return folder
@@ -21,13 +21,14 @@ def postgres_programs() -> Path | None:
 
 
 def free_port() -> int:
+    """Return a TCP port that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 class Postgres:
-    """A server of its own, with a folder of its own."""
+    """A server with its own data folder and port, started at once."""
 
     def __init__(self, folder: Path) -> None:
         programs = postgres_programs()
@@ -49,7 +50,7 @@ class Postgres:
         self._do("pg_ctl", "-D", self.folder, "-w", "-m", mode, "stop")
 
     def database(self) -> str:
-        """The URL of a new, empty database."""
+        """Create an empty database and return its URL."""
         name = f"t{uuid.uuid4().hex[:12]}"
         engine = create_engine(self.url("postgres"), isolation_level="AUTOCOMMIT")
         with engine.connect() as connection:

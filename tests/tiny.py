@@ -1,4 +1,4 @@
-"""Recipes, a space, studies and trials that cost next to nothing."""
+"""Recipes, a space, studies and trials that are quick to train, to time or to make up."""
 
 import dataclasses
 
@@ -41,7 +41,7 @@ proxy: {width: 1/2, depth: 1/6}
 
 
 def make_study(space, **changes) -> Study:
-    """A study over a space (by name or file) with the small recipes, some fields changed."""
+    """Return a study over a space (its name or file) with the small recipes and some fields replaced."""
     plain = Study(
         name="test",
         space=load_space(str(space), shipped("search_spaces")),

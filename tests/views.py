@@ -1,4 +1,4 @@
-"""Studies for pages, made of trials that nobody ran."""
+"""Studies to draw, from made-up trials."""
 
 import dataclasses
 
@@ -12,7 +12,7 @@ HOSTILE = "</script><script>window.owned=1</script><img src=x onerror='window.ow
 
 
 def one_of_each():
-    """Two on the front, one dominated, one infeasible, one stopped, one failed."""
+    """Return trials of every state: two on the front, one dominated, one infeasible, one pruned, one failed."""
     known = [trial(0, 0.5, 1e9, 100), trial(1, 0.6, 2e9, 50), trial(2, 0.4, 2e9, 50)]
     for number, state in ((3, "infeasible"), (4, "stopped"), (5, "failed")):
         ended = trial(number, 0.45, 1.5e9, 70)
@@ -30,7 +30,7 @@ def view(trials=None, name="small", **changes):
 
 
 def noisy_view():
-    """Seeds that scatter by two points: trial 2 is dominated, but might as well not be; the last is far behind."""
+    """Return a study with seed variance: trial 2 is dominated within the noise, trial 3 clearly."""
     known = [
         trial(0, 0.5, 1e9, 100, values=[0.48, 0.5, 0.52]),
         trial(1, 0.6, 2e9, 50, values=[0.58, 0.6, 0.62]),
@@ -41,7 +41,7 @@ def noisy_view():
 
 
 def hostile_view():
-    """Every word that a user can choose is hostile."""
+    """Return a study whose every text from a user is an attack on the page."""
     odd = [trial(0, 0.5, 1e9, 100, environment={"host": HOSTILE}), trial(1, 0.6, 2e9, 50)]
     odd = [dataclasses.replace(one, params={HOSTILE: HOSTILE + str(one.number)}) for one in odd]
     failed = dataclasses.replace(trial(2, 0.1, 3e9, 40), state="failed", evaluation=Evaluation({}, error=HOSTILE))

@@ -1,4 +1,4 @@
-"""What workers do in tests of the engines: importable in their processes, and without a network to train."""
+"""Evaluations for worker processes in tests of the engines: importable there, and without a network to train."""
 
 import dataclasses
 import os
@@ -9,18 +9,18 @@ from pathlib import Path
 from archsearch.errors import OptionError
 from archsearch.trial import Epoch, Evaluation, Waiting
 
-#: Epochs of a made-up training.
+#: Number of epochs of a made-up training.
 EPOCHS = 3
 
 
 def scores_of(arch):
-    """A cost and an accuracy that any real architecture has, without the training."""
+    """Return made-up scores of an architecture, which depend on its shape alone."""
     size = sum(arch.dims) * (2 if arch.mixers[0].token_mixer == "depthwise" else 1) + sum(arch.depths)
     return {"macs": float(size), "accuracy": (size % 97) / 97, "infer_throughput": 1e4 / size}
 
 
 def made_up(arch, seed, report, known=None):
-    """An evaluation that reports its epochs and stops where it is told to."""
+    """Evaluate without training; report each epoch and stop where the progress callback returns False."""
     scores, curve = scores_of(arch), []
     costs = {"macs": scores["macs"]}
     for number in range(1, EPOCHS + 1):
@@ -36,7 +36,7 @@ def make(index, **parameters):
 
 
 def knowing(arch, seed, report, known=None):
-    """Takes what is known, and finds out the rest, which looks like nothing that is known."""
+    """Keep known scores and give -1 for the others, so that tests see which were known."""
     known = known or Evaluation()
     scores = {"macs": 1.0, "accuracy": -1.0, "infer_throughput": -1.0} | known.scores
     return dataclasses.replace(known, scores=scores), {"device": "test"}
@@ -47,7 +47,7 @@ def make_knowing(index, **parameters):
 
 
 def failing(arch, seed, report, known=None):
-    """Every other candidate has an error of its own."""
+    """Fail every other candidate with a recorded error."""
     if int(arch.key, 16) % 2:
         return Evaluation({"macs": 1.0}, error="diverged: nan"), {"device": "test"}
     return made_up(arch, seed, report)
@@ -66,7 +66,7 @@ def make_a_complaint(index, **parameters):
 
 
 def waiting(arch, seed, report, known=None):
-    """One candidate in four has to wait for its device for longer than it may take itself."""
+    """Let one candidate in four wait for its device for longer than its own time limit."""
     if int(arch.key, 16) % 4 == 0:
         report(Waiting("another program"))
         time.sleep(3)
@@ -78,7 +78,7 @@ def make_waiting(index, **parameters):
 
 
 def patient(seconds, say):
-    """A job that waits for its device, and then works."""
+    """Wait for the device, then work for some seconds."""
     say("waits")
     say("works")
     time.sleep(seconds)
@@ -91,15 +91,15 @@ def make_patient(index):
 
 @dataclasses.dataclass(frozen=True)
 class Dangerous:
-    """Work that harms its own process, for one candidate in ``every``; as often as it gets it, or only the first time.
+    """Evaluation that harms its own process for one candidate in ``every``, each time or only the first time.
 
     Attributes:
-        how: ``kill``, ``exit``, ``raise``, ``hang`` or ``allocate``.
-        folder: where it is noted that it happened.
-        every: one candidate in so many.
-        always: whether it happens again when the candidate is run again.
-        fail_start: whether a worker that comes after one that died cannot begin, once.
-        cage: takes in the processes that are not to have the machine's memory.
+        how: Kind of harm: ``kill``, ``exit``, ``raise``, ``hang`` or ``allocate``.
+        folder: Folder for one file per harmed candidate.
+        every: Number of candidates of which one is harmed.
+        always: Whether a harmed candidate is harmed again when it runs again.
+        cage: ``cgroup.procs`` of a control group with limited memory, which the process joins before it allocates.
+        fail_start: Whether the first worker started after a death fails to start.
     """
 
     how: str
@@ -110,7 +110,7 @@ class Dangerous:
     fail_start: bool = False
 
     def __call__(self, index, **parameters):
-        """The second worker to come, after the first has died, cannot begin."""
+        """Return the evaluation; fail once after a death if ``fail_start`` says so."""
         note = self.folder / "cannot begin"
         if self.fail_start and any(self.folder.glob("????????????")) and not note.exists():
             note.touch()

@@ -1,4 +1,4 @@
-"""Storages and engines, real ones, that tests of studies run on."""
+"""Real storages and engines for tests of studies."""
 
 import os
 import shutil
@@ -27,7 +27,7 @@ def postgres():
 
 @pytest.fixture(scope="session")
 def _cluster():
-    """A Ray cluster of two cores on this machine."""
+    """A Ray cluster with two cores on this machine."""
     if not find_spec("ray"):
         pytest.skip("Ray is not installed here")
     from archsearch.search.engines.ray_cluster import cluster
@@ -41,7 +41,7 @@ def _cluster():
 
 @pytest.fixture
 def database(request, tmp_path):
-    """URLs of new storages of one kind."""
+    """A function that returns the URL of a new storage of one kind."""
     if request.param == "postgresql":
         return request.getfixturevalue("postgres").database
     numbers = iter(range(100))
@@ -61,7 +61,7 @@ def in_this_process(runner, make, workers, trial_timeout=None):
 
 @pytest.fixture
 def engine(request):
-    """A function that runs a study: runner, what makes evaluations in workers, number of workers, timeout."""
+    """A function that runs a study, given a runner, a factory of evaluations, and the number of workers."""
     if request.param == "ray":
         request.getfixturevalue("_cluster")
         return on_ray

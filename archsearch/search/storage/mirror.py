@@ -207,7 +207,7 @@ class StorageMirror:
         self._mirrored.create_new_trial(self.in_memory._study_id, trial)
 
     def _write(self, change: Callable[[bool], T]) -> T:
-        """Makes a change; where the storage is away or locked, waits for it.
+        """Make a change; wait while the storage cannot be reached or is locked.
 
         Args:
             change: Function that makes the change; its argument tells whether it was tried before.

@@ -101,7 +101,7 @@ def trials_of(study: optuna.Study) -> list[Trial]:
 
 
 class Tail:
-    """Reads the finished candidates of a study as they are recorded.
+    """Reader of a study's finished candidates, as they are recorded.
 
     Attributes:
         running: Number of trials that were running at the last look.

@@ -60,8 +60,8 @@ class _Gathered:
     def take_accuracies(self, attrs: Mapping[str, Any], seeds: range, origin: str) -> None:
         """Add the accuracies of the wanted seeds, and the learning curve of the first one."""
         mean = {"seeds": [attrs["seed"]], "values": [attrs["scores"]["accuracy"]]}
-        told = attrs.get("details", {}).get("accuracy", mean)
-        for seed, value in zip(told["seeds"], told["values"], strict=True):
+        recorded = attrs.get("details", {}).get("accuracy", mean)
+        for seed, value in zip(recorded["seeds"], recorded["values"], strict=True):
             if seed not in seeds or seed in self.accuracies:
                 continue
             self.accuracies[seed] = value, origin
@@ -175,7 +175,7 @@ class ResultReuse:
             gathered.scores[name] = scores[name]
         timed = source.timed and self._same_versions(attrs.get("environment", {}))
         for name in sorted(self._speeds & scores.keys() & details.keys() - known) if timed else ():
-            # The environment is not that of a timing that was itself reused, and a disturbed timing serves nobody.
+            # A trial's environment is not that of a timing which it reused; a disturbed timing is never reused.
             taken_over = "#" in attrs.get("reused", {}).get(name, "")
             if not taken_over and not details[name].get("conditions", {}).get("warnings"):
                 gathered.scores[name], gathered.details[name] = scores[name], details[name]

@@ -1,6 +1,7 @@
 """Recipes, a space, studies and trials that are quick to train, to time or to make up."""
 
 import dataclasses
+from functools import cache
 
 from archsearch.arch.mixer import Mixer
 from archsearch.arch.networks import network
@@ -40,11 +41,17 @@ proxy: {width: 1/2, depth: 1/6}
 """
 
 
+@cache
+def shipped_space(name):
+    """Return a shipped space by its name, loaded once: that checks thousands of its points."""
+    return load_space(name, shipped("search_spaces"))
+
+
 def make_study(space, **changes) -> Study:
     """Return a study over a space (its name or file) with the small recipes and some fields replaced."""
     plain = Study(
         name="test",
-        space=load_space(str(space), shipped("search_spaces")),
+        space=shipped_space(space) if isinstance(space, str) else load_space(str(space), shipped("search_spaces")),
         objectives=parse_objectives(changes.pop("objectives", "pareto")),
         proxy=PROXY,
         bench=BENCHES[changes.pop("bench")] if "bench" in changes else BENCH,

@@ -2,6 +2,7 @@ import re
 from pathlib import Path
 
 import pytest
+import tiny
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,7 +14,6 @@ from archsearch.arch.networks import NETWORKS, TimmModel, network
 from archsearch.arch.paper import rows
 from archsearch.errors import StudyFileError
 from archsearch.recipes import PROXIES
-from archsearch.space.yaml import load_space
 from archsearch.utils.package_data import shipped
 
 FOLDER = shipped("studies")
@@ -185,7 +185,7 @@ def test_another_baseline_keeps_the_factors(tmp_path):
 def test_around_a_trial_everything_differs_in_one_choice(seed):
     import random
 
-    space = load_space("inception_dw", shipped("search_spaces"))
+    space = tiny.shipped_space("inception_dw")
     params = space.sample(random.Random(seed))
     study = around("found", space, params, space.arch(params))
     assert study.baseline.network == space.arch(params)

@@ -19,8 +19,6 @@ from archsearch.search.place import Place
 from archsearch.search.reachable import check_reachable
 from archsearch.search.storage.opening import open_storage
 from archsearch.search.warm_start import Start
-from archsearch.space.yaml import load_space
-from archsearch.utils.package_data import shipped
 
 
 def study(space, storage, *more):
@@ -74,7 +72,7 @@ def reachable(space, texts, starts=()):
 
 def test_a_few_architectures_among_thousands_are_enough():
     """Of macro's 8,748 points 23 keep both bounds, and none of a thousand random ones."""
-    space = load_space("macro", shipped("search_spaces"))
+    space = tiny.shipped_space("macro")
     bounds, count = Limits(parse_constraints(NARROW), space.baseline, never), PartCounter()
     found, offered = reachable("macro", NARROW)
 
@@ -96,7 +94,7 @@ def test_in_a_space_too_large_to_visit_the_nearest_are_changed_axis_by_axis():
 
 
 def test_what_a_study_starts_from_may_be_all_that_keeps_a_constraint():
-    space = load_space("metanext", shipped("search_spaces"))
+    space = tiny.shipped_space("metanext")
     start = Start(space.locate(space.baseline), "the baseline")
     exactly = ["macs <= baseline", "macs >= baseline", "params <= baseline", "params >= baseline"]
     assert reachable("metanext", exactly, [start])[1] == []

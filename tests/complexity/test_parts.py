@@ -1,6 +1,7 @@
 import random
 
 import pytest
+import tiny
 
 from archsearch.arch.mixer import Mixer
 from archsearch.arch.mixer_types import MIXER_TYPES
@@ -9,15 +10,13 @@ from archsearch.complexity import parts
 from archsearch.complexity.counts import count, count_activations
 from archsearch.complexity.parts import PartCounter
 from archsearch.nn import build, load_mixers
-from archsearch.space.yaml import load_space
-from archsearch.utils.package_data import shipped
 
 SPACES = ["convnext_dw", "inception_dw", "macro", "metanext", "token_mixers"]
 
 
 @pytest.mark.parametrize("name", SPACES)
 def test_parts_add_up_to_the_whole(name):
-    space, rng = load_space(name, shipped("search_spaces")), random.Random(0)
+    space, rng = tiny.shipped_space(name), random.Random(0)
     counter = PartCounter()
     for _ in range(2):
         arch = space.arch(space.sample(rng)).replace(img_size=64)
@@ -33,7 +32,7 @@ def test_activations_add_up_too():
 
 
 def test_a_part_is_counted_once(monkeypatch):
-    space, counter = load_space("inception_dw", shipped("search_spaces")), PartCounter()
+    space, counter = tiny.shipped_space("inception_dw"), PartCounter()
     counted = []
     monkeypatch.setattr(parts, "_quick_count", lambda *part: None)
     monkeypatch.setattr(counter, "_count", lambda *part: counted.append(part) or {"params": 1.0})

@@ -22,10 +22,8 @@ from archsearch.search.storage.lock import lock_path, owned
 from archsearch.search.storage.mirror import StorageMirror
 from archsearch.search.storage.opening import open_storage
 from archsearch.search.storage.records import trials_of
-from archsearch.space.yaml import load_space
 from archsearch.stats.hypervolume import FrontTracker
 from archsearch.trial import Epoch, Evaluation
-from archsearch.utils.package_data import shipped
 
 
 def made_up(arch, seed, on_epoch):
@@ -266,7 +264,7 @@ def test_samplers_by_name(study, space_of_many):
 
 @pytest.fixture
 def space_of_many():
-    return load_space("metanext", shipped("search_spaces"))
+    return tiny.shipped_space("metanext")
 
 
 def test_a_study_from_before_a_field_came_goes_on(storage, study):

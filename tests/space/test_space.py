@@ -2,13 +2,13 @@ import itertools
 import json
 import random
 import re
-from functools import cache
 from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny import shipped_space
 
 from archsearch.arch import Arch
 from archsearch.arch.mixer import Mixer
@@ -40,7 +40,7 @@ def test_there_are_shipped_spaces():
 @settings(max_examples=6, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_every_draw_builds_learns_and_round_trips(name, seed):
-    space = load_space(name, FOLDER)
+    space = shipped_space(name)
     params = space.sample(random.Random(seed))
     target = space.arch(params)
     again = Arch.from_dict(json.loads(json.dumps(target.to_dict())))
@@ -54,11 +54,6 @@ def test_every_draw_builds_learns_and_round_trips(name, seed):
         loss.backward()
         assert loss.isfinite()
         assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
-
-
-@cache
-def shipped_space(name: str) -> Space:
-    return load_space(name, FOLDER)
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -141,7 +136,7 @@ def test_a_space_of_any_size_tells_where_an_architecture_is(tmp_path):
 @pytest.mark.parametrize("name", SHIPPED)
 def test_targets_do_not_share_proxies(name):
     """Two architectures that the proxy cannot tell apart would be ranked by their cost alone."""
-    space = load_space(name, FOLDER)
+    space = shipped_space(name)
     proxy = override(PROXIES["cpu"], space.proxy)
     assert space.distinct_proxies(proxy) == space.distinct()
     some = {space.arch(params) for params in itertools.islice(space.some(), 2000)}
@@ -156,7 +151,7 @@ def test_targets_do_not_share_proxies(name):
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_proxies_of_a_shipped_space_exist_under_every_recipe(name):
-    space = load_space(name, FOLDER)
+    space = shipped_space(name)
     for recipe in PROXIES.values():
         space.check_proxy(override(recipe, space.proxy))
 

@@ -26,12 +26,10 @@ from archsearch.search.search import Search
 from archsearch.search.storage.mirror import StorageMirror
 from archsearch.search.warm_start import Start
 from archsearch.space.space import Axis
-from archsearch.space.yaml import load_space
 from archsearch.stats.hypervolume import FrontTracker
 from archsearch.trial import Epoch, Evaluation
-from archsearch.utils.package_data import shipped
 
-SPACE = load_space("inception_dw", shipped("search_spaces"))
+SPACE = tiny.shipped_space("inception_dw")
 OBJECTIVES = parse_objectives("accuracy,macs")
 
 
@@ -133,7 +131,7 @@ def test_candidates_under_way_are_not_drawn_again_and_count_as_expected():
 
 def test_where_the_usual_candidates_are_infeasible_others_are_looked_for():
     """In a large space hardly any random candidate is this small; those that are not are never drawn."""
-    space = load_space("metanext", shipped("search_spaces"))
+    space = tiny.shipped_space("metanext")
     rng = random.Random(3)
     costs = sorted(count(space.arch(space.sample(rng)))["macs"] for _ in range(4000))
     constraints = parse_constraints([f"macs <= {costs[3]}"])
@@ -172,7 +170,7 @@ def test_nothing_is_over_while_candidates_are_under_way():
 def test_beside_a_start_that_is_under_way_a_second_worker_finds_what_keeps_the_constraints(monkeypatch):
     monkeypatch.setattr(features, "POOL", 60)
     monkeypatch.setattr(cost_aware, "WIDE", 60)
-    space = load_space("metanext", shipped("search_spaces"))
+    space = tiny.shipped_space("metanext")
     points = Points(space, count)
     start = points.at(space.locate(space.baseline))
     while (least := min(points.beside(start), key=lambda p: p.costs["macs"])).costs["macs"] < start.costs["macs"]:
@@ -189,7 +187,7 @@ def test_beside_a_start_that_is_under_way_a_second_worker_finds_what_keeps_the_c
 @pytest.mark.parametrize("sampler", ["cost_aware", "nsga2", "random", "qmc"])
 def test_points_that_cannot_exist_are_passed_over(sampler):
     """In a space too large to visit, loading has not seen all of them."""
-    space = load_space("metanext", shipped("search_spaces"))
+    space = tiny.shipped_space("metanext")
     axes = tuple(Axis(a.name, (*a.values, 0.001), a.when) if a.name == "branch_ratio" else a for a in space.axes)
     space = dataclasses.replace(space, axes=axes)
     rng = random.Random(0)
@@ -295,7 +293,7 @@ def test_stopped_curves_are_learnt_from():
 
 
 def test_a_large_space_is_sampled_around_the_front():
-    space = load_space("metanext", shipped("search_spaces"))
+    space = tiny.shipped_space("metanext")
     points = Points(space, count)
     assert points.all is None
     near = points.at(space.sample(random.Random(1)))

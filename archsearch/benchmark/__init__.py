@@ -1,4 +1,6 @@
-"""How speed is measured.
+"""Throughput, latency and memory of networks, measured side by side.
+
+``run(BenchmarkSpec(networks=("inceptionnext_tiny", "timm:resnet50")))`` times networks and returns records.
 
 The protocol, in the order in which it is followed:
 
@@ -25,3 +27,38 @@ The protocol, in the order in which it is followed:
     (95 %), the ratio to the reference, paired block by block, with its own interval, and all raw
     blocks, beside the device's state during the timing.
 """
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from archsearch.benchmark.execute import (
+        BenchmarkEvent,
+        BenchmarkProgress,
+        BenchmarkRecord,
+        BenchmarkResult,
+        run,
+    )
+    from archsearch.benchmark.spec import BenchmarkSpec, NamedNetwork, default_recipe
+
+__all__ = [
+    "BenchmarkEvent",
+    "BenchmarkProgress",
+    "BenchmarkRecord",
+    "BenchmarkResult",
+    "BenchmarkSpec",
+    "NamedNetwork",
+    "default_recipe",
+    "run",
+]
+
+_SPEC = {"BenchmarkSpec", "NamedNetwork", "default_recipe"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used, so that importing this package stays cheap (PEP 562)."""
+    from importlib import import_module
+
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = import_module(f"{__name__}.{'spec' if name in _SPEC else 'execute'}")
+    return getattr(module, name)

@@ -152,7 +152,7 @@ class _Progress(AblationListener):
         self.tally.begin(total, total)
 
     def trained(self, variant: "Variant", seed: int, evaluation: "Evaluation") -> None:
-        line = {"rung": variant.factor or "baseline", "seed": seed, "network": variant.name}
+        line = {"group": variant.factor or "baseline", "seed": seed, "network": variant.name}
         seconds = sum(epoch.seconds for epoch in evaluation.curve)
         result = {"seconds": seconds, "accuracy": evaluation.scores.get("accuracy"), "error": evaluation.error}
         self.tally.tell({**line, **result}, 1)

@@ -1,99 +1,41 @@
-"""MODEL arguments: named networks, timm's, architecture files, trials of a study."""
+"""MODEL arguments: named networks, timm's networks, architecture files, trials of a study."""
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from archsearch.errors import OptionError, UserError
 
 if TYPE_CHECKING:
-    from archsearch.ablation.variants import ListStudy
-    from archsearch.arch import Arch
-    from archsearch.arch.networks import TimmModel
-    from archsearch.arch.paper import Published
+    from archsearch.benchmark import NamedNetwork
 
-#: What a trial of a study begins with: ``study:NAME#NUMBER``, or ``study:NAME`` for its front.
+#: Prefix of a study's trials: ``study:NAME#NUMBER``, or ``study:NAME`` for its front.
 STUDY = "study:"
 HELP = "a name (see `describe`), timm:NAME, an architecture's .json, study:NAME#TRIAL, or study:NAME for its front"
 
 
-@dataclass(frozen=True)
-class Model:
-    """A network that was asked for.
+def named_networks(references: list[str], storage: str) -> "tuple[NamedNetwork | str, ...]":
+    """Return the networks that MODEL arguments name, with those of a study looked up in its storage.
 
-    Attributes:
-        name: of the network, as tables show it.
-        network: None where there is none.
-        error: why not.
-        paper: the row of the paper that it is, if it is one.
-        paper_ratios: of that row, by ``train`` and ``infer``.
+    A study or trial that cannot be found becomes a network with an error.
     """
+    from archsearch.benchmark import NamedNetwork
 
-    name: str
-    network: "Arch | TimmModel | None" = None
-    error: str | None = None
-    paper: "Published | None" = None
-    paper_ratios: dict[str, float] = field(default_factory=dict)
-
-
-def find_models(references: list[str], img_size: int | None, storage: str) -> list[Model]:
-    """The networks that MODEL arguments name, each once; what is wrong with one of them stands in its place."""
-    models: dict[str, Model] = {}
+    networks: list[NamedNetwork | str] = []
     for reference in references:
         try:
-            found = _find(reference, img_size, storage)
+            networks += _of_study(reference, storage) if reference.startswith(STUDY) else [reference]
         except UserError as error:
-            found = [Model(reference, error=str(error))]
-        models |= {model.name: model for model in found if model.name not in models}
-    return list(models.values())
+            networks.append(NamedNetwork(reference, error=str(error)))
+    return tuple(networks)
 
 
-def study_models(study: "ListStudy", kind: str, img_size: int | None) -> list[Model]:
-    """The networks of a study, at the resolution for a kind of device or another one."""
-    from dataclasses import replace
+def _of_study(reference: str, storage: str) -> "list[NamedNetwork]":
+    from archsearch.benchmark import NamedNetwork
+    from archsearch.report.stored_archs import stored_archs
 
-    found = []
-    for variant in study.variants:
-        network = study.timed(variant, kind)
-        if img_size is not None:
-            network = replace(network, img_size=img_size)
-        ratios = {speed: study.paper_ratio(variant, speed) for speed in study.columns}
-        known = {speed: ratio for speed, ratio in ratios.items() if ratio is not None}
-        found.append(Model(variant.name, network, paper=variant.row, paper_ratios=known))
-    return found
-
-
-def _find(reference: str, img_size: int | None, storage: str) -> list[Model]:
-    from archsearch.arch.networks import find
-
-    if not reference.startswith(STUDY):
-        return [Model(reference, find(reference, img_size))]
     name, mark, number = reference.removeprefix(STUDY).rpartition("#")
     if not mark:
         name, number = reference.removeprefix(STUDY), ""
     elif not number.isascii() or not number.isdigit():
         raise OptionError(f"{reference}: write study:NAME#TRIAL with the number of a trial")
-    found = []
-    for trial, arch in _archs(name, storage, int(number) if mark else None):
-        resized = arch if img_size is None else arch.replace(img_size=img_size)
-        found.append(Model(f"{STUDY}{name}#{trial}", resized))
-    return found
-
-
-def _archs(name: str, storage: str, number: int | None) -> "list[tuple[int, Arch]]":
-    """A trial's architecture by number, or those of the front."""
-    from archsearch.report.frame import front_rows, trials_frame
-    from archsearch.search.definition import load, objectives_of
-    from archsearch.search.storage.opening import open_storage
-    from archsearch.search.storage.records import trials_of
-
-    record = load(name, open_storage(storage, create=False))
-    trials = {trial.number: trial for trial in trials_of(record)}
-    if number is not None:
-        if number not in trials:
-            raise OptionError(f"study {name!r} has no finished trial {number} with an architecture of its own")
-        return [(number, trials[number].arch)]
-    objectives = objectives_of(record)
-    front = front_rows(trials_frame(list(trials.values()), objectives), objectives)
-    if front.empty:
-        raise OptionError(f"study {name!r} has no front yet; name a trial, study:{name}#NUMBER")
-    return [(int(n), trials[int(n)].arch) for n in front["number"]]
+    archs = stored_archs(name, storage, int(number) if mark else None)
+    return [NamedNetwork(f"{STUDY}{name}#{trial}", arch) for trial, arch in archs.items()]

@@ -4,7 +4,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -22,6 +22,9 @@ from archsearch.search.execute import Progress
 from archsearch.search.search import Candidate, Search
 from archsearch.stats.hypervolume import FrontTracker
 from archsearch.trial import Epoch, Evaluation, Trial
+
+if TYPE_CHECKING:
+    from archsearch.benchmark import BenchmarkEvent
 
 #: Maximum number of members of the front on the display.
 FRONT_LINES = 8
@@ -308,7 +311,6 @@ class Meter:
 
     def __init__(self, quiet: bool) -> None:
         self.console = Console(stderr=True, highlight=False)
-        self.names: list[str] = []
         self.quiet = quiet
         self.status = self.console.status("starting a process that times")
 
@@ -320,10 +322,8 @@ class Meter:
     def __exit__(self, *args: object) -> None:
         self.status.stop()
 
-    def event(self, event: Mapping[str, Any]) -> None:
-        """Shows what the process that times reports."""
-        index = event.get("index", -1)
-        name = self.names[index] if 0 <= index < len(self.names) else "the reference"
+    def event(self, event: "BenchmarkEvent") -> None:
+        """Show an event of a benchmark."""
         lasting = {
             "waiting": "waiting for the device: {holder}",
             "refitted": "not every network fits; all again at batch {batch_size}",
@@ -336,10 +336,11 @@ class Meter:
             "round": "round {number}/{of}",
             "roofline": "timing the parts of {name}",
         }
-        if event["event"] in lasting and (not self.quiet or event["event"] == "waiting"):
-            self.console.print(Text(lasting[event["event"]].format(**event)), soft_wrap=True)
-        elif event["event"] in passing:
-            self.status.update(escape(passing[event["event"]].format(**{**event, "name": name})))
+        facts = {**event.details, "name": event.network or "the reference"}
+        if event.name in lasting and (not self.quiet or event.name == "waiting"):
+            self.console.print(Text(lasting[event.name].format(**facts)), soft_wrap=True)
+        elif event.name in passing:
+            self.status.update(escape(passing[event.name].format(**facts)))
 
 
 class Tally:
@@ -366,5 +367,5 @@ class Tally:
         self.done, self.spent = self.done + 1, self.spent + work
         left = (time.monotonic() - self.start) * (self.work - self.spent) / self.spent
         result = record["error"] or f"top-1 {record['accuracy']:.1%} in {record['seconds']:.0f} s"
-        what = f"{record['rung']}, seed {record['seed']}, {record['network']}"
+        what = f"{record['group']}, seed {record['seed']}, {record['network']}"
         self.say(f"[{self.done}/{self.total}] {what}: {result}, {minutes(max(0.0, left))} left")

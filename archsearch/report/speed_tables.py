@@ -7,6 +7,7 @@ from typing import Any
 from archsearch.ablation.variants import ListStudy
 from archsearch.arch import Arch
 from archsearch.arch.paper import Published
+from archsearch.benchmark import BenchmarkRecord
 from archsearch.benchmark.jobs import Measured, Network
 from archsearch.benchmark.timing import KINDS, Timing
 from archsearch.recipes import BenchRecipe
@@ -33,6 +34,25 @@ class Entry:
     measured: Measured
     paper: Published | None = None
     paper_ratios: dict[str, float] = field(default_factory=dict)
+
+
+def entries(records: Sequence[BenchmarkRecord], study: ListStudy | None = None) -> list[Entry]:
+    """Return the records of a benchmark, with the paper's rows beside them where it timed a study.
+
+    Args:
+        records: Records, in the order of the table.
+        study: Study whose networks were timed, each under the name of its variant; None for other networks.
+    """
+    variants = {variant.name: variant for variant in study.variants} if study else {}
+    found = []
+    for record in records:
+        paper, ratios = None, {}
+        if study and (variant := variants.get(record.name)):
+            paper = variant.row
+            known = {speed: study.paper_ratio(variant, speed) for speed in study.columns}
+            ratios = {speed: ratio for speed, ratio in known.items() if ratio is not None}
+        found.append(Entry(record.name, record.network, record.measured, paper, ratios))
+    return found
 
 
 def rows(entries: Sequence[Entry], reference: str, nested: bool = False) -> list[dict[str, Any]]:

@@ -13,13 +13,13 @@ PLAN = """\
 space: small.yaml
 archs: 6
 seeds: 1
-rungs:
+schedules:
   one: {epochs: 1, train_samples: 64, val_samples: 64, batch_size: 32}
 reference: {epochs: 2, train_samples: 128, val_samples: 64, batch_size: 32, seeds: 2}
-paper: {tables: [8], rungs: [one]}
+paper: {tables: [8], schedules: [one]}
 """
 ROOT = Path(__file__).parents[2]
-FACTS = ("network", "rung", "seed", "accuracy")
+FACTS = ("network", "schedule", "seed", "accuracy")
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_a_plan_is_carried_out_once(plan, capsys, monkeypatch):
     assert [row["score"] for row in csv.DictReader(out.splitlines())][:2] == ["one", "number of parameters"]
     rows = list(csv.DictReader(Path("r.csv").read_text().splitlines()))
     assert len(rows) == 6 + 12 + 11
-    assert {row["rung"] for row in rows} == {"one", "reference"}
+    assert {row["schedule"] for row in rows} == {"one", "reference"}
     assert all(float(row["accuracy"]) >= 0 and float(row["synflow"]) > 0 for row in rows if not row["table"])
     assert "[29/29] " in err
 

@@ -1,7 +1,7 @@
 import pytest
 
 from archsearch.errors import StudyFileError
-from archsearch.fidelity.plan import load_plan
+from archsearch.fidelity.yaml import load_plan
 from archsearch.utils.package_data import shipped
 
 FOLDER, SPACES = shipped("studies") / "fidelity", shipped("search_spaces")
@@ -11,11 +11,11 @@ space: inception_dw
 proxy: cpu
 archs: 8
 seeds: 3
-rungs:
+schedules:
   short: {epochs: 1}
   wide: {width: 3/8}
 reference: {epochs: 9, seeds: 2}
-paper: {tables: [1, 8], rungs: [short, reference], seeds: 4}
+paper: {tables: [1, 8], schedules: [short, reference], seeds: 4}
 """
 
 
@@ -28,12 +28,12 @@ def written(tmp_path, text):
 def test_a_plan(tmp_path):
     plan = written(tmp_path, GOOD)
     assert (plan.name, plan.title, plan.archs) == ("plan", "mine", 8)
-    assert [(rung.name, rung.seeds) for rung in plan.rungs] == [("short", 3), ("wide", 3)]
-    assert plan.rungs[1].proxy.width == 0.375
-    assert plan.rungs[0].proxy.img_size == 32
+    assert [(schedule.name, schedule.seeds) for schedule in plan.schedules] == [("short", 3), ("wide", 3)]
+    assert plan.schedules[1].proxy.width == 0.375
+    assert plan.schedules[0].proxy.img_size == 32
     assert (plan.reference.proxy.epochs, plan.reference.seeds) == (9, 2)
     assert len(plan.paper) == 8 + 11
-    assert [(rung.name, rung.seeds, rung.proxy.epochs) for rung in plan.paper_rungs] == [
+    assert [(schedule.name, schedule.seeds, schedule.proxy.epochs) for schedule in plan.paper_schedules] == [
         ("short", 4, 1),
         ("reference", 4, 9),
     ]
@@ -42,10 +42,10 @@ def test_a_plan(tmp_path):
 @pytest.mark.parametrize("name", sorted(path.stem for path in FOLDER.glob("*.yaml")))
 def test_shipped_plans_load_and_their_proxies_exist(name):
     plan = load_plan(name, FOLDER, SPACES)
-    for rung in (*plan.rungs, plan.reference):
-        plan.space.check_proxy(rung.proxy)
+    for schedule in (*plan.schedules, plan.reference):
+        plan.space.check_proxy(schedule.proxy)
     assert plan.archs >= 20
-    shortest = min(passes(rung.proxy) for rung in plan.rungs)
+    shortest = min(passes(schedule.proxy) for schedule in plan.schedules)
     assert passes(plan.reference.proxy) > 5 * shortest
 
 
@@ -70,7 +70,7 @@ def test_a_space_beside_the_plan(tmp_path, small_space):
         ("{epochs: 1}", "{epocs: 1}", "line 7: unknown field of a proxy recipe 'epocs': did you mean 'epochs'"),
         ("{epochs: 1}", "{epochs: 0}", "line 7: epochs is 0"),
         ("{epochs: 1}", "1", "'short' must be a mapping"),
-        ("  short: {epochs: 1}\n  wide: {width: 3/8}\n", "  reference: {}\n", "line 6: rungs must name"),
+        ("  short: {epochs: 1}\n  wide: {width: 3/8}\n", "  reference: {}\n", "line 6: schedules must name"),
         ("reference: {epochs: 9, seeds: 2}\n", "", "key 'reference' is missing"),
         ("[1, 8]", "[1, 7]", "line 10: unknown table of the paper '7'"),
         ("[1, 8]", "1", "paper needs lists"),
@@ -80,7 +80,7 @@ def test_a_space_beside_the_plan(tmp_path, small_space):
             "  short:\n    epochs: 1\n    widht: 1/2",
             "line 9: unknown field of a proxy recipe 'widht'",
         ),
-        ("[short, reference]", "[shrot]", "unknown rung 'shrot': did you mean 'short'"),
+        ("[short, reference]", "[shrot]", "unknown schedule 'shrot': did you mean 'short'"),
         ("seeds: 4}", "seeds: 0}", "seeds is 0"),
         ("title: mine", "title: [", "not YAML"),
     ],
@@ -91,6 +91,18 @@ def test_mistakes_are_told_with_their_line(tmp_path, before, after, words):
         written(tmp_path, GOOD.replace(before, after))
     assert words in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_plans_that_say_rungs_mean_schedules(tmp_path):
+    new, old = written(tmp_path, GOOD), written(tmp_path, GOOD.replace("schedules:", "rungs:"))
+    assert new == old
+    with pytest.raises(StudyFileError, match="line 9: schedules and rungs mean the same; keep schedules"):
+        written(tmp_path, GOOD.replace("reference:", "rungs: {one: {}}\nreference:"))
+
+
+def test_another_number_of_seeds(tmp_path):
+    plan = written(tmp_path, GOOD).with_seeds(5)
+    assert {schedule.seeds for schedule in (*plan.all_schedules, *plan.paper_schedules)} == {5}
 
 
 def test_unknown_plans_are_offered_the_nearest(tmp_path):

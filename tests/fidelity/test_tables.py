@@ -6,12 +6,13 @@ import pandas as pd
 import pytest
 
 from archsearch.errors import DataError
-from archsearch.fidelity.tables import Report, agreement_table, read_records
+from archsearch.fidelity.tables import agreement_table
+from archsearch.fidelity.verdicts import FidelityReport, read_records
 from archsearch.utils.tables import render
 
 
 def records(noise=0.01, count=24, seeds=2, bias=0.0):
-    """Trainings whose accuracy depends on the kernel; the rung overrates the smallest by ``bias``."""
+    """Trainings whose accuracy depends on the kernel; the schedule overrates the smallest by ``bias``."""
     rng = np.random.default_rng(0)
     rows = []
     for number in range(count):
@@ -25,7 +26,7 @@ def records(noise=0.01, count=24, seeds=2, bias=0.0):
             "params": 1e6 + number,
         }
         facts |= {"axis.kernel_size": kernel, "axis.depths": "3-3-9-3", "synflow": truth, "naswot": rng.random()}
-        for rung, spread, tilt in (
+        for schedule, spread, tilt in (
             ("good", noise, 0.0),
             ("random", 10.0, 0.0),
             ("tilted", noise, bias),
@@ -33,13 +34,13 @@ def records(noise=0.01, count=24, seeds=2, bias=0.0):
         ):
             for seed in range(seeds):
                 accuracy = truth + spread * rng.standard_normal() + tilt * (kernel == 3)
-                rows.append(facts | {"rung": rung, "seed": seed, "accuracy": accuracy, "seconds": 2.0 + seed})
+                rows.append(facts | {"schedule": schedule, "seed": seed, "accuracy": accuracy, "seconds": 2.0 + seed})
     for number, name in enumerate("abcd"):
         for seed in range(seeds):
             row = {
                 "network": name,
                 "table": "8",
-                "rung": "good",
+                "schedule": "good",
                 "seed": seed,
                 "seconds": 1.0,
                 "top1": 82.0 + number / 10,
@@ -49,7 +50,7 @@ def records(noise=0.01, count=24, seeds=2, bias=0.0):
 
 
 def test_verdicts():
-    report = Report.of(records())
+    report = FidelityReport.of(records())
     lines = {line.name: line for line in report.lines}
     assert list(lines) == ["good", "random", "tilted", "number of parameters", "MACs", "synflow", "NASWOT"]
     assert lines["good"].verdict == "ranks reliably; within MACs bins no better than synflow"  # which is the truth here
@@ -59,12 +60,12 @@ def test_verdicts():
     assert report.archs == 24
     assert report.left_out == {}
     assert report.reference_retest > 0.8
-    without = Report.of(records().drop(columns=["synflow", "naswot"]))
+    without = FidelityReport.of(records().drop(columns=["synflow", "naswot"]))
     assert without.lines[0].verdict == "ranks reliably"
 
 
 def test_biases_are_named_with_their_direction():
-    report = Report.of(records(bias=0.3))
+    report = FidelityReport.of(records(bias=0.3))
     found = {shift.trait: shift.places for shift in report.biases["tilted"]}
     assert found["kernel_size 3"] > 5
     assert not report.biases["good"]
@@ -74,19 +75,19 @@ def test_biases_are_named_with_their_direction():
 
 
 def test_the_paper():
-    (line,) = Report.of(records()).paper
-    assert (line.rung, line.table, line.rows, line.tau, line.retest) == ("good", "8", 4, 1.0, 1.0)
+    (line,) = FidelityReport.of(records()).paper
+    assert (line.schedule, line.table, line.rows, line.tau, line.retest) == ("good", "8", 4, 1.0, 1.0)
     assert [name for name, _, _ in line.order] == ["d", "c", "b", "a"]
     assert line.order[0][1:] == pytest.approx((53.05, 82.3))
 
 
 def test_what_did_not_finish_is_left_out_where_it_did_not_and_told():
     frame = records()
-    failed = (frame["network"].isin(["n3", "n4"])) & (frame["rung"] == "random")
+    failed = (frame["network"].isin(["n3", "n4"])) & (frame["schedule"] == "random")
     frame.loc[failed, ["accuracy", "error"]] = [None, "diverged: the loss"]
     frame.loc[frame["network"] == "n5", "accuracy"] = None
-    frame.loc[frame["rung"] == "tilted", "accuracy"] = None
-    report = Report.of(frame)
+    frame.loc[frame["schedule"] == "tilted", "accuracy"] = None
+    report = FidelityReport.of(frame)
     assert report.archs == 23
     assert [(line.name, line.archs) for line in report.lines[:2]] == [("good", 23), ("random", 21)]
     assert "tilted" not in [line.name for line in report.lines]
@@ -98,31 +99,33 @@ def test_what_did_not_finish_is_left_out_where_it_did_not_and_told():
 @pytest.mark.parametrize("left", [0, 5])
 def test_a_reference_that_hardly_anything_finished(left):
     frame = records()
-    lost = (frame["rung"] == "reference") & ~frame["network"].isin([f"n{i}" for i in range(left)])
+    lost = (frame["schedule"] == "reference") & ~frame["network"].isin([f"n{i}" for i in range(left)])
     frame.loc[lost, "accuracy"] = None
     with pytest.raises(DataError, match=f"{left} architectures finished the reference; a ranking needs at least 6"):
-        Report.of(frame)
+        FidelityReport.of(frame)
 
 
 def test_few_architectures_cannot_tell():
     frame = records(noise=0.06, count=7)
-    assert {line.verdict.partition(";")[0] for line in Report.of(frame).lines} >= {"too few architectures to tell"}
+    assert {line.verdict.partition(";")[0] for line in FidelityReport.of(frame).lines} >= {
+        "too few architectures to tell"
+    }
 
 
 def test_a_constant_score_is_no_baseline():
-    report = Report.of(records().assign(params=1e6, naswot=-np.inf))
+    report = FidelityReport.of(records().assign(params=1e6, naswot=-np.inf))
     assert [line.name for line in report.lines[3:]] == ["MACs", "synflow"]
     assert "number of parameters" not in report.lines[0].verdict
 
 
 def test_one_seed():
-    text = render(agreement_table(Report.of(records(seeds=1))), "table")
+    text = render(agreement_table(FidelityReport.of(records(seeds=1))), "table")
     assert "one seed, so that its own noise is not known" in text
     assert "nan" not in text
 
 
 def test_formats_say_the_same():
-    report = Report.of(records())
+    report = FidelityReport.of(records())
     rows = list(csv.DictReader(render(agreement_table(report), "csv").splitlines()))
     data = json.loads(render(agreement_table(report), "json"))
     assert [row["score"] for row in rows] == [line["name"] for line in data["lines"]]
@@ -135,8 +138,16 @@ def test_formats_say_the_same():
 def test_records_survive_their_file(tmp_path):
     frame = records()
     frame.to_csv(tmp_path / "r.csv", index=False)
-    again = render(agreement_table(Report.of(read_records(tmp_path / "r.csv"))), "csv")
-    assert again == render(agreement_table(Report.of(frame)), "csv")
+    again = render(agreement_table(FidelityReport.of(read_records(tmp_path / "r.csv"))), "csv")
+    assert again == render(agreement_table(FidelityReport.of(frame)), "csv")
+
+
+def test_records_of_older_files_have_rungs(tmp_path):
+    frame = records()
+    frame.rename(columns={"schedule": "rung"}).to_csv(tmp_path / "r.csv", index=False)
+    again = render(agreement_table(FidelityReport.of(read_records(tmp_path / "r.csv"))), "json")
+    assert again == render(agreement_table(FidelityReport.of(frame)), "json")
+    assert json.loads(again)["paper"][0]["rung"] == "good"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,191 @@
+"""Carry out a plan: draw architectures, score them untrained, and train all of them with every schedule."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import torch
+
+from archsearch.data import ImageData, load, reduce
+from archsearch.data.folder import Track
+from archsearch.errors import UserError
+from archsearch.evaluate.pool import Machine, Source, TrainJob, TrainWork, default_workers, train_all
+from archsearch.fidelity.plan import Plan, Schedule
+from archsearch.fidelity.spec import FidelitySpec
+from archsearch.fidelity.subjects import Subject, draw, published, zero_cost
+from archsearch.nn.device import pick_device
+from archsearch.recipes import ProxyRecipe
+from archsearch.trial import Evaluation
+
+
+@dataclass(frozen=True)
+class PlanStarted:
+    """A plan whose data are loaded; architectures are now drawn and counted.
+
+    Attributes:
+        plan: The plan.
+    """
+
+    plan: Plan
+
+
+@dataclass(frozen=True)
+class TrainingsStarted:
+    """All architectures are drawn; their trainings begin.
+
+    Attributes:
+        total: Number of trainings.
+    """
+
+    total: int
+
+
+@dataclass(frozen=True)
+class TrainingDone:
+    """A training that has ended.
+
+    Attributes:
+        record: Its row of the table that ``run`` returns.
+        place: Index of that row.
+        work: About what it costs, as a share of all trainings.
+    """
+
+    record: Mapping[str, Any]
+    place: int
+    work: float
+
+
+#: What a fidelity study reports while it runs.
+FidelityEvent = PlanStarted | TrainingsStarted | TrainingDone
+
+#: Progress callback of a fidelity study.
+FidelityProgress = Callable[[FidelityEvent], None]
+#: One training: what, how, and with which seed.
+Training = tuple[Subject, Schedule, int]
+
+
+def run(
+    plan: Plan,
+    spec: FidelitySpec | None = None,
+    progress: FidelityProgress | None = None,
+    track: Track | None = None,
+) -> pd.DataFrame:
+    """Train the architectures of a plan with every schedule.
+
+    Finished trainings are kept in the disk cache, so that an interrupted plan goes on where it was.
+
+    Args:
+        plan: Architectures and schedules.
+        spec: Data, device and workers; None for the defaults.
+        progress: Progress callback.
+        track: Progress display around the decoding of a data folder; None for no display.
+
+    Returns:
+        A row per training, schedule by schedule: network, schedule, seed, accuracy, seconds, error, MACs, parameters,
+        scores without training and the values of the space's axes. ``FidelityReport.of`` reads it.
+
+    Raises:
+        UserError: The device is missing, the data set has fewer images than the plan asks for, the space has too few
+            architectures, or a schedule cannot make their proxy networks.
+        ArchsearchError: A training ended its process several times.
+    """
+    spec, progress = spec or FidelitySpec(), progress or _ignore
+    device = pick_device(spec.device)
+    plan.check()
+    first = plan.all_schedules[0].proxy
+    data = _load(plan, spec, track)
+    progress(PlanStarted(plan))
+    subjects = draw(plan.space, plan.archs, [schedule.proxy for schedule in plan.all_schedules], spec.seed)
+    untrained = {subject.name: scores for subject, scores in zero_cost(subjects, first, reduce(data, first))}
+    return _train(trainings(plan, subjects, published(plan)), untrained, spec, device, progress)
+
+
+def _ignore(event: FidelityEvent) -> None:
+    """Do nothing with an event."""
+
+
+def _load(plan: Plan, spec: FidelitySpec, track: Track | None) -> ImageData:
+    """Decode the data set at every resolution of a plan, so that workers need not; return the first schedule's."""
+    first = plan.all_schedules[0].proxy.img_size
+    sizes = {schedule.proxy.img_size for schedule in plan.all_schedules} - {first}
+    for size in (*sizes, first):
+        data = load(spec.dataset, spec.data_root, size, track)
+        check_samples(plan, data)
+    return data
+
+
+def check_samples(plan: Plan, data: ImageData) -> None:
+    """Make sure that the data set has as many images as a plan asks for.
+
+    Raises:
+        UserError: It has fewer, so that schedules would not be what their names say.
+    """
+    for schedule in plan.all_schedules:
+        for wanted, split in ((schedule.proxy.train_samples, data.train), (schedule.proxy.val_samples, data.val)):
+            if wanted > len(split):
+                raise UserError(
+                    f"plan {plan.name}: {schedule.name!r} asks for {wanted} images, and {data.name} has {len(split)}; "
+                    "use a larger --dataset, or a plan of your own"
+                )
+
+
+def trainings(plan: Plan, subjects: Sequence[Subject], paper: Sequence[Subject]) -> list[Training]:
+    """Return everything that a plan trains, schedule by schedule and seed by seed."""
+    own = [(subject, s, seed) for s in plan.all_schedules for seed in range(s.seeds) for subject in subjects]
+    theirs = [(subject, s, seed) for s in plan.paper_schedules for seed in range(s.seeds) for subject in paper]
+    return own + theirs
+
+
+def _train(
+    asked: Sequence[Training],
+    untrained: Mapping[str, Mapping[str, float]],
+    spec: FidelitySpec,
+    device: torch.device,
+    progress: FidelityProgress,
+) -> pd.DataFrame:
+    """Train all, several at a time; ``untrained`` holds scores by the subject's name."""
+    jobs = [TrainJob(subject.arch, schedule.proxy, seed) for subject, schedule, seed in asked]
+    source = Source(spec.dataset, spec.data_root, spec.mixers, spec.retrain)
+    devices = (str(device),)
+    workers = default_workers(devices) if spec.workers is None else spec.workers
+    all_work = sum(_work(schedule.proxy) for _, schedule, _ in asked)
+    records: dict[int, dict[str, Any]] = {}
+    progress(TrainingsStarted(len(asked)))
+    for place, evaluation in _evaluations(jobs, source, Machine.here(devices, workers, threads=1)):
+        subject, schedule, seed = asked[place]
+        records[place] = _record(subject, schedule, seed, evaluation) | dict(untrained.get(subject.name, {}))
+        progress(TrainingDone(records[place], place, _work(schedule.proxy) / all_work))
+    return pd.DataFrame([records[place] for place in sorted(records)])
+
+
+def _evaluations(jobs: Sequence[TrainJob], source: Source, machine: Machine) -> Iterator[tuple[int, Evaluation]]:
+    """Train in worker processes, or in this one where there are none; yield each evaluation with its job's index."""
+    if machine.workers:
+        yield from train_all(jobs, source, machine)
+        return
+    train = TrainWork(source, machine)(0)
+    for place, job in enumerate(jobs):
+        yield place, train(job, lambda *said: None)
+
+
+def _work(proxy: ProxyRecipe) -> float:
+    """Return about what a training costs, in positions of the first stage that it computes, weighted by width."""
+    side = proxy.img_size / (proxy.stem_patch_size or 4)
+    return proxy.epochs * (proxy.train_samples + proxy.val_samples / 3) * side**2 * proxy.width**2
+
+
+def _record(subject: Subject, schedule: Schedule, seed: int, evaluation: Evaluation) -> dict[str, Any]:
+    return {
+        "network": subject.name,
+        "table": subject.table,
+        "schedule": schedule.name,
+        "seed": seed,
+        "accuracy": evaluation.scores.get("accuracy"),
+        "seconds": round(sum(epoch.seconds for epoch in evaluation.curve), 2),
+        "error": evaluation.error,
+        "top1": subject.top1,
+        "macs": subject.complexity.macs,
+        "params": subject.complexity.params,
+        **{f"axis.{name}": value for name, value in subject.params.items()},
+    }

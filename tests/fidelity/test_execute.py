@@ -1,0 +1,88 @@
+"""A plan carried out from Python, with trainings that take a moment."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+
+from archsearch import fidelity
+from archsearch.errors import DataError, StudyFileError, UserError
+from archsearch.fidelity import (
+    FidelityReport,
+    FidelitySpec,
+    Plan,
+    PlanStarted,
+    Schedule,
+    TrainingDone,
+    TrainingsStarted,
+)
+from archsearch.recipes import ProxyRecipe
+from archsearch.space.yaml import load_space
+
+SHORT = ProxyRecipe(width=1 / 4, depth=0.1, epochs=1, train_samples=64, val_samples=64, batch_size=32)
+HERE = FidelitySpec(device="cpu", workers=0)
+
+
+@pytest.fixture
+def plan(small_space):
+    long = dataclasses.replace(SHORT, train_samples=128)
+    return Plan(
+        name="mine",
+        title="Short against long",
+        space=load_space(str(small_space), small_space.parent),
+        archs=6,
+        schedules=(Schedule("short", SHORT, seeds=1),),
+        reference=Schedule("reference", long, seeds=1),
+    )
+
+
+def test_a_plan_becomes_records_and_a_report(plan):
+    events = []
+    frame = fidelity.run(plan, HERE, events.append)
+    assert list(frame["schedule"]) == ["short"] * 6 + ["reference"] * 6
+    assert list(frame["network"][:6]) == list(frame["network"][6:])
+    assert list(frame["macs"][:6]) == sorted(frame["macs"][:6])
+    assert frame["accuracy"].between(0, 1).all()
+    assert (frame["synflow"] > 0).all()
+    assert set(frame["axis.token_mixer"]) <= {"inception", "depthwise", "identity"}
+
+    assert events[:2] == [PlanStarted(plan), TrainingsStarted(12)]
+    done = [event for event in events if isinstance(event, TrainingDone)]
+    assert len(done) == 12
+    assert sum(event.work for event in done) == pytest.approx(1)
+    assert pd.DataFrame([event.record for event in sorted(done, key=lambda event: event.place)]).equals(frame)
+
+    report = FidelityReport.of(frame)
+    assert report.archs == 6
+    assert report.lines[0].name == "short"
+
+    again = fidelity.run(plan, HERE)
+    assert again.equals(frame)  # seconds too: the disk cache holds every training
+
+
+def test_what_cannot_be_carried_out_is_refused(plan):
+    with pytest.raises(UserError, match="'reference' asks for 9999 images, and drawn has 4096"):
+        fidelity.run(dataclasses.replace(plan, reference=longer(plan, train_samples=9999)), HERE)
+    with pytest.raises(StudyFileError, match="plan mine, 'reference': space small: the proxy of"):
+        fidelity.run(dataclasses.replace(plan, reference=longer(plan, width=1 / 64, width_step=1)), HERE)
+    with pytest.raises(UserError, match="space small has 10 architectures with distinct proxy networks"):
+        fidelity.run(dataclasses.replace(plan, archs=50), HERE)
+    with pytest.raises(UserError, match="no device 'cuda:9' here"):
+        fidelity.run(plan, FidelitySpec(device="cuda:9"))
+    with pytest.raises(DataError, match="unknown dataset 'mnist'"):
+        FidelitySpec(dataset="mnist")
+    with pytest.raises(AttributeError, match="no attribute 'rum'"):
+        fidelity.rum  # noqa: B018
+
+
+def longer(plan, **changes):
+    return dataclasses.replace(plan.reference, proxy=dataclasses.replace(plan.reference.proxy, **changes))
+
+
+def test_the_package_loads_nothing_that_it_does_not_need():
+    code = "import archsearch.fidelity, json, sys; print(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"torch", "numpy", "pandas", "yaml", "archsearch.recipes"} & set(json.loads(done.stdout))

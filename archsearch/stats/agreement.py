@@ -1,22 +1,29 @@
-"""How well one ranking agrees with another: rank correlations, their intervals, and what a front loses."""
+"""Agreement between two rankings: rank correlations with intervals, recall of the best, and regret."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from archsearch.stats.intervals import LEVEL
 
+#: Bootstrap resamples, and permutations.
 RESAMPLES = 2000
-#: Share of the architectures that are the best.
+#: Share of the architectures that count as the best.
 TOP = 0.1
-#: Shift in rank, as a share of the architectures, below which nobody would choose otherwise.
+#: Least shift in rank worth reporting, as a share of the architectures.
 NOTABLE = 0.1
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A statistic and its percentile bootstrap interval over architectures; NaN where it is undefined."""
+    """A statistic and its percentile bootstrap interval over architectures; NaN where it is undefined.
+
+    Attributes:
+        value: The statistic.
+        low: Lower end of the interval.
+        high: Upper end of the interval.
+    """
 
     value: float
     low: float
@@ -25,16 +32,16 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How a cheap score ranks architectures, against what is believed of them.
+    """How well a cheap score ranks architectures, compared with a reference ranking.
 
     Attributes:
         tau: Kendall's tau-b.
         rho: Spearman's rho.
-        within: tau-b over pairs within the same bin.
-        bins: tau-b in each bin.
-        recall: share of the best tenth that is in the score's best tenth.
-        regret: mean, over budgets, of what choosing by the score loses, in units of what is believed.
-        worst_regret: the greatest such loss.
+        within: Tau-b over pairs of the same cost bin.
+        bins: Tau-b in each cost bin.
+        recall: Share of the reference's best tenth that is in the score's best tenth.
+        regret: Loss of choosing by the score within a cost budget, in units of the reference, averaged over budgets.
+        worst_regret: Largest such loss.
     """
 
     tau: Estimate
@@ -47,16 +54,16 @@ class Agreement:
 
 
 def agreement(scores: np.ndarray, truth: np.ndarray, cost: np.ndarray, bins: int = 3, seed: int = 0) -> Agreement:
-    """Compares a score with the truth; with several seeds of the score, each on its own, then the mean.
+    """Compare a score with a reference; several seeds of the score are compared one by one and averaged.
 
-    A search sees one training of each candidate, so the agreement of one training is what counts.
+    A search sees one training of each candidate, so the agreement of a single training is what counts.
 
     Args:
-        scores: (seeds, N) or (N,), more is better.
-        truth: (N,), more is better.
-        cost: (N,), by which bins of equal numbers are made, and which fronts trade against.
-        bins: how many.
-        seed: of the bootstrap.
+        scores: Scores, (seeds, N) or (N,); higher is better.
+        truth: Reference values, (N,); higher is better.
+        cost: Costs, (N,), that bins of equal size and budgets are made of.
+        bins: Number of bins.
+        seed: Seed of the bootstrap.
     """
     scores = np.atleast_2d(np.asarray(scores, dtype=float))
     truth, cost = np.asarray(truth, dtype=float), np.asarray(cost, dtype=float)
@@ -64,14 +71,12 @@ def agreement(scores: np.ndarray, truth: np.ndarray, cost: np.ndarray, bins: int
     same = bin_of[:, None] == bin_of[None, :]
     weights = resamples(len(truth), seed)
     regrets = [front_regret(row, truth, cost) for row in scores]
+    members = [bin_of == number for number in range(bins)]
     return Agreement(
         tau=_estimate(lambda w: _mean_tau(scores, truth, w), weights),
         rho=_estimate(lambda w: _mean_rho(scores, truth, w), weights),
         within=_estimate(lambda w: _mean_tau(scores, truth, w, same), weights),
-        bins=tuple(
-            float(_mean_tau(scores[:, bin_of == b], truth[bin_of == b], np.ones((1, (bin_of == b).sum())))[0])
-            for b in range(bins)
-        ),
+        bins=tuple(float(_mean_tau(scores[:, m], truth[m], np.ones((1, m.sum())))[0]) for m in members),
         recall=float(np.mean([top_recall(row, truth) for row in scores])),
         regret=float(np.mean([r.mean() for r in regrets])),
         worst_regret=float(np.mean([r.max() for r in regrets])),
@@ -79,7 +84,7 @@ def agreement(scores: np.ndarray, truth: np.ndarray, cost: np.ndarray, bins: int
 
 
 def kendall(x: Sequence[float] | np.ndarray, y: Sequence[float] | np.ndarray) -> float:
-    """Kendall's tau-b; NaN where one side is constant.
+    """Return Kendall's tau-b; NaN where one side is constant.
 
     >>> kendall([1, 2, 3, 4], [1, 3, 2, 4])
     0.6666666666666666
@@ -88,7 +93,7 @@ def kendall(x: Sequence[float] | np.ndarray, y: Sequence[float] | np.ndarray) ->
 
 
 def spearman(x: Sequence[float] | np.ndarray, y: Sequence[float] | np.ndarray) -> float:
-    """Spearman's rho, ties with their mean rank; NaN where one side is constant.
+    """Return Spearman's rho, ties at their mean rank; NaN where one side is constant.
 
     >>> spearman([1, 2, 3, 4], [1, 3, 2, 4])
     0.8
@@ -97,13 +102,20 @@ def spearman(x: Sequence[float] | np.ndarray, y: Sequence[float] | np.ndarray) -
 
 
 def retest(scores: np.ndarray) -> float:
-    """Mean Kendall's tau between two seeds of one score, (seeds, N): how well one training foretells another."""
+    """Return the mean Kendall's tau between two seeds of one score: how well one training predicts another.
+
+    Args:
+        scores: Scores, (seeds, N).
+
+    Returns:
+        The mean over pairs of seeds; NaN with a single seed.
+    """
     pairs = [(a, b) for a in range(len(scores)) for b in range(a)]
     return float(np.mean([kendall(scores[a], scores[b]) for a, b in pairs])) if pairs else float("nan")
 
 
 def equal_bins(cost: np.ndarray, bins: int) -> np.ndarray:
-    """Bin of each value, (N,): as equal in number as ties allow, cheapest first.
+    """Return the bin of each value, (N,): of equal size as far as ties allow, cheapest first.
 
     >>> equal_bins(np.array([5.0, 1.0, 2.0, 9.0, 7.0, 3.0]), 3).tolist()
     [1, 0, 0, 2, 2, 1]
@@ -113,13 +125,13 @@ def equal_bins(cost: np.ndarray, bins: int) -> np.ndarray:
 
 
 def top_recall(score: np.ndarray, truth: np.ndarray, share: float = TOP) -> float:
-    """Share of the best ones that are among as many that the score takes for the best; of ties, their share."""
+    """Return the share of the best values that the score ranks among as many best; ties count by their share."""
     count = max(1, int(np.ceil(share * len(truth))))
     return float((_membership(truth, count) * _membership(score, count)).sum() / count)
 
 
 def _membership(values: np.ndarray, count: int) -> np.ndarray:
-    """How much of each value is among the largest ``count``: all, nothing, or a part of those tied for the last."""
+    """Return 1 for each of the largest ``count`` values, 0 for others, and a fraction for those tied at the edge."""
     edge = np.sort(values)[-count]
     above, tied = values > edge, values == edge
     part: np.ndarray = above + tied * (count - above.sum()) / tied.sum()
@@ -127,9 +139,9 @@ def _membership(values: np.ndarray, count: int) -> np.ndarray:
 
 
 def front_regret(score: np.ndarray, truth: np.ndarray, cost: np.ndarray) -> np.ndarray:
-    """For each cost as a budget, how much worse the score's choice within it is than the best one, (N,).
+    """Return, for each cost as a budget, how much worse the score's choice is than the best affordable one, (N,).
 
-    Where several share the best score, the mean of what choosing one of them gives.
+    Where several share the best score, their mean counts.
     """
     affordable = cost[None, :] <= cost[:, None]
     best = np.where(affordable, truth[None, :], -np.inf).max(1)
@@ -141,13 +153,13 @@ def front_regret(score: np.ndarray, truth: np.ndarray, cost: np.ndarray) -> np.n
 
 @dataclass(frozen=True)
 class Shift:
-    """What a score thinks of a trait, beside the truth.
+    """A trait of architectures that a score over- or underrates.
 
     Attributes:
-        trait: name and value.
-        places: mean shift in rank of those that have it against those that do not; positive: overrated.
-        count: how many have it.
-        chance: probability that chance alone makes the largest of all traits' shifts as large.
+        trait: Name and value of the trait.
+        places: Mean shift in rank of architectures with the trait against those without; positive if overrated.
+        count: Number of architectures with the trait.
+        chance: Probability that the largest shift of all traits is as large by chance (a permutation test's p-value).
     """
 
     trait: str
@@ -159,50 +171,73 @@ class Shift:
 def rank_shifts(
     score: np.ndarray, truth: np.ndarray, traits: Sequence[Mapping[str, object]], least: int = 3, seed: int = 0
 ) -> list[Shift]:
-    """Traits that a score over- or underrates beyond chance, largest first.
+    """Find traits that a score over- or underrates beyond chance, largest shift first.
 
-    Noise alone pulls every rank towards the middle, so shifts are those from the line that fits
-    the score's ranks to the true ones. Traits are permuted among architectures, and the largest
-    standardised shift of all traits counts, so that many traits do not find one by chance.
+    Noise alone pulls every rank towards the middle, so shifts are residuals of the line that fits
+    the score's ranks to the reference's. Traits are permuted among architectures, and the largest
+    standardised shift of all traits counts, so that testing many traits finds none by chance.
 
     Args:
-        score: (N,), more is better.
-        truth: (N,), likewise.
-        traits: of each architecture, by name.
-        least: architectures that must have a trait, and that must lack it.
-        seed: of the permutations.
+        score: Scores, (N,); higher is better.
+        truth: Reference values, (N,); higher is better.
+        traits: Values of each architecture's traits, by name.
+        least: Least number of architectures with a trait, and without it.
+        seed: Seed of the permutations.
     """
-    one = np.ones((1, len(score)))
-    taken, true = (_ranks(np.asarray(v, float), one)[0] for v in (score, truth))
-    slope, start = np.polyfit(true, taken, 1)
-    residual = taken - slope * true - start
+    residual = _rank_residuals(score, truth)
     pairs = dict.fromkeys((name, value) for t in traits for name, value in t.items())
     masks = {f"{name} {value}": np.array([t.get(name) == value for t in traits]) for name, value in pairs}
     masks = {name: has for name, has in masks.items() if least <= has.sum() <= len(has) - least}
     if not masks or not residual.any():
         return []
-    # Standardised contrasts: the mean of those with the trait minus that of those without, over its deviation.
-    has = np.array(list(masks.values()), dtype=float)
-    sizes = has.sum(1, keepdims=True)
-    contrasts = has / sizes - (1 - has) / (len(residual) - sizes)
-    scales = np.sqrt(1 / sizes + 1 / (len(residual) - sizes))[:, 0]
-    rng = np.random.default_rng(seed)
-    permuted = rng.permuted(np.tile(residual, (RESAMPLES, 1)), axis=1)
-    largest = (abs(permuted @ contrasts.T) / scales).max(1)
+    shifts, scales, sizes, largest = _contrasts(residual, np.array(list(masks.values()), dtype=float), seed)
     found = []
-    for name, places, scale, size in zip(masks, contrasts @ residual, scales, sizes[:, 0], strict=True):
+    for name, places, scale, size in zip(masks, shifts, scales, sizes, strict=True):
         chance = float((1 + (largest >= abs(places) / scale - 1e-9).sum()) / (1 + RESAMPLES))
         if chance <= 1 - LEVEL and abs(places) >= NOTABLE * len(residual):
             found.append(Shift(name, float(places), int(size), chance))
     return sorted(found, key=lambda shift: -abs(shift.places))
 
 
+def _rank_residuals(score: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Ranks of the score minus those that the line fitted to the reference's ranks predicts, (N,)."""
+    one = np.ones((1, len(score)))
+    ranks, true = (_ranks(np.asarray(v, float), one)[0] for v in (score, truth))
+    slope, start = np.polyfit(true, ranks, 1)
+    residual: np.ndarray = ranks - slope * true - start
+    return residual
+
+
+def _contrasts(
+    residual: np.ndarray, has: np.ndarray, seed: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Compare architectures with each trait with those without it.
+
+    Args:
+        residual: Residuals of ranks, (N,).
+        has: 1 where an architecture has a trait, (traits, N).
+        seed: Seed of the permutations.
+
+    Returns:
+        Mean differences, their standard errors in units of the residuals' deviation, and the numbers of
+        architectures with the trait, (traits,) each; and the largest standardised difference in each
+        permutation, (RESAMPLES,).
+    """
+    sizes = has.sum(1, keepdims=True)
+    contrasts = has / sizes - (1 - has) / (len(residual) - sizes)
+    scales = np.sqrt(1 / sizes + 1 / (len(residual) - sizes))[:, 0]
+    rng = np.random.default_rng(seed)
+    permuted = rng.permuted(np.tile(residual, (RESAMPLES, 1)), axis=1)
+    return contrasts @ residual, scales, sizes[:, 0], (abs(permuted @ contrasts.T) / scales).max(1)
+
+
 def resamples(count: int, seed: int = 0, number: int = RESAMPLES) -> np.ndarray:
-    """How often each of ``count`` things is drawn in each bootstrap resample, (number, count)."""
+    """Return how often each of ``count`` items is drawn in each of ``number`` bootstrap resamples, (number, count)."""
     return np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), number).astype(float)
 
 
-def _estimate(statistic, weights: np.ndarray) -> Estimate:  # type: ignore[no-untyped-def]
+def _estimate(statistic: Callable[[np.ndarray], np.ndarray], weights: np.ndarray) -> Estimate:
+    """A statistic of weighted architectures, (R, N) to (R,), with its interval over the rows of ``weights``."""
     value = float(statistic(np.ones((1, weights.shape[1])))[0])
     drawn = statistic(weights)
     drawn = drawn[np.isfinite(drawn)]
@@ -221,7 +256,7 @@ def _mean_rho(scores: np.ndarray, truth: np.ndarray, weights: np.ndarray) -> np.
 
 
 def _tau(x: np.ndarray, y: np.ndarray, weights: np.ndarray, same: np.ndarray | None = None) -> np.ndarray:
-    """Tau-b for each row of weights, (R,): pairs count as often as both members together were drawn."""
+    """Tau-b for each row of weights, (R,); a pair counts as often as the product of its members' weights."""
     of_x, of_y = (np.sign(v[:, None] - v[None, :]) for v in (x, y))
     if same is not None:
         of_x, of_y = of_x * same, of_y * same
@@ -232,7 +267,7 @@ def _tau(x: np.ndarray, y: np.ndarray, weights: np.ndarray, same: np.ndarray | N
 
 
 def _rho(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Correlation of ranks for each row of weights, (R,)."""
+    """Spearman's rho for each row of weights, (R,)."""
     of_x, of_y = (_ranks(v, weights) for v in (x, y))
     total = weights.sum(1, keepdims=True)
     of_x, of_y = (v - (weights * v).sum(1, keepdims=True) / total for v in (of_x, of_y))
@@ -244,7 +279,7 @@ def _rho(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def _ranks(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Mean rank of each value among those drawn, (R, N)."""
+    """Mean rank of each value in each weighted sample, (R, N)."""
     below = (values[None, :] < values[:, None]).astype(float)
     equal = (values[None, :] == values[:, None]).astype(float)
     ranks: np.ndarray = weights @ below.T + (weights @ equal.T + 1) / 2

@@ -1,17 +1,18 @@
-"""Medians of a few repeated measurements, and how far to trust them."""
+"""Medians of repeated measurements and their confidence intervals."""
 
 from collections.abc import Sequence
 
 import numpy as np
 from scipy.special import stdtrit
 
-#: Share of repetitions of an experiment whose interval is meant to hold the true median.
+#: Confidence level of intervals.
 LEVEL = 0.95
+#: Bootstrap resamples.
 RESAMPLES = 5000
 
 
 def median(values: Sequence[float]) -> float:
-    """The median.
+    """Return the median.
 
     >>> median([3.0, 1.0, 2.0, 9.0])
     2.5
@@ -20,7 +21,7 @@ def median(values: Sequence[float]) -> float:
 
 
 def quartiles(values: Sequence[float]) -> tuple[float, float]:
-    """First and third quartile, interpolated.
+    """Return the first and third quartile, interpolated.
 
     >>> quartiles([1.0, 2.0, 3.0, 4.0, 5.0])
     (2.0, 4.0)
@@ -30,14 +31,14 @@ def quartiles(values: Sequence[float]) -> tuple[float, float]:
 
 
 def median_interval(values: Sequence[float], level: float = LEVEL, seed: int = 0) -> tuple[float, float]:
-    """Percentile bootstrap interval of the median; the same values give the same interval.
+    """Return a percentile bootstrap interval of the median; the same values give the same interval.
 
-    With ten independent values or more it covers the true median in 90 to 95 of 100 experiments (a test counts).
+    With ten independent values or more, it covers the true median in 90 to 95 of 100 experiments (a test counts).
 
     Args:
-        values: at least one.
-        level: of confidence.
-        seed: of the resampling.
+        values: Measurements, at least one.
+        level: Confidence level.
+        seed: Seed of the resampling.
 
     >>> low, high = median_interval([9.8, 9.9, 10.0, 10.1, 10.2, 50.0, 10.0, 9.9, 10.1, 10.0])
     >>> 9.8 < low <= 10.0 <= high < 10.3
@@ -50,7 +51,11 @@ def median_interval(values: Sequence[float], level: float = LEVEL, seed: int = 0
 
 
 def student(level: float, degrees: int) -> float:
-    """Quantile of Student's t distribution.
+    """Return a quantile of Student's t distribution.
+
+    Args:
+        level: Probability of smaller values.
+        degrees: Degrees of freedom.
 
     >>> round(student(0.975, 10), 3)
     2.228

@@ -4,28 +4,28 @@
 
 The protocol, in the order in which it is followed:
 
-1.  **A process of its own** (``session``, ``process``, ``worker``): what is timed lives in a fresh process that has
-    trained nothing, so no fragmented memory and no kernels chosen for other work are left over. It
-    holds all candidates and the reference side by side; those that do not fit beside each other take
-    turns, each group in a new process and beside the reference.
-2.  **The device for itself** (``exclusive``): one lock per device. Timing holds it alone, training
-    shares it, so nothing of ours trains on a device that is being timed. What others do there is
-    looked for beforehand and reported (``conditions``).
-3.  **One step** (``steps``): inference is a forward pass; training is forward, loss, backward and
+1.  **A process of its own** (``session``, ``process``, ``worker``, ``bencher``): networks are timed in a fresh
+    process that has trained nothing, so memory is not fragmented and no kernels were chosen for other
+    work. It holds all candidates and the reference side by side (``loading``); those that do not fit
+    beside each other take turns, each group in a new process and beside the reference.
+2.  **Exclusive use of the device** (``exclusive``): one lock per device. Timing holds it exclusively,
+    trainings share it, so nothing of ours trains on a device that is being timed. Work of other
+    programs is looked for beforehand and reported (``conditions``).
+3.  **One step** (``timed_steps``): inference is a forward pass; training is forward, loss, backward and
     optimiser. Images and targets are on the device beforehand. Precision, memory layout and mode
-    (eager, ``torch.compile``, CUDA graph) are part of a figure's name. The batch never shrinks by
-    itself: what does not fit says so.
+    (eager, ``torch.compile``, CUDA graph) are part of a timing's setting. The batch never shrinks by
+    itself: a network that does not fit is reported as such.
 4.  **Blocks** (``clocks``): steps are timed in blocks of at least ``min_block_s``, on a GPU with device
     events and without synchronisation inside.
 5.  **Warm-up** (``protocol``): until three medians in a row, each of three blocks, agree within 1 %, and
-    for at least ``warmup_s``. What never settles is timed and marked.
+    for at least ``warmup_s``. A step that never settles is timed and marked.
 6.  **Rounds** (``protocol``): in every round each candidate is timed for one block, in a new random order,
-    with a block of the reference right before or right after it, so that what the machine does to one
-    it does to the other. At least ten rounds; from their scatter follows how many it takes to know
-    every ratio within 1 %.
-7.  **What is reported** (``timing``): the median over rounds, the quartiles, a bootstrap interval
-    (95 %), the ratio to the reference, paired block by block, with its own interval, and all raw
-    blocks, beside the device's state during the timing.
+    with a block of the reference right before or right after it, so that disturbances affect both
+    alike. At least ten rounds; their scatter decides how many it takes to know every relative
+    throughput within 1 %.
+7.  **Results** (``timing``, ``results``): the median over rounds, the quartiles, a bootstrap interval
+    (95 %), the relative throughput (the ratio to the reference, paired block by block) with its own
+    interval, and all raw block times, beside the state of the device during the timing.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""Blocks of steps timed on a device: events on a GPU, the wall clock elsewhere."""
+"""Clocks for blocks of steps: device events on a GPU, the wall clock elsewhere."""
 
 import time
 from collections.abc import Callable
@@ -11,15 +11,15 @@ Step = Callable[[], object]
 def block_timer(
     step: Step, device: torch.device, while_busy: Callable[[], None] = lambda: None
 ) -> Callable[[int], float]:
-    """A function that runs a number of steps and returns the seconds that they took.
+    """Return a function that runs a number of steps and returns the seconds they took.
 
-    One more step runs ahead of them untimed, so that what another network left in caches and memory
-    does not count; not on a CPU where a step takes a block by itself.
+    One more step runs ahead of them untimed, so that the caches are not another network's; not on a
+    CPU where a single step makes a block.
 
     Args:
-        step: to be timed.
-        device: that it runs on.
-        while_busy: called on a GPU while it works off a block and there is nothing left to launch.
+        step: Step to time.
+        device: Device that the step runs on.
+        while_busy: Function to call on a GPU while it works off a block and there is nothing left to launch.
     """
 
     def block(steps: int) -> float:
@@ -33,7 +33,7 @@ def block_timer(
 
 
 def synchronize(device: torch.device) -> None:
-    """Waits for everything that was given to the device."""
+    """Wait until the device has finished all work that was submitted to it."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":
@@ -41,7 +41,7 @@ def synchronize(device: torch.device) -> None:
 
 
 def answers(device: torch.device) -> bool:
-    """Whether a device still works: after some errors a GPU does nothing more for the process that made them."""
+    """Whether a device still responds: after some errors a GPU serves the process that made them no more."""
     try:
         synchronize(device)
     except Exception:
@@ -50,7 +50,7 @@ def answers(device: torch.device) -> bool:
 
 
 def _wall_block(step: Step, steps: int, finish: Callable[[], None]) -> float:
-    """Seconds by the wall clock; ``finish`` waits for what the device still has to do."""
+    """Return seconds by the wall clock; ``finish`` waits for the device."""
     finish()
     start = time.perf_counter()
     for _ in range(steps):
@@ -60,7 +60,7 @@ def _wall_block(step: Step, steps: int, finish: Callable[[], None]) -> float:
 
 
 def _cuda_block(step: Step, steps: int, while_busy: Callable[[], None]) -> float:
-    """Between two events on the stream; the host waits only after the last step."""
+    """Return seconds between two events on the stream; the host waits only after the last step."""
     start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
     start.record()
     for _ in range(steps):

@@ -1,4 +1,4 @@
-"""The state of the machine while something is timed, and who else was at work."""
+"""State of the machine during a timing: clocks, power, temperature, and work of other programs."""
 
 import os
 import time
@@ -9,20 +9,20 @@ from typing import Any
 from archsearch.benchmark.nvml import Nvml, reasons
 from archsearch.stats.intervals import median
 
-#: Per cent of a GPU's time, and share of a machine's cores, above which others are said to disturb.
+#: Per cent of a GPU's time, and share of a machine's cores, above which other programs disturb a timing.
 BUSY_GPU = 5
 BUSY_CPU = 0.05
-#: Seconds until NVML has forgotten our own work.
+#: Seconds until NVML's utilization no longer includes our own work.
 FORGETS_S = 1.5
-#: Throttle reasons that make a figure worthless, rather than belong to the device's way of working.
+#: Throttle reasons that make a timing worthless; others belong to normal operation.
 ALARMING = ("hardware slowdown", "software thermal slowdown", "hardware thermal slowdown", "hardware power brake")
 
 
 class Conditions:
-    """Watches a device from before the first block to after the last."""
+    """Record of a device's state from before the first block to after the last."""
 
     def __init__(self, nvml: Nvml | None) -> None:
-        """Args: nvml: of the GPU that is timed; None for other devices."""
+        """Take NVML's view of the GPU that is timed; None for other devices."""
         self.nvml = nvml
         self.samples: list[dict[str, Any]] = []
         self.busy: int | None = None
@@ -30,8 +30,8 @@ class Conditions:
         self.start = time.monotonic()
         self.cpu = CpuTimes.now()
 
-    def before(self) -> None:
-        """Looks for work of others on a GPU, which must have nothing of ours to do."""
+    def check_idle(self) -> None:
+        """Look for other programs' work on a GPU, while it has none of ours."""
         if self.nvml is None:
             return
         self.others = [pid for pid in self.nvml.processes() if pid != os.getpid()]
@@ -41,18 +41,18 @@ class Conditions:
             time.sleep(0.1)
             self.busy = self.nvml.utilization()
 
-    def started(self) -> None:
-        """The rounds begin."""
+    def start_rounds(self) -> None:
+        """Begin to record the rounds; forget earlier readings."""
         self.samples.clear()
         self.start, self.cpu = time.monotonic(), CpuTimes.now()
 
     def sample(self) -> None:
-        """Takes a reading, best while the device is at work."""
+        """Take a reading; most useful while the device is busy."""
         if self.nvml is not None:
             self.samples.append(self.nvml.sample())
 
-    def told(self) -> dict[str, Any]:
-        """Everything that goes on record with the figures, JSON-ready; ``warnings`` in words among it."""
+    def summary(self) -> dict[str, Any]:
+        """Return what goes on record with the timings, JSON-ready; ``warnings`` says in words what disturbed them."""
         seconds = time.monotonic() - self.start
         facts: dict[str, Any] = {
             "seconds": seconds,
@@ -68,7 +68,7 @@ class Conditions:
 
 
 def _summary(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Least, median and most of each reading, and every throttle reason that was seen."""
+    """Minimum, median and maximum of each reading, and all throttle reasons that were seen."""
     summary: dict[str, Any] = {}
     for name in ("sm_clock_mhz", "memory_clock_mhz", "power_w", "temperature_c"):
         values = [sample[name] for sample in samples if sample[name] is not None]
@@ -80,6 +80,7 @@ def _summary(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _warnings(facts: dict[str, Any], on_cpu: bool) -> list[str]:
+    """Say in words what disturbed a timing."""
     words = []
     if (facts.get("busy_before") or 0) > BUSY_GPU:
         who = facts["other_processes"]
@@ -99,14 +100,20 @@ def _warnings(facts: dict[str, Any], on_cpu: bool) -> list[str]:
 
 
 class CpuTimes:
-    """Seconds that the machine's cores and this process have worked; zeros where the kernel does not tell."""
+    """Processor seconds used by the whole machine and by this process; zeros where the kernel does not tell.
+
+    Attributes:
+        busy: Seconds that all cores together were busy.
+        stolen: Seconds that other guests of a virtual machine's host took.
+        own: Seconds that this process and its children used.
+    """
 
     def __init__(self, busy: float, stolen: float, own: float) -> None:
         self.busy, self.stolen, self.own = busy, stolen, own
 
     @classmethod
     def now(cls) -> "CpuTimes":
-        """Read from ``/proc/stat``."""
+        """Read the current times from ``/proc/stat``."""
         own = sum(os.times()[:4])
         try:
             line = Path("/proc/stat").read_text().partition("\n")[0]
@@ -118,11 +125,11 @@ class CpuTimes:
 
     @staticmethod
     def resolution(cores: int, seconds: float) -> float:
-        """Cores that a reading may be off by: the kernel counts each core's work in ticks, mostly of 10 ms."""
+        """Return the cores that a reading may be off by: the kernel counts work in ticks, mostly of 10 ms."""
         return cores / os.sysconf("SC_CLK_TCK") / max(seconds, 1e-9) if hasattr(os, "sysconf") else 0.0
 
     def since(self, later: "CpuTimes", seconds: float) -> tuple[float | None, float | None]:
-        """Cores that others, and other guests of the host, kept busy on average until ``later``."""
+        """Return how many cores other programs, and other guests of the host, kept busy on average until ``later``."""
         if not later.busy or seconds <= 0:
             return None, None
         others = (later.busy - self.busy) - (later.own - self.own)

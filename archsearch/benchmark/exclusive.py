@@ -1,4 +1,4 @@
-"""The device for one purpose at a time: timing has it alone, training shares it with other training.
+"""Device locks: timing has the device exclusively, trainings share it.
 
 The locks are the operating system's: they end with the process that holds them, however it ends.
 """
@@ -18,24 +18,24 @@ from filelock import ReadWriteLock, Timeout
 
 from archsearch.nn.device import identity
 
-#: Seconds between two looks at a lock that somebody else holds, while saying so.
+#: Seconds to wait for a lock before its holder is reported.
 PATIENCE = 2.0
 
-#: Told who holds a device, once, when it has to be waited for.
+#: Callback that takes who holds the device, in words; called once if the lock has to be waited for.
 OnWait = Callable[[str], None]
 
 
 def nobody(holder: str) -> None:
-    """Tells nobody that a device is waited for."""
+    """Ignore that the device has to be waited for."""
 
 
 @contextmanager
 def alone(device: str, on_wait: OnWait = nobody) -> Iterator[None]:
-    """Holds a device for timing: no other process of the user's times or trains on it meanwhile.
+    """Hold a device for timing: no other process of the same user times or trains on it meanwhile.
 
     Args:
-        device: its identity, of ``archsearch.nn.device.identity``.
-        on_wait: told who holds it, if somebody does.
+        device: Identity of the device, from ``archsearch.nn.device.identity``.
+        on_wait: Callback that takes who holds the device, if it has to be waited for.
     """
     with _held(device, "timing", on_wait):
         yield
@@ -43,17 +43,22 @@ def alone(device: str, on_wait: OnWait = nobody) -> Iterator[None]:
 
 @contextmanager
 def shared(device: str, on_wait: OnWait = nobody) -> Iterator[None]:
-    """Holds a device for training: others may train on it too, but nobody times."""
+    """Hold a device for training: others may train on it too, but not time.
+
+    Args:
+        device: Identity of the device.
+        on_wait: Callback that takes who holds the device, if it has to be waited for.
+    """
     with _held(device, "training", on_wait):
         yield
 
 
 def aside(device: torch.device, on_wait: OnWait = nobody) -> AbstractContextManager[None]:
-    """Keeps work of the processor's, whatever it is for, from running beside a timing on it.
+    """Keep other work of the processor from running beside a timing on it.
 
     Args:
-        device: that timings are of; they are none of the processor's business where it is another.
-        on_wait: as for ``alone``.
+        device: Device that timings run on; where it is no CPU, nothing has to be held.
+        on_wait: Callback that takes who holds the device, if it has to be waited for.
     """
     return shared(identity(device), on_wait) if device.type == "cpu" else nullcontext()
 
@@ -76,20 +81,21 @@ def _held(device: str, purpose: str, on_wait: OnWait) -> Iterator[None]:
         lock.close()
 
 
-def _take(take: Callable[..., object], tell: Callable[[], None]) -> None:
-    told, start = False, time.monotonic()
+def _take(take: Callable[..., object], report: Callable[[], None]) -> None:
+    """Take a lock; call ``report`` once if that takes longer than ``PATIENCE``."""
+    reported, start = False, time.monotonic()
     while True:
         try:
             take(timeout=PATIENCE / 4)
             return
         except Timeout:
-            if not told and time.monotonic() - start > PATIENCE:
-                tell()
-                told = True
+            if not reported and time.monotonic() - start > PATIENCE:
+                report()
+                reported = True
 
 
 def _folder(device: str) -> Path:
-    """A user's own, on this machine: other users' work on the device is looked for, not locked out."""
+    """Return the folder of a device's lock, one per user: other users' work is detected, not locked out."""
     name = f"archsearch-{os.getuid()}" if hasattr(os, "getuid") else "archsearch"
     folder = Path(tempfile.gettempdir()) / name / re.sub(r"[^\w.-]", "_", device)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -97,11 +103,11 @@ def _folder(device: str) -> Path:
 
 
 def _holders(folder: Path) -> str:
-    """Who holds a device, in words; notes of processes that are gone are cleared away."""
+    """Return in words who holds a device; notes of processes that are gone are deleted."""
     words = []
     for note in sorted(folder.glob("*.json")):
         try:
-            told = json.loads(note.read_text())
+            holder = json.loads(note.read_text())
             if os.name == "posix":
                 os.kill(int(note.stem), 0)
         except ProcessLookupError:
@@ -109,5 +115,5 @@ def _holders(folder: Path) -> str:
         except (OSError, ValueError):
             continue
         else:
-            words.append(f"process {note.stem} is {told['purpose']} ({told['command']})")
+            words.append(f"process {note.stem} is {holder['purpose']} ({holder['command']})")
     return "; ".join(words) or "another process holds it"

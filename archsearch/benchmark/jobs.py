@@ -1,4 +1,4 @@
-"""What is asked of a benchmark and what comes back, as plain data that travels between processes."""
+"""Jobs of a process that times, and their results, as plain data that travels between processes."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -8,25 +8,25 @@ from archsearch.arch.networks import TimmModel
 from archsearch.benchmark.timing import Setting, Timing
 from archsearch.recipes import BenchRecipe
 
-#: A network at the resolution that it is timed with.
+#: A network at the resolution it is timed at.
 Network = Arch | TimmModel
 
 
 @dataclass(frozen=True)
 class Job:
-    """Networks that are timed together.
+    """Networks to time together.
 
     Attributes:
-        networks: at their resolution (``bench.img_size`` is not looked at).
-        reference: likewise; what ratios are to.
-        bench: the recipe; its layouts and, of ``latency``, batch 1 instead of its own.
-        kinds: of ``archsearch.benchmark.timing.KINDS``.
-        modes: of ``archsearch.recipes.MODES``.
-        seed: of the order within rounds.
-        thorough: whether activations are counted and energy is read too.
+        networks: Networks at their resolution; the recipe's ``img_size`` is not applied.
+        reference: Network that relative throughputs are relative to, at its resolution.
+        bench: Timing recipe. ``latency`` uses batch 1 instead of the recipe's.
+        kinds: Kinds of step, of ``archsearch.benchmark.timing.KINDS``.
+        modes: Execution modes, of ``archsearch.recipes.MODES``; they replace the recipe's.
+        seed: Seed of the order within rounds.
+        thorough: Whether to count activations and read the energy too.
         energy: Whether the energy of inference is read in any case.
-        roofline: whether the parts of each network are timed beside the device's roofs.
-        probe: only whether everything fits is wanted; nothing is timed.
+        roofline: Whether to time the parts of each network, for a roofline.
+        probe: Whether to load the networks only, to see if they fit, and time nothing.
     """
 
     networks: tuple[Network, ...]
@@ -41,7 +41,7 @@ class Job:
     probe: bool = False
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready data; ``from_dict`` reads it."""
+        """Return JSON-ready data for ``from_dict``."""
         return {
             **{
                 name: getattr(self, name)
@@ -54,7 +54,7 @@ class Job:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "Job":
-        """What ``to_dict`` gave, also after a way through JSON."""
+        """Read what ``to_dict`` returned, also after a round trip through JSON."""
         return cls(
             networks=tuple(network_from_dict(network) for network in data["networks"]),
             reference=network_from_dict(data["reference"]),
@@ -69,7 +69,7 @@ class Job:
         )
 
     def settings(self, img_size: int) -> list[Setting]:
-        """Everything that is timed of a network."""
+        """Return the setting of every step to time, for a network with images of ``img_size`` pixels."""
         bench = self.bench
         return [
             Setting(kind, mode, layout, bench.precision, 1 if kind == "latency" else bench.batch_size, img_size)
@@ -80,31 +80,31 @@ class Job:
 
 
 def network_to_dict(network: Network) -> dict[str, Any]:
-    """JSON-ready data; ``network_from_dict`` reads it."""
+    """Return JSON-ready data for ``network_from_dict``."""
     return {"arch": network.to_dict()} if isinstance(network, Arch) else {"timm": asdict(network)}
 
 
 def network_from_dict(data: dict[str, Any]) -> Network:
-    """What ``network_to_dict`` gave."""
+    """Read what ``network_to_dict`` returned."""
     return Arch.from_dict(data["arch"]) if "arch" in data else TimmModel(**data["timm"])
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What became of one network of a job.
+    """Results of one network of a job.
 
     Attributes:
-        params: trainable parameters; None where it could not be built.
-        macs: multiply-adds of one image.
-        activations: elements that convolutions and matrix products give out for one image.
-        img_size: side of an image in pixels.
-        timings: one per setting.
-        roofline: ``roofs`` and ``parts``, where asked for.
-        environment: device and versions.
-        reference_errors: why the reference could not be timed in some way, so that ratios are missing.
-        error: why nothing of it could be timed.
-        users_fault: whether that is for the user to mend: an unknown name, an impossible size.
-        deferred: it did not fit beside the others, and has to be asked for again.
+        params: Number of trainable parameters; None where the network could not be built.
+        macs: Multiply-adds per image.
+        activations: Output elements of convolutions and matrix products per image.
+        img_size: Side of an image in pixels.
+        timings: One timing per setting.
+        roofline: ``roofs`` and ``parts`` of ``archsearch.benchmark.roofline.view``, where asked for.
+        environment: Device and versions.
+        reference_errors: Why the reference could not be timed in some setting, so that ratios are missing.
+        error: Why the network could not be timed at all.
+        users_fault: Whether the user can mend the error: an unknown name, an impossible size.
+        deferred: Whether the network did not fit beside the others, and has to be timed in another process.
     """
 
     params: int | None = None
@@ -121,20 +121,20 @@ class Measured:
 
     @property
     def out_of_memory(self) -> bool:
-        """Whether some step of more than one image did not fit, of the network or of the reference."""
+        """Whether a step of more than one image ran out of memory, of the network or of the reference."""
         own = [timing.error or "" for timing in self.timings if timing.setting.batch_size > 1]
         return any(OUT_OF_MEMORY in error for error in (*own, *self.reference_errors))
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready data; ``from_dict`` reads it."""
+        """Return JSON-ready data for ``from_dict``."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "Measured":
-        """What ``to_dict`` gave, also after a way through JSON."""
+        """Read what ``to_dict`` returned, also after a round trip through JSON."""
         timings = tuple(Timing.from_dict(timing) for timing in data["timings"])
         return cls(**{**data, "timings": timings, "reference_errors": tuple(data["reference_errors"])})
 
 
-#: Errors of steps that did not fit begin with this.
+#: First words of the errors of steps that ran out of memory.
 OUT_OF_MEMORY = "out of memory"

@@ -1,11 +1,11 @@
-"""What NVIDIA's management library says of a GPU; every question may go unanswered."""
+"""NVIDIA's management library (NVML); every query may go unanswered."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-#: Bits of the throttle reasons, with NVML's names; being idle is no reason.
+#: Bits of the throttle reasons, with NVML's names; idling is left out.
 REASONS = {
     0x02: "applications clocks setting",
     0x04: "software power cap",
@@ -22,11 +22,11 @@ class Nvml:
     """One GPU as NVML sees it.
 
     Attributes:
-        missing: why NVML has nothing to say, in one line; None where it has.
+        missing: Why NVML cannot be used, in one line; None where it can.
     """
 
     def __init__(self, uuid: str) -> None:
-        """Args: uuid: of the GPU, as CUDA gives it, without ``GPU-``."""
+        """Look a GPU up by its UUID, as CUDA gives it, without ``GPU-``."""
         self.missing: str | None = None
         try:
             import pynvml
@@ -41,7 +41,7 @@ class Nvml:
             self.missing = f"NVML has nothing to say: {error}"
 
     def facts(self) -> dict[str, Any]:
-        """Driver and limits."""
+        """Return driver version, power limit (W) and maximum clock (MHz)."""
         return {
             "driver": self._ask(lambda n, gpu: _text(n.nvmlSystemGetDriverVersion())),
             "power_limit_w": self._ask(lambda n, gpu: n.nvmlDeviceGetEnforcedPowerLimit(gpu) / 1e3),
@@ -49,7 +49,7 @@ class Nvml:
         }
 
     def sample(self) -> dict[str, Any]:
-        """Clocks (MHz), power (W), temperature (degrees Celsius) and throttle reasons of this moment."""
+        """Return current clocks (MHz), power (W), temperature (degrees Celsius) and throttle reasons (bits)."""
         return {
             "sm_clock_mhz": self._ask(lambda n, gpu: n.nvmlDeviceGetClockInfo(gpu, n.NVML_CLOCK_SM)),
             "memory_clock_mhz": self._ask(lambda n, gpu: n.nvmlDeviceGetClockInfo(gpu, n.NVML_CLOCK_MEM)),
@@ -59,18 +59,19 @@ class Nvml:
         }
 
     def utilization(self) -> int | None:
-        """Per cent of the last moments in which some kernel ran."""
+        """Return the per cent of the last sampling period in which a kernel ran."""
         return self._ask(lambda n, gpu: int(n.nvmlDeviceGetUtilizationRates(gpu).gpu))
 
     def processes(self) -> list[int]:
-        """Numbers of the processes that compute on the GPU, as far as this one may see them."""
+        """Return the ids of processes that compute on the GPU, as far as this process may see them."""
         return self._ask(lambda n, gpu: [int(p.pid) for p in n.nvmlDeviceGetComputeRunningProcesses(gpu)]) or []
 
     def energy_mj(self) -> int | None:
-        """Millijoules since the driver was loaded."""
+        """Return the GPU's energy since the driver was loaded, in millijoules."""
         return self._ask(lambda n, gpu: int(n.nvmlDeviceGetTotalEnergyConsumption(gpu)))
 
     def _ask(self, question: Callable[[Any, Any], T]) -> T | None:
+        """Ask NVML about the GPU; None where it does not answer."""
         if self.missing:
             return None
         try:
@@ -84,7 +85,7 @@ def _text(value: str | bytes) -> str:
 
 
 def reasons(bits: int) -> list[str]:
-    """The throttle reasons in a set of bits.
+    """Return the names of throttle reasons in a set of bits.
 
     >>> reasons(0x01 | 0x04 | 0x40)
     ['software power cap', 'hardware thermal slowdown']

@@ -1,4 +1,4 @@
-"""The other side of a process that times: starting it, asking it, noticing when it dies."""
+"""Start a process that times, send it jobs, and notice when it dies."""
 
 import json
 import os
@@ -14,12 +14,16 @@ import archsearch
 from archsearch.benchmark.jobs import Job, Measured
 from archsearch.errors import ArchsearchError, OptionError
 
-#: Told of an event and its details, as the process reports them.
+#: Progress callback that takes an event: its name under ``event``, and its details.
 Listen = Callable[[Mapping[str, Any]], None]
 
 
 class ProcessDied(ArchsearchError):
-    """The process that timed is gone; ``index`` is the network that it was at, if that is known."""
+    """The process that times has ended.
+
+    Attributes:
+        index: Index of the network that it was loading or warming up; None if unknown.
+    """
 
     def __init__(self, reason: str, index: int | None) -> None:
         super().__init__(reason)
@@ -27,10 +31,11 @@ class ProcessDied(ArchsearchError):
 
 
 class TimingProcess:
-    """A process that holds networks on a device and times them. It is started when it is made.
+    """A process that holds networks on a device and times them; it starts when this object is made.
 
     Attributes:
-        facts: about the device: ``device``, ``kind``, ``name``, ``tf32``.
+        facts: Facts about the device: ``device``, ``kind``, ``name``, ``tf32``.
+        listen: Progress callback.
     """
 
     def __init__(
@@ -40,20 +45,26 @@ class TimingProcess:
         listen: Listen = lambda event: None,
         cores: Sequence[int] = (),
     ) -> None:
-        """Starts it; ``device`` is a name as for ``--device``, ``cores`` those it may use (none: as its parent).
+        """Start the process.
+
+        Args:
+            device: Name as for ``--device``.
+            mixers: Files of the user's own mixers.
+            listen: Progress callback.
+            cores: Cores that the process may use; none for those of this process.
 
         Raises:
-            OptionError: there is no such device, or a file of mixers is wrong.
+            OptionError: There is no such device, or a file of mixers is wrong.
         """
         self.listen = listen
         self._index: int | None = None
-        self._complaints = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
         path = os.pathsep.join([str(Path(archsearch.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
         self._process = subprocess.Popen(
             [sys.executable, "-m", "archsearch.benchmark.worker", device, ",".join(map(str, cores)), *map(str, mixers)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=self._complaints,
+            stderr=self._stderr,
             env={**os.environ, "PYTHONPATH": path.rstrip(os.pathsep)},
             text=True,
             encoding="utf-8",
@@ -71,12 +82,12 @@ class TimingProcess:
         self.close()
 
     def run(self, job: Job) -> list[Measured]:
-        """What became of each network of a job, in order.
+        """Run a job; return the results of its networks, in order.
 
         Raises:
-            OptionError: the device cannot do what is asked for.
-            ProcessDied: the process is gone; this object is of no more use.
-            ArchsearchError: it failed in a way that nobody expected.
+            OptionError: The device cannot do what the job asks for.
+            ProcessDied: The process has ended; this object is of no more use.
+            ArchsearchError: It failed in an unexpected way.
         """
         self._index = None
         assert self._process.stdin is not None  # noqa: S101 - it is a pipe
@@ -88,10 +99,10 @@ class TimingProcess:
         return [Measured.from_dict(result) for result in self._await("done")["results"]]
 
     def close(self) -> None:
-        """Ends the process, whatever it is doing."""
+        """End the process, whatever it is doing."""
         self._process.kill()
         self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout, self._complaints):
+        for pipe in (self._process.stdin, self._process.stdout, self._stderr):
             if pipe is not None:
                 try:
                     pipe.close()
@@ -99,6 +110,7 @@ class TimingProcess:
                     continue
 
     def _await(self, wanted: str) -> Mapping[str, Any]:
+        """Wait for an event of a name, and pass others on to ``listen``; raise what the process reports as errors."""
         for event in self._events():
             if event["event"] == wanted:
                 return event
@@ -115,6 +127,7 @@ class TimingProcess:
         raise self._died()
 
     def _events(self) -> Iterator[Mapping[str, Any]]:
+        """Events as the process writes them, until it ends."""
         assert self._process.stdout is not None  # noqa: S101 - it is a pipe
         for line in self._process.stdout:
             if not line.endswith("\n"):  # it died while it wrote
@@ -122,10 +135,11 @@ class TimingProcess:
             yield json.loads(line)
 
     def _died(self) -> ProcessDied:
+        """The error that says how the process ended."""
         code = self._process.wait()
-        self._complaints.seek(0)
-        last = self._complaints.read().decode(errors="replace").strip().rpartition("\n")[2]
+        self._stderr.seek(0)
+        last = self._stderr.read().decode(errors="replace").strip().rpartition("\n")[2]
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         if code == -signal.SIGKILL:
-            last = "which memory that runs out looks like"
+            last = "as when memory runs out"
         return ProcessDied(f"the process that timed it ended ({', '.join(filter(None, (how, last)))})", self._index)

@@ -1,4 +1,4 @@
-"""Warm-up and interleaved rounds; knows blocks of steps, and neither networks nor devices."""
+"""Warm-up and interleaved rounds, for any blocks of steps: nothing here depends on networks or devices."""
 
 import math
 import random
@@ -10,15 +10,15 @@ from typing import TypeVar
 from archsearch.recipes import BenchRecipe
 from archsearch.stats.intervals import median, median_interval
 
-#: Runs a number of steps; returns the seconds that they took together.
+#: Function that runs a number of steps and returns the seconds they took together.
 Block = Callable[[int], float]
 
-#: Blocks per median, and medians in a row that have to agree, when a warm-up is judged.
+#: Blocks per median, and medians in a row that have to agree before a warm-up counts as settled.
 WINDOW = 3
 MEDIANS = 3
-#: How far they may lie apart.
+#: Largest relative difference between these medians.
 TOLERANCE = 0.01
-#: A block is planned this much longer than it has to be, for a device that gets faster.
+#: Factor on the planned length of a block, for devices that get faster as they warm up.
 MARGIN = 1.2
 
 Key = TypeVar("Key", bound=Hashable)
@@ -26,13 +26,13 @@ Key = TypeVar("Key", bound=Hashable)
 
 @dataclass(frozen=True)
 class WarmUp:
-    """How a warm-up went.
+    """Outcome of a warm-up.
 
     Attributes:
-        steps: that make a block long enough.
-        blocks: that were run.
-        settled: whether the last medians agreed.
-        step_s: seconds per step at its end, for choosing among layouts.
+        steps: Steps that make a block long enough.
+        blocks: Number of blocks that were run.
+        settled: Whether the last medians agreed.
+        step_s: Seconds per step at the end, for choosing among layouts.
     """
 
     steps: int
@@ -42,7 +42,7 @@ class WarmUp:
 
 
 def warm_up(block: Block, bench: BenchRecipe) -> WarmUp:
-    """Runs blocks until they are long enough and settled, or the recipe's patience ends."""
+    """Run blocks until they are long enough and their times agree, or the recipe's time limit ends the warm-up."""
     steps, blocks, spent = 1, 0, 0.0
     history: list[float] = []
     while True:
@@ -73,18 +73,18 @@ def settled(history: list[float]) -> bool:
 
 @dataclass(frozen=True)
 class Pair:
-    """A block to be timed, and the reference's that it is compared with; each returns seconds.
+    """A block of steps and the reference's block that it is compared with; each returns seconds per step.
 
     Attributes:
-        own: of a candidate.
-        reference: timed right before or after it; None where there is none.
+        own: Block of a candidate.
+        reference: Block of the reference, timed right before or after it; None for the reference itself.
     """
 
     own: Callable[[], float]
     reference: Callable[[], float] | None
 
     def time(self, reference_first: bool) -> tuple[float, float | None]:
-        """Seconds of both. Neighbours in time share what a noisy machine does to them."""
+        """Time both right after each other, so that a noisy machine affects both alike; return their seconds."""
         if self.reference is None:
             return self.own(), None
         if reference_first:
@@ -93,7 +93,7 @@ class Pair:
         return self.own(), self.reference()
 
 
-#: Seconds of a candidate and of the reference beside it, round by round.
+#: Seconds per step of a candidate and of the reference beside it, round by round.
 Times = list[tuple[float, float | None]]
 
 
@@ -105,25 +105,25 @@ def interleave(
     on_round: Callable[[int, int], None] = lambda done, of: None,
     clock: Callable[[], float] = time.monotonic,
 ) -> dict[Key, Times]:
-    """Times every pair once per round, in a new random order each time.
+    """Time every pair once per round, in a new random order each time.
 
-    The first ``bench.rounds`` show how much the ratios scatter, and thereby how many rounds it takes
-    until their intervals reach no further than ``bench.tolerance`` to either side; so many are run, at
-    most ``bench.max_rounds``. (To stop as soon as intervals are narrow would make them too narrow.)
+    The scatter of the ratios in the first ``bench.rounds`` says how many rounds it takes until their
+    intervals extend at most ``bench.tolerance`` to either side; that many are run, up to
+    ``bench.max_rounds``. (Stopping as soon as the intervals are narrow would make them too narrow.)
 
     Args:
-        pairs: by key.
-        bench: the recipe.
-        seed: of the order.
-        on_error: told whose block raised what; that pair is left out from then on.
-        on_round: told after each round how many are done, and of how many.
-        clock: for ``bench.patience_s``.
+        pairs: Pairs by key.
+        bench: Timing recipe.
+        seed: Seed of the order.
+        on_error: Callback that takes the key of a pair that raised, and the error; the pair is left out from then on.
+        on_round: Progress callback that takes the numbers of finished and of planned rounds.
+        clock: Clock for ``bench.patience_s``.
 
     Returns:
-        Times of those that did not raise, by key.
+        Times of the pairs that did not raise, by key.
     """
     rng = random.Random(seed)
-    starts = {key: rng.randrange(2) for key in pairs}  # who goes first takes turns, so that drift cancels
+    starts = {key: rng.randrange(2) for key in pairs}  # the two take turns in going first, so that drift cancels
     times: dict[Key, Times] = {key: [] for key in pairs}
     number, rounds, start = 0, bench.rounds, clock()
     while number < rounds:
@@ -133,7 +133,7 @@ def interleave(
         for key in order:
             try:
                 times[key].append(pairs[key].time(reference_first=(number + starts[key]) % 2 == 0))
-            except Exception as error:  # one candidate's end, not the others'
+            except Exception as error:  # one candidate fails, the others go on
                 del times[key]
                 on_error(key, error)
         if number == bench.rounds:
@@ -143,14 +143,18 @@ def interleave(
 
 
 def _more_rounds(times: Mapping[Key, Times], bench: BenchRecipe, seconds: float) -> int:
-    """Rounds beyond the first, which took so many seconds."""
+    """Return how many rounds to add to the first ones, which took ``seconds``."""
     needed = max((rounds_needed(own, bench.tolerance) for own in times.values()), default=0)
     affordable = bench.patience_s * bench.rounds / seconds if seconds else math.inf
     return max(0, math.floor(min(needed - bench.rounds, bench.max_rounds - bench.rounds, affordable)))
 
 
 def rounds_needed(times: Times, tolerance: float) -> int:
-    """Rounds until the interval of the ratio reaches ``tolerance`` of it to either side, judged by those there are.
+    """Return how many rounds it takes until the ratio's interval extends at most ``tolerance`` to either side.
+
+    Args:
+        times: Times of the first rounds.
+        tolerance: Half the width of the interval, as a share of the ratio.
 
     >>> rounds_needed([(2.0, 1.0), (2.02, 1.01), (4.0, 2.0)], 0.01), rounds_needed([(2.0, None)], 0.01)
     (0, 0)
@@ -161,5 +165,5 @@ def rounds_needed(times: Times, tolerance: float) -> int:
     if not ratios:
         return 0
     low, high = median_interval(ratios)
-    reach = (high - low) / 2 / median(ratios)
-    return math.ceil(len(ratios) * (reach / tolerance) ** 2) if tolerance else 0
+    half_width = (high - low) / 2 / median(ratios)
+    return math.ceil(len(ratios) * (half_width / tolerance) ** 2) if tolerance else 0

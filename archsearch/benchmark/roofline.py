@@ -1,7 +1,7 @@
-"""Why a part of a network is as fast as it is: its speed beside what the device reaches at best.
+"""Roofline of a network: the speed of each part, and the limits that the device sets.
 
-Williams, Waterman and Patterson, *Roofline*, CACM 2009. The two roofs are measured, not taken from a
-data sheet: a large matrix product in the same precision, and a large copy.
+Williams, Waterman and Patterson, *Roofline*, CACM 2009. The two limits (roofs) are measured, not taken
+from a data sheet: a large matrix product in the same precision, and a large copy.
 """
 
 from collections import defaultdict
@@ -21,20 +21,20 @@ from archsearch.benchmark.timing import Setting
 from archsearch.complexity.breakdown import Part, breakdown
 from archsearch.stats.intervals import median
 
-#: Side of the matrices, and bytes of the copy, by kind of device; others as a CPU.
+#: Side of the matrices, and bytes of the copy, on a GPU; other devices use smaller ones.
 MATRIX = {"cuda": 8192}
 COPY_BYTES = {"cuda": 2**30}
-#: Runs of which the fastest makes a roof, and of which the median makes a part's time.
+#: Number of runs: the fastest gives a roof, the median a part's time.
 RUNS = 7
 
 
 @dataclass(frozen=True)
 class Roofs:
-    """What the device reached.
+    """Measured limits of a device.
 
     Attributes:
-        flops_per_s: of a large matrix product; a multiply-add is two.
-        bytes_per_s: of a large copy, read and written.
+        flops_per_s: FLOP/s of a large matrix product; a multiply-add is two.
+        bytes_per_s: Bytes per second of a large copy, read and written.
     """
 
     flops_per_s: float
@@ -42,15 +42,15 @@ class Roofs:
 
 
 @dataclass(frozen=True)
-class Share:
-    """One part of a forward pass beside the roofs.
+class PartTime:
+    """Time and work of one part of a forward pass.
 
     Attributes:
-        level: depth in the tree, from 0.
-        name: of the part, as ``describe`` has it.
-        seconds: per step, as run operator by operator.
-        flops: per step; a multiply-add is two.
-        bytes_moved: per step: activations as ``describe`` counts them, and weights once per batch.
+        level: Depth in the tree of parts, from 0.
+        name: Name of the part, as ``describe`` has it.
+        seconds: Seconds per step, run operator by operator.
+        flops: FLOPs per step; a multiply-add is two.
+        bytes_moved: Bytes moved per step: activations as ``describe`` counts them, and weights once per batch.
     """
 
     level: int
@@ -61,28 +61,28 @@ class Share:
 
 
 def view(model: nn.Module, setting: Setting, device: torch.device) -> dict[str, Any]:
-    """Times every part of one forward pass.
+    """Time every part of one forward pass.
 
     Args:
-        model: on the CPU, as built.
-        setting: of an eager ``infer`` step.
-        device: to run on.
+        model: Network on the CPU, as built.
+        setting: Setting of an eager ``infer`` step.
+        device: Device to run on.
 
     Returns:
-        ``roofs`` and ``parts``, the fields of ``Roofs`` and ``Share``.
+        ``roofs`` and ``parts``: the fields of ``Roofs`` and, part by part, of ``PartTime``, JSON-ready.
     """
     parts = breakdown(model, setting.img_size).parts
     laid_out, images = lay_out(model, setting, device).eval(), images_for(setting, device)
     paths = {path for part in parts for path in part.modules}
     seconds = _times(laid_out, images, paths, setting.precision)
     width = images.element_size() / 4 if not setting.precision.startswith("amp") else 0.5
-    shares = tuple(_shares(parts, seconds, setting.batch_size, width))
-    return {"roofs": asdict(roofs(device, setting.precision)), "parts": [asdict(share) for share in shares]}
+    timed = tuple(_part_times(parts, seconds, setting.batch_size, width))
+    return {"roofs": asdict(roofs(device, setting.precision)), "parts": [asdict(part) for part in timed]}
 
 
 @cache
 def roofs(device: torch.device, precision: str) -> Roofs:
-    """The device's measured best in this process; once per precision."""
+    """Measure a device's limits in a precision; once per process."""
     dtype = {"bf16": torch.bfloat16, "amp_bf16": torch.bfloat16, "fp16": torch.float16, "amp_fp16": torch.float16}
     side, size = MATRIX.get(device.type, 2048), COPY_BYTES.get(device.type, 2**28)
     a = torch.randn(side, side, device=device).to(dtype.get(precision, torch.float32))
@@ -94,12 +94,13 @@ def roofs(device: torch.device, precision: str) -> Roofs:
 
 
 def _fastest(step: Callable[[], object], device: torch.device) -> float:
+    """Seconds of the fastest of a few runs."""
     block = block_timer(step, device)
     return min(block(3) / 3 for _ in range(RUNS))
 
 
 def _times(model: nn.Module, images: Tensor, paths: set[str], precision: str) -> dict[str, float]:
-    """Seconds per pass inside each module, and under ``""`` of the whole: medians over runs."""
+    """Seconds per pass inside each module by path, and of the whole network under ``""``: medians over runs."""
     context = autocast(precision, images.device)
     runs: defaultdict[str, list[float]] = defaultdict(list)
     with torch.inference_mode(), context:
@@ -116,7 +117,7 @@ def _times(model: nn.Module, images: Tensor, paths: set[str], precision: str) ->
 
 @contextmanager
 def _marks(model: nn.Module, paths: set[str], device: torch.device) -> Iterator[dict[str, list[tuple[Any, Any]]]]:
-    """Begin and end of every run of every module, as device events or seconds, by path."""
+    """Record begin and end of every run of every module, as device events or seconds, by path."""
     spans: defaultdict[str, list[tuple[Any, Any]]] = defaultdict(list)
     begun: defaultdict[str, list[Any]] = defaultdict(list)
     hooks = []
@@ -150,12 +151,12 @@ def _between(start: Any, end: Any) -> float:
     return end - start if isinstance(start, float) else start.elapsed_time(end) / 1e3
 
 
-def _shares(parts: Sequence[Part], seconds: dict[str, float], batch: int, width: float) -> Iterator[Share]:
-    """What is made of no module has the time that its parent, or the network, has left over."""
+def _part_times(parts: Sequence[Part], seconds: dict[str, float], batch: int, width: float) -> Iterator[PartTime]:
+    """Times of the parts; a part without modules of its own gets the time that its parent has left."""
     left = {-1: seconds[""]}
     for part in parts:
         time = sum(seconds.get(path, 0.0) for path in part.modules) if part.modules else max(0.0, left[part.level - 1])
         left[part.level - 1] -= time
         left[part.level] = time
         moved = width * (part.bytes_moved * batch + 4 * part.params)
-        yield Share(part.level, part.name, time, 2.0 * part.macs * batch, moved)
+        yield PartTime(part.level, part.name, time, 2.0 * part.macs * batch, moved)

@@ -1,4 +1,4 @@
-"""A benchmark from beginning to end: as many processes as it takes, and a result for every network."""
+"""Run a job in as many processes as it takes, until every network has a result."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -11,10 +11,10 @@ from archsearch.errors import ArchsearchError, UserError
 
 
 class Session:
-    """Runs jobs on a device, each in processes of their own.
+    """Runs jobs on a device, each in processes of its own.
 
     Attributes:
-        facts: about the device, as ``TimingProcess`` has them.
+        facts: Facts about the device, as in ``TimingProcess``.
     """
 
     def __init__(
@@ -24,16 +24,16 @@ class Session:
         listen: Listen = lambda event: None,
         fit_batch: bool = False,
     ) -> None:
-        """Starts the first process.
+        """Start the first process.
 
         Args:
-            device: a name as for ``--device``.
-            mixers: files of the user's mixers.
-            listen: told of the progress; ``index`` counts as in the job.
-            fit_batch: whether the batch of all networks is halved until all fit.
+            device: Name as for ``--device``.
+            mixers: Files of the user's own mixers.
+            listen: Progress callback; ``index`` of an event is that of a network in the job.
+            fit_batch: Whether to halve the batch of all networks until all fit.
 
         Raises:
-            OptionError: there is no such device.
+            OptionError: There is no such device.
         """
         self.device, self.mixers, self.listen, self.fit_batch = device, mixers, listen, fit_batch
         self._process: TimingProcess | None = TimingProcess(device, mixers)
@@ -47,17 +47,19 @@ class Session:
             self._process.close()
 
     def run(self, job: Job) -> list[Measured]:
-        """What became of each network, in order; a process that dies costs the network that it was at.
+        """Run a job; return the results of its networks, in order.
+
+        A process that dies costs the network that it was at; the others are timed in a new one.
 
         Raises:
-            OptionError: the device cannot do what is asked for, or is not there.
+            OptionError: The device cannot do what the job asks for, or is not there.
         """
         if self.fit_batch:
             job = self._fitted(job)
         return self._at_this_batch(job)
 
     def _fitted(self, job: Job) -> Job:
-        """The job at the largest batch, by halves, at which every network can be loaded."""
+        """Halve the job's batch until every network can be loaded."""
         while job.bench.batch_size > 1:
             if not any(result.out_of_memory for result in self._at_this_batch(replace(job, probe=True))):
                 return job
@@ -66,6 +68,7 @@ class Session:
         return job
 
     def _at_this_batch(self, job: Job) -> list[Measured]:
+        """Time groups of networks, one process after another, until all have a result."""
         results: dict[int, Measured] = {}
         groups = [list(range(len(job.networks)))]
         while groups:
@@ -75,20 +78,22 @@ class Session:
             except UserError as error:
                 if not results:
                     raise
-                answers = [Measured(error=str(error))] * len(group)  # what others gave before is kept
-            except ArchsearchError as died:  # its process, or whatever it was doing
+                answers = [Measured(error=str(error))] * len(group)  # results of earlier groups are kept
+            except ArchsearchError as died:  # the process ended, or failed unexpectedly
                 self.listen({"event": "died", "reason": str(died)})
-                groups = self._after_a_death(died, group, results) + groups
+                groups = self._regroup(died, group, results) + groups
                 continue
             again = [index for index, answer in zip(group, answers, strict=True) if answer.deferred]
             if again:
                 self.listen({"event": "deferred", "count": len(again)})
-                alone = len(again) == len(group)
-                groups = [[index] for index in again] + groups if alone else [again, *groups]
+                one_by_one = len(again) == len(group)
+                groups = [[index] for index in again] + groups if one_by_one else [again, *groups]
             results |= {i: answer for i, answer in zip(group, answers, strict=True) if not answer.deferred}
         return [results[index] for index in range(len(job.networks))]
 
     def _in_one_process(self, job: Job, group: list[int]) -> list[Measured]:
+        """Time some networks of a job, by their indices, in one process."""
+
         def listen(event: Mapping[str, Any]) -> None:
             index = event.get("index", -1)
             self.listen({**event, "index": group[index]} if index >= 0 else event)
@@ -98,13 +103,13 @@ class Session:
         with process:
             return process.run(replace(job, networks=tuple(job.networks[index] for index in group)))
 
-    def _after_a_death(self, died: ArchsearchError, group: list[int], results: dict[int, Measured]) -> list[list[int]]:
-        """Charges whom the process was at, or tries one by one; returns who is still to be timed."""
+    def _regroup(self, died: ArchsearchError, group: list[int], results: dict[int, Measured]) -> list[list[int]]:
+        """Give the error to the network that the process was at; return groups of those still to be timed."""
         at = died.index if isinstance(died, ProcessDied) else None
         if at is None and len(group) > 1:
             return [[index] for index in group]
-        everybody = at is not None and at < 0  # the reference: nobody can be timed beside it
-        guilty = group if everybody else [group[at or 0]]
-        results |= {index: Measured(error=str(died)) for index in guilty}
-        rest = [index for index in group if index not in guilty]
+        at_reference = at is not None and at < 0  # nothing can be timed beside it
+        failed = group if at_reference else [group[at or 0]]
+        results |= {index: Measured(error=str(died)) for index in failed}
+        rest = [index for index in group if index not in failed]
         return [rest] if rest else []

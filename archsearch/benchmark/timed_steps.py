@@ -1,4 +1,4 @@
-"""The steps that are timed: one forward pass, or one step of training, as a setting asks."""
+"""The steps that are timed: one forward pass, or one training step."""
 
 import dataclasses
 from collections.abc import Callable
@@ -15,24 +15,25 @@ from archsearch.benchmark.timing import Setting
 from archsearch.errors import OptionError
 from archsearch.recipes import BenchRecipe
 
-#: Weights of these precisions are in another type.
+#: Type of weights and images, for precisions other than float32.
 _WHOLE = {"bf16": torch.bfloat16, "fp16": torch.float16}
+#: Type that autocast uses, by precision.
 _AUTOCAST = {"amp_bf16": torch.bfloat16, "amp_fp16": torch.float16}
-#: Runs before a step is captured, as torch's documentation asks for.
+#: Runs before a step is captured as a CUDA graph, as torch's documentation asks for.
 CAPTURE_WARMUP = 3
 
 
 def has_tf32(device: torch.device) -> bool:
-    """Whether the device multiplies in TF32: NVIDIA's from Ampere on."""
+    """Whether the device multiplies in TF32: NVIDIA GPUs from Ampere on."""
     nvidia = device.type == "cuda" and torch.version.hip is None
     return nvidia and torch.cuda.get_device_capability(device) >= (8, 0)
 
 
 def check_device(bench: BenchRecipe, device: torch.device) -> None:
-    """Whether the device can do what a recipe asks for.
+    """Make sure that the device supports a recipe's precision and mode.
 
     Raises:
-        OptionError: it cannot; the message says what it can.
+        OptionError: It does not; the message says what it supports.
     """
     if bench.precision == "tf32" and not has_tf32(device):
         raise OptionError(f"{device} has no TF32; use float32 (fp32)")
@@ -41,15 +42,15 @@ def check_device(bench: BenchRecipe, device: torch.device) -> None:
 
 
 def suited(bench: BenchRecipe, asked: bool, device: str) -> BenchRecipe:
-    """The recipe, with float32 where TF32 was nobody's wish and the device has none.
+    """Return the recipe, with float32 instead of TF32 where the device has no TF32 and the user did not ask for it.
 
     Args:
-        bench: the recipe.
-        asked: whether its precision is the user's wish.
-        device: that will be timed.
+        bench: Timing recipe.
+        asked: Whether the user chose its precision.
+        device: Device to time on, as torch names it.
 
     Raises:
-        OptionError: the device cannot do what the recipe asks for.
+        OptionError: The device does not support the recipe's precision or mode.
     """
     if bench.precision == "tf32" and not asked and not has_tf32(torch.device(device)):
         bench = dataclasses.replace(bench, precision="fp32")
@@ -58,34 +59,34 @@ def suited(bench: BenchRecipe, asked: bool, device: str) -> BenchRecipe:
 
 
 def set_precision(precision: str) -> None:
-    """Process-wide: whether float32 products may be computed in TF32; and kernels are chosen by trial, as in timm."""
+    """Set for the process whether float32 products use TF32, and let cuDNN choose kernels by trial, as timm does."""
     torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
     torch.backends.cudnn.allow_tf32 = precision == "tf32"
     torch.backends.cudnn.benchmark = True
 
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[object]:
-    """The context that a precision asks for."""
+    """Return the autocast context of a precision; one that does nothing for precisions without."""
     dtype = _AUTOCAST.get(precision)
     return nullcontext() if dtype is None else torch.autocast(device.type, dtype)
 
 
 def lay_out(model: nn.Module, setting: Setting, device: torch.device) -> nn.Module:
-    """The model on the device, in the setting's type and memory layout."""
+    """Move a model to the device, in the setting's type and memory layout."""
     return model.to(device, _WHOLE.get(setting.precision)).to(memory_format=_format(setting))
 
 
 def images_for(setting: Setting, device: torch.device) -> Tensor:
-    """Random (N, 3, S, S) images on the device, in the setting's type and layout."""
+    """Return random images on the device, (N, 3, S, S), in the setting's type and layout."""
     shape = (setting.batch_size, 3, setting.img_size, setting.img_size)
     images = torch.randn(shape, device=device, dtype=_WHOLE.get(setting.precision, torch.float32))
     return images.contiguous(memory_format=_format(setting))
 
 
 def make_step(model: nn.Module, setting: Setting, device: torch.device) -> Step:
-    """A step of a laid-out model, compiled or captured as the setting's mode says.
+    """Return a step of a model from ``lay_out``, compiled or captured as the setting's mode says.
 
-    Two models of one setting share nothing. The step has not run yet, unless it had to be captured.
+    Two models of one setting share nothing. The step has not run yet, unless it was captured.
     """
     make = _train_step if setting.kind == "train" else _infer_step
     ran = _compiled(model) if setting.mode == "compile" else model
@@ -94,13 +95,14 @@ def make_step(model: nn.Module, setting: Setting, device: torch.device) -> Step:
 
 
 def _compiled(model: nn.Module) -> Callable[[Tensor], Tensor]:
-    """Never falls back silently: by default, torch gives up after a few networks of one class."""
+    """Compile a model; with torch's default limits, it would silently run eagerly after a few networks of one class."""
     limits = torch._dynamo.config
     limits.recompile_limit = limits.accumulated_recompile_limit = 2**20
     return torch.compile(model, dynamic=False)
 
 
 def _infer_step(model: nn.Module, ran: Callable[[Tensor], Tensor], setting: Setting, device: torch.device) -> Step:
+    """One forward pass of ``ran``, which is the model or its compiled form."""
     model.eval()
     images, context = images_for(setting, device), autocast(setting.precision, device)
 
@@ -112,7 +114,7 @@ def _infer_step(model: nn.Module, ran: Callable[[Tensor], Tensor], setting: Sett
 
 
 def _train_step(model: nn.Module, ran: Callable[[Tensor], Tensor], setting: Setting, device: torch.device) -> Step:
-    """SGD with momentum; its cost is the same for all networks of a size, and small."""
+    """Forward, loss, backward and SGD with momentum, whose cost is small and alike for networks of one size."""
     images, context = images_for(setting, device), autocast(setting.precision, device)
     with torch.inference_mode(), context:
         classes = model.eval()(images[:1]).shape[-1]
@@ -131,7 +133,7 @@ def _train_step(model: nn.Module, ran: Callable[[Tensor], Tensor], setting: Sett
 
 
 def _captured(step: Step) -> Step:
-    """The step as a CUDA graph: one launch for all of its kernels."""
+    """Capture a step as a CUDA graph: one launch for all of its kernels."""
     stream, pool = _for_captures()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
@@ -139,13 +141,13 @@ def _captured(step: Step) -> Step:
             step()
     torch.cuda.current_stream().wait_stream(stream)
     torch.cuda.synchronize()
-    torch.cuda.reset_peak_memory_stats()  # what kernels were tried with does not count
+    torch.cuda.reset_peak_memory_stats()  # memory used in choosing kernels does not count
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph, pool=pool, stream=stream):
         step()
 
     def replay(owner: Step = step) -> None:
-        """The graph knows addresses only: ``owner`` keeps the model and its images at them."""
+        """Replay the graph, which knows addresses only: ``owner`` keeps the model and its images at them."""
         graph.replay()
 
     return replay
@@ -153,7 +155,7 @@ def _captured(step: Step) -> Step:
 
 @cache
 def _for_captures() -> tuple[torch.cuda.Stream, Any]:
-    """One stream and one memory pool for all graphs: they are never replayed at once, and no output is kept."""
+    """Return the stream and memory pool of all graphs: they never replay at once, and no output is kept."""
     return torch.cuda.Stream(), torch.cuda.graph_pool_handle()
 
 

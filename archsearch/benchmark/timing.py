@@ -1,4 +1,4 @@
-"""What timing a step gave: raw blocks, and the figures that are read from them."""
+"""Timing of one step: raw block times, and the statistics computed from them."""
 
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -6,25 +6,25 @@ from typing import Any
 
 from archsearch.stats.intervals import median, median_interval, quartiles
 
-#: Rounds of which an interval says little.
+#: Fewer rounds than this give an unreliable interval.
 FEW = 5
-#: Distance of the quartiles, as a share of the median, from which on a machine is not quiet.
+#: Interquartile range, as a share of the median, above which the machine was not quiet.
 SCATTERED = 0.1
-#: What can be timed: a forward pass, the same at batch 1, and a training step.
+#: Kinds of step: a forward pass, a forward pass at batch 1, and a training step.
 KINDS = ("infer", "latency", "train")
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What a figure is named by, besides the network and the device.
+    """Kind of step and conditions that a timing is valid for, besides the network and the device.
 
     Attributes:
-        kind: one of ``KINDS``.
-        mode: as in ``archsearch.recipes.MODES``.
-        layout: as in ``LAYOUTS`` there.
-        precision: as in ``PRECISIONS`` there.
-        batch_size: images per step.
-        img_size: side of an image in pixels.
+        kind: Kind of step, of ``KINDS``.
+        mode: Execution mode, of ``archsearch.recipes.MODES``.
+        layout: Memory layout, of ``archsearch.recipes.LAYOUTS``.
+        precision: Arithmetic, of ``archsearch.recipes.PRECISIONS``.
+        batch_size: Images per step.
+        img_size: Side of an image in pixels.
     """
 
     kind: str
@@ -37,22 +37,22 @@ class Setting:
 
 @dataclass(frozen=True)
 class Timing:
-    """One step of one network, timed.
+    """Timing of one step of one network.
 
     Attributes:
-        setting: what was timed.
-        blocks_s: seconds per step, a value per round; empty where it could not be timed.
-        reference_s: seconds per step of the reference, timed right before or after each block, in the
-            same mode and with the same batch; its own blocks where this is it; empty where there is none.
-        steps_per_block: steps in each block.
-        warmup_blocks: blocks before the first that counts.
-        settled: whether the warm-up ended because blocks agreed, and not because it took too long.
-        peak_memory_mb: MiB that one step needs, with weights, gradients and optimiser; None if unknown.
-        energy_mj: millijoules per image, of the whole device; None where it cannot tell.
-        best: whether this is the network's better layout.
-        error: why it could not be timed, in one line.
-        conditions: the machine during the rounds, as ``archsearch.benchmark.conditions`` tells it.
-        recalled: whether it was kept from before; no part of the record.
+        setting: Kind of step and conditions.
+        blocks_s: Seconds per step, a value per round; empty where the step could not be timed.
+        reference_s: Seconds per step of the reference, timed right before or after each block, in the same mode and
+            with the same batch; the same as ``blocks_s`` for the reference itself; empty without a reference.
+        steps_per_block: Number of steps in each block.
+        warmup_blocks: Number of blocks of the warm-up.
+        settled: Whether the warm-up ended because block times agreed, and not at its time limit.
+        peak_memory_mb: Peak memory of one step in MiB, with weights, gradients and optimiser; None if unknown.
+        energy_mj: Millijoules per image, of the whole device; None if unknown.
+        best: Whether this is the network's faster layout.
+        error: Why the step could not be timed, in one line.
+        conditions: State of the machine during the rounds, from ``archsearch.benchmark.conditions``.
+        recalled: Whether the timing comes from the disk cache; not part of the record.
     """
 
     setting: Setting
@@ -70,28 +70,28 @@ class Timing:
 
     @cached_property
     def step_s(self) -> float:
-        """Seconds per step: the median over rounds."""
+        """Median seconds per step over rounds."""
         return median(self.blocks_s)
 
     @cached_property
     def quartiles_s(self) -> tuple[float, float]:
-        """First and third quartile of the same."""
+        """First and third quartile of seconds per step."""
         return quartiles(self.blocks_s)
 
     @cached_property
     def interval_s(self) -> tuple[float, float]:
-        """Bootstrap interval (95 %) of the same."""
+        """95 % bootstrap interval of the median seconds per step."""
         return median_interval(self.blocks_s)
 
     @property
     def scatter(self) -> float:
-        """The distance of the quartiles as a share of the median."""
+        """Interquartile range as a share of the median."""
         first, third = self.quartiles_s
         return (third - first) / self.step_s
 
     @property
     def remarks(self) -> list[str]:
-        """What speaks against the figure itself, in words; ``conditions`` has what disturbed all alike."""
+        """Reasons to doubt this timing, in words; ``conditions`` has what disturbed all timings alike."""
         if self.error:
             return []
         remarks = [] if self.settled else ["not settled in its warm-up"]
@@ -101,37 +101,37 @@ class Timing:
 
     @property
     def throughput(self) -> float:
-        """Images per second."""
+        """Throughput in images per second."""
         return self.setting.batch_size / self.step_s
 
     @property
     def throughput_interval(self) -> tuple[float, float]:
-        """Its 95 % interval."""
+        """95 % interval of the throughput."""
         low, high = self.interval_s
         return self.setting.batch_size / high, self.setting.batch_size / low
 
     @cached_property
     def ratios(self) -> tuple[float, ...]:
-        """Images per second over those of the reference, pair by pair; empty without a reference."""
+        """Relative throughput in each round: images/s over those of the reference; empty without a reference."""
         return tuple(reference / own for own, reference in zip(self.blocks_s, self.reference_s, strict=False))
 
     @cached_property
     def ratio(self) -> float | None:
-        """The median of ``ratios``: above 1 is faster than the reference."""
+        """Relative throughput: the median of ``ratios``, above 1 if faster than the reference; None without one."""
         return median(self.ratios) if self.ratios else None
 
     @cached_property
     def ratio_interval(self) -> tuple[float, float] | None:
-        """Its 95 % interval."""
+        """95 % interval of the relative throughput."""
         return median_interval(self.ratios) if self.ratios else None
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields, as JSON-ready data; ``from_dict`` reads it."""
+        """Return the fields as JSON-ready data for ``from_dict``."""
         return {name: value for name, value in asdict(self).items() if name != "recalled"}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "Timing":
-        """What ``to_dict`` gave, also after a way through JSON."""
+        """Read what ``to_dict`` returned, also after a round trip through JSON."""
         values = dict(data)
         values["setting"] = Setting(**data["setting"])
         for name in ("blocks_s", "reference_s"):
@@ -139,7 +139,7 @@ class Timing:
         return cls(**values)
 
     def details(self) -> dict[str, Any]:
-        """For the record of a trial: what was timed, the figures, and the blocks behind them."""
+        """Return what goes into a trial's record: setting, statistics, and raw block times."""
         low_high = self.ratio_interval
         return {
             **asdict(self.setting),

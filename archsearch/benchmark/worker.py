@@ -1,10 +1,10 @@
-"""The program of a process that times: jobs come in on stdin and answers go out on stdout, a line of JSON each.
+"""Program of the process that times: it reads jobs from stdin and writes events to stdout, a line of JSON each.
 
     python -m archsearch.benchmark.worker DEVICE CORES [MIXERS.py ...]
 
-CORES, separated by commas, are those that it may use, whatever its parent is pinned to; or nothing.
+CORES are the cores it may use, separated by commas; empty for those of its parent.
 
-It ends as soon as its stdin does, which is when its parent is gone, and with it the locks that it holds.
+It ends as soon as its stdin does, that is with its parent, and its locks end with it.
 """
 
 import contextlib
@@ -20,16 +20,16 @@ from typing import Any, TextIO
 
 
 def main() -> None:
-    """Answers jobs until the process ends."""
-    answers = _answers()
+    """Run jobs until the process ends."""
+    events = _event_stream()
 
     def say(event: str, **details: Any) -> None:
-        answers.write(json.dumps({"event": event, **details}) + "\n")
-        answers.flush()
+        events.write(json.dumps({"event": event, **details}) + "\n")
+        events.flush()
 
-    for sent_to_all in (signal.SIGINT, signal.SIGTERM):  # they go to the parent too, which ends this process
+    for sent_to_all in (signal.SIGINT, signal.SIGTERM):  # the parent gets them too, and ends this process
         signal.signal(sent_to_all, signal.SIG_IGN)
-    _be_the_first_to_die()
+    _die_first()
     if sys.argv[2]:
         os.sched_setaffinity(0, map(int, sys.argv[2].split(",")))
     from archsearch.errors import UserError
@@ -41,7 +41,7 @@ def main() -> None:
         return
     from archsearch.benchmark.bencher import Bencher
     from archsearch.benchmark.jobs import Job
-    from archsearch.benchmark.residents import DeviceLost
+    from archsearch.benchmark.loading import DeviceLost
 
     bencher, jobs = Bencher(device, say), _jobs()
     while True:
@@ -51,7 +51,7 @@ def main() -> None:
             say("refused", error=str(error))
         except DeviceLost as error:
             say("lost", error=str(error), index=error.index)
-            os._exit(1)  # nothing can be given back in order
+            os._exit(1)  # no cleanup works any more
         except Exception as error:
             say("failed", error=f"{type(error).__name__}: {error}", traceback=traceback.format_exc())
         else:
@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def _jobs() -> "queue.SimpleQueue[str]":
-    """Lines of stdin as they come; where there are no more, the process ends at once, whatever it is doing."""
+    """Lines of stdin as they come; at its end the process ends at once, whatever it is doing."""
     lines: queue.SimpleQueue[str] = queue.SimpleQueue()
 
     def read() -> None:
@@ -72,7 +72,7 @@ def _jobs() -> "queue.SimpleQueue[str]":
 
 
 def _start(name: str, mixers: list[str], say: Any) -> Any:
-    """The device, once it is known to be there, and the user's mixers."""
+    """Pick the device, load the user's mixers, and say that the process is ready; return the device."""
     import torch
 
     from archsearch.benchmark.timed_steps import has_tf32
@@ -88,15 +88,15 @@ def _start(name: str, mixers: list[str], say: Any) -> Any:
     return device
 
 
-def _answers() -> TextIO:
-    """The real stdout, for answers alone; whatever else is printed goes to stderr."""
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+def _event_stream() -> TextIO:
+    """Return the real stdout for events alone; anything else that is printed goes to stderr."""
+    events = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    return answers
+    return events
 
 
-def _be_the_first_to_die() -> None:
-    """Where memory runs out on Linux, this process goes, and not the one that keeps the records."""
+def _die_first() -> None:
+    """Make Linux kill this process first when memory runs out, and not the one that keeps the records."""
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
 

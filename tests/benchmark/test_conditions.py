@@ -87,11 +87,11 @@ def _forgetful(monkeypatch):
 
 def told(nvml, samples=3):
     listener = Conditions(nvml)
-    listener.before()
-    listener.started()
+    listener.check_idle()
+    listener.start_rounds()
     for _ in range(samples):
         listener.sample()
-    return listener.told()
+    return listener.summary()
 
 
 def test_what_a_gpu_says_goes_on_record(gpu):
@@ -154,9 +154,9 @@ def test_a_busy_neighbour_on_the_cpu_is_reported():
     try:
         time.sleep(0.5)
         listener = Conditions(None)
-        listener.started()
+        listener.start_rounds()
         time.sleep(1.0)
-        facts = listener.told()
+        facts = listener.summary()
     finally:
         spin.kill()
         spin.wait()

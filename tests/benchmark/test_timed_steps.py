@@ -11,7 +11,7 @@ from archsearch.arch.networks import network
 from archsearch.benchmark import timed_steps as steps
 from archsearch.benchmark.clocks import block_timer
 from archsearch.benchmark.jobs import Job
-from archsearch.benchmark.residents import bring, reason
+from archsearch.benchmark.loading import failure, load_network
 from archsearch.benchmark.timed_steps import check_device, has_tf32, images_for, lay_out, make_step, set_precision
 from archsearch.benchmark.timing import Setting
 from archsearch.errors import OptionError
@@ -133,13 +133,13 @@ def test_blocks_of_steps():
 
 def test_networks_that_cannot_be_timed_say_why():
     job = Job((), ATTO, BenchRecipe(batch_size=1, precision="fp32", layout="both"), ("infer", "train"))
-    resident = bring(ATTO.replace(img_size=32), 0, job, CPU, lambda: None)
-    assert resident.measured.params == sum(p.numel() for p in build(ATTO).parameters())
+    loaded = load_network(ATTO.replace(img_size=32), 0, job, CPU, lambda: None)
+    assert loaded.measured.params == sum(p.numel() for p in build(ATTO).parameters())
     # One image on a map of one pixel has no batch statistics; inference goes on.
-    assert {s.kind for s in resident.contenders} == {"infer"}
-    assert {s.kind for s in resident.errors} == {"train"}
-    assert all("more than 1 value per channel" in error for error in resident.errors.values())
-    assert not resident.did_not_fit
+    assert {s.kind for s in loaded.steps} == {"infer"}
+    assert {s.kind for s in loaded.errors} == {"train"}
+    assert all("more than 1 value per channel" in error for error in loaded.errors.values())
+    assert not loaded.did_not_fit
 
 
 def test_a_captured_step_keeps_what_its_graph_points_at(monkeypatch):
@@ -181,9 +181,9 @@ def test_memory_that_runs_out_is_known_in_all_its_words():
         Exception("backend='inductor' raised: OutOfMemoryError: CUDA out of memory."),
     ):
         assert is_out_of_memory(error)
-        assert reason(error, INFER) == "out of memory at batch 3"
+        assert failure(error, INFER) == "out of memory at batch 3"
     assert not is_out_of_memory(RuntimeError("shape '[3]' is invalid"))
-    assert reason(RuntimeError("first\nsecond"), INFER) == "RuntimeError: first"
+    assert failure(RuntimeError("first\nsecond"), INFER) == "RuntimeError: first"
 
 
 @pytest.mark.gpu
@@ -221,6 +221,6 @@ def test_device_events_agree_with_the_wall_clock():
 @pytest.mark.gpu
 def test_peak_memory_holds_weights_and_activations():
     job = Job((), ATTO, BenchRecipe(batch_size=64), ("infer", "train"))
-    resident = bring(network("inceptionnext_atto"), 0, job, GPU, lambda: None)
-    peak = {setting.kind: contender.peak_memory_mb for setting, contender in resident.contenders.items()}
-    assert 4 * resident.measured.params / 2**20 < peak["infer"] < peak["train"]
+    loaded = load_network(network("inceptionnext_atto"), 0, job, GPU, lambda: None)
+    peak = {setting.kind: step.peak_memory_mb for setting, step in loaded.steps.items()}
+    assert 4 * loaded.measured.params / 2**20 < peak["infer"] < peak["train"]

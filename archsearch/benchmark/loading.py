@@ -1,0 +1,182 @@
+"""Networks on the device, with every step of theirs ready to be timed."""
+
+import copy
+import gc
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from archsearch.benchmark.clocks import block_timer, synchronize
+from archsearch.benchmark.jobs import OUT_OF_MEMORY, Job, Measured, Network
+from archsearch.benchmark.protocol import WarmUp
+from archsearch.benchmark.timed_steps import lay_out, make_step
+from archsearch.benchmark.timing import Setting
+from archsearch.complexity.counts import count, count_activations
+from archsearch.errors import ArchsearchError, UserError
+from archsearch.nn import build_network
+from archsearch.nn.device import first_line, is_out_of_memory
+
+#: Share of the machine's memory to leave free when networks are held on a CPU.
+SPARE = 0.2
+
+
+@dataclass
+class PreparedStep:
+    """One step of one network on the device, ready to be timed.
+
+    Attributes:
+        setting: Kind of step and conditions.
+        block: Function that runs a number of steps and returns their seconds.
+        peak_memory_mb: Peak memory of a step in MiB; None if unknown.
+        warm: Outcome of the warm-up; None before it.
+    """
+
+    setting: Setting
+    block: Callable[[int], float]
+    peak_memory_mb: float | None
+    warm: WarmUp | None = None
+
+    def seconds_per_step(self) -> float:
+        """Run a block of as many steps as the warm-up found long enough; return seconds per step."""
+        assert self.warm is not None, "not warmed up"  # noqa: S101 - a defect, not a user's input
+        return self.block(self.warm.steps) / self.warm.steps
+
+
+@dataclass
+class LoadedNetwork:
+    """One network on the device.
+
+    Attributes:
+        steps: Steps that can be timed, by setting.
+        errors: Why a step cannot be timed, in one line, by setting.
+        measured: Results so far.
+        model: The network on the CPU, where its parts are to be timed; else None.
+    """
+
+    steps: dict[Setting, PreparedStep] = field(default_factory=dict)
+    errors: dict[Setting, str] = field(default_factory=dict)
+    measured: Measured = Measured()  # noqa: RUF009 - frozen
+    model: nn.Module | None = None
+
+    @property
+    def did_not_fit(self) -> bool:
+        """Whether memory ran out for one of its steps."""
+        return any(error.startswith(OUT_OF_MEMORY) for error in self.errors.values())
+
+
+class DeviceLost(ArchsearchError):
+    """The device no longer responds after an error, so that its process has to end.
+
+    Attributes:
+        index: Index of the network that was being loaded or timed.
+    """
+
+    def __init__(self, reason: str, index: int) -> None:
+        super().__init__(reason)
+        self.index = index
+
+
+def load_network(
+    network: Network, index: int, job: Job, device: torch.device, while_busy: Callable[[], None]
+) -> LoadedNetwork:
+    """Build a network, count its costs, and prepare all of its steps for timing.
+
+    Args:
+        network: Network to load.
+        index: Its index in the job, for ``DeviceLost``.
+        job: Job it belongs to.
+        device: Device to load it on.
+        while_busy: Function to call while a GPU works off a block of steps.
+
+    Raises:
+        DeviceLost: The device no longer responds after an error.
+    """
+    try:
+        model, img_size = build_network(network)
+    except UserError as error:
+        return LoadedNetwork(measured=Measured(error=str(error), users_fault=True))
+    try:
+        counted = count(model, img_size)
+        activations = count_activations(model, img_size) if job.thorough else None
+    except Exception as error:  # networks refuse images they were not made for in many ways
+        refused = f"{network} takes no such images: {first_line(error)}; try another --img-size"
+        return LoadedNetwork(measured=Measured(error=refused, users_fault=True))
+    measured = Measured(counted.params, counted.macs, activations, img_size)
+    loaded = LoadedNetwork(measured=measured, model=model if job.roofline else None)
+    for setting in job.settings(img_size):
+        try:
+            loaded.steps[setting] = _prepare(model, setting, device, while_busy)
+        except Exception as error:
+            loaded.errors[setting] = failure(error, setting)
+        if setting in loaded.errors:  # outside the handler, in which the error still holds references
+            recover(device, loaded.errors[setting], index)
+    return loaded
+
+
+def _prepare(model: nn.Module, setting: Setting, device: torch.device, while_busy: Callable[[], None]) -> PreparedStep:
+    """Run a step a few times, which compiles, chooses kernels and claims memory; then read the memory of one more."""
+    cuda, captured = device.type == "cuda", setting.mode == "cudagraph"
+    before = torch.cuda.memory_allocated(device) if cuda else 0
+    step = make_step(lay_out(copy.deepcopy(model), setting, device), setting, device)
+    if not captured:
+        for _ in range(2):
+            step()
+        synchronize(device)
+        if cuda:
+            torch.cuda.reset_peak_memory_stats(device)
+    peak = torch.cuda.max_memory_allocated(device) if cuda and captured else None
+    step()
+    synchronize(device)
+    if cuda and not captured:
+        peak = torch.cuda.max_memory_allocated(device)
+    peak_mb = None if peak is None else (peak - before) / 2**20
+    return PreparedStep(setting, block_timer(step, device, while_busy), peak_mb)
+
+
+def recover(device: torch.device, error: str, index: int) -> None:
+    """Free memory after an error, and make sure that the device still responds.
+
+    Args:
+        device: Device that the error happened on.
+        error: The error, in one line.
+        index: Index of the network that it happened to.
+
+    Raises:
+        DeviceLost: The device does not respond.
+    """
+    try:
+        if device.type == "cuda":
+            torch.cuda.set_stream(torch.cuda.default_stream(device))  # a failed capture may leave its own behind
+            torch.cuda.synchronize(device)
+        free_memory(device)
+    except Exception:
+        raise DeviceLost(error, index) from None
+
+
+def free_memory(device: torch.device) -> None:
+    """Release memory that is no longer referenced."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
+def memory_nearly_full(device: torch.device) -> bool:
+    """Whether a CPU's machine is nearly out of memory; on a GPU, allocations fail in time."""
+    if device.type != "cpu":
+        return False
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return False
+    kibibytes = {line.partition(":")[0]: int(line.split()[1]) for line in lines}
+    return kibibytes["MemAvailable"] < SPARE * kibibytes["MemTotal"]
+
+
+def failure(error: Exception, setting: Setting) -> str:
+    """Return in one line why a step could not be timed."""
+    if is_out_of_memory(error):
+        return f"{OUT_OF_MEMORY} at batch {setting.batch_size}"
+    return f"{type(error).__name__}: {first_line(error)}"

@@ -55,69 +55,47 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--study", metavar="NAME|FILE", help="time the networks of a study (see studies/) instead of MODELs")
     add("--bench", choices=tuple(BENCHES), default="both", help="steps to time (%(default)s)")
     add("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps (%(default)s)")
-    add("-b", "--batch-size", type=positive_int, metavar="N", help="images per step (default: 128, on a CPU 2)")
-    add("--img-size", type=positive_int, metavar="PX", help="side of the images (default: each network's own)")
-    add(
-        "--precision",
-        choices=tuple(PRECISIONS),
-        help="arithmetic (default: tf32 where the device has it, else float32)",
-    )
-    add("--amp", action="store_true", help="use automatic mixed precision (autocast) instead of --precision")
-    add(
-        "--amp-dtype",
-        choices=("float16", "bfloat16"),
-        help="type that autocast uses (default: float16, on a CPU bfloat16)",
-    )
-    add(
-        "--channels-last",
-        action="store_true",
-        help="time this memory layout only (default: both, the faster one marked)",
-    )
-    add("--channels-first", action="store_true", help="time this memory layout only")
-    add(
-        "--mode",
-        metavar="LIST",
-        help="execution modes: eager, compile, cudagraph, separated by commas (default: eager)",
-    )
-    add("--torchcompile", action="store_true", help="short for --mode compile")
-    add(
-        "--reference",
-        metavar="MODEL",
-        help="network that throughputs are compared with (default: inceptionnext_tiny, or the study's baseline)",
-    )
-    add("--rounds", type=positive_int, metavar="N", help="timed blocks of each step (default: 10, and more as needed)")
-    add(
-        "--patience",
-        type=seconds,
-        metavar="SECONDS",
-        help="time limit for further rounds, until relative throughputs are known within 1 %% (default: 120)",
-    )
-    add("--fit-batch", action="store_true", help="halve the batch, for all networks alike, until every one fits")
-    add(
-        "--seed", type=natural, default=0, metavar="N", help="seed of the order of networks in the rounds (%(default)s)"
-    )
-    add(
-        "--roofline",
-        action="store_true",
-        help="also time the parts of each network and compare them with the device's limits",
-    )
+    _add_conditions(parser)
+    _add_rounds(parser)
+    add("--roofline", action="store_true", help="also time each network's parts, beside the device's limits")
     add("--drawing", type=Path, metavar="FILE.html", help="write a figure of the --roofline")
-    add(
-        "--set",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="bench.FIELD=VALUE",
-        help="change a field of the timing recipe",
-    )
-    add(
-        "--results-file", type=Path, metavar="FILE", help="write the results to this file too, with the raw block times"
-    )
+    add("--results-file", type=Path, metavar="FILE", help="write the results here too, with the raw block times")
     add("--results-format", choices=FORMATS, help="format of that file (default: by its suffix, else csv)")
     add("-q", "--quiet", action="store_true", help="no progress")
     add_mixers(parser)
     add_storage(parser)
     add_format(parser)
+
+
+def _add_conditions(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say under which conditions a step is timed."""
+    add = parser.add_argument
+    add("-b", "--batch-size", type=positive_int, metavar="N", help="images per step (default: 128, on a CPU 2)")
+    add("--fit-batch", action="store_true", help="halve the batch, for all networks alike, until every one fits")
+    add("--img-size", type=positive_int, metavar="PX", help="side of the images (default: each network's own)")
+    arithmetic = "arithmetic (default: tf32 where the device has it, else float32)"
+    add("--precision", choices=tuple(PRECISIONS), help=arithmetic)
+    add("--amp", action="store_true", help="use automatic mixed precision (autocast) instead of --precision")
+    autocast = "type that autocast uses (default: float16, on a CPU bfloat16)"
+    add("--amp-dtype", choices=("float16", "bfloat16"), help=autocast)
+    layout = "time this memory layout only (default: both, the faster one marked)"
+    add("--channels-last", action="store_true", help=layout)
+    add("--channels-first", action="store_true", help=layout)
+    add("--mode", metavar="LIST", help="comma-separated modes: eager, compile, cudagraph (default: eager)")
+    add("--torchcompile", action="store_true", help="short for --mode compile")
+
+
+def _add_rounds(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say how networks are compared in rounds."""
+    add = parser.add_argument
+    reference = "network that throughputs are compared with (default: inceptionnext_tiny, or the study's baseline)"
+    add("--reference", metavar="MODEL", help=reference)
+    add("--rounds", type=positive_int, metavar="N", help="timed blocks of each step (default: 10, and more as needed)")
+    patience = "time limit for further rounds, until relative throughputs are known within 1 %% (default: 120)"
+    add("--patience", type=seconds, metavar="SECONDS", help=patience)
+    add("--seed", type=natural, default=0, metavar="N", help="seed of the order within rounds (%(default)s)")
+    change = "change a field of the timing recipe"
+    add("--set", nargs="+", action="extend", default=[], metavar="bench.FIELD=VALUE", help=change)
 
 
 def run(args: argparse.Namespace) -> int:

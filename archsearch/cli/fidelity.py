@@ -1,4 +1,4 @@
-"""How far can cheap proxies be trusted? Train the same architectures briefly and for long, and compare the rankings."""
+"""Check how far short trainings can be trusted: train architectures briefly and for long, and compare the rankings."""
 
 import argparse
 from pathlib import Path

@@ -26,7 +26,7 @@ class ScoreLine:
 
     Attributes:
         name: Name of the schedule or score.
-        archs: Number of architectures that it is judged by.
+        archs: Number of architectures that both finished.
         seconds: Median seconds of a training; None for a score without.
         retest: Kendall's tau between its own seeds; None for a score without training, NaN with a single seed.
         agreement: Agreement with the reference.
@@ -90,7 +90,7 @@ class FidelityReport:
 
     @classmethod
     def of(cls, records: pd.DataFrame) -> "FidelityReport":
-        """Judge the records that ``archsearch.fidelity.run`` returns or ``read_records`` reads.
+        """Evaluate the records that ``archsearch.fidelity.run`` returns or ``read_records`` reads.
 
         Raises:
             DataError: Too few architectures finished the reference.
@@ -103,10 +103,10 @@ class FidelityReport:
                 f"{len(reference)} architectures finished the {REFERENCE}{_first_error(own, REFERENCE)}; "
                 f"a ranking needs at least {FEWEST}"
             )
-        judge = _Judge(own, reference)
-        shares = {name: f"{len(judge.finished(run))} of {len(reference)}" for name, run in runs.items()}
+        compared = _Comparison(own, reference)
+        shares = {name: f"{len(compared.finished(run))} of {len(reference)}" for name, run in runs.items()}
         complete = f"{len(reference)} of {len(reference)}"
-        lines = [judge.line(name, run) for name, run in runs.items() if len(judge.finished(run)) >= FEWEST]
+        lines = [compared.line(name, run) for name, run in runs.items() if len(compared.finished(run)) >= FEWEST]
         return cls(
             archs=len(reference),
             left_out={
@@ -115,14 +115,14 @@ class FidelityReport:
                 if share != complete
             },
             reference_retest=retest(reference.to_numpy().T),
-            reference_seconds=judge.seconds[REFERENCE],
-            lines=(*lines, *judge.baseline_lines()),
-            biases={line.name: judge.biases(runs[line.name]) for line in lines},
+            reference_seconds=compared.seconds[REFERENCE],
+            lines=(*lines, *compared.baseline_lines()),
+            biases={line.name: compared.biases(runs[line.name]) for line in lines},
             paper=tuple(_paper_lines(theirs)),
         )
 
 
-class _Judge:
+class _Comparison:
     """The reference's ranking, and scores against it."""
 
     def __init__(self, own: pd.DataFrame, reference: pd.DataFrame) -> None:

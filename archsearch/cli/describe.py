@@ -44,14 +44,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the parts of a network to stdout."""
+    """Print the parts of a network, the names of all, or the costs of operators to stdout."""
     suffix = ".html" if args.operators else ".svg"
     if args.drawing and args.drawing.suffix.lower() != suffix:
         raise OptionError(f"--drawing {args.drawing}: the file's name must end in {suffix}")
     if args.operators:
         return _operators(args)
-    if args.network is None:
-        return _names(args)
+    return _names(args) if args.network is None else _network(args)
+
+
+def _network(args: argparse.Namespace) -> int:
+    """Print the parts of a network, and draw its blocks where asked for."""
     from archsearch.arch.networks import find
     from archsearch.arch.paper import published
 

@@ -5,7 +5,7 @@ of users' mixers and of timm's networks are read from gradients.
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -111,8 +111,12 @@ def traced_fields(model: nn.Module, paths: Sequence[str], img_size: int) -> dict
         outputs = _outputs(model, paths, image)
     except (RuntimeError, ValueError):  # constants of single precision, for example
         return {}
-    fields: dict[str, ReceptiveField] = {}
-    whole = False
+    return dict(_fields(outputs, image))
+
+
+def _fields(outputs: Mapping[str, Tensor], image: Tensor) -> Iterator[tuple[str, ReceptiveField]]:
+    """Yield the fields of modules' outputs, in the order in which the modules run."""
+    side, whole = image.shape[-1], False
     for path, output in outputs.items():
         centres = _centres(output)
         if not centres or not output.requires_grad:  # no map, or it does not depend on the image
@@ -121,11 +125,9 @@ def traced_fields(model: nn.Module, paths: Sequence[str], img_size: int) -> dict
             seen = min((_seen(centre, image) for centre in centres), key=torch.sum)
             if not seen.any():  # computed from parameters alone: position embeddings, for example
                 continue
-            fields[path] = (_span(seen.any(1)), _span(seen.any(0)))
-            whole = fields[path] == (img_size, img_size)
-        if whole:
-            fields[path] = "image"
-    return fields
+            field = _span(seen.any(1)), _span(seen.any(0))
+            whole = field == (side, side)
+        yield path, "image" if whole else field
 
 
 def _outputs(model: nn.Module, paths: Sequence[str], image: Tensor) -> dict[str, Tensor]:

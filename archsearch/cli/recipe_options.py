@@ -62,8 +62,13 @@ def asked_changes(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
 
 
 def command_line(storage: str) -> str:
-    """Return the command line as it was typed, without the passwords of its storage."""
-    from archsearch.search.storage.opening import masked
+    """Return the command line as it was typed, without the passwords of its storage.
 
+    Raises:
+        StorageError: The storage is no URL.
+    """
+    from archsearch.search.storage.opening import masked, storage_url
+
+    storage_url(storage)
     words = ["python", "cli.py", *sys.argv[1:]]
     return shlex.join(word.replace(storage, masked(storage)) for word in words)

@@ -101,7 +101,8 @@ def workers(args: argparse.Namespace) -> None:
 
 def trials_per_hour(count: int, trials: int) -> float:
     """From the first candidate's start to the last one's end, the workers being there already."""
-    from archsearch.evaluate.pool import Machine, Source, StudyWork
+    from archsearch.evaluate.evaluator import StudyWork
+    from archsearch.evaluate.machine import Machine, Source
 
     study = study_of("accuracy,macs")
     machine = Machine.here(["cpu"], count)

@@ -21,7 +21,8 @@ from torch.func import functional_call, stack_module_state, vmap
 from archsearch.arch.networks import network
 from archsearch.data import ImageData, load, reduce
 from archsearch.data.stream import batches
-from archsearch.evaluate.pool import Machine, Source, TrainJob, default_workers, train_all
+from archsearch.evaluate.machine import Machine, Source, default_workers
+from archsearch.evaluate.train_jobs import TrainJob, train_all
 from archsearch.nn import build, init_fan_in
 from archsearch.nn.device import device_name, pick_device
 from archsearch.recipes import PROXIES, ProxyRecipe

@@ -31,7 +31,8 @@ import numpy as np
 import optuna
 
 from archsearch.arch import Arch
-from archsearch.evaluate.pool import Machine, Source, TrainJob, train_all
+from archsearch.evaluate.machine import Machine, Source
+from archsearch.evaluate.train_jobs import TrainJob, train_all
 from archsearch.objectives import parse_objectives
 from archsearch.recipes import BENCHES, ProxyRecipe
 from archsearch.report.view import read_view

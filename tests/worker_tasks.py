@@ -3,7 +3,9 @@
 import dataclasses
 import os
 import signal
+import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from archsearch.errors import OptionError
@@ -75,6 +77,22 @@ def waiting(arch, seed, report, known=None):
 
 def make_waiting(index, **parameters):
     return waiting
+
+
+@dataclasses.dataclass(frozen=True)
+class ListModules:
+    """Evaluates as another does, and adds the modules of its process to the environment."""
+
+    make_evaluate: Callable
+
+    def __call__(self, index, **parameters):
+        evaluate = self.make_evaluate(index, **parameters)
+
+        def evaluate_and_list(*args):
+            evaluation, environment = evaluate(*args)
+            return evaluation, {**environment, "modules": sorted(sys.modules)}
+
+        return evaluate_and_list
 
 
 def patient(seconds, say):

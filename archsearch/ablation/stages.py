@@ -21,8 +21,9 @@ from archsearch.arch import Arch
 from archsearch.benchmark.timer import Timer, Timings
 from archsearch.data.folder import cache_folder
 from archsearch.errors import StorageError, UserError
-from archsearch.evaluate.pool import Machine, Source, TrainJob, default_workers, train_all
+from archsearch.evaluate.machine import Machine, Source, default_workers
 from archsearch.evaluate.pretrained import trained_top1
+from archsearch.evaluate.train_jobs import TrainJob, train_all
 from archsearch.nn.device import environment
 from archsearch.search.definition import load, objectives_of
 from archsearch.search.importance import importance

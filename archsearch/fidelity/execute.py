@@ -10,7 +10,8 @@ import torch
 from archsearch.data import ImageData, load, reduce
 from archsearch.data.folder import Track
 from archsearch.errors import UserError
-from archsearch.evaluate.pool import Machine, Source, TrainJob, TrainWork, default_workers, train_all
+from archsearch.evaluate.machine import Machine, Source, default_workers
+from archsearch.evaluate.train_jobs import TrainJob, TrainWork, train_all
 from archsearch.fidelity.plan import Plan, Schedule
 from archsearch.fidelity.spec import FidelitySpec
 from archsearch.fidelity.subjects import Subject, draw, published, zero_cost

@@ -11,7 +11,8 @@ from archsearch.search.spec import Engine, StudySpec
 
 if TYPE_CHECKING:
     from archsearch.data import ImageData
-    from archsearch.evaluate.pool import Machine, StudyWork
+    from archsearch.evaluate.evaluator import StudyWork
+    from archsearch.evaluate.machine import Machine
     from archsearch.search.definition import Study
     from archsearch.search.engines.runner import Runner
 
@@ -26,7 +27,7 @@ def carry_out(spec: StudySpec, runner: "Runner", study: "Study", data: "ImageDat
         data: Data set, reduced to what the proxy recipe uses.
         place: Where candidates are evaluated.
     """
-    from archsearch.evaluate.pool import Machine, devices_for
+    from archsearch.evaluate.machine import Machine, devices_for
     from archsearch.search.engines.local import run_local
     from archsearch.search.engines.runner import run_here
 
@@ -45,7 +46,8 @@ def carry_out(spec: StudySpec, runner: "Runner", study: "Study", data: "ImageDat
 
 def _on_ray(spec: StudySpec, runner: "Runner", study: "Study", data: "ImageData", place: Place) -> None:
     from archsearch.data.images import to_arrays
-    from archsearch.evaluate.pool import Machine, begin_remotely
+    from archsearch.evaluate.evaluator import begin_remotely
+    from archsearch.evaluate.machine import Machine
     from archsearch.search.engines.ray_tune import run_ray
 
     assert place.share is not None  # noqa: S101 - it is on Ray
@@ -62,7 +64,7 @@ def _on_ray(spec: StudySpec, runner: "Runner", study: "Study", data: "ImageData"
 
 def workers_of(engine: Engine, devices: Sequence[str], trials: int) -> int:
     """Return the number of workers: as many as asked for, and no more than there are trials for."""
-    from archsearch.evaluate.pool import default_workers
+    from archsearch.evaluate.machine import default_workers
 
     wanted: int = default_workers(devices) if engine.workers is None else engine.workers
     return min(wanted, max(1, trials))
@@ -70,7 +72,8 @@ def workers_of(engine: Engine, devices: Sequence[str], trials: int) -> int:
 
 def work_of(spec: StudySpec, study: "Study", machine: "Machine") -> "StudyWork":
     """Return what workers need to evaluate the candidates of a study."""
-    from archsearch.evaluate.pool import Source, StudyWork
+    from archsearch.evaluate.evaluator import StudyWork
+    from archsearch.evaluate.machine import Source
 
     source = Source(spec.dataset, spec.data_root, tuple(spec.mixers), spec.retrain)
     return StudyWork(

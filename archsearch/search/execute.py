@@ -79,7 +79,7 @@ def run(spec: StudySpec | ResolvedStudy, progress: Progress | ProgressListener |
     check_storage(spec.storage, create=True)
     starts = read_starts(spec.start_from, resolved.space, resolved.name, spec.storage, remarks.append)
     if spec.engine.name == "local" and spec.engine.workers != 0:
-        prepare(["archsearch.evaluate.pool"])
+        prepare(["archsearch.search.engines.job", "archsearch.evaluate.evaluator"])
     with place_of(spec.engine, spec.device) as place:
         study, data = define(resolved, place, shown.track)
         count = PartCounter("activations" in {quantity.name for quantity in study.quantities})

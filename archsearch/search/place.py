@@ -130,7 +130,7 @@ def place_of(engine: Engine, device: str) -> Iterator[Place]:
         picked = pick_device(device)
         yield Place(str(picked), device_name(picked), alone=engine.workers == 0)
         return
-    from archsearch.evaluate.pool import available_cores
+    from archsearch.evaluate.machine import available_cores
     from archsearch.search.engines.ray_cluster import ask_cluster, cluster
 
     with cluster(engine.ray_address, len(available_cores()) or None) as machines:

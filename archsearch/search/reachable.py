@@ -145,7 +145,7 @@ def _check_measured(
     from archsearch.benchmark.timer import Timer, Timings
     from archsearch.data.folder import cache_folder
     from archsearch.evaluate.costs import Costs, Limits
-    from archsearch.evaluate.pool import available_cores
+    from archsearch.evaluate.machine import available_cores
     from archsearch.nn.device import environment, pick_device
 
     device = pick_device(place.device)

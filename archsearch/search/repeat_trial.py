@@ -62,7 +62,8 @@ def repeat(spec: StudySpec | ResolvedStudy, number: int, progress: Progress | No
         OptionError: The study has no such trial.
         ArchsearchError: The evaluation fails now.
     """
-    from archsearch.evaluate.pool import Machine, devices_for, evaluate_again
+    from archsearch.evaluate.evaluator import evaluate_again
+    from archsearch.evaluate.machine import Machine, devices_for
 
     shown = progress or Progress()
     resolved = spec if isinstance(spec, ResolvedStudy) else resolve(spec.in_this_process())

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.special import stdtrit
 
 #: Confidence level of intervals.
 LEVEL = 0.95
@@ -60,4 +59,6 @@ def student(level: float, degrees: int) -> float:
     >>> round(student(0.975, 10), 3)
     2.228
     """
+    from scipy.special import stdtrit  # here, as every worker imports this module and none needs SciPy
+
     return float(stdtrit(degrees, level))

@@ -24,7 +24,7 @@ from archsearch.utils.key_fields import key_fields
 DEVICE_FACTS = ("device_name", "torch", "cuda", "cudnn", "threads", "proxy_autocast")
 #: Fields of a recipe that only shape the proxy network; a key holds the network's architecture instead.
 SHAPE = ("width", "width_step", "depth", "stem_patch_size", "layer_scale_init_value", "drop_path_rate")
-#: Threads of a process that sets none, and of the workers of ``archsearch.evaluate.pool``.
+#: Threads of a process that sets none, and of the workers of ``archsearch.evaluate.machine``.
 THREADS = (torch.get_num_threads(), 1)
 #: Seconds of training between two checkpoints.
 SAVE_EVERY_S = 60.0

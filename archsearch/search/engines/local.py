@@ -1,53 +1,35 @@
-"""The engine for one machine: worker processes, each with a candidate."""
+"""The engine for one machine: worker processes, each with one candidate at a time."""
 
-from dataclasses import dataclass
-from typing import Any
+from archsearch.search.engines.job import EvaluateJobs, Job, MakeEvaluate
+from archsearch.search.engines.runner import Runner, giving_back
+from archsearch.trial import Waiting
+from archsearch.utils.workers import Died, Said, Workers
 
-from archsearch.arch import Arch
-from archsearch.search.engines.runner import MakeEvaluate, Runner, giving_back
-from archsearch.trial import Evaluation, Waiting
-from archsearch.utils.workers import Died, Said, Say, Work, Workers
-
-#: Seconds between two looks at whether there is something to do, where nothing happens.
+#: Seconds between two looks for new candidates while no worker reports anything.
 TICK_S = 1.0
 
 
-@dataclass(frozen=True)
-class _Begin:
-    """In a worker: from jobs, as they are sent, to evaluations."""
-
-    make_evaluate: MakeEvaluate
-
-    def __call__(self, index: int) -> Work:
-        evaluate = self.make_evaluate(index)
-
-        def work(job: tuple[Arch, int, Evaluation | None], say: Say) -> tuple[Evaluation, dict[str, Any]]:
-            arch, seed, known = job
-            return evaluate(arch, seed, say, known)
-
-        return work
-
-
 def run_local(runner: Runner, make_evaluate: MakeEvaluate, workers: int, trial_timeout: float | None = None) -> None:
-    """Evaluates candidates in processes of their own, until the runner has no more.
+    """Evaluate candidates in worker processes until the runner has no more.
 
     Args:
-        runner: of the study.
-        make_evaluate: picklable; called once in each worker.
-        workers: how many.
-        trial_timeout: seconds after which a candidate's process is ended, and the candidate recorded as failed.
+        runner: Runner of the study.
+        make_evaluate: Called once in each worker; picklable.
+        workers: Number of worker processes.
+        trial_timeout: Seconds after which a candidate's process is ended and the candidate recorded as failed.
 
     Raises:
-        ArchsearchError: workers cannot be started.
+        ArchsearchError: Workers cannot be started.
     """
-    with giving_back(runner.search), Workers(_Begin(make_evaluate), workers, [make_evaluate.__module__]) as processes:
+    work = EvaluateJobs(make_evaluate)
+    with giving_back(runner.search), Workers(work, workers, work.modules) as processes:
         jobs: dict[int, int] = {}
         while True:
             for worker in processes.idle:
                 if (candidate := runner.next(f"worker {worker}")) is None:
                     break
                 jobs[worker] = candidate.number
-                processes.start(worker, (candidate.arch, candidate.seed, candidate.known), trial_timeout)
+                processes.start(worker, Job(candidate.arch, candidate.seed, candidate.known), trial_timeout)
             if not jobs:
                 return
             for event in processes.events(TICK_S):

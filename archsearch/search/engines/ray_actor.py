@@ -8,7 +8,7 @@ from typing import Any
 
 from archsearch.arch import Arch
 from archsearch.errors import ArchsearchError, UserError
-from archsearch.search.engines.runner import MakeEvaluate
+from archsearch.search.engines.job import MakeEvaluate
 from archsearch.trial import Evaluation, Waiting
 
 

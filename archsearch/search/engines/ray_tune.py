@@ -19,9 +19,10 @@ from types import FrameType
 from typing import Any
 
 from archsearch.errors import Terminated, UserError
+from archsearch.search.engines.job import MakeEvaluate
 from archsearch.search.engines.ray_actor import Begun, Message, trainable
 from archsearch.search.engines.ray_cluster import Share, nodes, restore
-from archsearch.search.engines.runner import MakeEvaluate, Runner, giving_back
+from archsearch.search.engines.runner import Runner, giving_back
 from archsearch.trial import Evaluation, Waiting
 from archsearch.utils.workers import FALSE_STARTS, START_S, Limit, environ
 

@@ -11,17 +11,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from archsearch.arch import Arch
+from archsearch.search.engines.job import Evaluate
 from archsearch.search.search import Candidate, Search
 from archsearch.search.storage.mirror import LAST_PATIENCE_S
 from archsearch.search.storage.reuse import ResultReuse
-from archsearch.trial import Epoch, Evaluation, ProgressCallback, Trial, Waiting
+from archsearch.trial import Epoch, Evaluation, Trial, Waiting
 
-#: An architecture, its seed, who is told of its progress, and what is known before, to its evaluation and that one's
-#: environment.
-Evaluate = Callable[[Arch, int, ProgressCallback, Evaluation | None], tuple[Evaluation, dict[str, Any]]]
-#: Makes that in a worker, which its index tells from the others; what else it is given is the engine's to say.
-MakeEvaluate = Callable[..., Evaluate]
 #: Whether a candidate's training shall end, by what is known after an epoch.
 Stop = Callable[[Candidate, Evaluation], bool]
 

@@ -13,8 +13,9 @@ from archsearch.arch.mixer import Mixer
 from archsearch.arch.networks import network
 from archsearch.data import load, reduce
 from archsearch.errors import ArchsearchError
+from archsearch.evaluate.machine import Machine, Source
 from archsearch.evaluate.pipeline import Task, evaluate
-from archsearch.evaluate.pool import Machine, Source, TrainJob, train_all
+from archsearch.evaluate.train_jobs import TrainJob, train_all
 from archsearch.objectives import parse_objectives
 
 SOURCE = Source("drawn", None, retrain=True)

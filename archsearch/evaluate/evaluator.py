@@ -1,0 +1,198 @@
+"""Evaluation of a study's candidates, in worker processes or in this one.
+
+Workers import this module when they start: it must not load Optuna, SQLAlchemy, SciPy or pandas.
+"""
+
+import contextlib
+import dataclasses
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from archsearch.arch import Arch
+from archsearch.benchmark.exclusive import shared
+from archsearch.benchmark.reported import reported
+from archsearch.benchmark.timer import Timer, Timings
+from archsearch.data import ImageData, load_for
+from archsearch.data.folder import cache_folder
+from archsearch.data.images import from_arrays
+from archsearch.data.stream import room_on
+from archsearch.errors import ArchsearchError
+from archsearch.evaluate.constraint import Constraint
+from archsearch.evaluate.costs import Limits
+from archsearch.evaluate.machine import Machine, Source, available_cores
+from archsearch.evaluate.pipeline import Task, evaluate
+from archsearch.nn.device import device_name as model_of
+from archsearch.nn.device import environment, identity
+from archsearch.objectives import Objective, Tier
+from archsearch.recipes import BenchRecipe, ProxyRecipe
+from archsearch.train.cache import Trainings
+from archsearch.trial import Evaluation, ProgressCallback, Trial, Waiting
+
+
+@dataclass(frozen=True)
+class StudyWork:
+    """All that a worker needs to evaluate the candidates of a study; call it once in the worker.
+
+    Attributes:
+        source: Data set and mixer files.
+        machine: Devices and cores that the workers share.
+        objectives: Objectives of the study.
+        proxy: Proxy recipe.
+        bench: Recipe for timing target networks.
+        remeasure: Whether to ignore cached timings.
+        data: Images already on the device; None to load them in the worker.
+        constraints: Constraints on counted and measured quantities.
+        baseline: Architecture that relative constraints refer to.
+        seeds: Maximum number of training seeds per candidate.
+    """
+
+    source: Source
+    machine: Machine
+    objectives: tuple[Objective, ...]
+    proxy: ProxyRecipe
+    bench: BenchRecipe
+    remeasure: bool = False
+    data: ImageData | None = None
+    constraints: tuple[Constraint, ...] = ()
+    baseline: Arch | None = None
+    seeds: int = 1
+
+    @property
+    def quantities(self) -> tuple[Objective, ...]:
+        """Objectives and constrained quantities."""
+        return tuple(dict.fromkeys((*self.objectives, *(constraint.objective for constraint in self.constraints))))
+
+    def __call__(self, index: int) -> "Evaluator":
+        """Return the evaluator of a worker, given the worker's index."""
+        return Evaluator(self, index)
+
+
+class Evaluator:
+    """Evaluates candidates one after another, with data, timer and caches that it keeps."""
+
+    def __init__(self, work: StudyWork, index: int) -> None:
+        """Load the data and start nothing else.
+
+        Args:
+            work: Study to evaluate candidates of.
+            index: Index of the worker.
+        """
+        source, machine = work.source, work.machine
+        self.device = machine.device(index)
+        whole = environment(self.device)  # a timing has the machine to itself, whatever this worker's share is
+        machine.restrict(index)
+        machine.load_mixers(source)
+        cores = machine.cores if machine.workers and self.device.type == "cpu" else ()
+        timings = Timings(cache_folder() / "timings", whole)
+        self.timer = Timer(
+            work.bench,
+            str(self.device),
+            timings,
+            source.mixers,
+            remeasure=work.remeasure,
+            cores=cores,
+            reports=reported(work.quantities),
+        )
+        trainings = Trainings(cache_folder() / "trainings", environment(self.device), reuse=not source.retrain)
+        with shared(identity(self.device)):  # data may be copied to a GPU on which another process is timing
+            data = work.data or load_for(work.proxy, source.dataset, source.root, self.device)
+        limits = Limits(work.constraints, work.baseline, self.timer) if work.baseline else None
+        self.task = Task(
+            work.objectives,
+            work.proxy,
+            data,
+            self.device,
+            self.timer,
+            trainings=trainings,
+            limits=limits,
+            seeds=work.seeds,
+        )
+
+    def __call__(
+        self, arch: Arch, seed: int, report: ProgressCallback, known: Evaluation | None = None
+    ) -> tuple[Evaluation, dict[str, Any]]:
+        """Evaluate a candidate.
+
+        Args:
+            arch: Target architecture.
+            seed: Seed of its first training.
+            report: Progress callback, called after epochs and seeds, and when the device is taken.
+            known: Results that need not be found out again.
+
+        Returns:
+            The evaluation, and the environment that it was made in.
+        """
+
+        def on_wait(holder: str) -> None:
+            report(Waiting(holder))
+
+        self.timer.on_wait = on_wait
+        evaluation = evaluate(arch, dataclasses.replace(self.task, on_wait=on_wait), seed, report, known)
+        return evaluation, environment(self.device)
+
+    def close(self) -> None:
+        """End the timing process."""
+        self.timer.close()
+
+
+def evaluate_again(work: StudyWork, trial: Trial) -> Evaluation:
+    """Evaluate the architecture of a finished trial again, in this process.
+
+    Trains with the trial's seeds and number of threads: on one machine, with the same versions, its accuracy is
+    the same to the bit.
+    """
+    seeds = trial.evaluation.details.get("accuracy", {}).get("seeds", [trial.seed])
+
+    def go_on(known: Evaluation | Waiting) -> bool:
+        done = {} if isinstance(known, Waiting) else known.details.get("accuracy", {})
+        return len(done.get("seeds", ())) < len(seeds)
+
+    with contextlib.closing(work(0)) as evaluator:
+        before = torch.get_num_threads()
+        torch.set_num_threads(trial.environment.get("threads", before))
+        try:
+            return evaluator(trial.arch, trial.seed, go_on)[0]
+        finally:
+            torch.set_num_threads(before)
+
+
+def begin_remotely(
+    index: int,
+    *,
+    work: StudyWork,
+    arrays: Mapping[str, Any],
+    mixers: Mapping[str, bytes],
+    device_name: str,
+    threads: str | None,
+) -> Evaluator:
+    """Return an evaluator on another machine of a cluster, from data and mixer files sent there.
+
+    Args:
+        index: Index of the worker.
+        work: Study to evaluate candidates of.
+        arrays: Image set, as ``archsearch.data.images.to_arrays`` returns it.
+        mixers: Contents of the user's mixer files, by name.
+        device_name: Model of the study's device.
+        threads: The user's own OMP_NUM_THREADS. Ray sets one, which the timing process must not inherit.
+
+    Raises:
+        ArchsearchError: This machine's device is another model, whose speeds would not compare.
+    """
+    if threads is None:
+        os.environ.pop("OMP_NUM_THREADS", None)
+        torch.set_num_threads(len(available_cores()) or os.cpu_count() or 1)
+    device = work.machine.device(index)
+    if model_of(device) != device_name and any(quantity.tier is Tier.MEASURED for quantity in work.quantities):
+        raise ArchsearchError(f"this machine has {model_of(device)}, and the study's speeds are of {device_name}")
+    folder = Path(tempfile.mkdtemp(prefix="archsearch-mixers-")) if mixers else Path()
+    for name, content in mixers.items():
+        (folder / name).write_bytes(content)
+    source = dataclasses.replace(work.source, mixers=tuple(folder / name for name in mixers))
+    data = from_arrays(arrays).to(device, room_on(device))
+    return Evaluator(dataclasses.replace(work, source=source, data=data), index)

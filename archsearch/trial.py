@@ -43,7 +43,7 @@ class Evaluation:
         seconds: wall time per phase (``count``, ``measure``, ``train``).
         error: why it ended early, in one line; None if it did not.
         traceback: of an error that nobody expected.
-        stopped: whether its training was ended early because it promised nothing.
+        pruned: Whether early stopping ended its training.
         reused: where a score was known before, per objective name (``STUDY#NUMBER``, or in words).
         excess: how far it is off each constraint that was checked, as a share of the bound; above 0 breaks it.
     """
@@ -54,7 +54,7 @@ class Evaluation:
     seconds: dict[str, float] = field(default_factory=dict)
     error: str | None = None
     traceback: str | None = None
-    stopped: bool = False
+    pruned: bool = False
     reused: dict[str, str] = field(default_factory=dict)
     excess: dict[str, float] = field(default_factory=dict)
 
@@ -74,7 +74,7 @@ class Trial:
 
     Attributes:
         number: within the study, from 0.
-        state: ``complete``, ``stopped``, ``failed``, or ``infeasible`` where a constraint of the study is not met.
+        state: ``complete``, ``pruned``, ``failed``, or ``infeasible`` where a constraint of the study is not met.
         arch: the target architecture.
         params: the axis values that made it.
         seed: of the proxy's initialisation, data order and augmentation.

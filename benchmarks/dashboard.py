@@ -2,7 +2,7 @@
 
     python benchmarks/dashboard.py [--trials 10000] [--keep FILE.html] [--server]
 
-Trials are made up over the space ``metanext``: scores, intervals, curves of five epochs, some failed, stopped and
+Trials are made up over the space ``metanext``: scores, intervals, curves of five epochs, some failed, pruned and
 infeasible. Printed are the page's size beyond plotly.js (gzip -9), and, in headless Chromium: from opening the file to
 the front being drawn, and from a selection to the views that can be seen being marked, each as often as ``--rounds``
 says. ``--server``: the same study from a storage (writing it takes minutes): the server's answers, and from a trial
@@ -183,7 +183,7 @@ def trial(number: int, arch: Arch, params: dict[str, Any], rng: random.Random) -
     if luck < 0.02:
         state, error, curve = "failed", "diverged: the loss is not finite", curve[:2]
     elif luck < 0.12:
-        state, curve = "stopped", curve[:2]
+        state, curve = "pruned", curve[:2]
     elif luck < 0.2:
         state, curve = "infeasible", ()
     if state != "complete":

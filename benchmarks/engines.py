@@ -277,9 +277,9 @@ def simulated(sampler: str, objectives: str, trials: int, count: int) -> list[fl
             costs.append(time.perf_counter() - start)
             if len(costs) % max(1, trials // 10) == 0:
                 last = costs[-max(1, trials // 10) :]
-                stopped = sum(trial.state == "stopped" for trial in search.trials)
+                pruned = sum(trial.state == "pruned" for trial in search.trials)
                 print(
-                    f"{sampler}: {len(costs)} trials, {stopped} stopped, {1e3 * statistics.median(last):.1f} ms",
+                    f"{sampler}: {len(costs)} trials, {pruned} pruned, {1e3 * statistics.median(last):.1f} ms",
                     flush=True,
                 )
     return costs
@@ -290,7 +290,7 @@ def two_epochs(runner: Runner, candidate: Candidate) -> None:
     scores, luck = score(candidate.arch), int(candidate.arch.key, 16) % 101 / 101
     curve = (Epoch(1, 2.0, (scores["accuracy"] + luck) / 2, 0.1), Epoch(2, 1.0, scores["accuracy"], 0.1))
     costs = {name: value for name, value in scores.items() if name != "accuracy"}
-    known = Evaluation(costs, curve=curve[:1], stopped=True)
+    known = Evaluation(costs, curve=curve[:1], pruned=True)
     if runner.reported(candidate.number, known):
         known = Evaluation(scores, curve=curve)
     runner.ended(candidate.number, known, {"device": "none"})

@@ -105,7 +105,7 @@ class Table:
         curve = tuple(Epoch(i, *entry) for i, entry in enumerate(row["curve"][:epochs], 1))
         whole = epochs == self.epochs
         scores = row["scores"] | ({"accuracy": curve[-1].accuracy} if whole else {})
-        return Evaluation(scores, curve=curve, seconds={"train": sum(e.seconds for e in curve)}, stopped=not whole)
+        return Evaluation(scores, curve=curve, seconds={"train": sum(e.seconds for e in curve)}, pruned=not whole)
 
     def evaluate(
         self, arch: Arch, seed: int, report: Report, known: Evaluation | None = None
@@ -224,7 +224,7 @@ def run(args: argparse.Namespace) -> None:
             .tolist(),
             "seeds": len(found),
             "trials": statistics.fmean(map(len, found)),
-            "stopped": statistics.fmean(sum(trial.state == "stopped" for trial in trials) for trials in found),
+            "pruned": statistics.fmean(sum(trial.state == "pruned" for trial in trials) for trials in found),
             "overhead_ms": round(1e3 * (time.perf_counter() - start) / sum(map(len, found)), 1),
         }
         whole = {"budget_s": budget, "trainings": args.budget, "runs": results}
@@ -236,9 +236,7 @@ def run(args: argparse.Namespace) -> None:
 def markdown(whole: dict[str, Any]) -> list[str]:
     """A table of all runs, the soonest at plain NSGA-II's end first."""
     named = sorted(whole["runs"], key=lambda name: (reached(name, whole) or 2.0, -end(name, whole)))
-    head = (
-        "| search | hypervolume at the end (quartiles) | budget until plain NSGA-II's end | tried | of them stopped |"
-    )
+    head = "| search | hypervolume at the end (quartiles) | budget until plain NSGA-II's end | tried | of them pruned |"
     return [head, "| --- | ---: | ---: | ---: | ---: |", *(row(name, whole) for name in named)]
 
 
@@ -249,7 +247,7 @@ def row(name: str, whole: dict[str, Any]) -> str:
     told = "not reached" if share is None else f"{share:.0%}"
     seeds = "" if found["seeds"] >= 20 else f" ({found['seeds']} seeds)"
     quartiles = f"{median:.3f} ({low:.3f} to {high:.3f})"
-    return f"| {name}{seeds} | {quartiles} | {told} | {found['trials']:.0f} | {found['stopped']:.0f} |"
+    return f"| {name}{seeds} | {quartiles} | {told} | {found['trials']:.0f} | {found['pruned']:.0f} |"
 
 
 def end(name: str, whole: dict[str, Any]) -> float:

@@ -55,7 +55,7 @@ def test_a_comparison_runs_and_spends_its_budget(tabular, tmp_path, capsys):
         assert median == sorted(median), "hypervolume never shrinks"
         assert all(a <= b <= c for a, b, c in zip(low, median, high, strict=True))
         assert 0.5 < median[-1] <= 1.0
-    assert found["random"]["stopped"] == 0 < found["random + early stopping"]["stopped"]
+    assert found["random"]["pruned"] == 0 < found["random + early stopping"]["pruned"]
     assert found["random + early stopping"]["trials"] > found["random"]["trials"] > 15
     told = capsys.readouterr().out.splitlines()
     assert told[-6].startswith("| search |")

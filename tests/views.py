@@ -14,7 +14,7 @@ HOSTILE = "</script><script>window.owned=1</script><img src=x onerror='window.ow
 def one_of_each():
     """Return trials of every state: two on the front, one dominated, one infeasible, one pruned, one failed."""
     known = [trial(0, 0.5, 1e9, 100), trial(1, 0.6, 2e9, 50), trial(2, 0.4, 2e9, 50)]
-    for number, state in ((3, "infeasible"), (4, "stopped"), (5, "failed")):
+    for number, state in ((3, "infeasible"), (4, "pruned"), (5, "failed")):
         ended = trial(number, 0.45, 1.5e9, 70)
         scores = {name: value for name, value in ended.evaluation.scores.items() if name != "accuracy"}
         error = "diverged: nan" if state == "failed" else None

@@ -72,7 +72,7 @@ class JsonLines(ProgressListener):
             done=len(self.search.trials),
             of=self.n_trials,
             failed=self.tracker.failed,
-            stopped=self.tracker.stopped,
+            pruned=self.tracker.pruned,
             infeasible=self.tracker.infeasible,
             front=[member.number for member in self.tracker.front],
             hypervolume=self.tracker.hypervolume(),

@@ -114,8 +114,8 @@ class Lines(ProgressListener):
         what = ", ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in trial.params.values())
         if trial.evaluation.error:
             return f"trial {trial.number} failed: {trial.evaluation.error} ({what})"
-        if trial.evaluation.stopped:
-            return f"trial {trial.number} stopped after epoch {len(trial.evaluation.curve)} ({what})"
+        if trial.evaluation.pruned:
+            return f"trial {trial.number} pruned after epoch {len(trial.evaluation.curve)} ({what})"
         if trial.state == "infeasible":
             broken = missed(trial.evaluation.excess)
             return f"trial {trial.number} is infeasible and not trained: it misses {broken} ({what})"
@@ -197,7 +197,7 @@ class Display(Lines):
 
     def _unfinished(self) -> str:
         tracker = self.tracker
-        counts = {"failed": tracker.failed, "stopped": tracker.stopped, "infeasible": tracker.infeasible}
+        counts = {"failed": tracker.failed, "pruned": tracker.pruned, "infeasible": tracker.infeasible}
         return "".join(f", {count} {state}" for state, count in counts.items() if count)
 
     def render(self) -> Group:

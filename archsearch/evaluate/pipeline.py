@@ -103,7 +103,7 @@ class _Progress:
         finally:
             stop()
 
-    def so_far(self, error: str | None = None, trace: str | None = None, stopped: bool = False) -> Evaluation:
+    def so_far(self, error: str | None = None, trace: str | None = None, pruned: bool = False) -> Evaluation:
         scores, details = dict(self.costs.scores), dict(self.costs.details)
         if self.accuracies:
             values = list(self.accuracies.values())
@@ -112,7 +112,7 @@ class _Progress:
                 details["accuracy"] = {"seeds": list(self.accuracies), "values": values}
                 details["accuracy"] |= {"note": self.note} if self.note else {}
         seconds, excess, reused = dict(self.seconds), dict(self.excess), dict(self.reused)
-        return Evaluation(scores, details, tuple(self.curve), seconds, error, trace, stopped, reused, excess)
+        return Evaluation(scores, details, tuple(self.curve), seconds, error, trace, pruned, reused, excess)
 
     @property
     def infeasible(self) -> bool:
@@ -138,13 +138,13 @@ def evaluate(
     Raises:
         ArchsearchError: the device does not answer any more, which only another process can change.
     """
-    progress, stopped = _Progress.after(known or Evaluation(), seed, task.seeds > 1), False
+    progress, pruned = _Progress.after(known or Evaluation(), seed, task.seeds > 1), False
     try:
         if task.counted:
             _cost(arch, task, progress)
         dear = any(o.tier is Tier.TRAINED for o in task.objectives)
         if dear and not progress.infeasible and not progress.accuracies.keys() >= set(range(seed, seed + task.seeds)):
-            stopped = not _train(arch, task, seed, progress, on_epoch)
+            pruned = not _train(arch, task, seed, progress, on_epoch)
     except TrialError as error:
         return progress.so_far(str(error))
     except Exception as error:  # whatever it is, it is this candidate's end and not the study's
@@ -157,7 +157,7 @@ def evaluate(
         if task.device.type == "cuda":
             with suppress(RuntimeError):  # a device that is lost is told by what lost it
                 torch.cuda.empty_cache()
-    return progress.so_far(stopped=stopped)
+    return progress.so_far(pruned=pruned)
 
 
 def _cost(arch: Arch, task: Task, progress: _Progress) -> None:
@@ -190,7 +190,7 @@ def _train(arch: Arch, task: Task, seed: int, progress: _Progress, on_epoch: OnE
         for epoch in () if seed in progress.accuracies else _epochs(arch, task, seed, progress):
             progress.curve.append(epoch)
             stop_clock()
-            if not on_epoch(progress.so_far(stopped=True)) and epoch.epoch < task.proxy.epochs:
+            if not on_epoch(progress.so_far(pruned=True)) and epoch.epoch < task.proxy.epochs:
                 _give_up(arch, task, seed)
                 return False
         if seed not in progress.accuracies:
@@ -229,7 +229,7 @@ def _key(arch: Arch, task: Task, trainings: Trainings, seed: int) -> dict[str, A
 
 
 def _give_up(arch: Arch, task: Task, seed: int) -> None:
-    """Nobody goes on with a training that was stopped early; where it was would only fill the disk."""
+    """Delete the saved state of a pruned training, which nothing resumes."""
     if task.trainings is not None:
         task.trainings.forget(_key(arch, task, task.trainings, seed))
 

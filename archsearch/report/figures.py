@@ -46,7 +46,7 @@ LOOKS = {
     "dominated": Look("dominated", "#0072b2", "circle-open", 7),
     "front": Look("on the front", "#d55e00", "diamond", 11),
     "infeasible": Look("infeasible", "#cc79a7", "square-open", 8, 0.06),
-    "stopped": Look("stopped early", "#009e73", "cross", 8, 0.11),
+    "pruned": Look("pruned", "#009e73", "cross", 8, 0.11),
     "failed": Look("failed", "#7f7f7f", "x", 7, 0.16),
 }
 #: Of studies, where there are several.
@@ -71,7 +71,7 @@ def statuses(frame: pd.DataFrame) -> pd.Series:
 def pareto_figure(views: Sequence[StudyView], x: str, y: str) -> go.Figure:
     """Trials over two objectives, with each study's front in these two as a line.
 
-    A trial without one of the scores (it failed, or was stopped) stands beyond the axis' worst value. Scores whose
+    A trial without one of the scores (it failed, or was pruned) stands beyond the axis' worst value. Scores whose
     noise is known have their 95 % interval as error bars. Where MACs or parameters are on an axis, so are the paper's
     networks of about the trials' size.
 

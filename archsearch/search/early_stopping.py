@@ -3,7 +3,7 @@
 A candidate's costs are known before it is trained, so that one question is left: can it still reach the front? At
 each rung the candidates are compared as in MO-ASHA (Schmucker et al. 2021), by domination; but where that promotes
 the better share of a rung, and so gives up a share of good ones whatever the curves look like, here only those are
-stopped whose place is taken even if they end as well as their curve can hope for.
+pruned whose place is taken even if they end as well as their curve can hope for.
 """
 
 import math
@@ -27,8 +27,8 @@ SURE = 0.95
 class EarlyStopping:
     """Answers reports on trainings: whether to go on. What it says depends on the trials that have ended by then.
 
-    A candidate that is stopped has no accuracy and is compared with none: whatever stopped it would stop
-    everything that it could have stopped.
+    A candidate that is pruned has no accuracy and is compared with none: whatever pruned it would prune
+    everything that it could have pruned.
     """
 
     def __init__(self, search: Search, epochs: int) -> None:

@@ -128,11 +128,11 @@ class Search:
         return self._begin(*drawn, {"draw": self.draws - 1}) if drawn else None
 
     def tell(self, candidate: Candidate, evaluation: Evaluation, environment: Mapping[str, Any]) -> Trial:
-        """Records an evaluation: finished, stopped or failed."""
+        """Record an evaluation as complete, infeasible, pruned or failed."""
         state, values = TrialState.COMPLETE, None
         if evaluation.error is not None:
             state = TrialState.FAIL
-        elif evaluation.stopped:
+        elif evaluation.pruned:
             state = TrialState.PRUNED
         else:
             # Some of Optuna's samplers want the same constraints of all trials: 0 for those that nobody looked at.

@@ -18,7 +18,7 @@ class FrontTracker:
     Attributes:
         front: finished trials that no other one dominates, by number.
         failed: trials that ended with an error.
-        stopped: trials that were ended early.
+        pruned: trials that early stopping ended.
         infeasible: trials that break a constraint.
     """
 
@@ -26,7 +26,7 @@ class FrontTracker:
         """Args: objectives: which scores count, and which way; trials: those known so far."""
         self.objectives = tuple(objectives)
         self.front: list[Trial] = []
-        self.failed = self.stopped = self.infeasible = 0
+        self.failed = self.pruned = self.infeasible = 0
         self._signs = signs(self.objectives)
         self._points = np.empty((0, len(self.objectives)))
         self._best = np.full(len(self.objectives), np.inf)
@@ -37,7 +37,7 @@ class FrontTracker:
     def add(self, trial: Trial) -> bool:
         """Takes a trial in; whether it is on the front now."""
         self.failed += trial.state == "failed"
-        self.stopped += trial.state == "stopped"
+        self.pruned += trial.state == "pruned"
         self.infeasible += trial.state == "infeasible"
         if trial.state != "complete":
             return False

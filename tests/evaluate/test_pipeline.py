@@ -69,7 +69,7 @@ def test_scores_come_cheapest_first(data):
     assert len(done.details["train_throughput"]["blocks_s"]) == 3
 
 
-def test_a_training_that_is_stopped_keeps_what_is_known(data):
+def test_a_training_that_is_pruned_keeps_what_is_known(data):
     longer = dataclasses.replace(tiny.PROXY, epochs=3)
     heard = []
 
@@ -78,7 +78,7 @@ def test_a_training_that_is_stopped_keeps_what_is_known(data):
         return len(known.curve) < 2
 
     done = evaluate(ATTO, task(data, "accuracy,latency_ms,macs", proxy=longer), 0, stop_at_two)
-    assert done.stopped
+    assert done.pruned
     assert done.error is None
     assert [epoch.epoch for epoch in done.curve] == [1, 2]
     assert list(done.scores) == ["params", "macs", "latency_ms"]
@@ -86,7 +86,7 @@ def test_a_training_that_is_stopped_keeps_what_is_known(data):
     assert heard[1].curve == done.curve
     assert len(heard[0].curve) == 1, "what was reported does not change afterwards"
     whole = evaluate(ATTO, task(data, "accuracy,macs", proxy=longer), 0, lambda known: len(known.curve) < 3)
-    assert not whole.stopped, "there was nothing left to stop"
+    assert not whole.pruned, "there was nothing left to stop"
     assert whole.scores["accuracy"] == whole.curve[-1].accuracy
 
 
@@ -155,7 +155,7 @@ def test_what_this_machine_knew_is_told(data, tmp_path):
     assert again == {**first, "accuracy": "an earlier training on this machine"}
 
 
-def test_a_training_that_was_stopped_leaves_no_state_behind(data, tmp_path):
+def test_a_training_that_was_pruned_leaves_no_state_behind(data, tmp_path):
     records = Trainings(tmp_path, {"device_name": "here"}, save_every_s=0)
     left = []
 
@@ -164,7 +164,7 @@ def test_a_training_that_was_stopped_leaves_no_state_behind(data, tmp_path):
         return len(known.curve) < 2
 
     longer = dataclasses.replace(tiny.PROXY, epochs=3)
-    assert evaluate(ATTO, task(data, "accuracy", proxy=longer, trainings=records), 0, stop_at_two).stopped
+    assert evaluate(ATTO, task(data, "accuracy", proxy=longer, trainings=records), 0, stop_at_two).pruned
     assert left == [1, 1], "it could have been gone on with until then"
     assert not list(tmp_path.iterdir())
 
@@ -315,7 +315,7 @@ def test_seeds_are_trained_as_long_as_they_are_asked_for(data):
     assert done.details["accuracy"] == {"seeds": [5, 6], "values": [alone(5), alone(6)]}
     assert done.scores["accuracy"] == pytest.approx((alone(5) + alone(6)) / 2)
     assert [len(known.details.get("accuracy", {}).get("seeds", ())) for known in heard] == [0, 1, 2]
-    assert not done.stopped
+    assert not done.pruned
     assert len(done.curve) == tiny.PROXY.epochs
     assert len(evaluate(ATTO, task(data, "accuracy,macs", seeds=3), 5).details["accuracy"]["seeds"]) == 3
 

@@ -19,7 +19,7 @@ def test_every_pair_of_objectives_has_the_first_on_y():
 
 
 def test_every_kind_of_trial_is_told_apart_by_more_than_colour():
-    assert statuses(view().frame).tolist() == ["front", "front", "dominated", "infeasible", "stopped", "failed"]
+    assert statuses(view().frame).tolist() == ["front", "front", "dominated", "infeasible", "pruned", "failed"]
     drawn = points(pareto_figure([view()], "macs", "accuracy"))
     assert set(drawn) == {look.label for look in LOOKS.values()}
     assert len({trace.marker.symbol for trace in drawn.values()}) == 5
@@ -29,9 +29,9 @@ def test_every_kind_of_trial_is_told_apart_by_more_than_colour():
 
 def test_trials_without_a_score_stand_beyond_the_worst_each_kind_apart():
     drawn = points(pareto_figure([view()], "macs", "accuracy"))
-    beyond = [drawn[LOOKS[kind].label].y[0] for kind in ("infeasible", "stopped", "failed")]
+    beyond = [drawn[LOOKS[kind].label].y[0] for kind in ("infeasible", "pruned", "failed")]
     assert 0.4 > beyond[0] > beyond[1] > beyond[2]
-    assert [drawn[LOOKS[kind].label].x[0] for kind in ("infeasible", "stopped", "failed")] == [1.5e9] * 3
+    assert [drawn[LOOKS[kind].label].x[0] for kind in ("infeasible", "pruned", "failed")] == [1.5e9] * 3
 
 
 def test_the_line_is_the_front_of_the_two_objectives_shown():

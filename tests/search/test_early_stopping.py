@@ -1,4 +1,4 @@
-"""Trainings that are stopped, and candidates that get another seed."""
+"""Trials that are pruned, and candidates that get another seed."""
 
 import dataclasses
 import math
@@ -41,7 +41,7 @@ def judge(trials, **changes):
 
 
 def under_way(final, macs, epochs, **changes):
-    return Evaluation({"macs": macs}, curve=curve(final, epochs), stopped=True, **changes)
+    return Evaluation({"macs": macs}, curve=curve(final, epochs), pruned=True, **changes)
 
 
 #: Curves that end in the order in which they stand early on, give or take a hundredth.
@@ -56,7 +56,7 @@ def test_rungs_are_few_and_end_before_the_end(epochs):
     assert all(0 < rung < epochs for rung in found)
 
 
-def test_what_is_dearer_and_worse_is_stopped_at_a_rung_and_only_there():
+def test_what_is_dearer_and_worse_is_pruned_at_a_rung_and_only_there():
     stop = judge(KNOWN)
     assert all(stop(None, under_way(0.4, 2e9, epochs)) for epochs in range(1, EPOCHS))
     stop.rungs = (1, 4)
@@ -64,13 +64,13 @@ def test_what_is_dearer_and_worse_is_stopped_at_a_rung_and_only_there():
     assert found == [1, 4]
 
 
-def test_what_is_cheaper_than_all_is_never_stopped():
+def test_what_is_cheaper_than_all_is_never_pruned():
     stop = judge(KNOWN)
     assert not any(stop(None, under_way(0.1, 0.9e9, epochs)) for epochs in range(1, EPOCHS))
 
 
 def test_what_may_still_catch_up_goes_on():
-    """The same curve is stopped where others ended as they began, and not where they changed places."""
+    """The same curve is pruned where others ended as they began, and not where they changed places."""
     steady, unsteady = ([finished(n, 0.5 + 0.04 * n, 1e9, w * (-1) ** n) for n in range(8)] for w in (0.01, 0.3))
     assert judge(steady)(None, under_way(0.70, 2e9, 1))
     assert not judge(unsteady)(None, under_way(0.70, 2e9, 1))
@@ -81,14 +81,14 @@ def test_nobody_is_judged_by_few():
     assert judge(KNOWN[:ENOUGH])(None, under_way(0.1, 2e9, 4))
 
 
-def test_stopped_failed_and_infeasible_trials_judge_nobody():
-    states = ("stopped", "failed", "infeasible")
+def test_pruned_failed_and_infeasible_trials_judge_nobody():
+    states = ("pruned", "failed", "infeasible")
     others = [dataclasses.replace(trial, state=states[n % 3]) for n, trial in enumerate(KNOWN)]
     assert not judge(others)(None, under_way(0.1, 2e9, 4))
 
 
-def test_a_candidate_whose_costs_are_not_known_is_not_stopped():
-    assert not judge(KNOWN)(None, Evaluation({}, curve=curve(0.1, 4), stopped=True))
+def test_a_candidate_whose_costs_are_not_known_is_not_pruned():
+    assert not judge(KNOWN)(None, Evaluation({}, curve=curve(0.1, 4), pruned=True))
 
 
 def test_a_line_through_curves_foretells_their_ends():
@@ -151,7 +151,7 @@ def made_up(arch, seed, report, known=None):
     size = float(sum(arch.dims) * 1000 + sum(arch.depths))
     final = size / 4e6 + {"inception": 0.4, "depthwise": 0.35}.get(arch.mixers[0].token_mixer, 0.1)
     for epoch in range(1, EPOCHS + 1):
-        so_far = Evaluation({"macs": size}, curve=curve(final, epoch), stopped=True)
+        so_far = Evaluation({"macs": size}, curve=curve(final, epoch), pruned=True)
         if not report(so_far) and epoch < EPOCHS:
             return so_far, {}
     return Evaluation({"macs": size, "accuracy": final}, curve=curve(final)), {}
@@ -180,7 +180,7 @@ def test_a_search_spends_its_seeds_near_its_front():
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
-def test_stopped_trials_poison_no_sampler(sampler):
+def test_pruned_trials_poison_no_sampler(sampler):
     """They have no values; samplers that need some go on without."""
     trials = 16 if sampler == "gp" else 40
     study = tiny.make_study("inception_dw", objectives="accuracy,macs", sampler=sampler, population=8)
@@ -189,10 +189,10 @@ def test_stopped_trials_poison_no_sampler(sampler):
         Runner(search, trials, ProgressListener(), stop=lambda candidate, known: candidate.number % 3 == 1), made_up
     )
     assert len(search.trials) == trials
-    stopped = [t for t in search.record.trials if t.state == TrialState.PRUNED]
-    assert len(stopped) == len(range(1, trials, 3))
-    assert all(t.values is None for t in stopped)
-    assert {t.number for t in search.record.best_trials}.isdisjoint(t.number for t in stopped)
+    pruned = [t for t in search.record.trials if t.state == TrialState.PRUNED]
+    assert len(pruned) == len(range(1, trials, 3))
+    assert all(t.values is None for t in pruned)
+    assert {t.number for t in search.record.best_trials}.isdisjoint(t.number for t in pruned)
 
 
 def test_without_early_stopping_all_are_trained_to_their_end():
@@ -202,15 +202,15 @@ def test_without_early_stopping_all_are_trained_to_their_end():
     assert {trial.state for trial in search.trials} == {"complete"}
 
 
-def test_what_is_stopped_was_nowhere_near_the_front():
-    """Trained to their ends all the same, none of the stopped ones would have been on the front."""
+def test_what_is_pruned_was_nowhere_near_the_front():
+    """Trained to their ends all the same, none of the pruned ones would have been on the front."""
     study = tiny.make_study("inception_dw", objectives="accuracy,macs", sampler="random")
     search = Search(study, StorageMirror(create_or_resume(study, optuna.storages.InMemoryStorage())))
     run_here(Runner(search, 200, ProgressListener(), stop=EarlyStopping(search, EPOCHS)), made_up)
-    stopped = [trial for trial in search.trials if trial.state == "stopped"]
-    assert len(stopped) > 50
+    pruned = [trial for trial in search.trials if trial.state == "pruned"]
+    assert len(pruned) > 50
     complete = [trial for trial in search.trials if trial.state == "complete"]
-    for trial in stopped:
+    for trial in pruned:
         whole, _ = made_up(trial.arch, 0, lambda known: True)
         scores = [(other.evaluation.scores["accuracy"], other.evaluation.scores["macs"]) for other in complete]
         assert any(a >= whole.scores["accuracy"] - 1e-9 and m <= whole.scores["macs"] for a, m in scores)

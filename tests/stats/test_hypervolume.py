@@ -42,7 +42,7 @@ def afresh(trials):
 
 def test_failures_are_counted_and_on_no_front():
     tracker = FrontTracker(OBJECTIVES, [tiny.trial(0, 0.5, 1e9, 10.0), tiny.FAILED])
-    assert (tracker.failed, tracker.stopped) == (1, 0)
+    assert (tracker.failed, tracker.pruned) == (1, 0)
     assert [member.number for member in tracker.front] == [0]
     assert tracker.hypervolume() == 0.0
 
@@ -61,9 +61,9 @@ def test_what_equals_the_front_is_not_dominated_and_a_score_may_stand_beside_eac
 
 @settings(max_examples=60, deadline=None)
 @given(SCORES, st.sets(st.integers(0, 24)))
-def test_the_trace_is_what_a_standing_tells_trial_by_trial(scores, stopped):
+def test_the_trace_is_what_a_standing_tells_trial_by_trial(scores, pruned):
     trials = [tiny.trial(number, *values) for number, values in enumerate(scores)]
-    trials = [dataclasses.replace(t, state="stopped") if t.number in stopped else t for t in trials]
+    trials = [dataclasses.replace(t, state="pruned") if t.number in pruned else t for t in trials]
     box = box_of(OBJECTIVES, trials)
     tracker, shares = FrontTracker(OBJECTIVES), []
     for trial in trials:

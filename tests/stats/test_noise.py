@@ -128,9 +128,7 @@ def test_speeds_scatter_as_their_steps_do(name):
 
 def test_only_complete_trials_count():
     known = AccuracyNoise(0, 0.01, 10)
-    best = [
-        dataclasses.replace(tiny.trial(i, 0.9, 1e8, 99.0), state=s) for i, s in enumerate(("infeasible", "stopped"))
-    ]
+    best = [dataclasses.replace(tiny.trial(i, 0.9, 1e8, 99.0), state=s) for i, s in enumerate(("infeasible", "pruned"))]
     chances = front_chances([*best, tiny.trial(2, 0.5, 1e9, 10.0), tiny.FAILED], OBJECTIVES, known)
     assert np.isnan(chances).tolist() == [True, True, False, True]
     assert chances[2] == 1.0

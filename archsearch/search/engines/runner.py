@@ -160,7 +160,7 @@ class Runner:
             self.ended(number, replace(known, details=known.details | {"accuracy": detail}), {})
         else:
             known = known or underway.candidate.known or Evaluation()
-            self.ended(number, replace(known, stopped=False, error=reason), {})
+            self.ended(number, replace(known, pruned=False, error=reason), {})
 
 
 @contextmanager

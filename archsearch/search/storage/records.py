@@ -32,7 +32,9 @@ from archsearch.objectives import Objective
 from archsearch.trial import Epoch, Evaluation, Trial
 
 #: State of a finished trial in ``Trial`` by Optuna's state.
-STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "stopped", TrialState.FAIL: "failed"}
+STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
+#: Attribute of a pruned trial; it keeps the name that it has in the storages of earlier versions.
+PRUNED = "stopped"
 
 
 def start_attrs(arch: Arch, params: dict[str, Any], seed: int) -> dict[str, Any]:
@@ -44,6 +46,7 @@ def end_attrs(evaluation: Evaluation, environment: dict[str, Any]) -> dict[str, 
     """Return the user attributes that a finished trial adds; empty ones are left out."""
     attrs = {**asdict(evaluation), "environment": environment}
     del attrs["excess"]  # stored as Optuna's constraints
+    attrs[PRUNED] = attrs.pop("pruned")
     attrs["curve"] = [asdict(epoch) for epoch in evaluation.curve]
     return {name: value for name, value in attrs.items() if value not in (None, False, {}, [], ())}
 
@@ -64,7 +67,7 @@ def to_trial(frozen: FrozenTrial) -> Trial:
             seconds=attrs.get("seconds", {}),
             error=attrs.get("error"),
             traceback=attrs.get("traceback"),
-            stopped=attrs.get("stopped", False),
+            pruned=attrs.get(PRUNED, False),
             excess=frozen.constraints,
             reused=attrs.get("reused", {}),
         ),
@@ -75,7 +78,7 @@ def to_trial(frozen: FrozenTrial) -> Trial:
 def _state(frozen: FrozenTrial) -> str:
     """Return the state as recorded; ``infeasible`` for a trial that violates a constraint."""
     violated = any(share > 0 for share in frozen.constraints.values())
-    return "infeasible" if violated and not {"error", "stopped"} & set(frozen.user_attrs) else STATES[frozen.state]
+    return "infeasible" if violated and not {"error", PRUNED} & set(frozen.user_attrs) else STATES[frozen.state]
 
 
 def values_of(evaluation: Evaluation, objectives: Sequence[Objective]) -> list[float]:

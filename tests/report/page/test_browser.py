@@ -163,10 +163,10 @@ def test_opens_offline_and_draws_every_view(page):
         seen(page, chart)
     assert looked_at(page) == "1"
     header = page.find_element(By.ID, "studies").text
-    assert "6 trials of space small, 2 on the front, 1 infeasible, 1 stopped early, 1 failed" in header
+    assert "6 trials of space small, 2 on the front, 1 infeasible, 1 pruned, 1 failed" in header
     rows = page.find_elements(By.CSS_SELECTOR, "#trials tbody tr")
     assert [row.find_elements(By.TAG_NAME, "td")[1].text for row in rows] == [
-        "on the front", "on the front", "dominated", "infeasible", "stopped early", "failed",
+        "on the front", "on the front", "dominated", "infeasible", "pruned", "failed",
     ]  # fmt: skip
     assert page.execute_script("return performance.getEntriesByType('resource').length") == 0
 

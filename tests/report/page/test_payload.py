@@ -48,7 +48,7 @@ def test_a_page_holds_every_trial_with_all_that_is_known_of_it():
     (part,) = told["parts"]
     known = {name: decoded(made, part["count"]) for name, made in part["columns"].items()}
     assert known["number"] == [0, 1, 2, 3, 4, 5]
-    assert known["state"] == ["complete"] * 3 + ["infeasible", "stopped", "failed"]
+    assert known["state"] == ["complete"] * 3 + ["infeasible", "pruned", "failed"]
     assert known["score.accuracy"] == [0.5, 0.6, 0.4, None, None, None]
     assert known["low.infer_throughput"][0] == pytest.approx(100 / 1.05, rel=1e-5)
     assert known["ratio.infer_throughput"][0] == pytest.approx([100 / 30, 100 / 31, 100 / 29], rel=1e-5)

@@ -80,17 +80,18 @@ def slow_learner(candidate, known):
 
 @all_engines
 @both_storages
-def test_early_stopping_stops_the_same_trials(engine, database, study, tmp_path):
+def test_early_stopping_prunes_the_same_trials(engine, database, study, tmp_path):
     found = go(engine, study, database(), 20, stop=slow_learner)
     assert essence(found) == essence(alone(study, f"{tmp_path}/alone.db", 20, stop=slow_learner))
-    stopped = [t for t in found.trials if t.state == "stopped"]
-    assert 4 < len(stopped) < 16
-    for trial in stopped:
+    pruned = [t for t in found.trials if t.state == "pruned"]
+    assert 4 < len(pruned) < 16
+    for trial in pruned:
         assert len(trial.evaluation.curve) == 2
         assert "accuracy" not in trial.evaluation.scores
         assert trial.evaluation.scores["macs"] > 0
     frozen = found.record.get_trials(states=(TrialState.PRUNED,))
-    assert {t.number for t in frozen} == {t.number for t in stopped}
+    assert {t.number for t in frozen} == {t.number for t in pruned}
+    assert all(t.user_attrs["stopped"] for t in frozen), "the name of earlier versions, which read these storages too"
     assert search_of(study, found_url(found)).trials == found.trials
 
 

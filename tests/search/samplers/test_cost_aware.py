@@ -267,8 +267,8 @@ def test_without_anything_trained_the_costs_alone_are_searched():
     assert min(trial.evaluation.scores["macs"] for trial in search.trials) == least
 
 
-def test_stopped_curves_are_learnt_from():
-    """A stopped trial tells what it would have come to, and not for certain."""
+def test_pruned_curves_are_learnt_from():
+    """A pruned trial tells what it would have come to, and not for certain."""
     common = CostAware(Points(SPACE, count), OBJECTIVES)
     axes = {axis.name: CategoricalDistribution(axis.values) for axis in SPACE.axes}
     rng, trials = random.Random(0), []

@@ -181,13 +181,13 @@ def spoilt(how):
                 "infer_throughput": {"batch_size": 1, "img_size": 64, "conditions": {"warnings": ["a neighbour"]}}
             }
             return dataclasses.replace(done, details=details)
-        ends = {"stopped": {"stopped": True}, "failed": {"error": "diverged: nan"}}[how]
+        ends = {"pruned": {"pruned": True}, "failed": {"error": "diverged: nan"}}[how]
         return dataclasses.replace(done, scores=scores, **ends)
 
     return spoil
 
 
-@pytest.mark.parametrize(("how", "again"), [("stopped", "trained"), ("failed", "trained"), ("disturbed", "timed")])
+@pytest.mark.parametrize(("how", "again"), [("pruned", "trained"), ("failed", "trained"), ("disturbed", "timed")])
 def test_of_an_unfinished_trial_only_what_is_whole_is_taken_over(study, tmp_path, how, again):
     url, work = str(tmp_path / "s.db"), Counting()
     first = go(study, url, 1000, Counting(spoilt(how)))

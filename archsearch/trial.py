@@ -1,4 +1,4 @@
-"""``Trial``: the record of one candidate, and the pieces that it is made of."""
+"""``Trial``, the record of one candidate, its parts, and the events that lead to it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,10 +13,10 @@ class Epoch:
     """One epoch of a learning curve.
 
     Attributes:
-        epoch: counted from 1.
-        train_loss: mean over the epoch's samples (with label smoothing).
-        accuracy: top-1 on the validation split, a fraction.
-        seconds: training and validation together.
+        epoch: Number of the epoch, from 1.
+        train_loss: Mean loss over the epoch's samples, with label smoothing.
+        accuracy: Top-1 on the validation split, a fraction.
+        seconds: Wall time of training and validation.
     """
 
     epoch: int
@@ -26,26 +26,22 @@ class Epoch:
 
 
 @dataclass(frozen=True)
-class Waiting:
-    """Whoever evaluates waits for its device; ``holder`` says who has it."""
-
-    holder: str
-
-
-@dataclass(frozen=True)
 class Evaluation:
-    """What evaluating an architecture gave, finished or not.
+    """Results of evaluating an architecture, complete or not.
 
     Attributes:
-        scores: value per objective name, in the objective's unit.
-        details: what stands behind a score (interval, block times), per objective name.
-        curve: the learning curve of the proxy, as far as it came.
-        seconds: wall time per phase (``count``, ``measure``, ``train``).
-        error: why it ended early, in one line; None if it did not.
-        traceback: of an error that nobody expected.
+        scores: Value per objective name, in the objective's unit.
+        details: Data behind a counted or measured score (interval, block times), per objective name.
+        curve: Learning curve of the proxy network, as far as it was trained.
+        seconds: Wall time per phase (``count``, ``measure``, ``train``).
+        error: Reason for failure, in one line; None without one.
+        traceback: Traceback of an unexpected error.
         pruned: Whether early stopping ended its training.
-        reused: where a score was known before, per objective name (``STUDY#NUMBER``, or in words).
-        excess: how far it is off each constraint that was checked, as a share of the bound; above 0 breaks it.
+        reused: Origin of each score that was known before (``STUDY#NUMBER``, or in words), per objective name.
+        excess: Relative violation of each constraint that was checked; the constraint is broken above 0.
+        accuracies: Accuracy per training seed, whose mean is the score; empty in studies that train one seed per
+            candidate.
+        seed_error: Reason why training with a further seed failed, in one line; None without one.
     """
 
     scores: dict[str, float] = field(default_factory=dict)
@@ -57,6 +53,8 @@ class Evaluation:
     pruned: bool = False
     reused: dict[str, str] = field(default_factory=dict)
     excess: dict[str, float] = field(default_factory=dict)
+    accuracies: dict[int, float] = field(default_factory=dict)
+    seed_error: str | None = None
 
     @property
     def infeasible(self) -> bool:
@@ -64,22 +62,62 @@ class Evaluation:
         return any(share > 0 for share in self.excess.values())
 
 
-#: Told after an epoch what is known by then, or of waiting; whether to go on.
-ProgressCallback = Callable[[Evaluation | Waiting], bool]
+@dataclass(frozen=True)
+class EpochDone:
+    """One more epoch of a candidate's first training is done.
+
+    Attributes:
+        known: Results so far; the last epoch of the curve is the new one.
+    """
+
+    known: Evaluation
+
+    @property
+    def epoch(self) -> Epoch:
+        """The new epoch."""
+        return self.known.curve[-1]
+
+
+@dataclass(frozen=True)
+class SeedDone:
+    """A candidate is trained with one more seed, and could be trained with another.
+
+    Attributes:
+        known: Results so far, with the accuracy of each seed.
+    """
+
+    known: Evaluation
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A candidate waits for its device.
+
+    Attributes:
+        holder: Process that holds the device, in words.
+    """
+
+    holder: str
+
+
+#: Progress that a worker reports on its candidate.
+WorkerEvent = EpochDone | SeedDone | Waiting
+#: Progress callback; returns False to stop the training (after an epoch), or to train no further seed.
+ProgressCallback = Callable[[WorkerEvent], bool]
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One finished, immutable record of a study.
+    """The immutable record of a finished candidate of a study.
 
     Attributes:
-        number: within the study, from 0.
-        state: ``complete``, ``pruned``, ``failed``, or ``infeasible`` where a constraint of the study is not met.
-        arch: the target architecture.
-        params: the axis values that made it.
-        seed: of the proxy's initialisation, data order and augmentation.
-        evaluation: scores, curve, timings, error.
-        environment: device, versions, git commit.
+        number: Number within the study, from 0.
+        state: ``complete``, ``pruned``, ``failed``, or ``infeasible`` where it breaks a constraint of the study.
+        arch: Target architecture.
+        params: Values of the open axes of the search space.
+        seed: Seed of the proxy network's initialisation, data order and augmentation.
+        evaluation: Scores, learning curve, timings, error.
+        environment: Device, versions, git commit.
     """
 
     number: int

@@ -12,6 +12,7 @@ comparison run in turns.
 """
 
 import argparse
+import dataclasses
 import heapq
 import random
 import statistics
@@ -28,14 +29,15 @@ from archsearch.objectives import parse_objectives
 from archsearch.recipes import BENCHES, PROXIES
 from archsearch.search.definition import Study, create_or_resume
 from archsearch.search.early_stopping import EarlyStopping
+from archsearch.search.engines.job import Evaluate
 from archsearch.search.engines.local import run_local
-from archsearch.search.engines.runner import Evaluate, ProgressListener, Runner, run_here
+from archsearch.search.engines.runner import ProgressListener, Runner, run_here
 from archsearch.search.search import Candidate, Search
 from archsearch.search.storage.mirror import StorageMirror
 from archsearch.search.storage.opening import open_storage
 from archsearch.search.storage.reuse import ResultReuse
 from archsearch.space.yaml import load_space
-from archsearch.trial import Epoch, Evaluation, Report
+from archsearch.trial import Epoch, EpochDone, Evaluation, ProgressCallback
 from archsearch.utils.package_data import shipped
 
 
@@ -136,12 +138,12 @@ def score(arch: Arch) -> dict[str, float]:
 
 
 def nothing(
-    arch: Arch, seed: int, report: Report, known: Evaluation | None = None
+    arch: Arch, seed: int, report: ProgressCallback, known: Evaluation | None = None
 ) -> tuple[Evaluation, dict[str, Any]]:
     """An evaluation that takes no time."""
     scores = score(arch)
     known = Evaluation(scores, curve=(Epoch(1, 1.0, scores["accuracy"], 0.0),))
-    report(known)
+    report(EpochDone(known))
     return known, {"device": "none"}
 
 
@@ -290,10 +292,10 @@ def two_epochs(runner: Runner, candidate: Candidate) -> None:
     scores, luck = score(candidate.arch), int(candidate.arch.key, 16) % 101 / 101
     curve = (Epoch(1, 2.0, (scores["accuracy"] + luck) / 2, 0.1), Epoch(2, 1.0, scores["accuracy"], 0.1))
     costs = {name: value for name, value in scores.items() if name != "accuracy"}
-    known = Evaluation(costs, curve=curve[:1], pruned=True)
-    if runner.reported(candidate.number, known):
-        known = Evaluation(scores, curve=curve)
-    runner.ended(candidate.number, known, {"device": "none"})
+    known = Evaluation(costs, curve=curve[:1])
+    whole = runner.reported(candidate.number, EpochDone(known))
+    ended = Evaluation(scores, curve=curve) if whole else dataclasses.replace(known, pruned=True)
+    runner.ended(candidate.number, ended, {"device": "none"})
 
 
 def plot(lines: dict[str, list[float]], path: Path, count: int) -> None:

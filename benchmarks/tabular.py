@@ -44,7 +44,7 @@ from archsearch.search.storage.mirror import StorageMirror
 from archsearch.space.space import Space
 from archsearch.space.yaml import load_space
 from archsearch.stats.hypervolume import FrontTracker
-from archsearch.trial import Epoch, Evaluation, Report, Trial
+from archsearch.trial import Epoch, EpochDone, Evaluation, ProgressCallback, Trial
 from archsearch.utils.package_data import shipped
 
 FOLDER = Path(__file__).parent / "tabular"
@@ -108,12 +108,12 @@ class Table:
         return Evaluation(scores, curve=curve, seconds={"train": sum(e.seconds for e in curve)}, pruned=not whole)
 
     def evaluate(
-        self, arch: Arch, seed: int, report: Report, known: Evaluation | None = None
+        self, arch: Arch, seed: int, report: ProgressCallback, known: Evaluation | None = None
     ) -> tuple[Evaluation, dict[str, Any]]:
         """Replays a training, epoch by epoch; as ``archsearch.evaluate.pipeline.evaluate`` does it."""
         for epoch in range(1, self.epochs + 1):
             so_far = self.evaluation(arch, epoch)
-            if not report(so_far) and epoch < self.epochs:
+            if not report(EpochDone(so_far)) and epoch < self.epochs:
                 break
         return so_far, {}
 

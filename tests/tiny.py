@@ -73,16 +73,12 @@ RECIPE = {
 def trial(number, accuracy, macs, speed, **more):
     timing = {"batch_size": 2, "img_size": 224, "step_s": 2 / speed, "interval_s": [1.9 / speed, 2.1 / speed]}
     timing |= {"ratio": speed / 30, "ratio_interval": [speed / 31, speed / 29], "precision": "fp32"}
-    seeds = (
-        {"accuracy": {"seeds": list(range(len(more["values"]))), "values": more["values"]}}
-        if more.get("values")
-        else {}
-    )
     evaluation = Evaluation(
         {"params": 4e6, "macs": macs, "infer_throughput": speed, "accuracy": accuracy},
-        {"infer_throughput": timing, **seeds},
+        {"infer_throughput": timing},
         (Epoch(1, 1.5, accuracy, 2.0),),
         {"train": 2.0},
+        accuracies=dict(enumerate(more.get("values", ()))),
     )
     params = {"token_mixer": "inception", "band_kernel_size": 7 + 2 * number}
     return Trial(number, "complete", network("inceptionnext_atto"), params, 0, evaluation, more.get("environment", {}))

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from archsearch.errors import OptionError
-from archsearch.trial import Epoch, Evaluation, Waiting
+from archsearch.trial import Epoch, EpochDone, Evaluation, Waiting
 
 #: Number of epochs of a made-up training.
 EPOCHS = 3
@@ -27,9 +27,9 @@ def made_up(arch, seed, report, known=None):
     costs = {"macs": scores["macs"]}
     for number in range(1, EPOCHS + 1):
         curve.append(Epoch(number, 1.0 / number, scores["accuracy"] * number / EPOCHS, 0.0))
-        known = Evaluation(dict(costs), curve=tuple(curve), pruned=True)
-        if not report(known) and number < EPOCHS:
-            return known, {"device": "test"}
+        known = Evaluation(dict(costs), curve=tuple(curve))
+        if not report(EpochDone(known)) and number < EPOCHS:
+            return dataclasses.replace(known, pruned=True), {"device": "test"}
     return Evaluation(scores, curve=tuple(curve)), {"device": "test"}
 
 

@@ -50,7 +50,8 @@ class JsonLines(ProgressListener):
 
     def another_seed(self, candidate: Candidate, known: Evaluation) -> None:
         """Its accuracies so far."""
-        json_event("another_seed", trial=candidate.number, **known.details["accuracy"])
+        seeds, values = list(known.accuracies), list(known.accuracies.values())
+        json_event("another_seed", trial=candidate.number, seeds=seeds, values=values)
 
     def waiting(self, candidate: Candidate, holder: str) -> None:
         """Who has the device."""

@@ -96,8 +96,7 @@ class Lines(ProgressListener):
     def another_seed(self, candidate: Candidate, known: Evaluation) -> None:
         """Print a line per further seed if verbose."""
         if self.verbose:
-            values = known.details["accuracy"]["values"]
-            told = ", ".join(f"{value:.2%}" for value in values)
+            told = ", ".join(f"{value:.2%}" for value in known.accuracies.values())
             self.say(f"  trial {candidate.number}: top-1 {told}; near the front, trained with another seed")
 
     def ended(self, trial: Trial) -> None:
@@ -129,7 +128,7 @@ class Lines(ProgressListener):
 
     def remarks(self, trial: Trial) -> list[str]:
         """Return remarks on reused scores and on a further seed that failed."""
-        note = trial.evaluation.details.get("accuracy", {}).get("note")
+        note = trial.evaluation.seed_error
         reused = [f"{', '.join(names)} from {origin}" for origin, names in taken_over(trial).items()]
         return [*reused, *([f"without a further seed: {note}"] if note else [])]
 

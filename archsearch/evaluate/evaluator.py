@@ -32,7 +32,7 @@ from archsearch.nn.device import environment, identity
 from archsearch.objectives import Objective, Tier
 from archsearch.recipes import BenchRecipe, ProxyRecipe
 from archsearch.train.cache import Trainings
-from archsearch.trial import Evaluation, ProgressCallback, Trial, Waiting
+from archsearch.trial import Evaluation, ProgressCallback, SeedDone, Trial, Waiting, WorkerEvent
 
 
 @dataclass(frozen=True)
@@ -147,11 +147,10 @@ def evaluate_again(work: StudyWork, trial: Trial) -> Evaluation:
     Trains with the trial's seeds and number of threads: on one machine, with the same versions, its accuracy is
     the same to the bit.
     """
-    seeds = trial.evaluation.details.get("accuracy", {}).get("seeds", [trial.seed])
+    seeds = len(trial.evaluation.accuracies) or 1
 
-    def go_on(known: Evaluation | Waiting) -> bool:
-        done = {} if isinstance(known, Waiting) else known.details.get("accuracy", {})
-        return len(done.get("seeds", ())) < len(seeds)
+    def go_on(event: WorkerEvent) -> bool:
+        return not isinstance(event, SeedDone) or len(event.known.accuracies) < seeds
 
     with contextlib.closing(work(0)) as evaluator:
         before = torch.get_num_threads()

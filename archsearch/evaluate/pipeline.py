@@ -1,4 +1,4 @@
-"""From an ``Arch`` to its scores, cheapest first; nothing that happens to one candidate escapes."""
+"""The evaluation of one architecture, cheapest scores first; a candidate's failure becomes its result."""
 
 import time
 import traceback
@@ -21,35 +21,32 @@ from archsearch.objectives import Objective, Tier
 from archsearch.recipes import ProxyRecipe
 from archsearch.train import Training
 from archsearch.train.cache import Trainings
-from archsearch.trial import Epoch, Evaluation
+from archsearch.trial import Epoch, EpochDone, Evaluation, ProgressCallback, SeedDone, WorkerEvent
 
-#: Where a score comes from that was known on this machine.
+#: Origins of scores that were in a disk cache.
 EARLIER_TRAINING, EARLIER_TIMING = "an earlier training on this machine", "an earlier timing on this machine"
 
-#: Told after an epoch what is known so far; whether there shall be another.
-OnEpoch = Callable[[Evaluation], bool]
 
-
-def go_on(known: Evaluation) -> bool:
-    """Stops no training."""
+def never_stop(event: WorkerEvent) -> bool:
+    """Progress callback that stops nothing."""
     return True
 
 
 @dataclass(frozen=True)
 class Task:
-    """What every candidate of a study is put through.
+    """How to evaluate the candidates of a study.
 
     Attributes:
-        objectives: the scores that are wanted.
-        proxy: how the proxy network is made and trained.
-        data: on the device, already reduced to the proxy's samples.
-        device: that trains.
-        time: times the target.
-        on_wait: told when training waits for somebody who times on the device.
-        counted: whether parameters and MACs come in any case.
-        trainings: those known from before, and where new ones are kept; None trains everything.
-        limits: constraints that targets have to keep; one that does not is not trained.
-        seeds: that a candidate may be trained with.
+        objectives: Objectives of the study.
+        proxy: Proxy recipe.
+        data: Images on the device, reduced to the numbers that the recipe asks for.
+        device: Device that trains.
+        time: Function that times a target network.
+        on_wait: Called with the holder's description when training waits for a device that another process holds.
+        trainings: Cache of trainings; None to train everything.
+        counted: Whether to count parameters and MACs in any case.
+        limits: Constraints on targets; a candidate that breaks one is not trained.
+        seeds: Maximum number of training seeds per candidate.
     """
 
     objectives: tuple[Objective, ...]
@@ -66,6 +63,8 @@ class Task:
 
 @dataclass
 class _Progress:
+    """Results of an evaluation under way. ``several``: whether the study trains more than one seed per candidate."""
+
     costs: Costs = field(default_factory=Costs)
     excess: dict[str, float] = field(default_factory=dict)
     accuracies: dict[int, float] = field(default_factory=dict)
@@ -74,45 +73,59 @@ class _Progress:
     seconds: dict[str, float] = field(default_factory=dict)
     reused: dict[str, str] = field(default_factory=dict)
     recalled: bool = False
-    note: str | None = None
+    seed_error: str | None = None
 
-    def learn(self, seed: int, accuracy: float) -> None:
-        """What a training to its end gave, or an earlier one had given."""
+    @classmethod
+    def after(cls, known: Evaluation, seed: int, several: bool) -> "_Progress":
+        """Start from earlier results, whose accuracy is that of ``seed`` where they do not name seeds."""
+        scores = dict(known.scores)
+        accuracy = scores.pop("accuracy", None)
+        accuracies = dict(known.accuracies) or ({} if accuracy is None else {seed: accuracy})
+        return cls(
+            Costs(scores, dict(known.details)),
+            accuracies=accuracies,
+            several=several,
+            curve=list(known.curve),
+            reused=dict(known.reused),
+        )
+
+    def add_seed(self, seed: int, accuracy: float) -> None:
+        """Record the accuracy of a complete training, or of an earlier one that it would repeat."""
         self.accuracies[seed] = accuracy
         if self.recalled:
             self.reused["accuracy"] = EARLIER_TRAINING
 
-    @classmethod
-    def after(cls, known: Evaluation, seed: int, several: bool) -> "_Progress":
-        scores, details = dict(known.scores), dict(known.details)
-        accuracy, seeds = scores.pop("accuracy", None), details.pop("accuracy", None)
-        accuracies = {} if accuracy is None else {seed: accuracy}
-        if seeds is not None:
-            accuracies = dict(zip(seeds["seeds"], seeds["values"], strict=True))
-        return cls(Costs(scores, details), {}, accuracies, several, list(known.curve), reused=dict(known.reused))
-
     @contextmanager
     def clock(self, phase: str) -> Iterator[Callable[[], None]]:
+        """Record the wall time of a phase at its end, and whenever the yielded function is called."""
         start = time.perf_counter()
 
-        def stop() -> None:
+        def record() -> None:
             self.seconds[phase] = time.perf_counter() - start
 
         try:
-            yield stop
+            yield record
         finally:
-            stop()
+            record()
 
     def so_far(self, error: str | None = None, trace: str | None = None, pruned: bool = False) -> Evaluation:
-        scores, details = dict(self.costs.scores), dict(self.costs.details)
-        if self.accuracies:
-            values = list(self.accuracies.values())
+        """Return a copy of the results, with the mean accuracy of the seeds."""
+        scores, values = dict(self.costs.scores), list(self.accuracies.values())
+        if values:
             scores["accuracy"] = sum(values) / len(values)
-            if self.several:
-                details["accuracy"] = {"seeds": list(self.accuracies), "values": values}
-                details["accuracy"] |= {"note": self.note} if self.note else {}
-        seconds, excess, reused = dict(self.seconds), dict(self.excess), dict(self.reused)
-        return Evaluation(scores, details, tuple(self.curve), seconds, error, trace, pruned, reused, excess)
+        return Evaluation(
+            scores=scores,
+            details=dict(self.costs.details),
+            curve=tuple(self.curve),
+            seconds=dict(self.seconds),
+            error=error,
+            traceback=trace,
+            pruned=pruned,
+            reused=dict(self.reused),
+            excess=dict(self.excess),
+            accuracies=dict(self.accuracies) if self.several else {},
+            seed_error=self.seed_error,
+        )
 
     @property
     def infeasible(self) -> bool:
@@ -120,34 +133,34 @@ class _Progress:
 
 
 def evaluate(
-    arch: Arch, task: Task, seed: int, on_epoch: OnEpoch = go_on, known: Evaluation | None = None
+    arch: Arch, task: Task, seed: int, report: ProgressCallback = never_stop, known: Evaluation | None = None
 ) -> Evaluation:
-    """Scores one architecture: counted, then timed, then trained.
+    """Score an architecture: count it, then time it, then train its proxy network.
 
-    A candidate that diverges, runs out of memory or cannot be built comes back with what was
-    known by then and ``error`` set; one that breaks a constraint, with what was known when it did.
+    A candidate that diverges, runs out of memory or cannot be built is returned with the results so far and ``error``
+    set; one that breaks a constraint, with the results so far.
 
     Args:
-        arch: the target.
-        task: what to do with it.
-        seed: of the proxy's initialisation, data order and augmentation; further seeds count up from it.
-        on_epoch: called after each epoch of the first training, where False stops it, and after each training but
-            the last, where False means that no other seed is needed.
-        known: scores that are taken from there, with all that stands behind them.
+        arch: Target architecture.
+        task: Objectives, recipe, data and device.
+        seed: Seed of the proxy network's initialisation, data order and augmentation; further seeds count up from it.
+        report: Progress callback, called after each epoch of the first training and after each seed but the last.
+        known: Earlier results, which are not computed again.
 
     Raises:
-        ArchsearchError: the device does not answer any more, which only another process can change.
+        ArchsearchError: The device no longer answers, so that evaluation has to go on in another process.
     """
     progress, pruned = _Progress.after(known or Evaluation(), seed, task.seeds > 1), False
     try:
         if task.counted:
             _cost(arch, task, progress)
-        dear = any(o.tier is Tier.TRAINED for o in task.objectives)
-        if dear and not progress.infeasible and not progress.accuracies.keys() >= set(range(seed, seed + task.seeds)):
-            pruned = not _train(arch, task, seed, progress, on_epoch)
+        trains = any(o.tier is Tier.TRAINED for o in task.objectives)
+        seeds_left = set(range(seed, seed + task.seeds)) - progress.accuracies.keys()
+        if trains and seeds_left and not progress.infeasible:
+            pruned = not _train(arch, task, seed, progress, report)
     except TrialError as error:
         return progress.so_far(str(error))
-    except Exception as error:  # whatever it is, it is this candidate's end and not the study's
+    except Exception as error:  # whatever it is, it ends this candidate and not the study
         if is_out_of_memory(error):
             return progress.so_far(f"out of memory: {str(error).splitlines()[0] if str(error) else task.device}")
         if not answers(task.device):  # whatever this process tries next would fail too
@@ -155,13 +168,13 @@ def evaluate(
         return progress.so_far(f"{type(error).__name__}: {error}".splitlines()[0], traceback.format_exc())
     finally:
         if task.device.type == "cuda":
-            with suppress(RuntimeError):  # a device that is lost is told by what lost it
+            with suppress(RuntimeError):  # a lost device has been reported by then
                 torch.cuda.empty_cache()
     return progress.so_far(pruned=pruned)
 
 
 def _cost(arch: Arch, task: Task, progress: _Progress) -> None:
-    """Counts the target and, where a speed is wanted and nothing speaks against it yet, times it."""
+    """Count the target and, where a speed is wanted and no constraint is broken yet, time it."""
     limits = task.limits or Limits((), arch, task.time)
     counted = {
         "params",
@@ -173,7 +186,7 @@ def _cost(arch: Arch, task: Task, progress: _Progress) -> None:
     with nullcontext() if known else progress.clock("count"), aside(task.device, task.on_wait):
         if not known:
             progress.costs.count(arch, counted)
-        progress.excess |= limits.excess(progress.costs, Tier.COUNTED)  # the baseline may have to be counted, too
+        progress.excess |= limits.excess(progress.costs, Tier.COUNTED)  # which may count the baseline
     if progress.infeasible:
         return
     speeds = [o.name for o in task.objectives if o.tier is Tier.MEASURED] + limits.names(Tier.MEASURED)
@@ -184,61 +197,61 @@ def _cost(arch: Arch, task: Task, progress: _Progress) -> None:
     progress.excess |= limits.excess(progress.costs, Tier.MEASURED)
 
 
-def _train(arch: Arch, task: Task, seed: int, progress: _Progress, on_epoch: OnEpoch) -> bool:
-    """Whether it was trained to its end."""
-    with progress.clock("train") as stop_clock:
+def _train(arch: Arch, task: Task, seed: int, progress: _Progress, report: ProgressCallback) -> bool:
+    """Train with as many seeds as the study asks for; return False if the first training was stopped."""
+    with progress.clock("train") as record_time:
         for epoch in () if seed in progress.accuracies else _epochs(arch, task, seed, progress):
             progress.curve.append(epoch)
-            stop_clock()
-            if not on_epoch(progress.so_far(pruned=True)) and epoch.epoch < task.proxy.epochs:
-                _give_up(arch, task, seed)
+            record_time()
+            if not report(EpochDone(progress.so_far())) and epoch.epoch < task.proxy.epochs:
+                _forget_state(arch, task, seed)
                 return False
         if seed not in progress.accuracies:
-            progress.learn(seed, progress.curve[-1].accuracy)
+            progress.add_seed(seed, progress.curve[-1].accuracy)
         for another in sorted(set(range(seed + 1, seed + task.seeds)) - progress.accuracies.keys()):
-            stop_clock()
-            if not on_epoch(progress.so_far()) or not _train_again(arch, task, another, progress):
+            record_time()
+            if not report(SeedDone(progress.so_far())) or not _train_again(arch, task, another, progress):
                 break
     return True
 
 
 def _train_again(arch: Arch, task: Task, seed: int, progress: _Progress) -> bool:
-    """Another seed; whatever goes wrong with it, what the first one gave stays."""
+    """Train with a further seed; return whether that succeeded. A failure keeps the results of earlier seeds."""
     try:
-        progress.learn(seed, [epoch.accuracy for epoch in _epochs(arch, task, seed, progress)][-1])
+        progress.add_seed(seed, [epoch.accuracy for epoch in _epochs(arch, task, seed, progress)][-1])
     except Exception as error:
-        progress.note = f"seed {seed}: {first_line(error)}"
-    return progress.note is None
+        progress.seed_error = f"seed {seed}: {first_line(error)}"
+    return progress.seed_error is None
 
 
 def _epochs(arch: Arch, task: Task, seed: int, progress: _Progress) -> Iterable[Epoch]:
-    """Those of a training, or of an earlier one that it would repeat."""
+    """Return the epochs of a training, from the cache where it has them all."""
     recalled = recall(arch, task, seed)
     progress.recalled = bool(recalled)
     return recalled or train(arch, task, seed)
 
 
 def recall(arch: Arch, task: Task, seed: int) -> tuple[Epoch, ...] | None:
-    """The curve of a training of this machine's that the task's would repeat; None where there is none."""
+    """Return the learning curve of a complete training from the cache; None where there is none."""
     return None if task.trainings is None else task.trainings.curve(_key(arch, task, task.trainings, seed))
 
 
 def _key(arch: Arch, task: Task, trainings: Trainings, seed: int) -> dict[str, Any]:
-    """Of the training of a target's proxy network."""
+    """Return the cache key of the training of a target's proxy network."""
     return trainings.key(task.proxy.shrink(arch, len(task.data.classes)), task.proxy, task.data, seed)
 
 
-def _give_up(arch: Arch, task: Task, seed: int) -> None:
+def _forget_state(arch: Arch, task: Task, seed: int) -> None:
     """Delete the saved state of a pruned training, which nothing resumes."""
     if task.trainings is not None:
         task.trainings.forget(_key(arch, task, task.trainings, seed))
 
 
 def train(arch: Arch, task: Task, seed: int) -> Iterator[Epoch]:
-    """Trains the proxy network of a target, an epoch at a time.
+    """Train the proxy network of a target, an epoch at a time.
 
     Raises:
-        TrialError: it diverged.
+        TrialError: The training diverged.
     """
     proxy_arch = task.proxy.shrink(arch, len(task.data.classes))
     if task.trainings is None:
@@ -255,7 +268,13 @@ def _start(proxy_arch: Arch, task: Task, seed: int) -> Training:
 
 
 def build_proxy(proxy_arch: Arch, proxy: ProxyRecipe, seed: int) -> MetaNeXt:
-    """The untrained network of a shrunken architecture, on the CPU, as a recipe and a seed initialise it."""
+    """Return an untrained proxy network, on the CPU.
+
+    Args:
+        proxy_arch: Architecture of the proxy network.
+        proxy: Proxy recipe, which chooses the initialisation.
+        seed: Seed of the initialisation.
+    """
     torch.manual_seed(seed)
     model = build(proxy_arch)
     if proxy.fan_in_init:
@@ -264,7 +283,7 @@ def build_proxy(proxy_arch: Arch, proxy: ProxyRecipe, seed: int) -> MetaNeXt:
 
 
 def _alternating(epochs: Iterator[Epoch], task: Task) -> Iterator[Epoch]:
-    """The same epochs; between two of them, others may time on the device."""
+    """Yield the same epochs, and let other processes time on the device between two of them."""
     while True:
         with shared(identity(task.device), task.on_wait):
             epoch = next(epochs, None)

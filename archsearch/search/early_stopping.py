@@ -16,7 +16,7 @@ from archsearch.search.search import Candidate, Search
 from archsearch.stats.hypervolume import FrontTracker
 from archsearch.stats.intervals import student
 from archsearch.stats.noise import pooled_deviation, seed_values
-from archsearch.trial import Evaluation
+from archsearch.trial import EpochDone, Evaluation, SeedDone
 
 #: Probability of the one-sided prediction interval whose upper bound stands for a curve's end.
 OPTIMISM = 0.99
@@ -44,11 +44,11 @@ class EarlyStopping:
         self._scatter = 0.0, 0  # of seeds: sum of squares, degrees of freedom
         self._heard = 0
 
-    def __call__(self, candidate: Candidate, known: Evaluation) -> bool:
-        """Whether its training shall end here, or its seeds are enough."""
-        if "accuracy" in known.details:
-            return not self.needs_another_seed(known)
-        return len(known.curve) in self.rungs and self.is_hopeless(known)
+    def __call__(self, candidate: Candidate, event: EpochDone | SeedDone) -> bool:
+        """Return whether to stop its training, or to train no further seed."""
+        if isinstance(event, SeedDone):
+            return not self.needs_another_seed(event.known)
+        return len(event.known.curve) in self.rungs and self.is_hopeless(event.known)
 
     def is_hopeless(self, known: Evaluation) -> bool:
         """Return whether even the upper bound of its curve's prediction is dominated."""

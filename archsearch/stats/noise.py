@@ -102,7 +102,7 @@ def binomial_error(share: float, samples: int) -> float:
 
 def seed_values(evaluation: Evaluation) -> list[float]:
     """The accuracies of a candidate's seeds; empty where only one was asked for."""
-    return list(evaluation.details.get("accuracy", {}).get("values", ()))
+    return list(evaluation.accuracies.values())
 
 
 def pooled_deviation(groups: Iterable[Sequence[float]]) -> tuple[float, int] | None:

@@ -68,8 +68,8 @@ def test_what_is_out_of_the_ordinary_stays_on_a_terminal(search):
     off = Evaluation({"macs": 1e9}, excess={"macs <= 999900000": 1e-4, "params <= 1": -0.5})
     listener.ended(search.tell(search.ask(), off, {}))
     scores = {"accuracy": 0.5, "macs": 1e9, "infer_throughput": 30.0}
-    detail = {"accuracy": {"seeds": [0], "values": [0.5], "note": "seed 1: diverged: nan"}}
-    listener.ended(search.tell(search.ask(), Evaluation(scores, detail), {}))
+    one_seed = Evaluation(scores, accuracies={0: 0.5}, seed_error="seed 1: diverged: nan")
+    listener.ended(search.tell(search.ask(), one_seed, {}))
     listener.ended(search.tell(search.ask(), Evaluation(scores), {}))
     lines = console.file.getvalue().splitlines()
     assert len(lines) == 3

@@ -21,7 +21,7 @@ from archsearch.evaluate.pipeline import Task, evaluate
 from archsearch.objectives import parse_objectives
 from archsearch.train import Training
 from archsearch.train.cache import Trainings
-from archsearch.trial import Epoch, Evaluation
+from archsearch.trial import Epoch, EpochDone, Evaluation, SeedDone
 
 ATTO = network("inceptionnext_atto")
 
@@ -45,8 +45,8 @@ def task(data, objectives="pareto", **changes):
 def listener(heard):
     """Keeps what is reported, and lets the training go on."""
 
-    def listen(known):
-        heard.append(known.curve[-1])
+    def listen(event):
+        heard.append(event.epoch)
         return True
 
     return listen
@@ -73,9 +73,9 @@ def test_a_training_that_is_pruned_keeps_what_is_known(data):
     longer = dataclasses.replace(tiny.PROXY, epochs=3)
     heard = []
 
-    def stop_at_two(known):
-        heard.append(known)
-        return len(known.curve) < 2
+    def stop_at_two(event):
+        heard.append(event.known)
+        return event.epoch.epoch < 2
 
     done = evaluate(ATTO, task(data, "accuracy,latency_ms,macs", proxy=longer), 0, stop_at_two)
     assert done.pruned
@@ -85,7 +85,7 @@ def test_a_training_that_is_pruned_keeps_what_is_known(data):
     assert done.seconds["train"] >= heard[1].seconds["train"] > heard[0].seconds["train"] > 0
     assert heard[1].curve == done.curve
     assert len(heard[0].curve) == 1, "what was reported does not change afterwards"
-    whole = evaluate(ATTO, task(data, "accuracy,macs", proxy=longer), 0, lambda known: len(known.curve) < 3)
+    whole = evaluate(ATTO, task(data, "accuracy,macs", proxy=longer), 0, lambda event: event.epoch.epoch < 3)
     assert not whole.pruned, "there was nothing left to stop"
     assert whole.scores["accuracy"] == whole.curve[-1].accuracy
 
@@ -159,9 +159,9 @@ def test_a_training_that_was_pruned_leaves_no_state_behind(data, tmp_path):
     records = Trainings(tmp_path, {"device_name": "here"}, save_every_s=0)
     left = []
 
-    def stop_at_two(known):
+    def stop_at_two(event):
         left.append(len(list(tmp_path.glob("*.pt"))))
-        return len(known.curve) < 2
+        return event.epoch.epoch < 2
 
     longer = dataclasses.replace(tiny.PROXY, epochs=3)
     assert evaluate(ATTO, task(data, "accuracy", proxy=longer, trainings=records), 0, stop_at_two).pruned
@@ -263,7 +263,7 @@ def test_whatever_happens_is_recorded_with_its_traceback(data):
 
 
 def test_ctrl_c_is_not_a_candidates_fault(data):
-    def interrupted(epoch):
+    def interrupted(event):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -307,29 +307,30 @@ def test_seeds_are_trained_as_long_as_they_are_asked_for(data):
 
     heard = []
 
-    def two(known):
-        heard.append(known)
-        return len(known.details.get("accuracy", {}).get("values", ())) < 2
+    def two(event):
+        heard.append(event)
+        return len(event.known.accuracies) < 2
 
     done = evaluate(ATTO, task(data, "accuracy,macs", seeds=3), 5, two)
-    assert done.details["accuracy"] == {"seeds": [5, 6], "values": [alone(5), alone(6)]}
+    assert done.accuracies == {5: alone(5), 6: alone(6)}
     assert done.scores["accuracy"] == pytest.approx((alone(5) + alone(6)) / 2)
-    assert [len(known.details.get("accuracy", {}).get("seeds", ())) for known in heard] == [0, 1, 2]
+    assert [type(event) for event in heard] == [EpochDone, SeedDone, SeedDone]
+    assert [len(event.known.accuracies) for event in heard] == [0, 1, 2]
     assert not done.pruned
     assert len(done.curve) == tiny.PROXY.epochs
-    assert len(evaluate(ATTO, task(data, "accuracy,macs", seeds=3), 5).details["accuracy"]["seeds"]) == 3
+    assert len(evaluate(ATTO, task(data, "accuracy,macs", seeds=3), 5).accuracies) == 3
 
 
 def test_seeds_that_are_known_are_not_trained_again(data, monkeypatch):
-    first = evaluate(ATTO, task(data, "accuracy,macs", seeds=2), 0, lambda known: "accuracy" not in known.details)
-    assert first.details["accuracy"]["seeds"] == [0]
+    first = evaluate(ATTO, task(data, "accuracy,macs", seeds=2), 0, lambda event: not isinstance(event, SeedDone))
+    assert [*first.accuracies] == [0]
     trained = []
     monkeypatch.setattr(
         "archsearch.evaluate.pipeline.train", lambda arch, task, seed: trained.append(seed) or iter(first.curve)
     )
     done = evaluate(ATTO, task(data, "accuracy,macs", seeds=2), 0, known=first)
     assert trained == [1]
-    assert done.details["accuracy"]["seeds"] == [0, 1]
+    assert [*done.accuracies] == [0, 1]
 
 
 def test_a_further_seed_that_fails_takes_nothing_from_the_first(data, monkeypatch):
@@ -344,5 +345,5 @@ def test_a_further_seed_that_fails_takes_nothing_from_the_first(data, monkeypatc
     done = evaluate(ATTO, task(data, "accuracy,macs", seeds=3), 0)
     assert done.error is None
     assert done.scores["accuracy"] == whole.scores["accuracy"]
-    assert done.details["accuracy"]["seeds"] == [0]
-    assert done.details["accuracy"]["note"] == "seed 1: diverged: the training loss of epoch 2 is nan"
+    assert [*done.accuracies] == [0]
+    assert done.seed_error == "seed 1: diverged: the training loss of epoch 2 is nan"

@@ -18,7 +18,7 @@ from archsearch.search.rungs import ENOUGH, Curves, line_through, rungs
 from archsearch.search.samplers.by_name import SAMPLERS
 from archsearch.search.search import Search
 from archsearch.search.storage.mirror import StorageMirror
-from archsearch.trial import Epoch, Evaluation, Trial
+from archsearch.trial import Epoch, EpochDone, Evaluation, SeedDone, Trial
 
 EPOCHS = 8
 OBJECTIVES = parse_objectives("accuracy,macs")
@@ -41,7 +41,7 @@ def judge(trials, **changes):
 
 
 def under_way(final, macs, epochs, **changes):
-    return Evaluation({"macs": macs}, curve=curve(final, epochs), pruned=True, **changes)
+    return EpochDone(Evaluation({"macs": macs}, curve=curve(final, epochs), **changes))
 
 
 #: Curves that end in the order in which they stand early on, give or take a hundredth.
@@ -88,7 +88,7 @@ def test_pruned_failed_and_infeasible_trials_judge_nobody():
 
 
 def test_a_candidate_whose_costs_are_not_known_is_not_pruned():
-    assert not judge(KNOWN)(None, Evaluation({}, curve=curve(0.1, 4), pruned=True))
+    assert not judge(KNOWN)(None, EpochDone(Evaluation({}, curve=curve(0.1, 4))))
 
 
 def test_a_line_through_curves_foretells_their_ends():
@@ -113,12 +113,12 @@ def test_curves_that_are_all_alike_at_a_rung_foretell_their_mean(accuracy):
 
 def seeds(*values, macs=2e9):
     mean = sum(values) / len(values)
-    detail = {"seeds": list(range(len(values))), "values": list(values)}
-    return Evaluation({"accuracy": mean, "macs": macs}, {"accuracy": detail}, curve=curve(values[0]))
+    scores = {"accuracy": mean, "macs": macs}
+    return SeedDone(Evaluation(scores, curve=curve(values[0]), accuracies=dict(enumerate(values))))
 
 
 def test_seeds_are_spent_near_the_front():
-    spread = dataclasses.replace(KNOWN[0], number=20, evaluation=seeds(0.49, 0.50, 0.51, macs=1e9))
+    spread = dataclasses.replace(KNOWN[0], number=20, evaluation=seeds(0.49, 0.50, 0.51, macs=1e9).known)
     stop = judge([*KNOWN, spread])
     assert not stop(None, seeds(0.90))
     assert not stop(None, seeds(0.77))  # 0.78 is the best; seeds differ by 0.01
@@ -136,7 +136,7 @@ def test_a_network_as_good_as_its_rivals_is_seldom_called_off_the_front():
     rng, called_off, repeats = np.random.default_rng(0), {1: 0, 5: 0}, 300
     apart = 0.01 / math.sqrt(2)
     pair = seeds(0.1 - apart, 0.1 + apart, macs=9e9)  # 0.01 is the deviation
-    spread = [dataclasses.replace(KNOWN[0], evaluation=pair)] * 100
+    spread = [dataclasses.replace(KNOWN[0], evaluation=pair.known)] * 100
     for _ in range(repeats):
         for count in called_off:
             rivals = [finished(100 + n, float(rng.normal(0.7, 0.01)), 1e9 + n) for n in range(count)]
@@ -151,21 +151,20 @@ def made_up(arch, seed, report, known=None):
     size = float(sum(arch.dims) * 1000 + sum(arch.depths))
     final = size / 4e6 + {"inception": 0.4, "depthwise": 0.35}.get(arch.mixers[0].token_mixer, 0.1)
     for epoch in range(1, EPOCHS + 1):
-        so_far = Evaluation({"macs": size}, curve=curve(final, epoch), pruned=True)
-        if not report(so_far) and epoch < EPOCHS:
-            return so_far, {}
+        so_far = Evaluation({"macs": size}, curve=curve(final, epoch))
+        if not report(EpochDone(so_far)) and epoch < EPOCHS:
+            return dataclasses.replace(so_far, pruned=True), {}
     return Evaluation({"macs": size, "accuracy": final}, curve=curve(final)), {}
 
 
 def with_seeds(arch, seed, report, known=None):
     """Up to three seeds, which differ by a thousandth, as long as another one is asked for."""
-    whole, _ = made_up(arch, seed, lambda so_far: True)
+    whole, _ = made_up(arch, seed, lambda event: True)
     values = [whole.scores["accuracy"] + 0.001 * (n - 1) for n in range(3)]
     for count in (1, 2, 3):
-        detail = {"seeds": list(range(count)), "values": values[:count]}
         scores = whole.scores | {"accuracy": sum(values[:count]) / count}
-        done = dataclasses.replace(whole, scores=scores, details={"accuracy": detail})
-        if count < 3 and not report(done):
+        done = dataclasses.replace(whole, scores=scores, accuracies=dict(enumerate(values[:count])))
+        if count < 3 and not report(SeedDone(done)):
             break
     return done, {}
 
@@ -174,7 +173,7 @@ def test_a_search_spends_its_seeds_near_its_front():
     study = tiny.make_study("inception_dw", objectives="accuracy,macs", sampler="random", seeds=3)
     search = Search(study, StorageMirror(create_or_resume(study, optuna.storages.InMemoryStorage())))
     run_here(Runner(search, 60, ProgressListener(), stop=EarlyStopping(search, EPOCHS)), with_seeds)
-    seeds = {t.number: len(t.evaluation.details["accuracy"]["seeds"]) for t in search.trials}
+    seeds = {t.number: len(t.evaluation.accuracies) for t in search.trials}
     assert all(seeds[member.number] == 3 for member in search.record.best_trials)
     assert sum(count == 1 for count in seeds.values()) > 30
 
@@ -186,7 +185,7 @@ def test_pruned_trials_poison_no_sampler(sampler):
     study = tiny.make_study("inception_dw", objectives="accuracy,macs", sampler=sampler, population=8)
     search = Search(study, StorageMirror(create_or_resume(study, optuna.storages.InMemoryStorage())))
     run_here(
-        Runner(search, trials, ProgressListener(), stop=lambda candidate, known: candidate.number % 3 == 1), made_up
+        Runner(search, trials, ProgressListener(), stop=lambda candidate, event: candidate.number % 3 == 1), made_up
     )
     assert len(search.trials) == trials
     pruned = [t for t in search.record.trials if t.state == TrialState.PRUNED]

@@ -23,15 +23,15 @@ from archsearch.search.storage.mirror import StorageMirror
 from archsearch.search.storage.opening import open_storage
 from archsearch.search.storage.records import trials_of
 from archsearch.stats.hypervolume import FrontTracker
-from archsearch.trial import Epoch, Evaluation
+from archsearch.trial import Epoch, EpochDone, Evaluation, SeedDone
 
 
-def made_up(arch, seed, on_epoch):
+def made_up(arch, seed, report):
     """A cost and an accuracy that any real architecture has, without the training."""
     size = sum(arch.dims) * (2 if arch.mixers[0].token_mixer == "depthwise" else 1)
     epoch = Epoch(1, 1.0, (size % 97) / 97, 0.1)
     done = Evaluation({"macs": float(size), "accuracy": epoch.accuracy, "infer_throughput": 1e4 / size}, curve=(epoch,))
-    on_epoch(done)
+    report(EpochDone(done))
     return done
 
 
@@ -95,9 +95,9 @@ def test_the_asked_total_is_the_studys(storage, study):
 def test_no_architecture_is_evaluated_twice(storage, small_space):
     seen = []
 
-    def counting(arch, seed, on_epoch):
+    def counting(arch, seed, report):
         seen.append(arch.key)
-        return made_up(arch, seed, on_epoch)
+        return made_up(arch, seed, report)
 
     study = tiny.make_study(small_space)
     search = search_of(study, storage)
@@ -163,8 +163,8 @@ def test_generations_are_counted_as_optuna_counts_them(seed, make):
 
 
 def test_failures_are_records_and_not_the_end(storage, study):
-    def every_other(arch, seed, on_epoch):
-        done = made_up(arch, seed, on_epoch)
+    def every_other(arch, seed, report):
+        done = made_up(arch, seed, report)
         broken = Evaluation({"macs": 1.0}, curve=done.curve, error="diverged: nan")
         return broken if int(arch.key, 16) % 2 else done
 
@@ -178,10 +178,10 @@ def test_failures_are_records_and_not_the_end(storage, study):
 
 @pytest.mark.parametrize("interrupt", [KeyboardInterrupt, SystemExit])
 def test_an_interrupted_trial_runs_first_next_time(storage, study, interrupt):
-    def interrupted(arch, seed, on_epoch):
+    def interrupted(arch, seed, report):
         if len(search.trials) == 2:
             raise interrupt
-        return made_up(arch, seed, on_epoch)
+        return made_up(arch, seed, report)
 
     search = search_of(study, storage)
     with pytest.raises(interrupt):
@@ -281,9 +281,9 @@ def test_a_study_from_before_a_field_came_goes_on(storage, study):
         create_or_resume(dataclasses.replace(study, space=wider), storage)
 
 
-def constrained(arch, seed, on_epoch):
+def constrained(arch, seed, report):
     """Two of three candidates are too large, and are not trained."""
-    done = made_up(arch, seed, on_epoch)
+    done = made_up(arch, seed, report)
     over = (sum(arch.dims) - 1000) / 1000
     if over <= 0:
         return dataclasses.replace(done, excess={"macs <= 1000": over})
@@ -313,8 +313,8 @@ def test_constraints_of_which_some_were_not_looked_at(storage, sampler):
     """What breaks one that is counted is not timed; every sampler goes on all the same."""
     constraints = parse_constraints(["macs <= 1000", "infer_throughput >= 10"])
 
-    def evaluate(arch, seed, on_epoch):
-        done = constrained(arch, seed, on_epoch)
+    def evaluate(arch, seed, report):
+        done = constrained(arch, seed, report)
         if done.infeasible:
             return done
         slow = 0.5 if arch.mixers[0].token_mixer == "depthwise" else -0.5
@@ -335,8 +335,8 @@ def test_infeasible_trials_have_no_say_in_importances(storage):
     study = tiny.make_study("inception_dw", sampler="random")
     search = search_of(study, storage)
 
-    def by_kernel(arch, seed, on_epoch):
-        done = constrained(arch, seed, on_epoch)
+    def by_kernel(arch, seed, report):
+        done = constrained(arch, seed, report)
         kernel = dict(arch.mixers[0].params).get("band_kernel_size", 0)
         return done if done.infeasible else dataclasses.replace(done, scores={**done.scores, "accuracy": kernel / 20})
 
@@ -361,14 +361,14 @@ def test_a_worker_that_dies_at_a_further_seed_leaves_what_the_first_gave(storage
     search = search_of(dataclasses.replace(study, seeds=3), storage)
     runner = Runner(search, 1, ProgressListener())
     candidate = runner.next("a worker")
-    scores = made_up(candidate.arch, 0, lambda known: True).scores
-    detail = {"accuracy": {"seeds": [0], "values": [scores["accuracy"]]}}
-    assert runner.reported(candidate.number, Evaluation(scores, detail, curve=(Epoch(1, 1.0, 0.5, 1.0),)))
+    scores = made_up(candidate.arch, 0, lambda event: True).scores
+    known = Evaluation(scores, curve=(Epoch(1, 1.0, 0.5, 1.0),), accuracies={0: scores["accuracy"]})
+    assert runner.reported(candidate.number, SeedDone(known))
     runner.lost(candidate.number, "took longer than 5 s", again=False)
     (trial,) = search.trials
     assert trial.state == "complete"
     assert trial.evaluation.scores == scores
-    assert trial.evaluation.details["accuracy"]["note"] == "took longer than 5 s"
+    assert trial.evaluation.seed_error == "took longer than 5 s"
 
 
 def test_constraints_steer_a_sampler():

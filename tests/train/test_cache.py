@@ -52,8 +52,8 @@ def test_nothing_is_trained_twice(data, known, monkeypatch):
     monkeypatch.setattr("archsearch.evaluate.pipeline.Training", lambda *a: pytest.fail("trained again"))
     heard = []
 
-    def listen(known):
-        heard.append(known.curve)
+    def listen(event):
+        heard.append(event.known.curve)
         return True
 
     again = evaluate(network("inceptionnext_atto"), task, 0, listen)

@@ -15,7 +15,7 @@ from archsearch.report.page.marks import COUNTED, paper_marks
 from archsearch.report.view import StudyView, common_box, own_box
 from archsearch.stats.hypervolume import Box, hypervolume_trace
 from archsearch.stats.noise import score_interval
-from archsearch.trial import Trial
+from archsearch.trial import Evaluation, Trial
 
 #: Curves are told in whole numbers: thousandths of the loss, hundredths of a percent.
 LOSS_SCALE, ACCURACY_SCALE = 1e3, 1e4
@@ -101,6 +101,7 @@ def _cells(trial: Trial, mixers: dict[Mixer, int], blocks: dict[Shape, int]) -> 
         yield f"score.{name}", number(value)
     for name, detail in known.details.items():
         yield from _behind(name, detail)
+    yield from _seeds(known)
     for constraint, share in known.excess.items():
         yield f"excess.{constraint}", number(share)
     for name, origin in known.reused.items():
@@ -126,14 +127,17 @@ def _cells(trial: Trial, mixers: dict[Mixer, int], blocks: dict[Shape, int]) -> 
     yield "blocks", [blocks.setdefault(block, len(blocks)) for block in drawn]
 
 
+def _seeds(known: Evaluation) -> Iterator[tuple[str, Any]]:
+    """Yield the accuracy of each training seed, where a study trains several."""
+    if known.accuracies:
+        yield "seeds.accuracy", list(known.accuracies)
+        yield "values.accuracy", [number(value) for value in known.accuracies.values()]
+    if known.seed_error:
+        yield "note.accuracy", known.seed_error
+
+
 def _behind(name: str, detail: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """How sure a timing is, and what exactly was timed; the seeds of a score that is their mean."""
-    if "values" in detail:
-        yield f"seeds.{name}", detail["seeds"]
-        yield f"values.{name}", [number(value) for value in detail["values"]]
-        if "note" in detail:
-            yield f"note.{name}", detail["note"]
-        return
+    """How sure a timing is, and what exactly was timed."""
     if ends := score_interval(name, detail):
         yield f"low.{name}", number(ends[0])
         yield f"high.{name}", number(ends[1])

@@ -9,7 +9,7 @@ from typing import Any
 from archsearch.arch import Arch
 from archsearch.errors import ArchsearchError, UserError
 from archsearch.search.engines.job import MakeEvaluate
-from archsearch.trial import Evaluation, Waiting
+from archsearch.trial import Evaluation, WorkerEvent
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Begun:
 class Message:
     """What an actor says; the last of a candidate has the environment. No mapping, which Tune would take apart."""
 
-    what: Evaluation | Waiting | Begun
+    what: Evaluation | WorkerEvent | Begun
     environment: dict[str, Any] | None = None
 
 
@@ -72,7 +72,7 @@ class _Conversation:
             except BaseException as error:  # whatever it is, it is the actor's end, and told as that
                 self.said.put(error)
 
-    def _report(self, what: Evaluation | Waiting | Begun) -> bool:
+    def _report(self, what: WorkerEvent | Begun) -> bool:
         self.said.put(Message(what))
         return self.answers.get()
 

@@ -131,11 +131,10 @@ class _Desk:
             limit.go_on()
             if isinstance(what, Waiting):
                 limit.wait()
-        if message.environment is None:
+        if not isinstance(what, Evaluation):
             return self.runner.reported(number, what)
         self._forget(trial_id)
-        assert isinstance(what, Evaluation)  # noqa: S101 - it is the last
-        self.runner.ended(number, what, message.environment)
+        self.runner.ended(number, what, message.environment or {})
         return False
 
     def _begun(self, trial_id: str, number: int, what: Begun) -> bool:

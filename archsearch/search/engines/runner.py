@@ -15,14 +15,14 @@ from archsearch.search.engines.job import Evaluate
 from archsearch.search.search import Candidate, Search
 from archsearch.search.storage.mirror import LAST_PATIENCE_S
 from archsearch.search.storage.reuse import ResultReuse
-from archsearch.trial import Epoch, Evaluation, Trial, Waiting
+from archsearch.trial import Epoch, EpochDone, Evaluation, SeedDone, Trial, Waiting, WorkerEvent
 
-#: Whether a candidate's training shall end, by what is known after an epoch.
-Stop = Callable[[Candidate, Evaluation], bool]
+#: Returns whether to stop a candidate's training after an epoch, or to train no further seed of it.
+Stop = Callable[[Candidate, EpochDone | SeedDone], bool]
 
 
-def stop_none(candidate: Candidate, known: Evaluation) -> bool:
-    """Trains every candidate to its end."""
+def stop_none(candidate: Candidate, event: EpochDone | SeedDone) -> bool:
+    """Train every candidate to its end, with all seeds."""
     return False
 
 
@@ -54,7 +54,7 @@ class ProgressListener:
 @dataclass
 class _Underway:
     candidate: Candidate
-    reported: Evaluation | None = None
+    reported: EpochDone | SeedDone | None = None
 
 
 class Runner:
@@ -119,19 +119,24 @@ class Runner:
         underway.candidate = replace(candidate, known=found.evaluation)
         return underway.candidate
 
-    def reported(self, number: int, what: Evaluation | Waiting) -> bool:
-        """A worker reports on its candidate; whether it shall go on."""
+    def reported(self, number: int, event: WorkerEvent) -> bool:
+        """Handle the progress of a candidate; return False to stop it.
+
+        Args:
+            number: Number of its trial.
+            event: Event that its worker reports.
+        """
         underway = self._underway[number]
-        if isinstance(what, Waiting):
-            self.listener.waiting(underway.candidate, what.holder)
+        if isinstance(event, Waiting):
+            self.listener.waiting(underway.candidate, event.holder)
             return True
-        underway.reported, trained = what, "accuracy" in what.details
-        if not trained:
-            self.listener.epoch(underway.candidate, what.curve[-1])
-        goes_on = not self.stop(underway.candidate, what)
-        if trained and goes_on:
-            self.listener.another_seed(underway.candidate, what)
-        return goes_on
+        underway.reported = event
+        if isinstance(event, EpochDone):
+            self.listener.epoch(underway.candidate, event.epoch)
+        stop = self.stop(underway.candidate, event)
+        if isinstance(event, SeedDone) and not stop:
+            self.listener.another_seed(underway.candidate, event.known)
+        return not stop
 
     def ended(self, number: int, evaluation: Evaluation, environment: Mapping[str, Any]) -> None:
         """A worker has evaluated its candidate."""
@@ -154,13 +159,11 @@ class Runner:
             del self._underway[number]
             self._dry = False
             return
-        known = underway.reported
-        if known and "accuracy" in known.details:  # it was at a further seed; what the first ones gave is whole
-            detail = known.details["accuracy"] | {"note": reason}
-            self.ended(number, replace(known, details=known.details | {"accuracy": detail}), {})
+        if isinstance(underway.reported, SeedDone):  # lost in a further seed; the results of earlier ones are complete
+            self.ended(number, replace(underway.reported.known, seed_error=reason), {})
         else:
-            known = known or underway.candidate.known or Evaluation()
-            self.ended(number, replace(known, pruned=False, error=reason), {})
+            known = underway.reported.known if underway.reported else underway.candidate.known
+            self.ended(number, replace(known or Evaluation(), error=reason), {})
 
 
 @contextmanager

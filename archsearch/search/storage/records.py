@@ -18,7 +18,7 @@ infinitely bad value for each score that was not computed.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -47,13 +47,29 @@ def end_attrs(evaluation: Evaluation, environment: dict[str, Any]) -> dict[str, 
     attrs = {**asdict(evaluation), "environment": environment}
     del attrs["excess"]  # stored as Optuna's constraints
     attrs[PRUNED] = attrs.pop("pruned")
+    attrs["details"] |= _seed_details(attrs.pop("accuracies"), attrs.pop("seed_error"))
     attrs["curve"] = [asdict(epoch) for epoch in evaluation.curve]
     return {name: value for name, value in attrs.items() if value not in (None, False, {}, [], ())}
+
+
+def _seed_details(accuracies: Mapping[int, float], error: str | None) -> dict[str, Any]:
+    """Return the stored form of the accuracies per seed, an entry of ``details``; empty where there are none."""
+    if not accuracies:
+        return {}
+    note = {"note": error} if error else {}
+    return {"accuracy": {"seeds": list(accuracies), "values": list(accuracies.values()), **note}}
+
+
+def accuracies_of(attrs: Mapping[str, Any]) -> dict[int, float]:
+    """Return the accuracies per seed from a trial's attributes; empty in a study of one seed per candidate."""
+    stored = attrs.get("details", {}).get("accuracy", {})
+    return dict(zip(stored.get("seeds", ()), stored.get("values", ()), strict=True))
 
 
 def to_trial(frozen: FrozenTrial) -> Trial:
     """Return the record of a finished trial."""
     attrs = frozen.user_attrs
+    details: dict[str, dict[str, Any]] = attrs.get("details", {})
     return Trial(
         number=frozen.number,
         state=_state(frozen),
@@ -62,7 +78,7 @@ def to_trial(frozen: FrozenTrial) -> Trial:
         seed=attrs["seed"],
         evaluation=Evaluation(
             scores=attrs.get("scores", {}),
-            details=attrs.get("details", {}),
+            details={name: detail for name, detail in details.items() if name != "accuracy"},
             curve=tuple(Epoch(**entry) for entry in attrs.get("curve", ())),
             seconds=attrs.get("seconds", {}),
             error=attrs.get("error"),
@@ -70,6 +86,8 @@ def to_trial(frozen: FrozenTrial) -> Trial:
             pruned=attrs.get(PRUNED, False),
             excess=frozen.constraints,
             reused=attrs.get("reused", {}),
+            accuracies=accuracies_of(attrs),
+            seed_error=details.get("accuracy", {}).get("note"),
         ),
         environment=attrs.get("environment", {}),
     )

@@ -18,6 +18,7 @@ from archsearch.search.definition import FORMER, RECIPE, Study
 from archsearch.search.same_recipe import same_part
 from archsearch.search.storage.mirror import StorageMirror
 from archsearch.search.storage.opening import attribute_rows
+from archsearch.search.storage.records import accuracies_of
 from archsearch.trial import Epoch, Evaluation
 
 #: Number of rows of a database to read again, since rows may become visible out of order.
@@ -59,9 +60,8 @@ class _Gathered:
 
     def take_accuracies(self, attrs: Mapping[str, Any], seeds: range, origin: str) -> None:
         """Add the accuracies of the wanted seeds, and the learning curve of the first one."""
-        mean = {"seeds": [attrs["seed"]], "values": [attrs["scores"]["accuracy"]]}
-        recorded = attrs.get("details", {}).get("accuracy", mean)
-        for seed, value in zip(recorded["seeds"], recorded["values"], strict=True):
+        recorded = accuracies_of(attrs) or {attrs["seed"]: attrs["scores"]["accuracy"]}
+        for seed, value in recorded.items():
             if seed not in seeds or seed in self.accuracies:
                 continue
             self.accuracies[seed] = value, origin
@@ -72,15 +72,16 @@ class _Gathered:
 
     def evaluation(self, seeds: range) -> Evaluation:
         """Return all results. Further seeds count only with the first, which decides whether they are needed."""
-        scores, details, reused = dict(self.scores), dict(self.details), dict(self.reused)
+        scores, reused, accuracies = dict(self.scores), dict(self.reused), dict[int, float]()
         if seeds and seeds[0] in self.accuracies:
             known = sorted(self.accuracies.items())
             values = [value for _, (value, _) in known]
             scores["accuracy"] = sum(values) / len(values)
             reused["accuracy"] = ", ".join(dict.fromkeys(origin for _, (_, origin) in known))
             if len(seeds) > 1:
-                details["accuracy"] = {"seeds": [seed for seed, _ in known], "values": values}
-        return Evaluation(scores, details, self.curve if "accuracy" in scores else (), reused=reused)
+                accuracies = {seed: value for seed, (value, _) in known}
+        curve = self.curve if "accuracy" in scores else ()
+        return Evaluation(scores, dict(self.details), curve, reused=reused, accuracies=accuracies)
 
 
 class ResultReuse:

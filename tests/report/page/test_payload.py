@@ -83,8 +83,7 @@ def test_a_page_is_told_how_far_scores_scatter():
 
 def test_a_page_holds_which_seed_came_to_nothing():
     one = trial(0, 0.5, 1e9, 100, values=[0.5])
-    detail = one.evaluation.details["accuracy"] | {"note": "seed 1: diverged: nan"}
-    told = dataclasses.replace(one.evaluation, details={**one.evaluation.details, "accuracy": detail})
+    told = dataclasses.replace(one.evaluation, seed_error="seed 1: diverged: nan")
     (part,) = page_data([view([dataclasses.replace(one, evaluation=told)])])["studies"][0]["parts"]
     assert decoded(part["columns"]["note.accuracy"], part["count"]) == ["seed 1: diverged: nan"]
 

@@ -280,9 +280,9 @@ def seeded(study, url, name, first, values):
     study = dataclasses.replace(study, name=name, seed=first, seeds=len(values))
 
     def spoil(arch, done):
-        several = {"seeds": list(range(first, first + len(values))), "values": values}
-        details = done.details | ({"accuracy": several} if len(values) > 1 else {})
-        return dataclasses.replace(done, scores=done.scores | {"accuracy": sum(values) / len(values)}, details=details)
+        several = dict(enumerate(values, first)) if len(values) > 1 else {}
+        scores = done.scores | {"accuracy": sum(values) / len(values)}
+        return dataclasses.replace(done, scores=scores, accuracies=several)
 
     go(study, url, 1000, Counting(spoil))
 
@@ -299,7 +299,7 @@ def test_seeds_are_gathered_from_all_studies(study, tmp_path):
     seeded(study, url, "two", 1, [0.6])
     seeded(study, url, "three", 2, [0.7, 0.8])
     found = known_of(other(study, seeds=4), url)
-    assert found.details["accuracy"] == {"seeds": [0, 1, 2, 3], "values": [0.5, 0.6, 0.7, 0.8]}
+    assert found.accuracies == {0: 0.5, 1: 0.6, 2: 0.7, 3: 0.8}
     assert found.scores["accuracy"] == pytest.approx(0.65)
     assert [origin.split("#")[0] for origin in found.reused["accuracy"].split(", ")] == ["one", "two", "three"]
     assert found.curve

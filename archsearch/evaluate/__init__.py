@@ -1,1 +1,1 @@
-"""From an architecture to its scores, cheapest first, here and in worker processes."""
+"""Evaluation of an architecture, cheapest scores first, in this process and in workers."""

@@ -1,4 +1,4 @@
-"""Constraints on what is counted or measured, as users write them: ``macs <= 1.5e9``."""
+"""Constraints on counted and measured quantities, as users write them: ``macs <= 1.5e9``."""
 
 import math
 import re
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from archsearch.errors import OptionError, unknown
 from archsearch.objectives import OBJECTIVES, Objective, Tier
 
-#: What a number may end with.
+#: Suffixes of numbers.
 SUFFIXES = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
 _NUMBER = r"(?P<number{}>\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?)\s*(?P<suffix{}>[kMGT]?)"
 _FORM = re.compile(
@@ -22,13 +22,13 @@ _FORM = re.compile(
 
 @dataclass(frozen=True)
 class Constraint:
-    """A bound that candidates have to keep; it is checked before they are trained.
+    """A bound on a quantity of candidates, checked before they are trained.
 
     Attributes:
-        objective: the quantity.
+        objective: Constrained quantity.
         relation: ``<=`` or ``>=``.
-        bound: in the quantity's unit, or as a share of the baseline's.
-        of_baseline: whether it is such a share.
+        bound: Bound in the quantity's unit, or relative to the baseline's value.
+        of_baseline: Whether the bound is relative to the baseline's value.
     """
 
     objective: Objective
@@ -41,10 +41,10 @@ class Constraint:
         return f"{self.objective.name} {self.relation} {bound}"
 
     def excess(self, value: float) -> float:
-        """How far a value is off, as a share of the bound; 0 or less where the bound is kept.
+        """Return the relative violation of the bound; 0 or less where it is kept.
 
         Args:
-            value: in the quantity's unit, or as a share of the baseline's.
+            value: Value in the quantity's unit, or relative to the baseline's.
 
         >>> parse_constraint("macs <= 2e9").excess(3e9)
         0.5
@@ -56,13 +56,13 @@ class Constraint:
 
 
 def parse_constraint(text: str) -> Constraint:
-    """A constraint from ``QUANTITY <= NUMBER`` or ``QUANTITY >= NUMBER * baseline``.
+    """Return a constraint from ``QUANTITY <= NUMBER`` or ``QUANTITY >= NUMBER * baseline``.
 
     Args:
-        text: numbers may end with k, M, G or T; ``baseline`` is the space's.
+        text: Constraint in words; numbers may end with k, M, G or T, and ``baseline`` is that of the search space.
 
     Raises:
-        OptionError: it is none, or its quantity is unknown, or known only after training.
+        OptionError: The text is no constraint, or its quantity is unknown, or known only after training.
 
     >>> str(parse_constraint("params<=30M"))
     'params <= 30000000'
@@ -92,19 +92,19 @@ def parse_constraint(text: str) -> Constraint:
 
 
 def parse_constraints(texts: Iterable[str]) -> tuple[Constraint, ...]:
-    """Several, each once, in an order that does not depend on the one they are given in.
+    """Return several constraints, sorted and without repetitions.
 
     Raises:
-        OptionError: of ``parse_constraint``.
+        OptionError: One of them cannot be parsed.
     """
     return tuple(sorted({*map(parse_constraint, texts)}, key=str))
 
 
 def missed(excess: Mapping[str, float]) -> str:
-    """Which constraints a candidate breaks, and by how much of their bounds, in words.
+    """Return which constraints a candidate breaks, and by how much, in words.
 
     Args:
-        excess: over each constraint; 0 or less where it is kept.
+        excess: Relative violation of each constraint; 0 or less where it is kept.
 
     >>> missed({"macs <= 2e9": 0.25, "params <= 30M": -0.5, "activations <= 1M": 1e-6})
     'macs <= 2e9 by 25%, activations <= 1M by less than 0.1%'
@@ -120,5 +120,5 @@ def _percent(share: float) -> str:
 
 
 def constrainable() -> list[str]:
-    """Names of the quantities that are known before training."""
+    """Return the names of the quantities that are known before training."""
     return [objective.name for objective in OBJECTIVES.values() if objective.tier is not Tier.TRAINED]

@@ -1,4 +1,4 @@
-"""What a target costs, before anything is trained: counted, then timed, and held against constraints."""
+"""Costs of a target network that are known before training, and the constraints on them."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -12,29 +12,29 @@ from archsearch.evaluate.constraint import Constraint
 from archsearch.nn import build
 from archsearch.objectives import OBJECTIVES, FromDevice, FromTime, Objective, Tier
 
-#: An architecture and the kinds of step that are wanted, to their timings.
+#: Times a target network, given its architecture and the kinds of step; returns a timing per kind.
 TimeIt = Callable[[Arch, tuple[str, ...]], Mapping[str, Timing]]
 
 
 def never(arch: Arch, kinds: tuple[str, ...]) -> Mapping[str, Timing]:
-    """Where there is nothing to time with."""
+    """Refuse to time, where an evaluation has no timer."""
     raise TrialError("a speed is wanted, and there is nothing to time it with")
 
 
 @dataclass
 class Costs:
-    """What is known of a target's costs.
+    """Counted and measured scores of a target network, as far as they are known.
 
     Attributes:
-        scores: by objective.
-        details: behind those that were timed.
+        scores: Value per objective name.
+        details: Timing behind each measured score, per objective name.
     """
 
     scores: dict[str, float] = field(default_factory=dict)
     details: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def count(self, arch: Arch, quantities: Iterable[str] = ()) -> None:
-        """Counts parameters and MACs, and activations where they are among the quantities."""
+        """Count parameters and MACs, and activations where they are among the quantities."""
         model = build(arch)
         complexity = count(model, arch.img_size)
         self.scores.update(params=complexity.params, macs=complexity.macs)
@@ -42,7 +42,16 @@ class Costs:
             self.scores["activations"] = count_activations(model, arch.img_size)
 
     def time(self, arch: Arch, speeds: Iterable[str], time_it: TimeIt) -> list[str]:
-        """Times what the named objectives need; tells which of them were known from an earlier timing."""
+        """Time the network for some objectives.
+
+        Args:
+            arch: Target architecture.
+            speeds: Names of measured objectives.
+            time_it: Times the network.
+
+        Returns:
+            Names of those objectives whose timing was in the cache.
+        """
         measured = {name: how for name in speeds if (how := OBJECTIVES[name].measured)}
         timings = time_it(arch, tuple(dict.fromkeys(how.step for how in measured.values()))) if measured else {}
         for name, how in measured.items():
@@ -52,7 +61,7 @@ class Costs:
         return [name for name, how in measured.items() if timings[how.step].recalled]
 
     def ratio(self, name: str) -> float | None:
-        """Of a speed to the bench's reference, above 1 where it is better; None where there is none."""
+        """Return a speed relative to the reference network, above 1 where better; None where it has none."""
         timed = isinstance(OBJECTIVES[name].measured, FromTime)
         return self.details.get(name, {}).get("ratio") if timed else None
 
@@ -67,19 +76,25 @@ def _score(name: str, how: FromTime | FromDevice, timing: Timing) -> float:
 
 
 class Limits:
-    """Constraints, and the baseline that they compare with, which is counted and timed when it is first needed."""
+    """Constraints of a study, and the baseline that they refer to, counted and timed when first needed."""
 
     def __init__(self, constraints: Iterable[Constraint], baseline: Arch, time_it: TimeIt) -> None:
-        """Args: constraints: of a study; baseline: of its space; time_it: times the baseline."""
+        """Count and time nothing yet.
+
+        Args:
+            constraints: Constraints of the study.
+            baseline: Baseline of its search space.
+            time_it: Times the baseline.
+        """
         self.constraints, self.baseline, self.time_it = tuple(constraints), baseline, time_it
         self._costs = Costs()
 
     def names(self, tier: Tier) -> list[str]:
-        """Names of what has to be known of a candidate."""
+        """Return the names of the constrained quantities of a tier."""
         return [c.objective.name for c in self.constraints if c.objective.tier is tier]
 
     def excess(self, costs: Costs, tier: Tier) -> dict[str, float]:
-        """How far a candidate is off the constraints of one tier; above 0 breaks one."""
+        """Return the relative violation of each constraint of a tier; a candidate breaks it above 0."""
         return {str(c): c.excess(self._value(c, costs)) for c in self.constraints if c.objective.tier is tier}
 
     def _value(self, constraint: Constraint, costs: Costs) -> float:
@@ -91,7 +106,7 @@ class Limits:
         own, baseline = costs.ratio(objective.name), self._costs.ratio(objective.name)
         if own is None or baseline is None:
             return value / self._costs.scores[objective.name]
-        # Both were timed beside the reference, so that a machine that has become slower in between changes nothing.
+        # Both were timed beside the reference network, so a machine that became slower in between changes nothing.
         return own / baseline if objective.direction == "maximize" else baseline / own
 
     def _know(self, objective: Objective) -> None:
@@ -103,4 +118,4 @@ class Limits:
             else:
                 self._costs.time(self.baseline, self.names(Tier.MEASURED), self.time_it)
         except TrialError as error:
-            raise TrialError(f"the baseline, which a constraint compares with: {error}") from error
+            raise TrialError(f"the baseline that a constraint refers to: {error}") from error

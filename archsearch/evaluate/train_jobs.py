@@ -17,7 +17,8 @@ from archsearch.objectives import parse_objectives
 from archsearch.recipes import ProxyRecipe
 from archsearch.train.cache import Trainings
 from archsearch.trial import Evaluation
-from archsearch.utils.workers import ATTEMPTS, Died, Done, Say, Workers
+from archsearch.utils.worker_process import Say
+from archsearch.utils.workers import ATTEMPTS, Died, Done, Workers
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from archsearch.search.storage.mirror import StorageMirror
 from archsearch.search.storage.opening import check_storage, in_words, masked, open_storage
 from archsearch.search.storage.reuse import ResultReuse
 from archsearch.search.warm_start import Start, read_starts
-from archsearch.utils.workers import prepare
+from archsearch.utils.worker_process import prepare
 
 if TYPE_CHECKING:
     from archsearch.data import ImageData

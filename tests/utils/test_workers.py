@@ -6,8 +6,9 @@ import time
 import pytest
 import worker_tasks
 
-from archsearch.utils import workers
-from archsearch.utils.workers import WAIT_S, Done, Event, Limit, Said, Workers
+from archsearch.utils import time_limit
+from archsearch.utils.time_limit import WAIT_S, TimeLimit
+from archsearch.utils.workers import Done, Event, Said, Workers
 
 
 @pytest.fixture
@@ -19,29 +20,29 @@ def clock(monkeypatch):
             return self.now
 
     made = Clock()
-    monkeypatch.setattr(workers.time, "monotonic", made)
+    monkeypatch.setattr(time_limit.time, "monotonic", made)
     return made
 
 
 def test_a_limit_is_over_when_its_time_is_up(clock):
-    limit = Limit(10)
+    limit = TimeLimit(10)
     clock.now += 10
     assert not limit.over
     clock.now += 0.1
     assert limit.over
 
 
-def test_what_others_took_is_forgiven(clock):
-    limit = Limit(10)
+def test_what_others_took_is_extendn(clock):
+    limit = TimeLimit(10)
     clock.now += 600
-    limit.forgive(595)
+    limit.extend(595)
     assert not limit.over
     clock.now += 6
     assert limit.over
 
 
 def test_waiting_is_not_counted_and_does_not_last_for_ever(clock):
-    limit = Limit(10)
+    limit = TimeLimit(10)
     clock.now += 4
     limit.wait()
     clock.now += WAIT_S
@@ -51,7 +52,7 @@ def test_waiting_is_not_counted_and_does_not_last_for_ever(clock):
     assert not limit.over, "six seconds were left"
     clock.now += 0.2
     assert limit.over
-    stuck = Limit(10)
+    stuck = TimeLimit(10)
     stuck.wait()
     stuck.wait()
     clock.now += WAIT_S + 10.1
@@ -60,7 +61,7 @@ def test_waiting_is_not_counted_and_does_not_last_for_ever(clock):
 
 def test_no_limit_stays_none_when_a_job_has_waited(clock):
     """Infinity less infinity would be a deadline that never is and never comes, which the parent looks for all day."""
-    limit = Limit(math.inf)
+    limit = TimeLimit(math.inf)
     limit.wait()
     clock.now += 5
     limit.go_on()

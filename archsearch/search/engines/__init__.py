@@ -1,1 +1,1 @@
-"""Engines: where the candidates of a study are evaluated."""
+"""Engines, which evaluate the candidates of a study: in this process, in local workers, or on Ray."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from archsearch.arch import Arch
 from archsearch.trial import Evaluation, ProgressCallback
-from archsearch.utils.workers import Say, Work
+from archsearch.utils.worker_process import Say, Work
 
 #: Evaluates an architecture, given the seed of its training, a progress callback and earlier results; returns the
 #: evaluation and its environment.

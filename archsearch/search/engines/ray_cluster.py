@@ -1,4 +1,7 @@
-"""A Ray cluster, joined or started, and what of it a candidate needs. Ray is imported when it is asked for."""
+"""Ray clusters: connecting to one, or starting one, and the resources that a candidate needs.
+
+Ray reads its settings from the environment when it is imported, so this module imports it only in functions.
+"""
 
 import functools
 import logging
@@ -17,9 +20,9 @@ from unittest import mock
 
 import archsearch
 from archsearch.errors import ArchsearchError, OptionError
-from archsearch.utils.workers import environ
+from archsearch.utils.worker_process import environ
 
-#: How Tune behaves where only the environment of the driver says so: silent, and without records of its own.
+#: Settings of Tune that it reads from the environment: be silent, and keep no records.
 SETTINGS = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
@@ -34,20 +37,20 @@ SETTINGS = {
     "TUNE_WARN_THRESHOLD_S": "1000000000",
 }
 
-#: Seconds for a cluster to answer.
+#: Maximum seconds to wait for a cluster's answer.
 CONNECT_S = 10.0
-#: Seconds for a machine of it to be free and answer a question; that may take an import of torch.
+#: Maximum seconds to wait for a function's result from a cluster, which may have to import torch.
 ANSWER_S = 300.0
 
 
 @dataclass(frozen=True)
 class Share:
-    """What of a cluster a candidate has to itself.
+    """Resources of a cluster per candidate.
 
     Attributes:
-        cpus: cores.
-        gpus: GPUs.
-        others: further resources that only fitting machines have, as Ray names them.
+        cpus: Number of cores.
+        gpus: Number of GPUs.
+        others: Further resources that suitable machines have, by Ray's names.
     """
 
     cpus: float
@@ -55,11 +58,14 @@ class Share:
     others: Mapping[str, float] = field(default_factory=dict)
 
     def resources(self) -> dict[str, float]:
-        """As Tune takes them."""
+        """Return the resources in Tune's form."""
         return {"cpu": self.cpus, **({"gpu": self.gpus} if self.gpus else {}), **self.others}
 
     def slots(self, machines: Sequence[Mapping[str, float]]) -> int:
-        """How many candidates the machines of a cluster have room for.
+        """Return how many candidates a cluster has room for at a time.
+
+        Args:
+            machines: Resources of each machine, by Ray's names.
 
         >>> Share(2, 1).slots([{"CPU": 16, "GPU": 4}, {"CPU": 3, "GPU": 4}, {"CPU": 64}])
         5
@@ -71,7 +77,7 @@ class Share:
 
 
 def nodes() -> list[dict[str, float]]:
-    """What each machine of the cluster has, as Ray names it."""
+    """Return the resources of each machine of the cluster, by Ray's names."""
     import ray
 
     return [dict(node["Resources"]) for node in ray.nodes() if node["Alive"]]
@@ -79,37 +85,26 @@ def nodes() -> list[dict[str, float]]:
 
 @contextmanager
 def cluster(address: str | None, cpus: int | None = None) -> Iterator[list[dict[str, float]]]:
-    """Connects to a Ray cluster, or starts one on this machine that nobody else can reach.
+    """Connect to a Ray cluster, or start one on this machine that no other user can reach.
 
     Args:
-        address: ``HOST:PORT`` or ``auto``; None starts one.
-        cpus: cores of one that is started.
+        address: ``HOST:PORT`` or ``auto``; None to start a cluster.
+        cpus: Number of cores of a cluster that is started; None for all.
 
     Yields:
-        The resources of each machine.
+        The resources of each machine, by Ray's names.
 
     Raises:
         OptionError: Ray is not installed, or there is no cluster at that address.
+        ArchsearchError: A cluster cannot be started.
     """
     if address is not None and "://" in address:
         raise OptionError(f"--ray-address {address}: run the command on a machine of the cluster, and give HOST:PORT")
     with environ({**SETTINGS, **({} if address else _own_cluster())}):
         ray = _import_ray()
-        if address is not None:
-            address = _answering(address)
-        options: dict[str, Any] = {} if address else {"num_cpus": cpus, "include_dashboard": False}
-        if not address:
-            options["_node_ip_address"] = "127.0.0.1"
         handlers: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
-            with mock.patch("ray._private.worker.listen_error_messages", _listen_to_nothing):
-                ray.init(
-                    address or "local",
-                    log_to_driver=False,
-                    logging_level=logging.CRITICAL,
-                    runtime_env={"env_vars": {"PYTHONPATH": _own_paths()}},
-                    **options,
-                )
+            _connect(ray, address and _answering(address), cpus)
         except (ConnectionError, ValueError, RuntimeError) as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             if address is None:
@@ -126,8 +121,31 @@ def cluster(address: str | None, cpus: int | None = None) -> Iterator[list[dict[
             restore(handlers)
 
 
+def _connect(ray: Any, address: str | None, cpus: int | None) -> None:
+    """Connect this process to a cluster, or start one of so many cores."""
+    options: dict[str, Any] = {}
+    if not address:
+        options = {"num_cpus": cpus, "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+    with mock.patch("ray._private.worker.listen_error_messages", _listen_to_nothing):
+        ray.init(
+            address or "local",
+            log_to_driver=False,
+            logging_level=logging.CRITICAL,
+            runtime_env={"env_vars": {"PYTHONPATH": _own_paths()}},
+            **options,
+        )
+
+
 def ask_cluster(question: Callable[[], Any], share: Share) -> Any:
-    """Answers a question on a machine of the cluster that has what candidates need."""
+    """Call a function on a machine of the cluster that has the resources for a candidate, and return its result.
+
+    Args:
+        question: Function without arguments.
+        share: Resources per candidate.
+
+    Raises:
+        ArchsearchError: No machine was free in time.
+    """
     import ray
 
     others = dict(share.others)
@@ -141,23 +159,23 @@ def ask_cluster(question: Callable[[], Any], share: Share) -> Any:
 
 
 def restore(handlers: Mapping[int, Any]) -> None:
-    """Puts signal handlers back, which Ray replaces."""
+    """Restore signal handlers, which Ray replaces."""
     if threading.current_thread() is threading.main_thread():
         for number, handler in handlers.items():
             signal.signal(number, handler)
 
 
 def _own_cluster() -> dict[str, str]:
-    """A cluster of this command's: it listens on loopback alone, and to those alone who know a word."""
+    """Return the settings of a cluster of this process alone: it listens on loopback, and asks for a token."""
     return {
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN": _word(),
+        "RAY_AUTH_TOKEN": _token(),
     }
 
 
 def _answering(address: str) -> str:
-    """The address, once somebody listens there: Ray itself would try for minutes, and complain to the terminal."""
+    """Return the address once a server listens there; Ray itself would try for minutes and write to the terminal."""
     from ray._private.services import canonicalize_bootstrap_address
 
     found = address
@@ -178,15 +196,15 @@ def _answering(address: str) -> str:
 
 
 def _own_paths() -> str:
-    """Where this process imports from beyond its environment: the checkout that it runs from, for one."""
+    """Return the import paths of this process beyond its Python environment, such as its checkout."""
     shared = (sys.prefix, sys.base_prefix)
     own = [str(Path(archsearch.__file__).parents[1]), *(p for p in sys.path if p and not p.startswith(shared))]
     return os.pathsep.join(dict.fromkeys(own))
 
 
 @functools.cache
-def _word() -> str:
-    """One for all clusters of a process: Ray reads it once."""
+def _token() -> str:
+    """Return the same token for all clusters of this process, as Ray reads it once."""
     return secrets.token_hex(32)
 
 
@@ -200,4 +218,4 @@ def _import_ray() -> Any:
 
 
 def _listen_to_nothing(*args: Any) -> None:
-    """Instead of what prints the ends of workers and nodes on stdout; the study tells of them."""
+    """Replace the function of Ray that prints the ends of workers and nodes on stdout; the study reports them."""

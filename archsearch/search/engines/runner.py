@@ -1,7 +1,7 @@
-"""What all engines share: which candidate comes next, and what is done with what came of it.
+"""The runner of a study, which all engines share: it hands out candidates and records their results.
 
-An engine asks a ``Runner`` for candidates whenever it has a worker to spare, and tells it what the workers
-report. It never touches the study itself, so that every engine makes the same records.
+An engine asks the ``Runner`` for a candidate whenever a worker is idle, and passes on what workers report. It never
+touches the study itself, so that every engine makes the same records.
 """
 
 import time
@@ -27,28 +27,28 @@ def stop_none(candidate: Candidate, event: EpochDone | SeedDone) -> bool:
 
 
 class ProgressListener:
-    """Who is told of a study's progress; this one tells nobody. Workers have names that people can tell apart."""
+    """Listener to the progress of a study; this base class ignores it all. Workers are named for people."""
 
     def say(self, text: str) -> None:
-        """A remark in words."""
+        """Handle a remark in words."""
 
     def started(self, candidate: Candidate, worker: str) -> None:
-        """A worker has been given a candidate."""
+        """Handle that a worker begins with a candidate."""
 
     def epoch(self, candidate: Candidate, epoch: Epoch) -> None:
-        """It has been trained for one more epoch."""
+        """Handle one more epoch of a candidate's training."""
 
     def another_seed(self, candidate: Candidate, known: Evaluation) -> None:
-        """It is near the front, and is trained with another seed."""
+        """Handle that a candidate near the front is trained with another seed."""
 
     def waiting(self, candidate: Candidate, holder: str) -> None:
-        """Its device is in somebody else's hands."""
+        """Handle that a candidate waits for its device, which ``holder`` has."""
 
     def ended(self, trial: Trial) -> None:
-        """It has been recorded."""
+        """Handle a candidate's finished trial."""
 
     def lost(self, candidate: Candidate, reason: str) -> None:
-        """Its worker is gone, and it is going to run again."""
+        """Handle the death of a candidate's worker, after which the candidate runs again."""
 
 
 @dataclass
@@ -58,7 +58,7 @@ class _Underway:
 
 
 class Runner:
-    """Hands out a study's candidates and records what becomes of them."""
+    """Hands out a study's candidates, and records their results."""
 
     def __init__(
         self,
@@ -69,15 +69,15 @@ class Runner:
         stop: Stop = stop_none,
         reuse: ResultReuse | None = None,
     ) -> None:
-        """Prepares a run.
+        """Prepare a run.
 
         Args:
-            search: of the study; this process must own it.
-            n_trials: the study's total, earlier runs included.
-            listener: told of the progress.
-            timeout: seconds after which no further candidate is handed out.
-            stop: ends trainings early.
-            reuse: what other studies know; None to find out everything anew.
+            search: Search of the study, which this process must own.
+            n_trials: Number of trials of the study, those of earlier runs included.
+            listener: Listener to the progress.
+            timeout: Seconds after which to hand out no further candidate; None for no limit.
+            stop: Decides after epochs and seeds whether to stop a candidate.
+            reuse: Results of other studies in the same storage; None to evaluate everything anew.
         """
         self.search, self.n_trials, self.listener, self.stop = search, n_trials, listener, stop
         self.reuse = reuse
@@ -87,13 +87,16 @@ class Runner:
 
     @property
     def left(self) -> int:
-        """Trials that are neither finished nor under way."""
+        """Number of trials that are neither finished nor under way."""
         return self.n_trials - len(self.search.trials) - len(self._underway)
 
     def next(self, worker: str) -> Candidate | None:
-        """A candidate for a worker; None where there is none now (there may be again when others have ended).
+        """Return a candidate for a worker; None where there is none until other candidates end.
 
-        One of which everything is known needs no worker: it is recorded, and the next one asked for.
+        A candidate whose results are all known from other studies needs no worker: it is recorded at once.
+
+        Args:
+            worker: Name of the worker, for people.
         """
         while not self._over():
             candidate = self.search.ask()
@@ -108,7 +111,7 @@ class Runner:
         return self._dry or self.left <= 0 or late or self.search.mirror.ending()
 
     def _left_of(self, candidate: Candidate) -> Candidate | None:
-        """A candidate with what others know of it; None where that was all, and is recorded."""
+        """Return a candidate with its results from other studies; None where those are complete, and recorded."""
         underway = self._underway[candidate.number] = _Underway(candidate)
         found = self.reuse.known(candidate.arch, candidate.seed) if self.reuse else None
         if found is None:
@@ -139,19 +142,25 @@ class Runner:
         return not stop
 
     def ended(self, number: int, evaluation: Evaluation, environment: Mapping[str, Any]) -> None:
-        """A worker has evaluated its candidate."""
+        """Record the result of a candidate.
+
+        Args:
+            number: Number of its trial.
+            evaluation: Its result.
+            environment: Environment of the evaluation.
+        """
         self.listener.ended(self.search.tell(self._underway[number].candidate, evaluation, environment))
         del self._underway[number]
         self._dry = False  # a sampler knows more now
 
     def lost(self, number: int, reason: str, again: bool = True, blame: bool = True) -> None:
-        """A worker is gone, or was ended; its candidate runs once more, or is recorded as failed.
+        """Run a candidate again whose worker died, or record it as failed.
 
         Args:
-            number: of the trial.
-            reason: in words.
-            again: whether it may run again.
-            blame: whether the candidate may have had a part in it.
+            number: Number of its trial.
+            reason: Cause of death, in words.
+            again: Whether the candidate may run again.
+            blame: Whether the candidate may be to blame.
         """
         underway = self._underway[number]
         if again and self.search.lose(underway.candidate, reason, blame):
@@ -168,18 +177,23 @@ class Runner:
 
 @contextmanager
 def giving_back(search: Search) -> Iterator[None]:
-    """Whatever ends a run early, what was under way goes back into the study, and its next run starts with it."""
+    """Give candidates under way back to the study when a run ends early; its next run starts with them."""
     try:
         yield
     except BaseException as end:
         search.mirror.patience_s = min(search.mirror.patience_s, LAST_PATIENCE_S)
-        with suppress(Exception):  # the study's next run does it, where this one cannot
+        with suppress(Exception):  # where this run cannot do it, the next one does
             search.give_back("interrupted" if isinstance(end, KeyboardInterrupt) else "the run ended before it")
         raise
 
 
 def run_here(runner: Runner, evaluate: Evaluate) -> None:
-    """Evaluates candidates in this process, one at a time: nothing is started, and nothing is isolated."""
+    """Evaluate candidates in this process, one at a time; a crash of one ends the run.
+
+    Args:
+        runner: Runner of the study.
+        evaluate: Evaluates a candidate.
+    """
     with giving_back(runner.search):
         while (candidate := runner.next("this process")) is not None:
             report = partial(runner.reported, candidate.number)

@@ -1,3 +1,7 @@
+import subprocess
+import sys
+import textwrap
+
 import pytest
 import tiny
 import worker_tasks
@@ -46,5 +50,21 @@ def test_a_worker_of_a_study_imports_no_library_of_its_parent():
     assert evaluation.error is None
     assert set(evaluation.scores) == {"params", "macs", "infer_throughput", "accuracy"}
     modules = {name.split(".")[0] for name in environment["modules"]}
+    assert {"torch", "archsearch"} <= modules
+    assert not modules & PARENTS
+
+
+@pytest.mark.ray
+def test_an_actor_of_ray_imports_no_further_library_of_its_driver():
+    """Ray Tune imports some of them itself, and these are left out."""
+    pytest.importorskip("ray")
+    code = """
+        import sys, ray.tune
+        before = set(sys.modules)
+        import archsearch.search.engines.ray_actor, archsearch.evaluate.evaluator
+        print(*{name.split(".")[0] for name in set(sys.modules) - before})
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True)
+    modules = set(done.stdout.split())
     assert {"torch", "archsearch"} <= modules
     assert not modules & PARENTS

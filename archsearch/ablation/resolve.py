@@ -12,7 +12,7 @@ from archsearch.ablation.spec import AblationSpec
 from archsearch.ablation.variants import ListStudy, Variant
 from archsearch.arch import Arch
 from archsearch.arch.networks import TimmModel
-from archsearch.benchmark.timed_steps import suited
+from archsearch.benchmark.timed_steps import recipe_on_device
 from archsearch.errors import OptionError, StudyFileError
 from archsearch.nn.device import device_name, pick_device
 from archsearch.recipes import TRAINER, BenchRecipe, ProxyRecipe, check_dataset, override
@@ -118,7 +118,7 @@ def resolve(spec: AblationSpec, networks: Networks | None = None) -> ResolvedAbl
     proxy, bench = recipes[_kind(device)]
     if search is not None and spec.proxy is None:
         proxy = override(search.proxy, {**study.proxy, **spec.proxy_changes})
-    bench = suited(bench, choice.chose_precision, str(device))
+    bench = recipe_on_device(bench, choice.chose_precision, str(device))
     if train:
         check_proxies(chosen, proxy)
     if spec.pairs:

@@ -41,7 +41,7 @@ def check_device(bench: BenchRecipe, device: torch.device) -> None:
         raise OptionError(f"mode cudagraph needs a CUDA device, not {device}; use eager or compile")
 
 
-def suited(bench: BenchRecipe, asked: bool, device: str) -> BenchRecipe:
+def recipe_on_device(bench: BenchRecipe, asked: bool, device: str) -> BenchRecipe:
     """Return the recipe, with float32 instead of TF32 where the device has no TF32 and the user did not ask for it.
 
     Args:

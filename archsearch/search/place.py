@@ -98,10 +98,10 @@ class Place:
         Raises:
             OptionError: The device cannot do what the recipe asks for.
         """
-        from archsearch.benchmark.timed_steps import suited
+        from archsearch.benchmark.timed_steps import recipe_on_device
 
         device = self.device
-        return self.ask(lambda: suited(bench, chosen, device))
+        return self.ask(lambda: recipe_on_device(bench, chosen, device))
 
     def ask(self, question: Callable[[], Answer]) -> Answer:
         """Return a function's result on the machine that evaluates candidates."""

@@ -79,9 +79,10 @@ def run(args: argparse.Namespace) -> int:
 
     spec = spec_of(args)
     progress = StudyProgress(args.quiet, args.verbose, args.log_format)
-    resolved = resolve(spec if args.repeat is None else spec.in_this_process())
+    repeats = args.repeat is not None
+    resolved = resolve(spec.in_this_process() if repeats else spec, create=not repeats)
     page = page_path(resolved.name, spec.storage, args.page, "--page")
-    if args.repeat is not None:
+    if repeats:
         _show_repetition(repeat(resolved, args.repeat, progress), args.format)
         return 0
     try:

@@ -17,7 +17,7 @@ from archsearch.search.search import Search
 from archsearch.search.spec import StudySpec
 from archsearch.search.storage.lock import owned, sign
 from archsearch.search.storage.mirror import StorageMirror
-from archsearch.search.storage.opening import check_storage, in_words, masked, open_storage
+from archsearch.search.storage.opening import in_words, masked, open_storage
 from archsearch.search.storage.reuse import ResultReuse
 from archsearch.search.warm_start import Start, read_starts
 from archsearch.utils.worker_process import prepare
@@ -76,7 +76,6 @@ def run(spec: StudySpec | ResolvedStudy, progress: Progress | ProgressListener |
     shown = progress if isinstance(progress, Progress) else Progress(progress)
     resolved = spec if isinstance(spec, ResolvedStudy) else resolve(spec)
     spec, remarks = resolved.spec, list[str]()
-    check_storage(spec.storage, create=True)
     starts = read_starts(spec.start_from, resolved.space, resolved.name, spec.storage, remarks.append)
     if spec.engine.name == "local" and spec.engine.workers != 0:
         prepare(["archsearch.search.engines.job", "archsearch.evaluate.evaluator"])

@@ -12,7 +12,7 @@ from archsearch.search.execute import Progress
 from archsearch.search.place import place_of
 from archsearch.search.resolve import ResolvedStudy, define, resolve
 from archsearch.search.spec import Engine, StudySpec
-from archsearch.search.storage.opening import check_storage, in_words, open_storage
+from archsearch.search.storage.opening import in_words, open_storage
 from archsearch.search.storage.records import trials_of
 from archsearch.trial import Evaluation, Trial
 
@@ -66,9 +66,8 @@ def repeat(spec: StudySpec | ResolvedStudy, number: int, progress: Progress | No
     from archsearch.evaluate.machine import Machine, devices_for
 
     shown = progress or Progress()
-    resolved = spec if isinstance(spec, ResolvedStudy) else resolve(spec.in_this_process())
+    resolved = spec if isinstance(spec, ResolvedStudy) else resolve(spec.in_this_process(), create=False)
     spec = resolved.spec
-    check_storage(spec.storage, create=False)
     with place_of(Engine(workers=0), spec.device) as place:
         study, data = define(resolved, place, shown.track)
         trial = _recorded(spec.storage, study, number)

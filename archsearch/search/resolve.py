@@ -15,6 +15,7 @@ from archsearch.search.definition import Study, recorded
 from archsearch.search.place import Place, check_engine
 from archsearch.search.samplers.by_name import check_sampler
 from archsearch.search.spec import StudySpec
+from archsearch.search.storage.opening import check_storage
 from archsearch.space.space import Space
 from archsearch.space.yaml import load_space
 
@@ -60,11 +61,12 @@ class ResolvedStudy:
         return tuple(dict.fromkeys((*self.objectives, *(constraint.objective for constraint in self.constraints))))
 
 
-def resolve(spec: StudySpec) -> ResolvedStudy:
+def resolve(spec: StudySpec, *, create: bool = True) -> ResolvedStudy:
     """Fill in what a specification leaves open, and check it as far as that takes no device and no data.
 
     Args:
         spec: What is asked for; files with mixers that it names are executed.
+        create: Whether the storage is going to be written to.
 
     Raises:
         UserError: Something in it is wrong; the message says what would be right.
@@ -94,6 +96,7 @@ def resolve(spec: StudySpec) -> ResolvedStudy:
     )
     check_engine(spec.engine, resolved.quantities)
     check_dataset(spec.dataset, None if spec.data_root is None else Path(spec.data_root))
+    check_storage(spec.storage, create=create)
     return resolved
 
 

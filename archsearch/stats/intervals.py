@@ -1,11 +1,15 @@
-"""Medians of repeated measurements and their confidence intervals."""
+"""Medians of repeated measurements, shares of samples, and their confidence intervals."""
 
+import math
 from collections.abc import Sequence
+from statistics import NormalDist
 
 import numpy as np
 
 #: Confidence level of intervals.
 LEVEL = 0.95
+#: Standard errors from the centre of a normal distribution to the ends of such an interval.
+NORMAL = NormalDist().inv_cdf((1 + LEVEL) / 2)
 #: Bootstrap resamples.
 RESAMPLES = 5000
 
@@ -62,3 +66,21 @@ def student(level: float, degrees: int) -> float:
     from scipy.special import stdtrit  # here, as every worker imports this module and none needs SciPy
 
     return float(stdtrit(degrees, level))
+
+
+def wilson(share: float, samples: int) -> tuple[float, float]:
+    """Return Wilson's 95 % confidence interval of a share, which has a width at 0 and 1, too.
+
+    SciPy's ``binomtest`` takes whole counts only, and loads all of ``scipy.stats``.
+
+    Args:
+        share: Observed share, between 0 and 1.
+        samples: Number of samples.
+
+    >>> [round(end, 3) for end in wilson(0.5, 100)], [round(end, 3) for end in wilson(1.0, 100)]
+    ([0.404, 0.596], [0.963, 1.0])
+    """
+    squared = NORMAL**2 / samples
+    middle = (share + squared / 2) / (1 + squared)
+    half = NORMAL / (1 + squared) * math.sqrt(share * (1 - share) / samples + squared / (4 * samples))
+    return max(middle - half, 0.0), min(middle + half, 1.0)

@@ -12,16 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import special
 
 from archsearch.objectives import OBJECTIVES, Objective
 from archsearch.stats.bootstrap import front_probability
 from archsearch.stats.fronts import costs, signs
-from archsearch.stats.intervals import LEVEL, student
+from archsearch.stats.intervals import LEVEL, NORMAL, student, wilson
 from archsearch.trial import Evaluation, Trial
 
-#: Standard errors from the middle of an interval to its ends, where it is of a normal distribution.
-HALF = float(special.ndtri((1 + LEVEL) / 2))
 #: Degrees of freedom that the binomial error has beside the scatter between seeds, as two seeds may agree by chance.
 PRIOR_DEGREES = 2
 
@@ -43,7 +40,7 @@ class AccuracyNoise:
     @property
     def reach(self) -> float:
         """Standard errors from an accuracy to the ends of its 95 % interval: Student's, where seeds tell them."""
-        return student((1 + LEVEL) / 2, self.degrees) if self.degrees else HALF
+        return student((1 + LEVEL) / 2, self.degrees) if self.degrees else NORMAL
 
     def interval(self, accuracy: float, seeds: int = 1) -> tuple[float, float]:
         """The 95 % interval of an accuracy, within 0 and 1.
@@ -64,7 +61,7 @@ class AccuracyNoise:
     def error(self, accuracy: float, seeds: int = 1) -> float:
         """Standard error of the normal distribution that draws come from: its interval is as wide as ``interval``."""
         if self.degrees:
-            return self.reach / HALF * self.deviation / math.sqrt(seeds)
+            return self.reach / NORMAL * self.deviation / math.sqrt(seeds)
         return binomial_error(accuracy, self.images)
 
     @property
@@ -82,22 +79,10 @@ class AccuracyNoise:
         )
 
 
-def wilson(share: float, samples: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share of so many samples; it is of some width at 0 and 1, too.
-
-    >>> [round(end, 3) for end in wilson(0.5, 100)], [round(end, 3) for end in wilson(1.0, 100)]
-    ([0.404, 0.596], [0.963, 1.0])
-    """
-    squared = HALF**2 / samples
-    middle = (share + squared / 2) / (1 + squared)
-    half = HALF / (1 + squared) * math.sqrt(share * (1 - share) / samples + squared / (4 * samples))
-    return max(middle - half, 0.0), min(middle + half, 1.0)
-
-
 def binomial_error(share: float, samples: int) -> float:
     """Standard error of a share, of Wilson's interval."""
     low, high = wilson(share, samples)
-    return (high - low) / (2 * HALF)
+    return (high - low) / (2 * NORMAL)
 
 
 def seed_values(evaluation: Evaluation) -> list[float]:
@@ -188,7 +173,7 @@ def readings(
             ]
         ratios = np.array([_end_over_end(objective.name, trial) for trial in trials])
         if (ratios > 1).any():
-            errors[:, place] = np.log(ratios) / (2 * HALF)
+            errors[:, place] = np.log(ratios) / (2 * NORMAL)
             values[:, place] = sign * np.log(sign * values[:, place])
     return values, errors
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from archsearch.stats.intervals import LEVEL, student
+from archsearch.stats.intervals import LEVEL, student, wilson
 
 #: Methods of the confidence interval of a difference.
 METHODS = ("t", "pooled", "bootstrap")
@@ -96,8 +96,8 @@ def share_interval(correct: int, images: int) -> tuple[float, float, float]:
     >>> [round(value, 1) for value in share_interval(80, 100)]
     [80.0, 71.1, 86.7]
     """
-    found = stats.binomtest(correct, images).proportion_ci(LEVEL, method="wilson")
-    return 100 * correct / images, 100 * float(found.low), 100 * float(found.high)
+    low, high = wilson(correct / images, images)
+    return 100 * correct / images, 100 * low, 100 * high
 
 
 def residual_noise(table: Mapping[str, Mapping[int, float]]) -> tuple[float, int] | None:

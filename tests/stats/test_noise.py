@@ -8,7 +8,8 @@ from scipy import stats
 
 from archsearch.objectives import parse_objectives
 from archsearch.stats.bootstrap import DRAWS, front_probability
-from archsearch.stats.noise import AccuracyNoise, accuracy_noise, front_chances, readings, wilson
+from archsearch.stats.intervals import wilson
+from archsearch.stats.noise import AccuracyNoise, accuracy_noise, front_chances, readings
 
 OBJECTIVES = tiny.OBJECTIVES
 #: How much wider than a normal distribution's an interval by ten degrees of freedom is.

@@ -56,6 +56,13 @@ class StudyView:
         return sorted(self.trials[place].number for place in np.flatnonzero(marks).tolist())
 
     @cached_property
+    def scores(self) -> dict[str, np.ndarray]:
+        """Scores of all trials, (N,) for each objective that any trial has; NaN where a trial lacks it."""
+        known = [trial.evaluation.scores for trial in self.trials]
+        names = [name for name in OBJECTIVES if any(name in scores for scores in known)]
+        return {name: np.array([scores.get(name, np.nan) for scores in known], dtype=float) for name in names}
+
+    @cached_property
     def noise(self) -> AccuracyNoise | None:
         """What is known of the scatter of accuracies."""
         return accuracy_noise(self.trials, self.images) if "accuracy" in self.recipe["objectives"] else None

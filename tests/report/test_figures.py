@@ -3,7 +3,9 @@ from tiny import OBJECTIVES, trial
 from views import noisy_view, one_of_each, view
 
 from archsearch.report import figures
-from archsearch.report.figures import LOOKS, all_figures, pairs, pareto_figure, statuses, write_image
+from archsearch.report.figure_parts import statuses
+from archsearch.report.figures import all_figures, pairs, pareto_figure, write_image
+from archsearch.report.looks import LOOKS
 
 
 def points(figure):

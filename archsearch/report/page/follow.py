@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from archsearch.report.page.payload import study_heads, trial_columns
+from archsearch.report.page.payload import common, study_heads, trial_columns
 from archsearch.report.view import StudyView
 from archsearch.search.storage.opening import in_words
 
@@ -113,7 +113,7 @@ class Follower:
             have: how many trials of each study it has.
         """
         with self._lock:
-            now, views, heads, chunks = self.version, self._views, self._heads, self._chunks
+            now, views, heads, shared, chunks = self.version, self._views, self._heads, self._common, self._chunks
         told = {"version": now, "trouble": self.trouble}
         if now == version:
             return _json(told)
@@ -121,7 +121,7 @@ class Follower:
             f'{head[:-1]},"parts":[{",".join(_parts(view.trials, known, start))}]}}'
             for view, head, known, start in zip(views, heads, chunks, have, strict=True)
         ]
-        return f'{_json(told)[:-1]},"studies":[{",".join(studies)}]}}'
+        return f'{_json(told)[:-1]},"common":{shared},"studies":[{",".join(studies)}]}}'
 
     def _look(self) -> None:
         while not self._end.wait(LOOK_S):
@@ -164,10 +164,11 @@ class Follower:
     def _publish(self) -> None:
         """Whatever takes long is done here, and not when somebody asks; one thread at a time."""
         views = [followed.view() for followed in self._followed]
-        heads = [_json(head) for head in study_heads(views)]
+        heads, shared = [_json(head) for head in study_heads(views)], _json(common(views))
         chunks = [list(followed.chunks()) for followed in self._followed]
         with self._lock:
-            self._views, self._heads, self._chunks, self.version = views, heads, chunks, self.version + 1
+            self._views, self._heads, self._common, self._chunks = views, heads, shared, chunks
+            self.version += 1
 
 
 def _parts(trials: "Sequence[Trial]", chunks: Sequence[str], start: int) -> Iterator[str]:

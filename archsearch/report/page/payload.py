@@ -1,20 +1,25 @@
-"""What a page is told of its studies, as JSON-ready data: trials by column, and what every view needs beside them."""
+"""Data of a page, ready for JSON: trials by column, and everything that its views need beside them.
+
+Fronts, confidence intervals, marks, ticks and edges are computed here; the page's scripts draw them.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from itertools import combinations
 from typing import Any
 
 from archsearch.arch.mixer import Mixer
 from archsearch.arch.sketch import Box as Rectangle
 from archsearch.arch.sketch import Shape, tree
 from archsearch.objectives import OBJECTIVES, FromTime, Objective
+from archsearch.report import axes
 from archsearch.report.drawing import block_shape
-from archsearch.report.figures import LOOKS, PALETTE, SCALE
+from archsearch.report.looks import LOOKS, PALETTE, SCALE
+from archsearch.report.marks import COUNTED
 from archsearch.report.page.columns import clean, columns, number, scaled
-from archsearch.report.page.marks import COUNTED, paper_marks
 from archsearch.report.view import StudyView, common_box, own_box
 from archsearch.stats.hypervolume import Box, hypervolume_trace
-from archsearch.stats.noise import score_interval
+from archsearch.stats.noise import AccuracyNoise, score_interval, seed_values
 from archsearch.trial import Evaluation, Trial
 
 #: Curves are told in whole numbers: thousandths of the loss, hundredths of a percent.
@@ -38,8 +43,8 @@ def page_data(views: Sequence[StudyView], *, trials: bool = True) -> dict[str, A
         "looks": {status: asdict(look) for status, look in LOOKS.items()},
         "palette": PALETTE,
         "scale": SCALE,
-        "marks": [asdict(mark) for mark in paper_marks()],
         "counted": COUNTED,
+        "common": common(views if trials else []),
         "curve": "accuracy",
     }
 
@@ -50,15 +55,39 @@ def study_heads(views: Sequence[StudyView]) -> list[dict[str, Any]]:
     return [_head(view, view.front, box or own_box(view), _noise(view)) for view in views]
 
 
+def common(views: Sequence[StudyView]) -> dict[str, Any]:
+    """Return what the axes of a picture of all studies show: ticks, edges for trials without a score, marks."""
+    scored = [objective for name, objective in OBJECTIVES.items() if any(name in view.scores for view in views)]
+    counted = [names for size in (1, 2) for names in combinations(COUNTED, size)]
+    return {
+        "ticks": {objective.name: axes.ticks(views, objective) for objective in scored},
+        "beyond": {o.name: {kind: number(edge) for kind, edge in axes.beyond(views, o).items()} for o in scored},
+        "marks": {" ".join(names): [asdict(mark) for mark in axes.marks(views, names)] for names in counted},
+    }
+
+
 def _noise(view: StudyView) -> dict[str, Any]:
-    """How far scores scatter: it changes with every trial, and so is no part of those that are told already."""
+    """Return the noise of scores; as it changes with every trial, it is no part of the columns."""
     told: dict[str, Any] = {}
-    if one := view.noise:
-        told["accuracy"] = {"half": one.reach * one.deviation, "images": one.images, "words": one.words}
+    if view.noise:
+        told["accuracy"] = {"words": view.noise.words, **_intervals(view.noise, view.trials)}
     if view.chances is not None:
         likely = [(trial.number, share) for trial, share in zip(view.trials, view.chances, strict=True) if share > 0]
         told["chances"] = {"numbers": [n for n, _ in likely], "shares": [number(share) for _, share in likely]}
     return told
+
+
+def _intervals(noise: AccuracyNoise, trials: Sequence[Trial]) -> dict[str, list[Any]]:
+    """Return the confidence intervals of accuracies, by accuracy and number of seeds: most trials share theirs."""
+    known = [trial.evaluation for trial in trials if "accuracy" in trial.evaluation.scores]
+    means = sorted({(one.scores["accuracy"], len(seed_values(one)) or 1) for one in known})
+    ends = [noise.interval(*mean) for mean in means]
+    return {
+        "values": [number(value) for value, _ in means],
+        "seeds": [seeds for _, seeds in means],
+        "low": [number(low) for low, _ in ends],
+        "high": [number(high) for _, high in ends],
+    }
 
 
 def _head(view: StudyView, front: list[int], box: Box | None, noise: dict[str, Any]) -> dict[str, Any]:
@@ -70,13 +99,14 @@ def _head(view: StudyView, front: list[int], box: Box | None, noise: dict[str, A
         "objectives": view.recipe["objectives"],
         "running": view.running,
         "front": front,
+        "fronts": {f"{x} {y}": places for x, y, places in axes.pair_fronts(view)} if box else {},
         "noise": noise,
         "hypervolume": {
             "trials": counts,
             "seconds": [number(second) for second in seconds],
             "share": [number(share) for share in shares],
         },
-        "importance": {name: [asdict(axis) for axis in axes] for name, axes in view.importance.items()},
+        "importance": {name: [asdict(axis) for axis in found] for name, found in view.importance.items()},
     }
 
 

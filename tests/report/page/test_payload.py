@@ -64,11 +64,14 @@ def test_a_page_is_told_how_far_scores_scatter():
     made = noisy_view()
     told = page_data([made])["studies"][0]
     noise, (part,) = told["noise"], told["parts"]
-    assert noise["accuracy"] == {
-        "half": pytest.approx(2.776445 * 0.02),
-        "images": 0,
-        "words": made.noise.words,
+    accuracy = noise["accuracy"]
+    ends = {
+        (value, seeds): (low, high)
+        for value, seeds, low, high in zip(*(accuracy[k] for k in ("values", "seeds", "low", "high")), strict=True)
     }
+    assert accuracy["words"] == made.noise.words
+    assert ends[0.5, 3] == pytest.approx(made.noise.interval(0.5, 3), rel=1e-5)
+    assert set(ends) == {(0.5, 3), (0.6, 3), (0.59, 1), (0.2, 1)}
     assert noise["chances"]["numbers"][:3] == [0, 1, 2]
     assert noise["chances"]["shares"] == [share for share in made.chances if share > 0]
     assert decoded(part["columns"]["values.accuracy"], part["count"])[:3] == [

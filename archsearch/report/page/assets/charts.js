@@ -144,18 +144,8 @@ const clicked = (made) => made.box.on("plotly_click", (event) => {
   if (row !== undefined) click(row, event.event);
 });
 
-// Where trials stand that have no such score: beyond the worst, each kind at its own distance.
-function placed(name) {
-  const known = (rows.columns["score." + name] ?? []).filter((value) => value !== null);
-  let low = Infinity, high = -Infinity;
-  for (const value of known) { low = Math.min(low, value); high = Math.max(high, value); }
-  const width = high - low || Math.abs(high) || 1;
-  const [worst, step] = data.objectives[name].maximize ? [low, -width] : [high, width];
-  return (row) => {
-    const known = score(name, row), { beyond } = data.looks[status(row)];
-    return known ?? (beyond && low < Infinity ? worst + step * beyond : null);
-  };
-}
+// Places of trials on an axis; those without a score stand beyond the worst, each kind at its own distance.
+const placed = (name) => (row) => score(name, row) ?? data.common.beyond[name]?.[status(row)] ?? null;
 
 // Rows of every study by how they stand, in the order of the legend.
 function* groups() {
@@ -263,17 +253,9 @@ const type2d = () => rows.n > GL_FROM && webgl ? "scattergl" : "scatter";
 
 // The front
 
-function staircase(study, x, y) {
-  const done = study.rows.filter((row) => cell("state", row) === "complete" && score(x, row) !== null && score(y, row) !== null);
-  done.sort((a, b) => (better(x, score(x, a), score(x, b)) ? -1 : better(x, score(x, b), score(x, a)) ? 1
-    : better(y, score(y, a), score(y, b)) ? -1 : 1));
-  const front = [];
-  for (const row of done) if (!front.length || better(y, score(y, row), score(y, front.at(-1)))) front.push(row);
-  return front.sort((a, b) => score(x, a) - score(x, b));
-}
-
 function frontLine(study, x, y) {
-  const steps = staircase(study, x, y);
+  const places = study.fronts[`${x} ${y}`] ?? study.fronts[`${y} ${x}`] ?? [];
+  const steps = places.map((place) => study.rows[place]).sort((a, b) => score(x, a) - score(x, b));
   return { type: "scatter", mode: "lines", name: several() ? escaped(study.name) + ": front of this pair" : "front of this pair",
     showlegend: !several(), hoverinfo: "skip", x: steps.map((row) => score(x, row)), y: steps.map((row) => score(y, row)),
     line: { color: several() ? data.palette[study.place % data.palette.length] : "#e69f00", width: 2, dash: "dot",
@@ -288,21 +270,10 @@ function interval(name, members) {
   return { type: "data", symmetric: false, array: far(1), arrayminus: far(0), thickness: 1, width: 2 };
 }
 
-// The paper's networks, where what is counted is on an axis and their sizes are near the trials'.
+// The paper's networks of about the trials' size, where a counted score is on an axis.
 function paperMarks(x, y) {
   if (!byId("marks").checked) return { traces: [], shapes: [], notes: [] };
-  const size = new Set(rows.columns["arch.img_size"] ?? []);
-  const counted = [x, y].filter((name) => data.counted.includes(name));
-  const near = (mark) => size.has(mark.img_size) && counted.every((name) => {
-    const values = (rows.columns["score." + name] ?? []).filter((value) => value !== null);
-    const [low, high] = values.reduce(([a, b], v) => [Math.min(a, v), Math.max(b, v)], [Infinity, -Infinity]);
-    return mark[name] > low - 0.15 * (high - low) && mark[name] < high + 0.15 * (high - low);
-  });
-  const known = counted.length ? data.marks.filter(near).sort((a, b) => a[counted[0]] - b[counted[0]]
-    || b.name.includes("NeXt") - a.name.includes("NeXt")) : [];
-  const [least, most] = extent(known.map((mark) => mark[counted[0]]));
-  // Names that would stand on one another are left to their neighbour; the lines stay.
-  const spread = known.filter((mark, i) => !i || mark[counted[0]] - known[i - 1][counted[0]] > 0.03 * (most - least));
+  const counted = data.counted.filter((name) => name === x || name === y), known = data.common.marks[counted.join(" ")] ?? [];
   const about = (mark) => `${mark.name} in the paper: ${data.counted.map((name) => eng(mark[name], data.objectives[name])).join(", ")}, ${mark.top1} % on ImageNet`;
   const colour = css("--muted");
   if (counted.length === 2) {
@@ -315,7 +286,7 @@ function paperMarks(x, y) {
   return { traces: [],
     shapes: known.map((mark) => ({ type: "line", layer: "below", line: { color: colour, width: 1, dash: "dash" },
       ...(upright ? { x0: mark[x], x1: mark[x], yref: "paper", y0: 0, y1: 1 } : { y0: mark[y], y1: mark[y], xref: "paper", x0: 0, x1: 1 }) })),
-    notes: spread.map((mark) => ({ text: mark.name, hovertext: about(mark), showarrow: false, font: { size: 10.5, color: colour },
+    notes: known.filter((mark) => mark.named).map((mark) => ({ text: mark.name, hovertext: about(mark), showarrow: false, font: { size: 10.5, color: colour },
       ...(upright ? { x: mark[x], yref: "paper", y: 1, textangle: -90, xanchor: "right", yanchor: "top" }
         : { y: mark[y], xref: "paper", x: 1, xanchor: "right", yanchor: "bottom" }) })) };
 }

@@ -95,6 +95,7 @@ function difference(name, one, other) {
 }
 
 // Of a dominated trial, the front's members that are better; of one on the front, its neighbours in each score.
+// Compared here, for the one trial that is looked at: told for all of them, it would be as long as the page.
 function rivals(row) {
   const study = studies[rows.study[row]], names = study.objectives;
   const front = study.rows.filter((other) => other !== row && status(other) === "front");

@@ -83,6 +83,7 @@ const state = () => JSON.stringify([rows.n, studies.map((study) => [[...study.fr
 function takeNews(news) {
   const before = state();
   news.studies.forEach((told, place) => take(place, told));
+  data.common = news.common;
   data.live.version = news.version;
   showStudies();
   if (state() === before) return;

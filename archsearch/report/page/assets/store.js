@@ -25,9 +25,11 @@ function decode(column, count) {
 function take(place, told) {
   const study = studies[place] ??= { place, rows: [] };
   Object.assign(study, { ...told, front: new Set(told.front), chances: likely(told.noise.chances), parts: null });
+  for (const known of Object.values(told.noise)) if (known.values) known.ends = intervals(known);
   for (const part of told.parts) append(study, part);
 }
 
+const intervals = (told) => new Map(told.values.map((value, i) => [`${value} ${told.seeds[i]}`, [told.low[i], told.high[i]]]));
 const likely = (told) => told ? new Map(told.numbers.map((number, i) => [number, told.shares[i]])) : null;
 
 function append(study, part) {
@@ -58,23 +60,14 @@ function status(row) {
   return studies[rows.study[row]].front.has(number(row)) ? "front" : "dominated";
 }
 
-// Ends of a score's 95 % interval. A timing has its own; where the study knows how a score scatters, that changes as trials come.
+// Ends of a score's 95 % confidence interval. A timing has its own; that of an accuracy changes as trials come.
 function bounds(name, row) {
   const value = score(name, row), known = studies[rows.study[row]].noise[name];
   if (!known) return cell("low." + name, row) === null ? null : [cell("low." + name, row), cell("high." + name, row)];
-  if (value === null) return null;
-  if (!known.half) return wilson(value, known.images);
-  const half = known.half / Math.sqrt(cell("values." + name, row)?.length || 1);
-  return [Math.max(value - half, 0), Math.min(value + half, 1)];
+  return known.ends.get(`${value} ${cell("values." + name, row)?.length || 1}`) ?? null;
 }
 
-// Of a share of so many samples, as archsearch.stats.noise has it.
-function wilson(share, samples) {
-  const z = 1.959963984540054, squared = z * z / samples, middle = (share + squared / 2) / (1 + squared);
-  const half = z / (1 + squared) * Math.sqrt(share * (1 - share) / samples + squared / (4 * samples));
-  return [Math.max(middle - half, 0), Math.min(middle + half, 1)];
-}
-// Scores whose scatter is the study's.
+// Scores whose noise is known of the study as a whole.
 const scattered = () => scores().filter((name) => studies.some((study) => study.noise[name]));
 
 // How probably a trial is on its study's front; null where it did not finish, or nothing is noisy.
@@ -119,9 +112,7 @@ function eng(value, objective, digits = 3) {
 }
 
 const shownScore = (name, row, digits) => eng(score(name, row), data.objectives[name], digits);
-// Below 1000, prefixes would say milli where nobody expects it.
-const ticks = (name) => type(data.objectives[name]) !== "s" || (rows.columns["score." + name] ?? []).some((value) => value >= 1000)
-  ? data.objectives[name].ticks : ".4~g";
+const ticks = (name) => data.common.ticks[name] ?? data.objectives[name].ticks;
 const axisTitle = (name) => `${data.objectives[name].axis}, ${data.objectives[name].maximize ? "more" : "less"} is better`;
 const better = (name, a, b) => data.objectives[name].maximize ? a > b : a < b;
 

@@ -1,0 +1,134 @@
+"""Figures of the front, over two or three objectives."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from archsearch.objectives import OBJECTIVES, Objective
+from archsearch.report.axes import beyond, marks, pair_front, ticks
+from archsearch.report.figure_parts import by_status, coloured, layout, legend_name, score_axis
+from archsearch.report.looks import LINE, LOOKS, MARK
+from archsearch.report.marks import COUNTED
+from archsearch.report.tables import describe_params
+from archsearch.report.view import StudyView
+
+
+def pareto_figure(views: Sequence[StudyView], x: str, y: str) -> go.Figure:
+    """Plot trials over two objectives, with each study's front in these two as a line.
+
+    A trial without one of the scores stands beyond the axis' worst score. Scores whose noise is known have their 95 %
+    confidence interval as error bars. Where MACs or parameters are on an axis, so are the paper's networks of about
+    the trials' size.
+
+    Args:
+        views: Studies to show.
+        x: Name of the objective on the horizontal axis.
+        y: Name of the objective on the vertical axis.
+    """
+    ox, oy = OBJECTIVES[x], OBJECTIVES[y]
+    figure = go.Figure()
+    _add_marks(figure, views, x, y)
+    for view, colour in coloured(views):
+        figure.add_trace(_front_line(view, ox, oy, colour))
+        for status, rows in by_status(view):
+            name = legend_name(views, view, status)
+            figure.add_trace(_points(views, rows, status, (ox, oy), name, colour, go.Scatter))
+    figure.update_layout(xaxis=score_axis(views, ox), yaxis=score_axis(views, oy), hovermode="closest", **layout())
+    return figure
+
+
+def pareto_3d_figure(views: Sequence[StudyView], x: str, y: str, z: str) -> go.Figure:
+    """Plot trials over three objectives."""
+    axes = [OBJECTIVES[name] for name in (x, y, z)]
+    figure = go.Figure()
+    for view, colour in coloured(views):
+        for status, rows in by_status(view):
+            name = legend_name(views, view, status)
+            figure.add_trace(_points(views, rows, status, axes, name, colour, go.Scatter3d))
+    scene = {f"{letter}axis": score_axis(views, axis) for letter, axis in zip("xyz", axes, strict=True)}
+    figure.update_layout(scene=scene, **layout())
+    return figure
+
+
+def _points(
+    views: Sequence[StudyView],
+    rows: pd.DataFrame,
+    status: str,
+    axes: Sequence[Objective],
+    name: str,
+    colour: str | None,
+    kind: type[go.Scatter] | type[go.Scatter3d],
+) -> go.Scatter | go.Scatter3d:
+    look = LOOKS[status]
+    hover = [f"trial {row['number']}<br>{describe_params(row)}{_chance(row)}" for _, row in rows.iterrows()]
+    shown = "<br>".join(f"{a.title}: %{{{letter}:{ticks(views, a)}}}" for letter, a in zip("xyz", axes, strict=False))
+    trace = kind(
+        mode="markers",
+        name=name,
+        marker={"color": colour or look.colour, "symbol": look.symbol, "size": look.size},
+        customdata=rows["number"].tolist(),
+        text=hover,
+        hovertemplate=f"%{{text}}<br>{shown}<extra>{look.label}</extra>",
+    )
+    for letter, axis in zip("xyz", axes, strict=False):
+        trace[letter] = _placed(views, rows, axis, status)
+        if kind is go.Scatter and f"{axis.name}.low" in rows:
+            trace[f"error_{letter}"] = _error(rows, axis)
+    return trace
+
+
+def _placed(views: Sequence[StudyView], rows: pd.DataFrame, axis: Objective, status: str) -> list[float | None]:
+    """Return the scores; trials without one stand beyond the worst."""
+    scores = rows[axis.name] if axis.name in rows else pd.Series(float("nan"), index=rows.index)
+    edge = beyond(views, axis).get(status)
+    return [edge if pd.isna(score) else float(score) for score in scores]
+
+
+def _chance(row: pd.Series) -> str:
+    share = row.get("front_probability", float("nan"))
+    return "" if pd.isna(share) else f"<br>on the front in {share:.0%} of the draws of its noise"
+
+
+def _error(rows: pd.DataFrame, axis: Objective) -> dict[str, object]:
+    up = (rows[f"{axis.name}.high"] - rows[axis.name]).fillna(0).tolist()
+    down = (rows[axis.name] - rows[f"{axis.name}.low"]).fillna(0).tolist()
+    return {"type": "data", "symmetric": False, "array": up, "arrayminus": down, "thickness": 1, "width": 2}
+
+
+def _front_line(view: StudyView, x: Objective, y: Objective, colour: str | None) -> go.Scatter:
+    """Return the staircase of the front in these two objectives alone."""
+    steps = [view.trials[place].evaluation.scores for place in pair_front(view, x, y)]
+    return go.Scatter(
+        x=[scores[x.name] for scores in steps],
+        y=[scores[y.name] for scores in steps],
+        mode="lines",
+        name="front of this pair",
+        showlegend=colour is None,
+        line={"color": colour or LINE, "width": 2, "dash": "dot", "shape": "hv" if x.direction == "minimize" else "vh"},
+        hoverinfo="skip",
+    )
+
+
+def _add_marks(figure: go.Figure, views: Sequence[StudyView], x: str, y: str) -> None:
+    """Draw the paper's networks: stars where both axes are counted, else lines."""
+    found = marks(views, (x, y))
+    if x in COUNTED and y in COUNTED:
+        figure.add_scatter(
+            x=[getattr(mark, x) for mark in found],
+            y=[getattr(mark, y) for mark in found],
+            text=[mark.name for mark in found],
+            mode="markers+text",
+            marker={"symbol": "star", "size": 11, "color": MARK},
+            name="the paper's networks",
+            textposition="top center",
+            textfont_color=MARK,
+        )
+        return
+    line = {"line_dash": "dash", "line_width": 1, "line_color": MARK, "annotation_font_color": MARK}
+    for mark in found:
+        text = mark.name if mark.named else None
+        if x in COUNTED:
+            figure.add_vline(x=getattr(mark, x), annotation_text=text, annotation_textangle=-90, **line)
+        else:
+            figure.add_hline(y=getattr(mark, y), annotation_text=text, **line)

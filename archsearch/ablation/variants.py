@@ -9,6 +9,7 @@ from archsearch.arch.networks import TimmModel
 from archsearch.arch.paper import Published
 from archsearch.arch.params import Value
 from archsearch.errors import ArchError, StudyFileError, unknown
+from archsearch.space.axes import STAGE_AXES
 from archsearch.space.space import Space
 
 #: Kinds of throughput that are measured.
@@ -179,7 +180,7 @@ def combine(study: ListStudy, names: Sequence[str]) -> Variant:
 def _root(axis: str) -> str:
     """Return the axis of all stages for one of a single stage: ``stage3.depth`` changes what ``depths`` changes."""
     name = axis.rpartition(".")[2]
-    return {"depth": "depths", "dim": "dims", "mlp_ratio": "mlp_ratios"}.get(name, name)
+    return STAGE_AXES.get(name, name)
 
 
 def apply(baseline: Arch | TimmModel, changes: Mapping[str, Value]) -> Arch:

@@ -28,7 +28,7 @@ from archsearch.arch.mixer import Mixer, check_own_name, declarations, declare
 from archsearch.arch.params import Value
 from archsearch.errors import ArchError, MixerError
 from archsearch.nn.mixers import MIXERS, build_mixer
-from archsearch.space.locate import STAGE_AXES
+from archsearch.space.axes import STAGE_AXES
 
 #: Names that already have a meaning beside parameters of mixers.
 TAKEN = {"token_mixer", "source", *STAGE_AXES, *(field.name for field in dataclasses.fields(Arch))}

@@ -16,7 +16,8 @@ from archsearch.arch.params import Value
 from archsearch.errors import ArchError, OptionError, StorageError, unknown
 from archsearch.search.definition import RECIPE, existing
 from archsearch.search.storage.opening import in_words, open_storage
-from archsearch.space.locate import LIST_AXES, decode, misfit
+from archsearch.space.axes import LIST_AXES, decode
+from archsearch.space.locate import locate, misfit
 from archsearch.space.space import Space
 from archsearch.utils.yaml_lines import Table, YamlError, line_of, number, read_list, told_as
 
@@ -75,7 +76,7 @@ def _within(
 ) -> list[Start]:
     """The points of those that are in the space; a remark gives the number of the others."""
     whole = list(named)
-    points = [(origin, None if arch is None else space.locate(arch)) for origin, arch in whole]
+    points = [(origin, None if arch is None else locate(space, arch)) for origin, arch in whole]
     found = [Start(params, origin) for origin, params in points if params is not None]
     if not found:
         example = next((f"; {origin}: {misfit(space, arch)}" for origin, arch in whole if arch is not None), "")
@@ -146,7 +147,7 @@ def _point(space: Space, entry: Any, line: int) -> dict[str, Value]:
             raise YamlError(f"an entry is {entry!r}, but must be {wanted}", line)
     except ArchError as error:
         raise YamlError(str(error), (line_of(entry, error) if isinstance(entry, Table) else None) or line) from None
-    params = space.locate(arch)
+    params = locate(space, arch)
     if params is None:
         raise YamlError(f"it is in no point of space {space.name}: {misfit(space, arch)}", line)
     return params

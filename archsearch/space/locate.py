@@ -1,41 +1,23 @@
-"""Where in a space an architecture is: the inverse of ``Space.arch``, axis by axis, however large the space."""
+"""Locating an architecture in a space: the inverse of ``Space.arch``, axis by axis, however large the space."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from archsearch.arch import Arch
 from archsearch.arch.params import Value
 from archsearch.errors import ArchError
-
-if TYPE_CHECKING:
-    from archsearch.space.space import Axis, Space
-
-#: Fields whose choices are lists, and what these hold: integers alone, or any numbers.
-LIST_AXES: dict[str, type[int] | type[float]] = {"depths": int, "dims": int, "mlp_ratios": float}
-#: Fields of one stage, with the prefix ``stageN.``, and the field of ``Arch`` that has them all; mixers and their
-#: parameters take the prefix too.
-STAGE_AXES = {"depth": "depths", "dim": "dims", "mlp_ratio": "mlp_ratios"}
+from archsearch.space.axes import LIST_AXES, STAGE_AXES, decode
+from archsearch.space.space import Axis, Space
 
 
-def decode(name: str, value: Value) -> Any:
-    """The choice of an axis as ``Arch`` has it; lists are kept as text in a study, which takes plain values.
-
-    >>> decode("depths", "3-3-9-3"), decode("norm", "batch")
-    ((3, 3, 9, 3), 'batch')
-    """
-    if name not in LIST_AXES:
-        return value
-    return tuple(float(part) if "." in part else int(part) for part in str(value).split("-"))
-
-
-def locate(space: "Space", arch: Arch) -> dict[str, Value] | None:
-    """A point of a space that is an architecture, as values of its open axes; None where there is none."""
+def locate(space: Space, arch: Arch) -> dict[str, Value] | None:
+    """Return a point of a space that builds an architecture, as values of its open axes; None if there is none."""
     return next((params for params in _walk(space.axes, arch, {}) if _built(space, params) == arch), None)
 
 
-def misfit(space: "Space", arch: Arch) -> str:
-    """What about an architecture keeps it out of a space, in words."""
+def misfit(space: Space, arch: Arch) -> str:
+    """Return why an architecture is in no point of a space, in words."""
     params: dict[str, Value] = {}
     for place, axis in enumerate(space.axes):
         if not axis.open(params):
@@ -49,14 +31,14 @@ def misfit(space: "Space", arch: Arch) -> str:
     return "no point of the space is like it" if built is None else _difference(built, arch)
 
 
-def _built(space: "Space", params: Mapping[str, Value]) -> Arch | None:
+def _built(space: Space, params: Mapping[str, Value]) -> Arch | None:
     try:
         return space.arch(params)
     except ArchError:
         return None
 
 
-def _walk(axes: "Sequence[Axis]", arch: Arch, params: dict[str, Value]) -> Iterator[dict[str, Value]]:
+def _walk(axes: Sequence[Axis], arch: Arch, params: dict[str, Value]) -> Iterator[dict[str, Value]]:
     """The points that may be an architecture; all that are, up to axes whose value makes no difference there."""
     if not axes:
         yield params
@@ -67,7 +49,7 @@ def _walk(axes: "Sequence[Axis]", arch: Arch, params: dict[str, Value]) -> Itera
             yield from _walk(axes[1:], arch, {**params, axes[0].name: value})
 
 
-def _choices(axis: "Axis", later: "Sequence[Axis]", arch: Arch, params: Mapping[str, Value]) -> list[Value]:
+def _choices(axis: Axis, later: Sequence[Axis], arch: Arch, params: Mapping[str, Value]) -> list[Value]:
     """The choices of an axis that an architecture allows, the likeliest first.
 
     What an axis says of all stages holds for those of which no axis of the stage's own speaks: one before it has been

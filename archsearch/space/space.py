@@ -11,13 +11,7 @@ from archsearch.arch.mixer_types import MIXER_TYPES
 from archsearch.arch.params import Value
 from archsearch.errors import ArchError, SpaceError
 from archsearch.recipes import BenchRecipe, ProxyRecipe
-from archsearch.space.locate import STAGE_AXES, decode, locate
-
-#: Fields of ``Arch`` that an axis may set.
-ARCH_AXES = (
-    "depths", "dims", "mlp_ratios", "norm", "act", "head", "stem_patch_size", "layer_scale_init_value",
-    "drop_path_rate", "img_size", "block",
-)  # fmt: skip
+from archsearch.space.axes import ARCH_AXES, STAGE_AXES, decode
 
 #: Combinations that are all visited when a space is checked and counted; beyond it, a sample.
 EXHAUSTIVE = 50_000
@@ -112,10 +106,6 @@ class Space:
             return self.arch(params)
         except ArchError:
             return None
-
-    def locate(self, arch: Arch) -> dict[str, Value] | None:
-        """The inverse of ``arch``: values of the open axes at a point that is this architecture; None without one."""
-        return locate(self, arch)
 
     def _mixer(self, stage: int, params: Params) -> Mixer:
         def chosen(name: str, default: Any) -> Any:

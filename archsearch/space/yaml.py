@@ -25,8 +25,8 @@ from archsearch.arch.networks import network, read_arch
 from archsearch.arch.params import Value
 from archsearch.errors import ArchError, SpaceError, UserError, unknown
 from archsearch.recipes import ProxyRecipe, override
-from archsearch.space.locate import LIST_AXES, STAGE_AXES
-from archsearch.space.space import ARCH_AXES, Axis, Params, Space, mixer_axes
+from archsearch.space.axes import ARCH_AXES, LIST_AXES, STAGE_AXES
+from archsearch.space.space import Axis, Params, Space, mixer_axes
 from archsearch.utils.package_data import shipped
 from archsearch.utils.yaml_lines import Table, YamlError, check_keys, locate, mapping, number, read_table, told_as
 

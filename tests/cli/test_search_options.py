@@ -19,6 +19,7 @@ from archsearch.search.place import Place
 from archsearch.search.reachable import check_reachable
 from archsearch.search.storage.opening import open_storage
 from archsearch.search.warm_start import Start
+from archsearch.space.locate import locate
 
 
 def study(space, storage, *more):
@@ -95,7 +96,7 @@ def test_in_a_space_too_large_to_visit_the_nearest_are_changed_axis_by_axis():
 
 def test_what_a_study_starts_from_may_be_all_that_keeps_a_constraint():
     space = tiny.shipped_space("metanext")
-    start = Start(space.locate(space.baseline), "the baseline")
+    start = Start(locate(space, space.baseline), "the baseline")
     exactly = ["macs <= baseline", "macs >= baseline", "params <= baseline", "params >= baseline"]
     assert reachable("metanext", exactly, [start])[1] == []
 

@@ -16,7 +16,7 @@ from archsearch.arch.networks import network
 from archsearch.errors import SpaceError
 from archsearch.nn import build
 from archsearch.recipes import PROXIES, BenchRecipe, ProxyRecipe, override
-from archsearch.space.locate import misfit
+from archsearch.space.locate import locate, misfit
 from archsearch.space.space import Axis, Space
 from archsearch.space.yaml import load_space
 from archsearch.utils.package_data import shipped
@@ -62,7 +62,7 @@ def test_every_draw_builds_learns_and_round_trips(name, seed):
 def test_every_point_is_found_again_by_its_architecture(name, seed):
     space = shipped_space(name)
     params = space.sample(random.Random(seed))
-    found = space.locate(space.arch(params))
+    found = locate(space, space.arch(params))
     assert found is not None
     assert space.arch(found) == space.arch(params)
     assert space.active(space.genome(found)) == found  # of open axes alone
@@ -94,7 +94,7 @@ axes:
 def test_points_are_found_where_axes_speak_over_each_other(tmp_path):
     space = read(tmp_path, OVERLAPPING)
     for params in space.grid():
-        found = space.locate(space.arch(params))
+        found = locate(space, space.arch(params))
         assert found is not None, params
         assert space.arch(found) == space.arch(params)
 
@@ -109,7 +109,7 @@ def test_what_is_no_point_of_a_space_is_found_nowhere_and_told(tmp_path):
         (tiny.replace(act="relu", mixers=(Mixer.of("identity"),) * 4), "its act is relu, and gelu in this space"),
         (network("convnext_small_iso"), "axis 'depths' has no choice 18 (it has 3-3-9-3, 2-2-6-2)"),
     ]:
-        assert space.locate(arch) is None
+        assert locate(space, arch) is None
         assert word in misfit(space, arch)
     everywhere = {space.arch(params) for params in space.grid()}
     depths = itertools.product((2, 3), (2, 3), (6, 9, 12), (3,))
@@ -117,7 +117,7 @@ def test_what_is_no_point_of_a_space_is_found_nowhere_and_told(tmp_path):
     bands = [Mixer.of("inception", band_kernel_size=size) for size in (7, 9, 11, 13)]
     others = [other.replace(mixers=mixers) for other in others for mixers in itertools.product(bands, repeat=4)]
     assert 0 < len(everywhere & set(others)) < len(others)
-    assert all((space.locate(other) is not None) == (other in everywhere) for other in others)
+    assert all((locate(space, other) is not None) == (other in everywhere) for other in others)
 
 
 def test_a_space_of_any_size_tells_where_an_architecture_is(tmp_path):
@@ -129,8 +129,8 @@ def test_a_space_of_any_size_tells_where_an_architecture_is(tmp_path):
     assert space.points() > 10**10
     params = space.sample(random.Random(3))
     arch = space.arch(params)
-    assert space.arch(space.locate(arch)) == arch
-    assert space.locate(arch.replace(act="silu")) is None
+    assert space.arch(locate(space, arch)) == arch
+    assert locate(space, arch.replace(act="silu")) is None
 
 
 @pytest.mark.parametrize("name", SHIPPED)

@@ -12,7 +12,7 @@ import numpy as np
 from archsearch.arch import Arch
 from archsearch.arch.params import Value
 from archsearch.errors import ArchError
-from archsearch.space.locate import LIST_AXES
+from archsearch.space.axes import LIST_AXES
 from archsearch.space.space import Axis, Space
 
 #: Function that counts an architecture's costs, by quantity.

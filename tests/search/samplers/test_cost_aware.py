@@ -25,6 +25,7 @@ from archsearch.search.samplers.gp import CHOOSE, LEARN, Model
 from archsearch.search.search import Search
 from archsearch.search.storage.mirror import StorageMirror
 from archsearch.search.warm_start import Start
+from archsearch.space.locate import locate
 from archsearch.space.space import Axis
 from archsearch.stats.hypervolume import FrontTracker
 from archsearch.trial import Epoch, Evaluation
@@ -172,7 +173,7 @@ def test_beside_a_start_that_is_under_way_a_second_worker_finds_what_keeps_the_c
     monkeypatch.setattr(cost_aware, "WIDE", 60)
     space = tiny.shipped_space("metanext")
     points = Points(space, count)
-    start = points.at(space.locate(space.baseline))
+    start = points.at(locate(space, space.baseline))
     while (least := min(points.beside(start), key=lambda p: p.costs["macs"])).costs["macs"] < start.costs["macs"]:
         start = least
     constraints = parse_constraints([f"macs <= {1.01 * start.costs['macs']}"])

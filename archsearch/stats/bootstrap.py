@@ -1,4 +1,4 @@
-"""A parametric bootstrap of fronts: the share of draws of noisy scores in which a row is on the front."""
+"""Parametric bootstrap of the front: how often each row is on it when noisy scores are drawn again."""
 
 import moocore
 import numpy as np
@@ -6,34 +6,34 @@ from scipy import special
 
 from archsearch.stats.fronts import nondominated
 
-#: Of the bootstrap: a share is uncertain by 1.6 points (its standard error) at most.
+#: Draws of the bootstrap; the standard error of a share is at most 1.6 points.
 DRAWS = 1000
-#: Standard errors at which draws are cut; one in a thousand lies beyond. So some trials are in no draw on the front.
-REACH = 3.3
-#: Deviates that draws are cut out of.
+#: Standard errors at which draws are cut (one in a thousand lies beyond), so that some trials are never on the front.
+CUT = 3.3
+#: Number of normal deviates that draws are taken from.
 POOL = 1 << 17
-#: Rivals that trials are compared with, at most and at a time.
+#: Maximum number of rivals that trials are compared with, and number compared at a time.
 RIVALS, CHUNK = 512, 16
-#: Of the front as it was observed, as many are compared with all in every draw.
+#: Number of trials of the observed front that are compared with all others in every draw.
 STRONG = 8
 
 
 def front_probability(values: np.ndarray, errors: np.ndarray, draws: int = DRAWS, seed: int = 0) -> np.ndarray:
-    """The share of draws of all scores in which a row is on the front: a parametric bootstrap.
+    """Return the share of draws in which each row is on the front.
 
-    Every score is drawn from the normal distribution around what was observed, cut at ``REACH`` standard errors, all of
-    them independently. So the share tells what the noise of the figures leaves open. It is no probability of being
-    truly the best: who looks good among many is likely to have been lucky, and what was observed is taken as it is.
-    Speeds scatter as within one session of timing.
+    Every score is drawn independently from a normal distribution around the observed value, cut at ``CUT`` standard
+    errors. The share tells what the noise of the scores leaves open. It is not the probability of being truly the
+    best: a row that looks good among many was probably lucky, and the observed values are taken as they are. The noise
+    of speeds is that within one timing session.
 
     Args:
-        values: (N, objectives), smaller is better.
-        errors: their standard errors; 0 is exact.
-        draws: of the bootstrap; always as many, however many rows there are.
-        seed: of the draws; the same rows give the same shares.
+        values: Observed scores, (N, objectives); smaller is better.
+        errors: Their standard errors, (N, objectives); 0 is exact.
+        draws: Number of draws.
+        seed: Seed of the draws; the same rows give the same shares.
 
     Returns:
-        (N,); NaN for rows that lack a value.
+        Shares, (N,); NaN for rows that lack a value.
 
     >>> front_probability(np.array([[0.0, 1.0], [1.0, 0.0], [2.0, 2.0]]), np.full((3, 2), 0.01)).tolist()
     [1.0, 1.0, 0.0]
@@ -49,13 +49,13 @@ def front_probability(values: np.ndarray, errors: np.ndarray, draws: int = DRAWS
 
 
 def contenders(values: np.ndarray, errors: np.ndarray) -> np.ndarray:
-    """Indices of the rows that a draw can have on the front.
+    """Return the indices of the rows that can be on the front in some draw.
 
-    A row whose best reading another's worst reading dominates is dominated in every draw, and whatever it dominates is
-    dominated by that other one, too: without it, all draws are what they were. That holds for any choice of rivals, so
-    of many, some that are spread over the front will do.
+    A row whose best possible draw is dominated by another row's worst possible draw is dominated in every draw.
+    Whatever it dominates is dominated by that other row too, so leaving it out changes no draw. This holds for any
+    choice of rivals; of many, a selection that is spread over the front suffices.
     """
-    best, worst = values - REACH * errors, values + REACH * errors
+    best, worst = values - CUT * errors, values + CUT * errors
     rivals = worst[nondominated(worst)]
     rivals = rivals[_spread(rivals, RIVALS)]
     left = np.arange(len(values))
@@ -65,20 +65,20 @@ def contenders(values: np.ndarray, errors: np.ndarray) -> np.ndarray:
 
 
 def _spread(points: np.ndarray, most: int) -> np.ndarray:
-    """Indices of at most so many points, spread evenly over the first column."""
+    """Return indices of at most ``most`` points, spread evenly over the first column."""
     order = np.argsort(points[:, 0])
     return order[:: -(-len(order) // most) or 1]
 
 
 def _beaten(points: np.ndarray, rivals: np.ndarray) -> np.ndarray:
-    """Whether any of the rivals dominates a point, (N,)."""
+    """Return whether any of the rivals dominates each point, (N,)."""
     pairs = [(rivals[:, place, None], points[None, :, place]) for place in range(points.shape[1])]
     weakly = np.logical_and.reduce([rival <= point for rival, point in pairs])
     return np.asarray((weakly & np.logical_or.reduce([rival < point for rival, point in pairs])).any(axis=0))
 
 
 def shares_on_front(values: np.ndarray, errors: np.ndarray, draws: int, seed: int) -> np.ndarray:
-    """The shares of all rows, none dropped; they lack nothing, and are one at least."""
+    """Return the shares of all rows without dropping any; there is at least one row, and no value is missing."""
     noisy = np.flatnonzero((errors > 0).any(axis=0))
     rng, drawn, counts = np.random.default_rng(seed), values.copy(order="F"), np.zeros(len(values))
     deviates = {column: _deviates(rng, len(values)) for column in noisy}
@@ -94,6 +94,6 @@ def shares_on_front(values: np.ndarray, errors: np.ndarray, draws: int, seed: in
 
 
 def _deviates(rng: np.random.Generator, length: int) -> np.ndarray:
-    """Normal deviates in random order, any ``length`` in a row of which are a draw: to make them anew takes longer."""
-    pool = rng.permutation(np.clip(special.ndtri((np.arange(POOL) + 0.5) / POOL), -REACH, REACH))
+    """Return normal deviates in random order; any ``length`` successive ones are a draw, sooner than new ones."""
+    pool = rng.permutation(np.clip(special.ndtri((np.arange(POOL) + 0.5) / POOL), -CUT, CUT))
     return np.concatenate([pool, np.resize(pool, length)])

@@ -1,4 +1,4 @@
-"""Fronts: which trials no other trial dominates."""
+"""Pareto fronts: the trials that no other trial dominates."""
 
 from collections.abc import Sequence
 
@@ -11,14 +11,14 @@ from archsearch.trial import Trial
 
 
 def on_front(frame: pd.DataFrame, objectives: tuple[Objective, ...]) -> pd.Series:
-    """Marks the rows that no other row dominates.
+    """Mark the rows that no other row dominates.
 
     A row dominates another when it is at least as good in every objective and better in one;
     equal rows are both on the front. Rows that lack a value are not.
 
     Args:
-        frame: a column per objective.
-        objectives: which columns, and which way is better.
+        frame: Table with a column per objective.
+        objectives: Columns to compare, and their directions.
 
     >>> from archsearch.objectives import parse_objectives
     >>> rows = pd.DataFrame({"accuracy": [0.9, 0.8, 0.7], "macs": [2e9, 1e9, 1e9]})
@@ -33,10 +33,10 @@ def on_front(frame: pd.DataFrame, objectives: tuple[Objective, ...]) -> pd.Serie
 
 
 def nondominated(points: np.ndarray) -> np.ndarray:
-    """Marks the rows that no other row dominates, (N,); rows that lack a value are not.
+    """Mark the rows that no other row dominates, (N,); rows that lack a value are not marked.
 
     Args:
-        points: (N, objectives), smaller is better.
+        points: Scores, (N, objectives); smaller is better.
 
     >>> nondominated(np.array([[1.0, 2.0], [2.0, 1.0], [2.0, 2.0], [0.0, np.nan]])).tolist()
     [True, True, False, False]
@@ -57,7 +57,7 @@ def nondominated(points: np.ndarray) -> np.ndarray:
 
 
 def costs(trials: Sequence[Trial], objectives: Sequence[Objective]) -> np.ndarray:
-    """Scores of trials, (N, objectives), signed so that smaller is better; NaN for those that are not complete."""
+    """Return scores of trials, (N, objectives), signed so that smaller is better; NaN for those not complete."""
     lacking = [float("nan")] * len(objectives)
     names = [objective.name for objective in objectives]
     rows = [[t.evaluation.scores[name] for name in names] if t.state == "complete" else lacking for t in trials]
@@ -65,5 +65,5 @@ def costs(trials: Sequence[Trial], objectives: Sequence[Objective]) -> np.ndarra
 
 
 def signs(objectives: Sequence[Objective]) -> np.ndarray:
-    """What turns each score into one of which less is better: 1 or -1."""
+    """Return the factor of each objective, 1 or -1, that makes smaller scores better."""
     return np.array([-1.0 if objective.direction == "maximize" else 1.0 for objective in objectives])

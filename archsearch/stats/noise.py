@@ -1,9 +1,9 @@
-"""Noise: intervals of accuracy and speed, and how probably a trial is on the front as far as noise leaves that open.
+"""Noise of scores: confidence intervals of accuracy and speed, and the probability that a trial is on the front.
 
-An accuracy scatters with the seed of its training and with the sample of images that it is counted on. Where trials
-were trained with several seeds, the scatter between them is known, and taken for that of all trials. Where none was,
-the sample's binomial error stands for it, which knows nothing of seeds, and of which all trials of a study have a part
-in common, as they are judged by the same images: it is of the right size, and no more.
+An accuracy varies with the seed of its training and with the sample of validation images. Where trials were trained
+with several seeds, the seed variance is pooled over them and taken for that of all trials. Where none was, the
+binomial error of the sample stands for it. That error knows nothing of seeds, and all trials of a study share a part of
+it, since they are validated on the same images: it has the right size, and no more.
 """
 
 import math
@@ -19,35 +19,36 @@ from archsearch.stats.fronts import costs, signs
 from archsearch.stats.intervals import LEVEL, NORMAL, student, wilson
 from archsearch.trial import Evaluation, Trial
 
-#: Degrees of freedom that the binomial error has beside the scatter between seeds, as two seeds may agree by chance.
+#: Degrees of freedom given to the binomial error beside the seed variance, as two seeds may agree by chance.
 PRIOR_DEGREES = 2
 
 
 @dataclass(frozen=True)
 class AccuracyNoise:
-    """How far the accuracies of a study scatter.
+    """Noise of the accuracies of a study.
 
     Attributes:
-        images: that accuracies are counted on; 0 where that is not known.
-        deviation: between trainings of one network that differ in their seed, a fraction; 0 where no trial has several.
-        degrees: of freedom that it has; 0 where no trial has several.
+        images: Number of validation images; 0 if unknown.
+        seed_sd: Standard deviation between trainings of one network with different seeds, as a fraction; 0 where no
+            trial has several.
+        degrees: Degrees of freedom of ``seed_sd``; 0 where no trial has several.
     """
 
     images: int
-    deviation: float = 0.0
+    seed_sd: float = 0.0
     degrees: int = 0
 
     @property
-    def reach(self) -> float:
-        """Standard errors from an accuracy to the ends of its 95 % interval: Student's, where seeds tell them."""
+    def critical_value(self) -> float:
+        """Standard errors from an accuracy to the ends of its 95 % interval: Student's where there are seeds."""
         return student((1 + LEVEL) / 2, self.degrees) if self.degrees else NORMAL
 
     def interval(self, accuracy: float, seeds: int = 1) -> tuple[float, float]:
-        """The 95 % interval of an accuracy, within 0 and 1.
+        """Return the 95 % confidence interval of an accuracy, within 0 and 1.
 
         Args:
-            accuracy: a fraction; the mean of its seeds.
-            seeds: that it is the mean of.
+            accuracy: Fraction; the mean over its seeds.
+            seeds: Number of these seeds.
 
         >>> low, high = AccuracyNoise(0, 0.02, 1000).interval(0.5, 4)
         >>> round(low, 3), round(high, 3)
@@ -55,43 +56,43 @@ class AccuracyNoise:
         """
         if not self.degrees:
             return wilson(accuracy, self.images)
-        half = self.reach * self.deviation / math.sqrt(seeds)
+        half = self.critical_value * self.seed_sd / math.sqrt(seeds)
         return max(accuracy - half, 0.0), min(accuracy + half, 1.0)
 
     def error(self, accuracy: float, seeds: int = 1) -> float:
-        """Standard error of the normal distribution that draws come from: its interval is as wide as ``interval``."""
+        """Return the standard error of a normal distribution whose interval is as wide as ``interval``."""
         if self.degrees:
-            return self.reach / NORMAL * self.deviation / math.sqrt(seeds)
+            return self.critical_value / NORMAL * self.seed_sd / math.sqrt(seeds)
         return binomial_error(accuracy, self.images)
 
     @property
     def words(self) -> str:
-        """What the intervals hold, for people."""
+        """What the intervals cover, as a text for people."""
         if not self.degrees:
             return (
-                f"from the sample of {self.images} validation images alone; trainings with other seeds scatter too, "
+                f"from the sample of {self.images} validation images alone; trainings with other seeds vary too, "
                 "and no trial has several"
             )
         return (
-            f"from seeds: trainings of one network differ by {100 * self.deviation:.2f} points (standard deviation, "
+            f"from seeds: trainings of one network differ by {100 * self.seed_sd:.2f} points (standard deviation, "
             f"{self.degrees} degrees of freedom"
             + (f", {PRIOR_DEGREES} of them the binomial error of {self.images} images)" if self.images else ")")
         )
 
 
 def binomial_error(share: float, samples: int) -> float:
-    """Standard error of a share, of Wilson's interval."""
+    """Return the standard error of a share, from the width of Wilson's interval."""
     low, high = wilson(share, samples)
     return (high - low) / (2 * NORMAL)
 
 
 def seed_values(evaluation: Evaluation) -> list[float]:
-    """The accuracies of a candidate's seeds; empty where only one was asked for."""
+    """Return the accuracies of a candidate's seeds; empty where only one seed was asked for."""
     return list(evaluation.accuracies.values())
 
 
 def pooled_deviation(groups: Iterable[Sequence[float]]) -> tuple[float, int] | None:
-    """Standard deviation within groups, and its degrees of freedom; None where no group has two values.
+    """Return the standard deviation within groups and its degrees of freedom; None where no group has two values.
 
     >>> pooled_deviation([[1.0, 3.0], [5.0]])
     (1.4142135623730951, 1)
@@ -103,11 +104,11 @@ def pooled_deviation(groups: Iterable[Sequence[float]]) -> tuple[float, int] | N
 
 
 def accuracy_noise(trials: Sequence[Trial], images: int) -> AccuracyNoise | None:
-    """What is known of the scatter of a study's accuracies; None where nothing is.
+    """Estimate the noise of a study's accuracies; None where nothing is known.
 
     Args:
-        trials: of the study; those with several seeds tell the scatter between seeds, pooled over them.
-        images: that accuracies are counted on; 0 where that is not known.
+        trials: Trials of the study; the seed variance is pooled over those with several seeds.
+        images: Number of validation images; 0 if unknown.
     """
     found = pooled_deviation(seed_values(trial.evaluation) for trial in trials)
     if found is None:
@@ -136,15 +137,15 @@ def score_interval(name: str, detail: Mapping[str, Any]) -> tuple[float, float] 
 def front_chances(
     trials: Sequence[Trial], objectives: Sequence[Objective], noise: AccuracyNoise | None
 ) -> np.ndarray | None:
-    """How probably each trial is on the front of the study, as ``front_probability`` has it.
+    """Return the probability that each trial is on the front of the study (``front_probability``).
 
     Args:
-        trials: those that are not complete get NaN.
-        objectives: of the study. MACs, parameters and what else is counted are exact.
-        noise: of its accuracies.
+        trials: Trials of the study; those that are not complete get NaN.
+        objectives: Objectives of the study. MACs, parameters and other counted scores are exact.
+        noise: Noise of the accuracies.
 
     Returns:
-        (N,); None where no score is noisy, or nothing is known of how accuracies scatter.
+        Probabilities, (N,); None where no score is noisy, or the noise of accuracies is unknown.
     """
     if noise is None and any(objective.name == "accuracy" for objective in objectives):
         return None
@@ -160,9 +161,9 @@ def front_chances(
 def readings(
     trials: Sequence[Trial], objectives: Sequence[Objective], noise: AccuracyNoise | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Scores of complete trials and their standard errors, (N, objectives) each; smaller is better.
+    """Return scores of complete trials and their standard errors, (N, objectives) each; smaller is better.
 
-    Speeds are logarithms: a step's time is log-normal, and a front is the same in logarithms.
+    Speeds become logarithms: a step's time is log-normal, and a front is the same in logarithms.
     """
     values = costs(trials, objectives)
     errors = np.zeros_like(values)

@@ -30,10 +30,10 @@ def test_the_deviation_is_pooled_over_trials_with_several_seeds():
         tiny.trial(3, 0.9, 1e9, 10),
     ]
     known = accuracy_noise(trials, 0)
-    assert known.deviation == pytest.approx(math.sqrt((0.0008 + 0.0002) / 3))
+    assert known.seed_sd == pytest.approx(math.sqrt((0.0008 + 0.0002) / 3))
     assert known.degrees == 3
-    assert known.interval(0.5, 3) == pytest.approx(stats.t.interval(0.95, 3, 0.5, known.deviation / math.sqrt(3)))
-    assert known.interval(0.5) == pytest.approx(stats.t.interval(0.95, 3, 0.5, known.deviation))
+    assert known.interval(0.5, 3) == pytest.approx(stats.t.interval(0.95, 3, 0.5, known.seed_sd / math.sqrt(3)))
+    assert known.interval(0.5) == pytest.approx(stats.t.interval(0.95, 3, 0.5, known.seed_sd))
     assert "seeds" in known.words
 
 
@@ -60,10 +60,10 @@ def test_seeds_that_agree_by_chance_do_not_make_accuracies_exact():
     trials = [tiny.trial(0, 0.5, 1e9, 10, values=[0.5, 0.5]), tiny.trial(1, 0.4, 1e9, 10)]
     known = accuracy_noise(trials, 64)
     binomial = np.mean([AccuracyNoise(64).error(accuracy) ** 2 for accuracy in (0.5, 0.4)])
-    assert (known.deviation, known.degrees) == (pytest.approx(math.sqrt(2 / 3 * binomial)), 3)
+    assert (known.seed_sd, known.degrees) == (pytest.approx(math.sqrt(2 / 3 * binomial)), 3)
     assert 0 < front_chances(trials, parse_objectives("accuracy,macs"), known)[1] < 0.5
     many = [tiny.trial(i, 0.5, 1e9, 10, values=[0.5 - x, 0.5, 0.5 + x]) for i, x in enumerate([0.02] * 50)]
-    assert accuracy_noise(many, 64).deviation == pytest.approx(0.02, rel=0.1), "what was seen often outweighs it"
+    assert accuracy_noise(many, 64).seed_sd == pytest.approx(0.02, rel=0.1), "what was seen often outweighs it"
     assert accuracy_noise(trials[:1], 0) is None
 
 

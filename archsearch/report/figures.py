@@ -1,4 +1,4 @@
-"""Figures as plain functions that return ``plotly.graph_objects.Figure``, for notebooks and papers.
+"""Figures of studies for notebooks and papers: functions that return ``plotly.graph_objects.Figure``.
 
 >>> from archsearch.report.view import read_view
 >>> view = read_view("inception_dw-pareto-drawn", "runs/archsearch.db")  # doctest: +SKIP
@@ -21,17 +21,17 @@ from archsearch.report.looks import LOOKS, PALETTE, SCALE
 from archsearch.report.view import StudyView, common_box, own_box, shared_objectives
 from archsearch.stats.hypervolume import hypervolume_trace
 
-#: Lines that a figure of curves holds at most.
+#: Maximum number of lines in a figure of curves.
 MOST_CURVES = 40
 
 
 def pairs(objectives: Sequence[Objective]) -> list[tuple[Objective, Objective]]:
-    """Every pair of objectives as (x, y); the first objective is on the y axis where it takes part."""
+    """Return every pair of objectives as (x, y); the first objective is on the y axis where it takes part."""
     return [(second, first) for first, second in combinations(objectives, 2)]
 
 
 def parallel_figure(views: Sequence[StudyView]) -> go.Figure:
-    """Parameters and objectives of the finished trials, a line each, coloured by the first objective."""
+    """Plot parameters and objectives of the complete trials, one line each, coloured by the first objective."""
     objectives = shared_objectives(views)
     frame = pd.concat([view.frame[view.frame["state"] == "complete"] for view in views], ignore_index=True)
     params = [column for column in frame.columns if column.startswith("params.")]
@@ -48,10 +48,10 @@ def parallel_figure(views: Sequence[StudyView]) -> go.Figure:
 
 
 def hypervolume_figure(views: Sequence[StudyView], over: str = "trials") -> go.Figure:
-    """The share of the box of best and worst scores that each study's front dominates.
+    """Plot the share of the box of best and worst scores that each study's front dominates.
 
     Args:
-        views: with the same objectives, so that one box holds them all; else each has its own.
+        views: Studies to show; with the same objectives they share one box, otherwise each has its own.
         over: ``trials`` or ``seconds`` (of evaluating, all workers together).
     """
     box = common_box(views)
@@ -69,11 +69,11 @@ def hypervolume_figure(views: Sequence[StudyView], over: str = "trials") -> go.F
 
 
 def curves_figure(view: StudyView, numbers: Sequence[int] | None = None) -> go.Figure:
-    """Learning curves of the proxies.
+    """Plot learning curves of the proxy networks.
 
     Args:
-        view: the study.
-        numbers: of the trials; by default those on the front.
+        view: Study to show.
+        numbers: Numbers of the trials; by default those on the front.
     """
     wanted = set(view.frame.loc[view.frame["front"], "number"] if numbers is None else numbers)
     figure = go.Figure()
@@ -87,7 +87,7 @@ def curves_figure(view: StudyView, numbers: Sequence[int] | None = None) -> go.F
 
 
 def importance_figure(view: StudyView) -> go.Figure:
-    """How much of each objective's variance every axis explains, with the range over forests."""
+    """Plot the share of each objective's variance that every axis explains, with the range over forests."""
     figure = go.Figure()
     for colour, (name, axes) in zip(PALETTE, view.importance.items(), strict=False):
         low, high = [a.share - a.low for a in axes], [a.high - a.share for a in axes]
@@ -105,12 +105,12 @@ def importance_figure(view: StudyView) -> go.Figure:
 
 
 def slice_figure(views: Sequence[StudyView], axis: str, objective: str) -> go.Figure:
-    """An objective over the values of one axis of the space.
+    """Plot an objective over the values of one axis of the space.
 
     Args:
-        views: the studies.
-        axis: name of the axis.
-        objective: name of the objective.
+        views: Studies to show.
+        axis: Name of the axis.
+        objective: Name of the objective.
     """
     score = OBJECTIVES[objective]
     figure = go.Figure()
@@ -134,7 +134,7 @@ def slice_figure(views: Sequence[StudyView], axis: str, objective: str) -> go.Fi
 
 
 def all_figures(views: Sequence[StudyView]) -> dict[str, Callable[[], go.Figure]]:
-    """Every figure that can be drawn of some studies, by a name that can be a file's."""
+    """Return functions that draw every figure of some studies, by a name that is valid as a file name."""
     objectives = shared_objectives(views)
     drawn: dict[str, Callable[[], go.Figure]] = {
         f"pareto-{x.name}-{y.name}": partial(pareto_figure, views, x.name, y.name) for x, y in pairs(objectives)
@@ -158,10 +158,10 @@ def all_figures(views: Sequence[StudyView]) -> dict[str, Callable[[], go.Figure]
 
 
 def write_image(figure: go.Figure, path: Path) -> None:
-    """Writes a figure as the file's suffix says (svg, png, pdf).
+    """Write a figure in the format of the file's suffix (svg, png, pdf).
 
     Raises:
-        OptionError: kaleido is missing, or the browser that it draws with.
+        OptionError: kaleido or its browser is missing.
     """
     try:
         figure.write_image(path, width=900, height=600, scale=2 if path.suffix == ".png" else 1)
@@ -174,7 +174,7 @@ def write_image(figure: go.Figure, path: Path) -> None:
 
 
 def _choice(values: pd.Series, label: str) -> dict[str, object]:
-    """A parameter as a dimension: its distinct values, evenly spaced; ``-`` where an architecture does not have it."""
+    """Return a parameter as a dimension: its distinct values, evenly spaced; ``-`` where a trial lacks it."""
     present = sorted(values.dropna().unique().tolist(), key=lambda v: (isinstance(v, str), v))
     ticks = (["-"] if values.isna().any() else []) + [_word(v) for v in present]
     place = {value: i + len(ticks) - len(present) for i, value in enumerate(present)}
@@ -191,5 +191,5 @@ def _values(view: StudyView, column: str) -> list[object]:
 
 
 def _word(value: object) -> str:
-    """A value of a parameter; whole numbers are floats where other trials lack the parameter."""
+    """Return a parameter's value as text; whole numbers are floats where other trials lack the parameter."""
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,4 +1,4 @@
-"""Trials as a table: one row per trial."""
+"""Trials as a data frame with one row per trial."""
 
 import math
 from collections.abc import Sequence
@@ -18,17 +18,17 @@ def trials_frame(
     noise: AccuracyNoise | None = None,
     chances: np.ndarray | None = None,
 ) -> pd.DataFrame:
-    """A frame with the trial's number, state, scores, parameters and place on the front.
+    """Return a frame with each trial's number, state, scores, parameters and whether it is on the front.
 
     Scores are in the objectives' units; a measured one has its 95 % interval and its ratio to the
     reference beside it (``infer_throughput.low``, ``.high``, ``.ratio``). Parameters carry the prefix
     ``params.``; those that an architecture does not have are missing.
 
     Args:
-        trials: of a study.
-        objectives: of the study.
-        noise: of the study's accuracies, which have their interval then, too.
-        chances: of the trials, (N,), how probably they are on the front (``front_probability``).
+        trials: Trials of a study.
+        objectives: Objectives of the study.
+        noise: Noise of the study's accuracies; with it, accuracies have their interval, too.
+        chances: Probability of each trial to be on the front, (N,), for the column ``front_probability``.
     """
     rows = [
         {
@@ -69,6 +69,6 @@ def _intervals(trial: Trial) -> dict[str, float]:
 
 
 def front_rows(frame: pd.DataFrame, objectives: tuple[Objective, ...]) -> pd.DataFrame:
-    """The front alone, best first in the first objective."""
+    """Return the rows of the front, best first in the first objective."""
     first = objectives[0]
     return frame[frame["front"]].sort_values(first.name, ascending=first.direction == "minimize")

@@ -1,4 +1,4 @@
-"""What a page shows of one study, and where it comes from."""
+"""View of a study: the trials and facts that a page or figure shows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StudyView:
-    """One study, as far as it came.
+    """One study with the trials that have finished so far.
 
     Attributes:
-        name: in the storage.
-        recipe: that it is run by.
-        trials: the finished ones, in the order in which they ended.
-        command: that repeats or continues it; may be empty.
-        importance: of the axes, by objective; empty where nothing can be told.
-        running: trials that are under way.
-        images: that accuracies are counted on; 0 where that is not known.
+        name: Name in the storage.
+        recipe: Recipe of the study.
+        trials: Finished trials, in the order in which they ended.
+        command: Command that repeats or continues the study; may be empty.
+        importance: Importance of the axes by objective; empty where there are too few trials.
+        running: Number of running trials.
+        images: Number of validation images; 0 if unknown.
     """
 
     name: str
@@ -46,12 +46,12 @@ class StudyView:
 
     @property
     def objectives(self) -> tuple[Objective, ...]:
-        """In the order of the study."""
+        """Objectives in the order of the study."""
         return tuple(OBJECTIVES[name] for name in self.recipe["objectives"])
 
     @cached_property
     def front(self) -> list[int]:
-        """Numbers of the trials on the front."""
+        """Numbers of the trials on the front, ascending."""
         marks = nondominated(costs(self.trials, self.objectives))
         return sorted(self.trials[place].number for place in np.flatnonzero(marks).tolist())
 
@@ -64,30 +64,30 @@ class StudyView:
 
     @cached_property
     def noise(self) -> AccuracyNoise | None:
-        """What is known of the scatter of accuracies."""
+        """Noise of the accuracies; None if unknown."""
         return accuracy_noise(self.trials, self.images) if "accuracy" in self.recipe["objectives"] else None
 
     @cached_property
     def chances(self) -> np.ndarray | None:
-        """How probably each trial is on the front, (N,); NaN for those that are not complete, None without noise."""
+        """Probability of each trial to be on the front, (N,); NaN for those not complete; None without noise."""
         return front_chances(self.trials, self.objectives, self.noise)
 
     @cached_property
     def frame(self) -> pd.DataFrame:
-        """Of ``trials_frame``, with the noise."""
+        """Frame of ``trials_frame``, with the noise."""
         return trials_frame(list(self.trials), self.objectives, self.noise, self.chances)
 
 
 def read_view(name: str, storage: str) -> StudyView:
-    """A study from a storage, for notebooks, with the importance of its axes, which takes seconds.
+    """Read a study from a storage, for notebooks, with the importance of its axes, which takes seconds.
 
     Args:
-        name: of the study.
-        storage: URL, or the path of an SQLite file.
+        name: Name of the study.
+        storage: URL, or path of an SQLite file.
 
     Raises:
-        StorageError: there is no such storage or study.
-        OptionError: it is an ablation, whose trials are seeds.
+        StorageError: There is no such storage or study.
+        OptionError: The study is an ablation, whose trials are seeds.
     """
     from archsearch.ablation.record import is_ablation
     from archsearch.search.definition import load
@@ -102,10 +102,10 @@ def read_view(name: str, storage: str) -> StudyView:
 
 
 def view_of(record: "optuna.Study") -> StudyView:
-    """A study's record as far as it came, without importances.
+    """Return the view of an open study, without the importance of its axes.
 
     Raises:
-        StorageError: a trial cannot be read.
+        StorageError: A trial cannot be read.
     """
     from archsearch.search.definition import recipe_of, validation_images
     from archsearch.search.storage.records import Tail
@@ -120,12 +120,12 @@ def view_of(record: "optuna.Study") -> StudyView:
 
 
 def own_box(view: StudyView) -> Box:
-    """The best and worst scores of one study."""
+    """Return the best and worst scores of one study."""
     return box_of(view.objectives, view.trials)
 
 
 def common_box(views: Sequence[StudyView]) -> Box | None:
-    """The best and worst scores of studies with the same objectives; None where they have others."""
+    """Return the best and worst scores of several studies; None where their objectives differ."""
     objectives = views[0].objectives
     if any(view.objectives != objectives for view in views):
         return None
@@ -133,10 +133,10 @@ def common_box(views: Sequence[StudyView]) -> Box | None:
 
 
 def shared_objectives(views: Sequence[StudyView]) -> list[Objective]:
-    """The objectives that all studies have, in the order of the first.
+    """Return the objectives that all studies have, in the order of the first study.
 
     Raises:
-        OptionError: there is none, so that no picture holds them all.
+        OptionError: There is none, so that no picture can show them all.
     """
     shared = [o for o in views[0].objectives if all(o in view.objectives for view in views)]
     if not shared:

@@ -1,4 +1,4 @@
-"""The front and its hypervolume, kept up as trials come in."""
+"""Pareto front and hypervolume of a study, updated as trials come in."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -13,17 +13,22 @@ Box = tuple[np.ndarray, np.ndarray]
 
 
 class FrontTracker:
-    """How a study stands. A new trial costs a comparison with the front, however many trials there were before.
+    """Pareto front and counts of a study. A new trial is compared with the front alone.
 
     Attributes:
-        front: finished trials that no other one dominates, by number.
-        failed: trials that ended with an error.
-        pruned: trials that early stopping ended.
-        infeasible: trials that break a constraint.
+        front: Complete trials that no other one dominates.
+        failed: Number of trials that ended with an error.
+        pruned: Number of trials that early stopping ended.
+        infeasible: Number of trials that break a constraint.
     """
 
     def __init__(self, objectives: Sequence[Objective], trials: Iterable[Trial] = ()) -> None:
-        """Args: objectives: which scores count, and which way; trials: those known so far."""
+        """Start from the trials known so far.
+
+        Args:
+            objectives: Objectives to compare.
+            trials: Trials known so far.
+        """
         self.objectives = tuple(objectives)
         self.front: list[Trial] = []
         self.failed = self.pruned = self.infeasible = 0
@@ -35,7 +40,7 @@ class FrontTracker:
             self.add(trial)
 
     def add(self, trial: Trial) -> bool:
-        """Takes a trial in; whether it is on the front now."""
+        """Add a trial; return whether it is on the front."""
         self.failed += trial.state == "failed"
         self.pruned += trial.state == "pruned"
         self.infeasible += trial.state == "infeasible"
@@ -52,14 +57,14 @@ class FrontTracker:
 
     @property
     def box(self) -> Box:
-        """The best and the worst scores so far; smaller is better in all of them."""
+        """Best and worst scores so far; smaller is better in all of them."""
         return self._best, self._worst
 
     def dominates(self, scores: Mapping[str, float | np.ndarray]) -> bool:
-        """Whether a trial of the front dominates such scores; never, where one is missing.
+        """Return whether a trial of the front dominates some scores; False where a score is missing.
 
         Args:
-            scores: a number each, or one beside each trial of the front, (F,).
+            scores: Scores by name: a number each, or one per trial of the front, (F,).
         """
         point = np.empty_like(self._points)
         for column, objective in enumerate(self.objectives):
@@ -68,11 +73,11 @@ class FrontTracker:
         return bool((np.all(self._points <= point, axis=1) & np.any(self._points < point, axis=1)).any())
 
     def hypervolume(self, box: Box | None = None) -> float:
-        """The share of a box that the front dominates, between 0 and 1.
+        """Return the share of a box that the front dominates, between 0 and 1.
 
         Args:
-            box: by default that of the scores so far: it measures progress within a study, and as it grows with the
-                trials, it is no figure to compare studies by.
+            box: Best and worst scores; by default those so far. That box grows with the trials, so that the share
+                measures progress within a study and does not compare studies.
         """
         best, worst = box or self.box
         width = worst - best
@@ -83,7 +88,7 @@ class FrontTracker:
 
 
 def box_of(objectives: Sequence[Objective], trials: Sequence[Trial]) -> Box:
-    """The best and the worst scores of the complete trials, as ``FrontTracker.box`` keeps them up."""
+    """Return the best and worst scores of the complete trials, as ``FrontTracker.box`` updates them."""
     points = costs(trials, objectives)
     points = points[~np.isnan(points).any(axis=1)]
     return points.min(axis=0, initial=np.inf), points.max(axis=0, initial=-np.inf)
@@ -92,16 +97,16 @@ def box_of(objectives: Sequence[Objective], trials: Sequence[Trial]) -> Box:
 def hypervolume_trace(
     objectives: Sequence[Objective], trials: Sequence[Trial], box: Box
 ) -> tuple[list[int], list[float], list[float]]:
-    """How the hypervolume grew.
+    """Return the growth of the hypervolume.
 
     Args:
-        objectives: which scores count, and which way.
-        trials: in the order in which they ended.
-        box: that it is a share of; the same for all studies that are compared. It holds their scores.
+        objectives: Objectives to compare.
+        trials: Trials in the order in which they ended.
+        box: Best and worst scores of all studies that are compared; the hypervolume is a share of this box.
 
     Returns:
-        For every trial that widened the front, and for the last one: how many trials there were by then, the seconds
-        that evaluating them took (of all workers together), and the share.
+        Three lists with an entry for every trial that widened the front, and for the last one: the number of trials
+        by then, the seconds that evaluating them took (of all workers together), and the share.
     """
     best, worst = box
     spent = np.cumsum([sum(trial.evaluation.seconds.values()) for trial in trials])
@@ -116,7 +121,7 @@ def hypervolume_trace(
 
 
 def _widening(points: np.ndarray) -> np.ndarray:
-    """Indices of the points that none before them equals or dominates: with time as one more cost, their front."""
+    """Return the points that no earlier one equals or dominates: their front, with time as one more cost."""
     known = np.flatnonzero(~np.isnan(points).any(axis=1))
     if not len(known):
         return known
@@ -124,10 +129,10 @@ def _widening(points: np.ndarray) -> np.ndarray:
 
 
 def _gains(points: np.ndarray) -> np.ndarray:
-    """What each point adds to the hypervolume of those before it, in a box from 0 to 1.
+    """Return what each point adds to the hypervolume of those before it, in a box from 0 to 1.
 
-    Of the box that a point dominates, what the front dominates is the hypervolume of the front moved into that box;
-    many of its points fall onto one another or out of it there, which makes it quicker than that of the whole front.
+    Within the box that a point dominates, the front covers the hypervolume of the front moved into that box. Many of
+    its points coincide or drop out there, which is faster than the hypervolume of the whole front.
     """
     front, gains, ones = np.empty((0, points.shape[1])), np.zeros(len(points)), np.ones(points.shape[1])
     for place, point in enumerate(points):

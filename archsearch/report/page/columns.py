@@ -1,4 +1,4 @@
-"""Columns of a page: what many trials share is written once."""
+"""Columns of a page, compressed: a value that many trials share is written once."""
 
 import json
 import math
@@ -7,12 +7,12 @@ from typing import Any
 
 #: Significant digits of a measured figure on a page.
 DIGITS = 6
-#: Beyond it JavaScript's numbers skip whole ones.
+#: Largest whole number up to which JavaScript represents all of them.
 LARGEST = 2**53
 
 
 def column(values: Sequence[Any]) -> Any:
-    """A column as JSON-ready data: one value for all, a list of numbers, or codes into a list of distinct values.
+    """Return a column ready for JSON: one value for all, a list of numbers, or codes into a list of distinct values.
 
     >>> column([3, 3, 3]), column([0.5, None, 2.0]), column(["a", "b", "a"])
     ({'all': 3}, [0.5, None, 2], {'values': ['a', 'b'], 'codes': [0, 1, 0]})
@@ -28,7 +28,7 @@ def column(values: Sequence[Any]) -> Any:
 
 
 def clean(value: Any) -> Any:
-    """JSON-ready data without what JSON has no word for, and whole numbers without a point.
+    """Return data ready for JSON: values that JSON lacks become null or text, whole numbers lose their point.
 
     >>> clean({"a": float("nan"), "b": [1 / 3, 2.0, 2**60]})
     {'a': None, 'b': [0.3333333333333333, 2, '1152921504606846976']}
@@ -47,13 +47,13 @@ def clean(value: Any) -> Any:
 
 
 def columns(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Rows by column; what a row does not have is None."""
+    """Return rows by column; values that a row lacks are None."""
     names = dict.fromkeys(name for row in rows for name in row)
     return {name: column([row.get(name) for row in rows]) for name in names}
 
 
 def number(value: float) -> Any:
-    """A measured figure, as short as it may be written.
+    """Return a measured figure with the significant digits that a page shows; None if it is not finite.
 
     >>> number(4194591648.0), number(1 / 3), number(float("nan"))
     (4194591648, 0.333333, None)
@@ -64,7 +64,7 @@ def number(value: float) -> Any:
 
 
 def scaled(values: Iterable[float], scale: float) -> list[int | None]:
-    """Whole numbers of a small unit, for curves; None where a value is none.
+    """Return values as whole multiples of a small unit, for curves; None where a value is not finite.
 
     >>> scaled([0.12345, float("nan")], 1e4)
     [1234, None]

@@ -1,4 +1,4 @@
-"""Studies that are running, followed for a page: what came since it was last told."""
+"""Follow running studies for a page, and send what is new."""
 
 import json
 import secrets
@@ -17,17 +17,21 @@ if TYPE_CHECKING:
     from archsearch.search.importance import Importance
     from archsearch.trial import Trial
 
-#: Seconds between two looks at the storage, and at least between two estimates of importance.
+#: Seconds between two reads of the storage, and minimum seconds between two estimates of importance.
 LOOK_S, IMPORTANCE_S = 0.5, 30.0
-#: Trials that are turned into JSON once and for all.
+#: Number of trials per part; a full part is turned into JSON once.
 CHUNK = 200
 
 
 class Followed:
-    """A study's finished trials, in the order in which they were seen to be."""
+    """The finished trials of one study, in the order in which they were read."""
 
     def __init__(self, record: "optuna.Study") -> None:
-        """Args: record: of the study, open."""
+        """Start before the first trial.
+
+        Args:
+            record: Open study.
+        """
         from archsearch.search.definition import recipe_of
         from archsearch.search.storage.records import Tail
 
@@ -38,7 +42,7 @@ class Followed:
         self._chunks: list[str] = []
 
     def look(self) -> bool:
-        """Takes in what is new; whether anything is."""
+        """Read what is new; return whether anything is."""
         from archsearch.search.definition import validation_images
 
         fresh, before = self._tail.look(), self.running
@@ -49,39 +53,39 @@ class Followed:
 
     @property
     def trouble(self) -> str | None:
-        """Of trials that cannot be read."""
+        """Message about trials that cannot be read; None if there are none."""
         return self._tail.trouble
 
     def estimate(self) -> "dict[str, list[Importance]]":
-        """Grows the forests that tell the importance of the axes, which takes seconds."""
+        """Estimate the importance of the axes, which takes seconds."""
         from archsearch.search.importance import importances
 
         return importances(self.record, self.recipe["objectives"])
 
     def chunks(self) -> list[str]:
-        """Trials in parts of the same size, as JSON; they never change."""
+        """Return the full parts of trials as JSON; they never change."""
         while (len(self._chunks) + 1) * CHUNK <= len(self.trials):
             start = len(self._chunks) * CHUNK
             self._chunks.append(_json(trial_columns(self.trials[start : start + CHUNK])))
         return self._chunks
 
     def view(self) -> StudyView:
-        """The study as far as it was seen."""
+        """Return the view of the study as far as it was read."""
         told = (self.command, dict(self.importance), self.running, self.images)
         return StudyView(self.name, self.recipe, list(self.trials), *told)
 
 
 class Follower:
-    """Looks at studies from a thread of its own, so that whoever asks is answered from memory.
+    """Read studies in a background thread, so that requests are answered from memory.
 
     Attributes:
-        run: tells this follower from others: trials are counted in its own order.
-        version: grows with every change.
-        trouble: why the storage could not be read the last time; None where it could.
+        run: Identifier of this follower; each follower numbers trials in its own order.
+        version: Counter that grows with every change.
+        trouble: Reason why the storage could not be read the last time; None if it could.
     """
 
     def __init__(self, records: "Sequence[optuna.Study]") -> None:
-        """Reads the studies once; ``start`` goes on."""
+        """Read the studies once; ``start`` continues."""
         self.run, self.version = secrets.token_hex(4), 0
         self.trouble: str | None = None
         self._followed = [Followed(record) for record in records]
@@ -92,25 +96,25 @@ class Follower:
         self._publish()
 
     def start(self) -> None:
-        """Goes on looking until ``stop``."""
+        """Keep reading until ``stop``."""
         for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
-        """Ends the threads."""
+        """End the threads."""
         self._end.set()
 
     def views(self) -> list[StudyView]:
-        """The studies as they were last seen."""
+        """Return the studies as they were last read."""
         with self._lock:
             return list(self._views)
 
     def news(self, version: int, have: Sequence[int]) -> str:
-        """What came since, as JSON.
+        """Return what is new for a page, as JSON.
 
         Args:
-            version: that the page has.
-            have: how many trials of each study it has.
+            version: Version that the page has.
+            have: Number of trials that it has of each study.
         """
         with self._lock:
             now, views, heads, shared, chunks = self.version, self._views, self._heads, self._common, self._chunks
@@ -147,7 +151,7 @@ class Follower:
         self.trouble = "; ".join(troubles) or None
 
     def _estimate(self) -> None:
-        """Importance takes seconds: it comes when it is there, and again when a tenth more trials have come."""
+        """Estimate importance, and again when there are a tenth more trials; it takes seconds."""
         told = 0
         while True:
             count = sum(len(followed.trials) for followed in self._followed)
@@ -162,7 +166,7 @@ class Follower:
                 return
 
     def _publish(self) -> None:
-        """Whatever takes long is done here, and not when somebody asks; one thread at a time."""
+        """Prepare the answers to requests in advance; one thread at a time."""
         views = [followed.view() for followed in self._followed]
         heads, shared = [_json(head) for head in study_heads(views)], _json(common(views))
         chunks = [list(followed.chunks()) for followed in self._followed]
@@ -172,7 +176,7 @@ class Follower:
 
 
 def _parts(trials: "Sequence[Trial]", chunks: Sequence[str], start: int) -> Iterator[str]:
-    """The trials from one on: those up to a whole chunk, whole chunks, the rest."""
+    """Yield the trials from one on as JSON: the rest of a part, full parts, the last ones."""
     while start < len(trials):
         place, within = divmod(start, CHUNK)
         if not within and place < len(chunks):

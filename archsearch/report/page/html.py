@@ -1,4 +1,4 @@
-"""The page: one HTML file with everything in it, for mail and for machines without a network."""
+"""The page as one HTML file with everything in it, which opens without a network."""
 
 import json
 from collections.abc import Sequence
@@ -18,12 +18,12 @@ SCRIPTS = ("store.js", "charts.js", "detail.js", "trials.js", "ablation.js", "ma
 
 
 def write_page(path: Path, views: Sequence[StudyView], ablations: Sequence[Report] = ()) -> None:
-    """Writes the page of studies.
+    """Write the page of studies.
 
     Args:
-        path: the file; replaced in one step if it is there.
-        views: searches, with an objective that all of them have.
-        ablations: shown below them.
+        path: File to write; an existing one is replaced in one step.
+        views: Searches that share an objective.
+        ablations: Ablations, shown below the searches.
     """
     html = page_html(page_content(views, [ablation_data(report) for report in ablations]))
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -38,12 +38,12 @@ def write_page(path: Path, views: Sequence[StudyView], ablations: Sequence[Repor
 def page_content(
     views: Sequence[StudyView], ablations: Sequence[dict[str, Any]] = (), *, trials: bool = True
 ) -> dict[str, Any]:
-    """What a page shows, as JSON-ready data.
+    """Return everything that a page shows, ready for JSON.
 
     Args:
-        views: searches, with an objective that all of them have.
-        ablations: of ``ablation_data``.
-        trials: whether the searches' trials come along; a page that is served asks for them.
+        views: Searches that share an objective.
+        ablations: Results of ``ablation_data``.
+        trials: Whether to include the searches' trials; a served page asks for them later.
     """
     names = [*(view.name for view in views), *(ablation["name"] for ablation in ablations)]
     return {
@@ -55,14 +55,14 @@ def page_content(
 
 
 def page_html(content: dict[str, Any]) -> str:
-    """The page with its styles, scripts, plotly.js and its data inside."""
+    """Return the page with its styles, scripts, plotly.js and data inside."""
     before, after = _around_data()
     return "".join((before, _script_safe(content), after))
 
 
 @cache
 def _around_data() -> tuple[str, str]:
-    """The page before and after its data."""
+    """Return the parts of the page before and after its data."""
     html = _asset("page.html")
     html = html.replace("/*STYLE*/", _asset("page.css"))
     html = html.replace("/*SCRIPT*/", "\n".join(_asset(name) for name in SCRIPTS))
@@ -75,6 +75,6 @@ def _asset(name: str) -> str:
 
 
 def _script_safe(data: Any) -> str:
-    """JSON that no name in it can break out of its script element."""
+    """Return JSON in which no text can end the surrounding script element."""
     text = json.dumps(data, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

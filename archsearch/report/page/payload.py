@@ -22,18 +22,18 @@ from archsearch.stats.hypervolume import Box, hypervolume_trace
 from archsearch.stats.noise import AccuracyNoise, score_interval, seed_values
 from archsearch.trial import Evaluation, Trial
 
-#: Curves are told in whole numbers: thousandths of the loss, hundredths of a percent.
+#: Curves are sent as whole numbers: thousandths of the loss, hundredths of a percent.
 LOSS_SCALE, ACCURACY_SCALE = 1e3, 1e4
-#: Where a block's drawing has its mixer, which is drawn apart.
+#: Placeholder of the mixer in a block's drawing; the mixer is drawn apart.
 MIXER = Rectangle("mixer", "mixer")
 
 
 def page_data(views: Sequence[StudyView], *, trials: bool = True) -> dict[str, Any]:
-    """Everything that a page of searches shows.
+    """Return everything that a page of searches shows.
 
     Args:
-        views: each with an objective that the others have too.
-        trials: whether they come along, and what is computed from them; a page that is served asks for that.
+        views: Studies that share an objective.
+        trials: Whether to include the trials and what is computed from them; a served page asks for them later.
     """
     heads = study_heads(views) if trials else [_head(view, [], None, {}) for view in views]
     parts = [[trial_columns(view.trials)] if trials else [] for view in views]
@@ -50,7 +50,7 @@ def page_data(views: Sequence[StudyView], *, trials: bool = True) -> dict[str, A
 
 
 def study_heads(views: Sequence[StudyView]) -> list[dict[str, Any]]:
-    """What is known of each study as a whole."""
+    """Return what is known of each study as a whole."""
     box = common_box(views) if views else None
     return [_head(view, view.front, box or own_box(view), _noise(view)) for view in views]
 
@@ -111,7 +111,7 @@ def _head(view: StudyView, front: list[int], box: Box | None, noise: dict[str, A
 
 
 def trial_columns(trials: Sequence[Trial]) -> dict[str, Any]:
-    """Trials by column, and the drawings that they share."""
+    """Return trials by column, and the drawings that they share."""
     mixers: dict[Mixer, int] = {}
     blocks: dict[Shape, int] = {}
     cells = [dict(_cells(trial, mixers, blocks)) for trial in trials]
@@ -167,7 +167,7 @@ def _seeds(known: Evaluation) -> Iterator[tuple[str, Any]]:
 
 
 def _behind(name: str, detail: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """How sure a timing is, and what exactly was timed."""
+    """Yield the interval, ratio and setting of a measured score."""
     if ends := score_interval(name, detail):
         yield f"low.{name}", number(ends[0])
         yield f"high.{name}", number(ends[1])

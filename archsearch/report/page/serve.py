@@ -1,4 +1,4 @@
-"""The page, served while its studies run."""
+"""HTTP server of the page, for studies that are running."""
 
 import gzip
 import ipaddress
@@ -14,7 +14,7 @@ from archsearch.errors import OptionError
 from archsearch.report.page.follow import Follower
 from archsearch.report.page.html import page_content, page_html
 
-#: What the page may do: run what is in it (plotly.js makes functions for WebGL as it goes), and ask this server.
+#: Content policy: the page may run its own scripts (plotly.js compiles functions for WebGL) and ask this server.
 POLICY = "; ".join(
     (
         "default-src 'none'",
@@ -30,7 +30,7 @@ POLICY = "; ".join(
 
 
 def is_loopback(host: str | None) -> bool:
-    """Whether a name or an address can only be this machine's own.
+    """Return whether a host name or address can only be this machine.
 
     >>> [is_loopback(host) for host in ("localhost", "127.0.0.2", "::1", "0.0.0.0", "example.org")]
     [True, True, True, False, False]
@@ -44,22 +44,22 @@ def is_loopback(host: str | None) -> bool:
 
 
 class Server(ThreadingHTTPServer):
-    """Serves one page and its news; it writes nothing."""
+    """Server of one page and its updates; it writes nothing."""
 
     daemon_threads = True
     allow_reuse_address = True
 
     def __init__(self, host: str, port: int, follower: Follower, ablations: list[Report]) -> None:
-        """Takes the port.
+        """Bind the port.
 
         Args:
-            host: name or address to bind to.
-            port: number; 0 for any that is free.
-            follower: of the studies.
-            ablations: shown below them.
+            host: Host name or address to bind to.
+            port: Port number; 0 for any free one.
+            follower: Follower of the studies.
+            ablations: Ablations, shown below the studies.
 
         Raises:
-            OptionError: the port is taken, or the host is not this machine's.
+            OptionError: The port is taken, or the host is not this machine.
         """
         self.follower, self.host = follower, host
         self.ablations = [ablation_data(report) for report in ablations]
@@ -74,29 +74,29 @@ class Server(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        """Where the page is."""
+        """URL of the page."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{self.server_address[1]}/"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A browser that hangs up is no news."""
+        """Report an error, unless the browser merely closed the connection."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
 
     def content(self) -> str:
-        """The page, which asks for the trials."""
+        """Return the page without trials, which it then asks for."""
         content = page_content(self.follower.views(), self.ablations, trials=False)
         return page_html(content | {"live": {"run": self.follower.run, "version": 0}})
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers GET for the page and its news."""
+    """Handler of GET requests for the page and its updates."""
 
     server: Server
     server_version, sys_version = "archsearch", ""
 
     def do_GET(self) -> None:
-        """The page, its news, or an error."""
+        """Send the page, its updates, or an error."""
         if not self._meant_for_us():
             self._send(403, "text/plain", "this server answers on its own address only")
             return
@@ -124,7 +124,7 @@ class Handler(BaseHTTPRequestHandler):
         self._send(200, "application/json", follower.news(version, have))
 
     def _meant_for_us(self) -> bool:
-        """A page of another site may reach a server on loopback under a name of its own: it must not read this one."""
+        """Check the host name: another site may reach a loopback server under its own name (DNS rebinding)."""
         try:
             name = urlsplit(f"//{self.headers.get('Host', '')}").hostname
         except ValueError:
@@ -150,8 +150,8 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def _near(self) -> bool:
-        """Whether the browser is on this machine, where compressing takes longer than sending."""
+        """Return whether the browser is on this machine, where compressing takes longer than sending."""
         return is_loopback(self.client_address[0])
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Nothing: requests are no news."""
+        """Log nothing."""

@@ -1,4 +1,4 @@
-"""Serve the page of studies, and follow those that are running."""
+"""Serve the page of studies, and update it while they run."""
 
 import argparse
 import sys
@@ -9,16 +9,21 @@ HOST, PORT = "127.0.0.1", 8000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of the verb."""
+    """Add the arguments of the command."""
     add = parser.add_argument
-    add("studies", metavar="STUDY", nargs="+", help="names of studies in the storage; several are overlaid")
-    add("--host", default=HOST, metavar="NAME", help="to bind to; others than loopback are open to all (%(default)s)")
-    add("--port", type=port, default=PORT, metavar="N", help="0 for any that is free (%(default)s)")
+    add("studies", metavar="STUDY", nargs="+", help="names of studies in the storage; several are shown in one picture")
+    add(
+        "--host",
+        default=HOST,
+        metavar="NAME",
+        help="address to bind to; any but loopback is open to everyone (%(default)s)",
+    )
+    add("--port", type=port, default=PORT, metavar="N", help="port to bind to; 0 for any free one (%(default)s)")
     add_storage(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serves until Ctrl-C."""
+    """Serve until Ctrl-C."""
     from archsearch.cli.report import open_studies
     from archsearch.report.page.follow import Follower
     from archsearch.report.page.serve import Server, is_loopback
@@ -34,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
         follower.start()
         if not is_loopback(args.host):
             print(f"warning: everyone who reaches {args.host} can read these studies", file=sys.stderr)
-        print(f"{server.url}\nCtrl-C ends it; the studies go on", file=sys.stderr)
+        print(f"{server.url}\nCtrl-C stops the server; the studies continue", file=sys.stderr)
         try:
             server.serve_forever()
         finally:

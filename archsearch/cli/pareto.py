@@ -1,4 +1,4 @@
-"""Print the front of a study, or all its trials."""
+"""Print the Pareto front of a study, or all its trials."""
 
 import argparse
 import sys
@@ -8,15 +8,15 @@ from archsearch.errors import OptionError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of the verb."""
+    """Add the arguments of the command."""
     parser.add_argument("study", metavar="STUDY", help="name of a study in the storage")
-    parser.add_argument("--all", action="store_true", help="all trials, not only the front")
+    parser.add_argument("--all", action="store_true", help="print all trials, not only the front")
     add_format(parser)
     add_storage(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Writes the table to stdout."""
+    """Write the table to stdout."""
     from archsearch.ablation.record import is_ablation
     from archsearch.report.frame import front_rows
     from archsearch.report.tables import trials_table

@@ -1,4 +1,4 @@
-"""Write the page of studies: one HTML file that opens offline; their figures as files."""
+"""Write the page of studies, one HTML file that opens offline, and their figures as files."""
 
 import argparse
 import dataclasses
@@ -24,17 +24,17 @@ FIGURE_FORMATS = ("svg", "png", "pdf")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of the verb."""
+    """Add the arguments of the command."""
     add = parser.add_argument
-    add("studies", metavar="STUDY", nargs="+", help="names of studies in the storage; several are overlaid")
-    add("-o", "--output", type=Path, metavar="FILE", help="the page (default: beside the storage)")
-    add("--figures", type=Path, metavar="DIR", help="also every figure as a file of its own, for papers")
-    add("--figure-format", choices=FIGURE_FORMATS, default="svg", help="of these files (%(default)s)")
+    add("studies", metavar="STUDY", nargs="+", help="names of studies in the storage; several are shown in one picture")
+    add("-o", "--output", type=Path, metavar="FILE", help="file to write (default: beside the storage)")
+    add("--figures", type=Path, metavar="DIR", help="folder to write every figure to, for papers")
+    add("--figure-format", choices=FIGURE_FORMATS, default="svg", help="format of the figures (%(default)s)")
     add_storage(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Writes the page and says where."""
+    """Write the page and print its path."""
     path = page_path("+".join(args.studies), args.storage, args.output, "--output")
     if args.figures and args.figures.exists() and not args.figures.is_dir():
         raise OptionError(f"--figures {args.figures} is no folder; name one, or one that is not there yet")
@@ -49,10 +49,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def open_studies(names: Sequence[str], storage: str) -> "tuple[list[optuna.Study], list[Report]]":
-    """Records of searches, and what ablations found, by name.
+    """Return the records of searches, and the reports of ablations.
 
     Raises:
-        StorageError: the storage does not hold one of them.
+        StorageError: The storage lacks one of them.
     """
     from archsearch.ablation.analysis import Report
     from archsearch.ablation.record import is_ablation, outcome_of
@@ -67,11 +67,11 @@ def open_studies(names: Sequence[str], storage: str) -> "tuple[list[optuna.Study
 
 
 def _views(searches: "list[optuna.Study]") -> "list[StudyView]":
-    """What a page shows of searches; what takes long is done last.
+    """Return the views of searches; slow parts come last.
 
     Raises:
-        StorageError: one of them has no finished trial.
-        OptionError: they have no objective in common.
+        StorageError: One of them has no finished trial.
+        OptionError: They have no objective in common.
     """
     from archsearch.report.view import shared_objectives, view_of
     from archsearch.search.importance import importances
@@ -89,11 +89,11 @@ def _views(searches: "list[optuna.Study]") -> "list[StudyView]":
 
 
 def page_path(study_name: str, storage: str, wanted: Path | None, option: str) -> Path:
-    """Where a study's page goes: where it is wanted, else beside the SQLite file or under runs/.
+    """Return the path of a study's page: the given one, else beside the SQLite file or under runs/.
 
     Raises:
-        OptionError: the wanted file is not named as a page, and might be anything.
-        StorageError: it cannot be written.
+        OptionError: The given file does not have the suffix of a page.
+        StorageError: It cannot be written.
     """
     from archsearch.search.storage.opening import check_place, sqlite_path
 
@@ -106,7 +106,7 @@ def page_path(study_name: str, storage: str, wanted: Path | None, option: str) -
 
 
 def _file_name(study_name: str) -> str:
-    """The name itself where it is plain; else what is plain of it, and a hash that keeps names apart."""
+    """Return a valid file name: the study's name where it is plain, else its plain characters and a hash."""
     plain = "".join(c if c.isalnum() or c in "-_." else "_" for c in study_name)[:80]
     if plain == study_name and not plain.startswith("."):
         return plain
@@ -114,7 +114,7 @@ def _file_name(study_name: str) -> str:
 
 
 def write(path: Path, views: "Sequence[StudyView]", ablations: "Sequence[Report]" = ()) -> None:
-    """Writes the page of studies."""
+    """Write the page of studies."""
     from archsearch.report.page.html import write_page
 
     with told_if_unwritable(path):
@@ -122,7 +122,7 @@ def write(path: Path, views: "Sequence[StudyView]", ablations: "Sequence[Report]
 
 
 def write_ablation(path: Path, outcome: "Outcome", interval: str = "t") -> None:
-    """Writes the page of an ablation."""
+    """Write the page of an ablation."""
     from archsearch.ablation.analysis import Report
 
     write(path, [], [Report.of(outcome, interval)])
@@ -149,7 +149,7 @@ def _write_figures(
 
 @contextmanager
 def told_if_unwritable(path: Path) -> Iterator[None]:
-    """A page that cannot be written as an error of the user's."""
+    """Turn an error while writing into a ``StorageError``."""
     try:
         yield
     except OSError as error:

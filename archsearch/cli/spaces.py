@@ -1,4 +1,4 @@
-"""List the search spaces, or show one: its axes and how many architectures it holds."""
+"""List search spaces: their axes and number of architectures."""
 
 import argparse
 import sys
@@ -12,13 +12,15 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of the verb."""
-    parser.add_argument("space", nargs="*", metavar="SPACE", help="names or YAML files (default: all that are shipped)")
+    """Add the arguments of the command."""
+    parser.add_argument(
+        "space", nargs="*", metavar="SPACE", help="names of shipped spaces, or YAML files (default: all shipped ones)"
+    )
     add_mixers(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints each space; a broken one among the shipped is an error as well."""
+    """Print each space; a broken one among the shipped is an error as well."""
     from archsearch.space.yaml import load_space
     from archsearch.utils.package_data import shipped
 

@@ -1,4 +1,4 @@
-"""A network's parts beside the device's roofs: as a table, and as the figure that gives it its name."""
+"""Roofline of a network: the speed of its parts beside what the device allows, as a table and as a figure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,9 +8,9 @@ import plotly.graph_objects as go
 
 from archsearch.utils.tables import Document, Table, render
 
-#: Okabe and Ito's, told apart with any colour vision.
+#: Okabe and Ito's colours, which differ for any colour vision.
 COLOURS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-#: Of stages, and of the parts that they are made of.
+#: Symbols of stages and of their parts.
 SYMBOLS = ("circle", "diamond")
 
 
@@ -19,15 +19,15 @@ class Point:
     """One part of a network.
 
     Attributes:
-        level: depth in the tree, from 0.
-        name: of the part.
-        ms: milliseconds per step.
-        share: of the step.
-        gflops: billion FLOPs per second that it reached (a multiply-add is two).
-        gbytes: billion bytes per second, likewise.
+        level: Depth in the tree, from 0.
+        name: Name of the part.
+        ms: Milliseconds per step.
+        share: Share of the step's time.
+        gflops: Speed in billion FLOPs per second (a multiply-add is two).
+        gbytes: Speed in billion bytes per second.
         intensity: FLOPs per byte.
-        bound: ``compute`` or ``memory``: which roof is above it.
-        reached: share of what that roof allows.
+        bound: The roof above it, ``compute`` or ``memory``.
+        reached: Share of the speed that this roof allows.
     """
 
     level: int
@@ -42,7 +42,7 @@ class Point:
 
 
 def points(view: dict[str, Any]) -> list[Point]:
-    """The parts of ``archsearch.benchmark.roofline.view`` that take time."""
+    """Return the parts of ``archsearch.benchmark.roofline.view`` that take time."""
     roofs, parts = view["roofs"], [part for part in view["parts"] if part["seconds"] > 0]
     total = sum(part["seconds"] for part in parts if part["level"] == 0)
     told = []
@@ -66,7 +66,7 @@ def points(view: dict[str, Any]) -> list[Point]:
 
 
 def roofline_table(name: str, view: dict[str, Any]) -> str:
-    """For the terminal: where the time goes, and how near to the device's best each part comes."""
+    """Return a table for the terminal: the time of each part, and how near it comes to the device's best."""
     if "error" in view:
         return f"{name}: no roofline: {view['error']}"
     roofs = view["roofs"]
@@ -93,10 +93,10 @@ def roofline_table(name: str, view: dict[str, Any]) -> str:
 
 
 def roofline_figure(views: Sequence[tuple[str, dict[str, Any]]]) -> go.Figure:
-    """Speed against intensity on logarithmic axes, a colour per network, below the measured roofs.
+    """Plot speed against intensity on logarithmic axes below the measured roofs, one colour per network.
 
     Args:
-        views: at least one network's name and its ``archsearch.benchmark.roofline.view``, of one device.
+        views: At least one network's name and its ``archsearch.benchmark.roofline.view``, of one device.
     """
     figure = go.Figure()
     told = {name: [point for point in points(view) if point.gflops > 0] for name, view in views}

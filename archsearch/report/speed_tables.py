@@ -1,4 +1,4 @@
-"""What a benchmark measured, as rows: timm's columns first, then what else there is to know."""
+"""Results of a benchmark as a table and as records, with timm's columns first."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -13,20 +13,20 @@ from archsearch.benchmark.timing import KINDS, Timing
 from archsearch.recipes import BenchRecipe
 from archsearch.utils.tables import Document, Table
 
-#: Marks the better layout.
+#: Mark of the better layout.
 BETTER = "*"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One network of a benchmark and what became of it.
+    """One network of a benchmark and its results.
 
     Attributes:
-        name: as the user gave it.
-        network: None where there is none of that name.
-        measured: what became of it.
-        paper: the row of the paper that it is, if it is one.
-        paper_ratios: images/s over the baseline's as the paper prints them, by ``infer`` and ``train``.
+        name: Name as given by the user.
+        network: The network; None where there is none of that name.
+        measured: Its results, or why there are none.
+        paper: Its row of the paper, if it has one.
+        paper_ratios: Throughputs relative to the baseline as the paper prints them, by ``infer`` and ``train``.
     """
 
     name: str
@@ -56,15 +56,15 @@ def entries(records: Sequence[BenchmarkRecord], study: ListStudy | None = None) 
 
 
 def rows(entries: Sequence[Entry], reference: str, nested: bool = False) -> list[dict[str, Any]]:
-    """A row per network, mode and layout; what is not known is None.
+    """Return a row per network, mode and layout; unknown values are None.
 
     The first columns are those that timm's benchmark writes (throughput in images/s, step time in
     ms, MACs in billions, activations and parameters in millions), then the rest.
 
     Args:
-        entries: what was measured.
-        reference: name of the network that ratios are to.
-        nested: whether architectures and rooflines come along, which are no single values.
+        entries: Networks and their results.
+        reference: Name of the network that throughputs are relative to.
+        nested: Whether to include architectures and rooflines, which are no single values.
     """
     flat = [row for entry in entries for row in _entry_rows(entry, reference, nested)]
     columns = dict.fromkeys(name for row in flat for name in row)
@@ -157,7 +157,7 @@ def speed_table(entries: Sequence[Entry], reference: str) -> Document:
 
 
 def _cells(entries: Sequence[Entry], reference: str) -> tuple[list[str], list[list[str]]]:
-    """What people read: columns that say nothing here are left out."""
+    """Return header and cells of the table; columns without any value are left out."""
     compared = any(entry.paper for entry in entries)
     flat = _better(entries, reference) if compared else rows(entries, reference)
     kinds = [kind for kind in ("train", "infer") if any(f"{kind}_batch_size" in row for row in flat)]
@@ -188,7 +188,7 @@ def _speed_columns(kind: str, compared: bool) -> Iterator[tuple[str, Callable[[d
 
 
 def _better(entries: Sequence[Entry], reference: str) -> list[dict[str, Any]]:
-    """A row per network and mode, each speed in its better layout, as the paper reports them."""
+    """Return a row per network and mode, with each speed in its better layout, as the paper reports them."""
     merged = []
     for entry in entries:
         flat = rows([entry], reference)
@@ -236,7 +236,7 @@ def _note(row: dict[str, Any]) -> str:
 
 
 def told(entries: Sequence[Entry], bench: BenchRecipe, study: ListStudy | None) -> str:
-    """What stands over the table: what was measured on what, and how to read it."""
+    """Return the text over the table: the device, the settings, and how to read the columns."""
     timings = [timing for entry in entries for timing in entry.measured.timings]
     environment = next((entry.measured.environment for entry in entries if entry.measured.environment), {})
     batch = next((t.setting.batch_size for t in timings if t.setting.kind != "latency"), bench.batch_size)
@@ -255,7 +255,7 @@ def told(entries: Sequence[Entry], bench: BenchRecipe, study: ListStudy | None) 
 
 
 def warnings(entries: Sequence[Entry]) -> list[str]:
-    """What went wrong with single networks, and what disturbed the timing of all, each once."""
+    """Return errors of single networks, and what disturbed the timing of all, each once."""
     wrong = [(entry.name, str(entry.measured.error)) for entry in entries if entry.measured.error]
     lines = [error if name and name in error else f"{name}: {error}" for name, error in wrong]
     for entry in entries:

@@ -39,7 +39,7 @@ def _built(space: Space, params: Mapping[str, Value]) -> Arch | None:
 
 
 def _walk(axes: Sequence[Axis], arch: Arch, params: dict[str, Value]) -> Iterator[dict[str, Value]]:
-    """The points that may be an architecture; all that are, up to axes whose value makes no difference there."""
+    """Yield the points that may build an architecture, up to axes whose value makes no difference there."""
     if not axes:
         yield params
     elif not axes[0].open(params):
@@ -50,10 +50,10 @@ def _walk(axes: Sequence[Axis], arch: Arch, params: dict[str, Value]) -> Iterato
 
 
 def _choices(axis: Axis, later: Sequence[Axis], arch: Arch, params: Mapping[str, Value]) -> list[Value]:
-    """The choices of an axis that an architecture allows, the likeliest first.
+    """Return the choices of an axis that an architecture allows, the likeliest first.
 
-    What an axis says of all stages holds for those of which no axis of the stage's own speaks: one before it has been
-    decided, one that follows may open or not.
+    An axis for all stages holds for the stages that have no axis of their own. Such an axis before it is decided; one
+    that follows may be open or not.
     """
     to_come = {other.name for other in later}
     sure, possible = [], []
@@ -69,7 +69,7 @@ def _choices(axis: Axis, later: Sequence[Axis], arch: Arch, params: Mapping[str,
 
 
 def _against(name: str, value: Value, arch: Arch) -> Iterator[str]:
-    """The axes that would have to speak instead, for an architecture to be had with a choice; "" for none at all."""
+    """Yield the stage axes that must override a choice to build an architecture; "" where none can."""
     if name in LIST_AXES:
         given, wanted = decode(name, value), getattr(arch, name)
         if len(given) != len(wanted):
@@ -84,7 +84,7 @@ def _against(name: str, value: Value, arch: Arch) -> Iterator[str]:
 
 
 def _wanted(name: str, arch: Arch) -> dict[str, Any]:
-    """What an axis would have to say, by stage ("" where it is one for all); empty where it has no effect."""
+    """Return the value that an axis needs, by stage ("" for all stages); empty where it has no effect."""
     stage, _, one = name.rpartition(".")
     if name in {field.name for field in dataclasses.fields(Arch)}:
         value = getattr(arch, name)
@@ -98,7 +98,7 @@ def _wanted(name: str, arch: Arch) -> dict[str, Any]:
 
 
 def _difference(built: Arch, arch: Arch) -> str:
-    """The first field in which two architectures differ."""
+    """Describe the first field in which two architectures differ."""
     ours, theirs = built.to_dict(), arch.to_dict()
     name = next(name for name in theirs if theirs[name] != ours[name])
     if name != "mixers" or len(built.mixers) != len(arch.mixers):

@@ -16,15 +16,15 @@ from archsearch.utils.yaml_lines import line_of, number, read_table, told_as
 
 
 def load_proxy(name_or_path: str, kind: str, space: Mapping[str, Any]) -> ProxyRecipe:
-    """The recipe for a space: a named one, then the space's changes (if it shrinks at all), then the file's.
+    """Return the proxy recipe for a space: a named one, changed by the space (if it shrinks networks) and by a file.
 
     Args:
-        name_or_path: a key of ``PROXIES``, or a YAML file.
-        kind: the recipe that a file changes, where it does not say.
-        space: fields that the space changes.
+        name_or_path: Key of ``PROXIES``, or path of a YAML file.
+        kind: Recipe that a file changes if it names none.
+        space: Fields that the space changes.
 
     Raises:
-        OptionError: no such recipe, or what is wrong with the file and in which line.
+        OptionError: There is no such recipe, or the file is wrong; the message names the line.
     """
     if Path(name_or_path).suffix not in (".yaml", ".yml"):
         return _base(name_or_path, space)

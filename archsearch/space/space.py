@@ -1,4 +1,4 @@
-"""Search spaces: a baseline ``Arch`` and axes over it, counted, enumerated, sampled."""
+"""Search spaces: a baseline ``Arch`` and axes over it, which can be counted, enumerated and sampled."""
 
 import random
 from collections.abc import Callable, Iterator, Mapping
@@ -13,14 +13,14 @@ from archsearch.errors import ArchError, SpaceError
 from archsearch.recipes import BenchRecipe, ProxyRecipe
 from archsearch.space.axes import ARCH_AXES, STAGE_AXES, decode
 
-#: Combinations that are all visited when a space is checked and counted; beyond it, a sample.
+#: Maximum number of points that are all visited when a space is checked and counted; beyond it, a sample is.
 EXHAUSTIVE = 50_000
 
 Params = Mapping[str, Value]
 
 
 def mixer_axes() -> tuple[str, ...]:
-    """``token_mixer`` and the parameters of all mixers, those from users' files included."""
+    """Return ``token_mixer`` and the parameters of all mixers, those from users' files included."""
     return ("token_mixer", *dict.fromkeys(name for kind in MIXER_TYPES.values() for name in kind.params))
 
 
@@ -29,10 +29,10 @@ class Axis:
     """One dimension of a space.
 
     Attributes:
-        name: as in the file.
-        values: the choices; lists are written ``3-3-9-3``.
-        when: the axis is open only where every named axis has one of these values.
-        line: in the file.
+        name: Name in the file.
+        values: Choices; lists are written ``3-3-9-3``.
+        when: Condition: the axis is open only where every named axis has one of these values.
+        line: Line in the file; 0 if unknown.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Axis:
     line: int = 0
 
     def open(self, params: Params) -> bool:
-        """Whether the axis matters, given the values of the axes before it."""
+        """Return whether the axis matters, given the values of the axes before it."""
         return all(params.get(name) in allowed for name, allowed in self.when.items())
 
 
@@ -50,11 +50,11 @@ class Space:
     """A baseline architecture and the axes over it.
 
     Attributes:
-        name: of the space.
-        description: one line.
-        baseline: the architecture where no axis says otherwise.
-        axes: in the order of the file.
-        proxy: fields of the proxy recipe that this space changes.
+        name: Name of the space.
+        description: Description in one line.
+        baseline: Architecture that candidates share where no axis says otherwise.
+        axes: Axes in the order of the file.
+        proxy: Fields of the proxy recipe that this space changes.
     """
 
     name: str
@@ -64,10 +64,10 @@ class Space:
     proxy: Mapping[str, Value] = field(default_factory=dict)
 
     def active(self, genes: Params) -> dict[str, Value]:
-        """The values that matter: those of open axes.
+        """Return the values of the open axes alone.
 
         Args:
-            genes: a value for every axis, open or not.
+            genes: Values of all axes, open or not.
         """
         params: dict[str, Value] = {}
         for axis in self.axes:
@@ -84,13 +84,13 @@ class Space:
         return {axis.name: params.get(axis.name, axis.values[0]) for axis in self.axes}
 
     def arch(self, params: Params) -> Arch:
-        """The architecture at a point of the space.
+        """Return the architecture at a point of the space.
 
         Args:
-            params: values of the open axes.
+            params: Values of the open axes.
 
         Raises:
-            ArchError: it cannot exist.
+            ArchError: It cannot exist.
         """
         base = self.baseline
         fields = {name: decode(name, params[name]) for name in ARCH_AXES if name in params}
@@ -101,7 +101,7 @@ class Space:
         return base.replace(**fields)
 
     def possible(self, params: Params) -> Arch | None:
-        """The same; None where it cannot exist. In a space too large to visit, nobody has tried all."""
+        """Return the architecture at a point; None if it cannot exist (large spaces are not checked in full)."""
         try:
             return self.arch(params)
         except ArchError:
@@ -117,11 +117,11 @@ class Space:
         return Mixer.of(kind, **{name: chosen(name, value) for name, value in plain.params})
 
     def _baseline_mixer(self, stage: int) -> Mixer:
-        """Stages that a candidate has beyond the baseline's are like its last."""
+        """Return the mixer of a stage; further stages of a candidate are like the baseline's last one."""
         return self.baseline.mixers[min(stage, len(self.baseline.mixers) - 1)]
 
     def token_mixers(self, stage: int) -> set[str]:
-        """Every type of mixer that a candidate may have in a stage; stages count from 0."""
+        """Return every type of mixer that a candidate may have in a stage, counted from 0."""
         kinds = {self._baseline_mixer(stage).token_mixer}
         for name in ("token_mixer", f"stage{stage + 1}.token_mixer"):
             for axis in self.axes:
@@ -130,33 +130,33 @@ class Space:
         return kinds
 
     def grid(self) -> Iterator[dict[str, Value]]:
-        """Every point of the space, as values of its open axes."""
+        """Return all points of the space, as values of their open axes."""
         return _grid(self.axes, {})
 
     def points(self) -> int:
-        """Number of points; two of them may be the same architecture."""
+        """Return the number of points; two of them may be the same architecture."""
         return _count(self.axes, {}, frozenset(name for axis in self.axes for name in axis.when))
 
     def sample(self, rng: random.Random) -> dict[str, Value]:
-        """A point drawn with a uniform choice on every open axis."""
+        """Draw a point with a uniform choice on every open axis."""
         return self.active(self.sample_genes(rng))
 
     def sample_genes(self, rng: random.Random) -> dict[str, Value]:
-        """A uniform choice on every axis, open or not."""
+        """Draw a uniform choice on every axis, open or not."""
         return {axis.name: rng.choice(axis.values) for axis in self.axes}
 
     def some(self) -> Iterator[dict[str, Value]]:
-        """Every point, or in a large space as many random ones as are checked in seconds."""
+        """Return all points, or in a large space as many random ones as are checked in seconds."""
         if self.points() <= EXHAUSTIVE:
             return self.grid()
         rng = random.Random(0)
         return (self.sample(rng) for _ in range(EXHAUSTIVE // 10))
 
     def check_proxy(self, proxy: ProxyRecipe) -> None:
-        """Makes sure that the candidates survive being shrunk.
+        """Check that every candidate has a proxy network.
 
         Raises:
-            SpaceError: one does not; the message names it.
+            SpaceError: One has none; the message names it.
         """
         self._check(
             lambda arch: proxy.shrink(arch, num_classes=10),
@@ -164,10 +164,10 @@ class Space:
         )
 
     def check_bench(self, bench: BenchRecipe) -> None:
-        """Makes sure that the candidates take images of the size they are timed with.
+        """Check that the candidates accept images of the size that they are timed with.
 
         Raises:
-            SpaceError: one does not; the message names it.
+            SpaceError: One does not; the message names it.
         """
         if bench.img_size:  # else they are timed at their own
             self._check(bench.resized, "({}) cannot be timed: bench.{}")
@@ -181,11 +181,11 @@ class Space:
                 raise SpaceError(f"space {self.name}: {says.format(what, error)}") from None
 
     def distinct(self) -> int | None:
-        """Number of distinct architectures; None where there are too many to visit."""
+        """Return the number of distinct architectures; None if there are too many to visit."""
         return self._distinct(lambda arch: arch)
 
     def distinct_proxies(self, proxy: ProxyRecipe) -> int | None:
-        """Number of distinct proxy networks; where it is smaller than ``distinct``, some targets share one."""
+        """Return the number of distinct proxy networks; if it is smaller than ``distinct``, some targets share one."""
         return self._distinct(lambda arch: proxy.shrink(arch, num_classes=10))
 
     def _distinct(self, change: Callable[[Arch], Arch]) -> int | None:
@@ -194,7 +194,7 @@ class Space:
         return len({change(self.arch(params)) for params in self.grid()})
 
     def to_dict(self) -> dict[str, Any]:
-        """What makes this space this space, as JSON-ready data (its name and path do not)."""
+        """Return what identifies this space, ready for JSON; its name and path do not."""
         return {
             "baseline": self.baseline.key_fields(),
             "axes": {
@@ -205,10 +205,10 @@ class Space:
 
 
 def space_from_dict(name: str, data: Mapping[str, Any]) -> Space:
-    """What ``Space.to_dict`` gave.
+    """Return the space that ``Space.to_dict`` wrote.
 
     Raises:
-        ArchError: its baseline cannot exist here.
+        ArchError: Its baseline cannot exist here.
     """
     axes = tuple(
         Axis(axis, tuple(spec["values"]), {key: tuple(values) for key, values in spec["when"].items()})
@@ -228,7 +228,7 @@ def _grid(axes: tuple[Axis, ...], params: dict[str, Value]) -> Iterator[dict[str
 
 
 def _count(axes: tuple[Axis, ...], params: dict[str, Value], asked: frozenset[str]) -> int:
-    """Points of the grid, without visiting it: only axes that others ask about are walked."""
+    """Count the points of the grid; only axes that conditions name are walked."""
     if not axes:
         return 1
     axis, rest = axes[0], axes[1:]

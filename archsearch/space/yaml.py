@@ -1,4 +1,4 @@
-"""From a YAML file to a checked ``Space``; every complaint names its line.
+"""Search spaces from YAML files, checked; every error names its line.
 
     name: my_space
     baseline: inceptionnext_tiny          # a named network, a JSON file beside this one, or fields
@@ -50,34 +50,34 @@ def load_space(name_or_path: str | Path, folder: Path | None = None) -> Space:
 
 
 def read_baseline(path: Path, table: Table) -> Arch:
-    """What ``baseline`` names or describes.
+    """Return the architecture that ``baseline`` names or describes.
 
     Raises:
-        YamlError: what is wrong with it and in which line.
+        YamlError: It is wrong.
     """
     return _Reader(path, table).baseline()
 
 
 def read_axes(path: Path, table: Table, baseline: Arch) -> tuple[Axis, ...]:
-    """What ``axes`` describes.
+    """Return the axes that ``axes`` describes.
 
     Raises:
-        YamlError: what is wrong with them and in which line.
+        YamlError: One is wrong.
     """
     return _Reader(path, table).axes(baseline)
 
 
 def read_proxy(path: Path, table: Table) -> dict[str, Value]:
-    """The fields of a proxy recipe under ``proxy``.
+    """Return the fields of the proxy recipe under ``proxy``.
 
     Raises:
-        YamlError: what is wrong with them and in which line.
+        YamlError: One is wrong.
     """
     return _Reader(path, table).proxy()
 
 
 class _Reader:
-    """Turns a YAML table into a checked ``Space``; every complaint is a ``YamlError`` with its line."""
+    """Reader of a YAML table; every error is a ``YamlError`` with its line."""
 
     KEYS = ("name", "description", "baseline", "axes", "proxy")
 
@@ -164,14 +164,14 @@ class _Reader:
         return Axis(name, values, when, line)
 
     def token_mixer(self, line: int, kind: Value) -> None:
-        """A mixer that is not known takes its parameters with it: said before they are missed."""
+        """Check that a mixer exists, before its parameters are looked up."""
         try:
             Mixer.of(str(kind))
         except ArchError as error:
             raise YamlError(str(error), line) from None
 
     def check_parameters(self, baseline: Arch, axes: list[Axis]) -> None:
-        """A parameter that no mixer has where it is set would be an axis without effect."""
+        """Check that every mixer parameter has an effect: some mixer has it in the stage where it is set."""
         space = Space("", "", baseline, tuple(axes))
         kinds = [space.token_mixers(stage) for stage in range(len(baseline.depths))]
         always = {axis.name for axis in axes if not axis.when}
@@ -215,7 +215,7 @@ class _Reader:
         return conditions
 
     def check(self, space: Space) -> None:
-        """Builds every choice at least once, then every point (in a large space, a sample)."""
+        """Build every choice at least once, then every point (in a large space, a sample)."""
         for axis in space.axes:
             opener = {name: values[0] for name, values in axis.when.items()}
             for value in axis.values:
@@ -232,12 +232,12 @@ class _Reader:
 
 
 def _asked(axis: Axis, stage: int, axes: list[Axis], kinds: set[str]) -> set[str]:
-    """The mixers of a stage that an axis is open for, by its condition."""
+    """Return the mixers of a stage for which an axis is open, by its condition."""
     own = f"stage{stage + 1}.token_mixer"
     wanted = axis.when.get(own if any(other.name == own for other in axes) else "token_mixer")
     return kinds if wanted is None else {*map(str, wanted)}
 
 
 def _in_list(part: Any, kind: type[int] | type[float]) -> bool:
-    """Whether a list may hold a number: bounded so that its text has neither sign nor exponent."""
+    """Return whether a list may hold a number, bounded so that its text has neither sign nor exponent."""
     return isinstance(part, (int, kind)) and not isinstance(part, bool) and 0.001 <= part <= 1_000_000

@@ -1,4 +1,4 @@
-"""What the kernel says about the processor."""
+"""Facts about the processor, from the kernel."""
 
 from functools import cache
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 
 @cache
 def cpuinfo(field: str) -> tuple[str, ...]:
-    """A field of /proc/cpuinfo, one entry per logical core; empty where the kernel does not tell."""
+    """Return a field of /proc/cpuinfo, one entry per logical core; empty where the kernel has none."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""YAML that knows its lines: every mapping and list remembers where it stands in the file."""
+"""YAML with line numbers: every mapping and list knows its place in the file."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -19,7 +19,7 @@ class Table(dict[str, Any]):
 
 
 class YamlError(Exception):
-    """What is wrong with a file, and in which line (from 1)."""
+    """Error in a file, with its line (from 1) if known."""
 
     def __init__(self, message: str, line: int | None = None) -> None:
         super().__init__(message)
@@ -27,7 +27,7 @@ class YamlError(Exception):
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML without duplicate keys."""
+    """Loader of safe YAML without duplicate keys."""
 
 
 def _construct_table(loader: _Loader, node: yaml.MappingNode) -> Table:
@@ -48,10 +48,16 @@ _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _constru
 
 
 def locate(name_or_path: str, folder: Path, what: str, error: type[UserError]) -> Path:
-    """The file that a name in ``folder``, or a path, stands for.
+    """Return the file of a name in ``folder``, or the path itself.
+
+    Args:
+        name_or_path: Name of a file in the folder, or a path that ends in ``.yaml`` or ``.yml``.
+        folder: Folder that names are looked up in.
+        what: Kind of thing that is named, for the message.
+        error: Type of error to raise.
 
     Raises:
-        UserError: of the given kind: there is none of that name.
+        UserError: There is no file of that name; of the given type.
     """
     if Path(name_or_path).suffix in (".yaml", ".yml"):
         return Path(name_or_path)
@@ -62,11 +68,11 @@ def locate(name_or_path: str, folder: Path, what: str, error: type[UserError]) -
 
 
 def read_table(path: Path) -> Table:
-    """The mapping that a YAML file holds; nothing in it is executed.
+    """Read the mapping in a YAML file; nothing in it is executed.
 
     Raises:
-        YamlError: the text is no YAML, gives a key twice, or holds no mapping.
-        OSError: the file cannot be read.
+        YamlError: The text is no YAML, gives a key twice, or holds no mapping.
+        OSError: The file cannot be read.
     """
     with _complaints():
         data = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - a SafeLoader
@@ -76,11 +82,11 @@ def read_table(path: Path) -> Table:
 
 
 def read_list(path: Path) -> list[tuple[int, Any]]:
-    """What a list in YAML or JSON holds, each entry with its line; a file with one mapping is a list of that.
+    """Read the entries of a list in YAML or JSON with their lines; a file with one mapping is a list of one.
 
     Raises:
-        YamlError: the text is neither, gives a key twice, or holds something else.
-        OSError: the file cannot be read.
+        YamlError: The text is neither, gives a key twice, or holds something else.
+        OSError: The file cannot be read.
     """
     with _complaints():
         text = path.read_text(encoding="utf-8")
@@ -99,7 +105,7 @@ def read_list(path: Path) -> list[tuple[int, Any]]:
 
 @contextmanager
 def _complaints() -> Iterator[None]:
-    """What YAML has to complain about, as a ``YamlError`` with its line."""
+    """Turn errors of the YAML parser into ``YamlError`` with a line."""
     try:
         yield
     except yaml.MarkedYAMLError as error:
@@ -113,7 +119,7 @@ def _complaints() -> Iterator[None]:
 
 @contextmanager
 def told_as(kind: type[UserError], path: Path) -> Iterator[None]:
-    """What is wrong with a file as an error of a kind, with the file and the line."""
+    """Turn ``YamlError`` and ``OSError`` into an error of a given type that names file and line."""
     try:
         yield
     except YamlError as error:
@@ -124,10 +130,10 @@ def told_as(kind: type[UserError], path: Path) -> Iterator[None]:
 
 
 def mapping(table: Table, key: str) -> Table:
-    """A mapping inside another.
+    """Return a mapping inside another.
 
     Raises:
-        YamlError: it is something else.
+        YamlError: The value is no mapping.
     """
     inner = table[key]
     if not isinstance(inner, Table):
@@ -136,10 +142,10 @@ def mapping(table: Table, key: str) -> Table:
 
 
 def check_keys(table: Table, keys: Sequence[str], what: str) -> None:
-    """Makes sure that a mapping has no other keys.
+    """Check that a mapping has no other keys.
 
     Raises:
-        YamlError: it has.
+        YamlError: It has one.
     """
     for key in table:
         if key not in keys:
@@ -147,14 +153,14 @@ def check_keys(table: Table, keys: Sequence[str], what: str) -> None:
 
 
 def line_of(table: Table, error: Exception) -> int | None:
-    """The line of the key that a complaint about a mapping names first."""
+    """Return the line of the key that an error about a mapping names first; None if it names none."""
     named = {key: re.search(rf"\b{re.escape(key)}\b", str(error)) for key in table}
     places = {key: match.start() for key, match in named.items() if match}
     return table.lines[min(places, key=lambda key: places[key])] if places else None
 
 
 def number(value: Any) -> Any:
-    """Numbers as people write them, ``1/8`` and ``1e-3``; lists and mappings through and through.
+    """Return numbers written as ``1/8`` or ``1e-3`` as floats, inside lists and mappings too.
 
     >>> number("1/8"), number("1e-3"), number(3), number("gelu"), number(["1/4", {"a": "1/2"}])
     (0.125, 0.001, 3, 'gelu', [0.25, {'a': 0.5}])

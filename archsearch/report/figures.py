@@ -61,9 +61,12 @@ def hypervolume_figure(views: Sequence[StudyView], over: str = "trials") -> go.F
         x = counts if over == "trials" else seconds
         line = {"shape": "hv", "color": colour or PALETTE[1]}
         figure.add_scatter(x=x, y=shares, mode="lines", name=view.name, line=line)
-    title = "trials" if over == "trials" else "seconds of evaluating, all workers together"
+    title = "trials" if over == "trials" else "seconds of evaluation, all workers together"
     figure.update_layout(
-        xaxis_title=title, yaxis_title="hypervolume, share of the box", yaxis_rangemode="tozero", **layout()
+        xaxis_title=title,
+        yaxis_title="hypervolume, share of the box of best and worst scores",
+        yaxis_rangemode="tozero",
+        **layout(),
     )
     return figure
 
@@ -82,7 +85,7 @@ def curves_figure(view: StudyView, numbers: Sequence[int] | None = None) -> go.F
         accuracy = [epoch.accuracy for epoch in trial.evaluation.curve]
         figure.add_scatter(x=epochs, y=accuracy, mode="lines+markers", name=f"trial {trial.number}")
     accuracy_axis = score_axis([view], OBJECTIVES["accuracy"])
-    figure.update_layout(xaxis_title="epoch of the proxy", yaxis=accuracy_axis, **layout())
+    figure.update_layout(xaxis_title="epoch of the proxy network", yaxis=accuracy_axis, **layout())
     return figure
 
 

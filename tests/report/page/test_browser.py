@@ -209,9 +209,10 @@ def test_a_trial_is_told_whole(page):
     for words in (
         "on the front: inception, band_kernel_size 7",
         "stages 1 to 3", "C = 40, 80, 160", "blocks: 2, 2, 6", "DW 3 x 3", "DW 1 x 9", "MLP: C, 4C, C, gelu",
-        "The target, as counted and measured", "1 GMACs", "4 M params",
-        "100 img/s (95 % interval 95.2 img/s to 105 img/s); 3.33 times as fast as the reference (3.23 to 3.45)",
-        "batch 2, 224 px, fp32", "Its proxy, as trained", "50.0 %", "1: loss 1.500, 50.0 %",
+        "Target network, counted and measured", "1 GMACs", "4 M params",
+        "100 img/s (95 % confidence interval 95.2 img/s to 105 img/s); "
+        "3.33 times as fast as the reference (3.23 to 3.45)",
+        "batch 2, 224 px, fp32", "Proxy network, trained", "50.0 %", "1: loss 1.500, 50.0 %",
         "Next to it on the front", "python cli.py study --repeat 0",
     ):  # fmt: skip
         assert words in text
@@ -349,7 +350,7 @@ def test_noise_is_told_sorted_filtered_and_exported(open_page):
     page.execute_script("archsearch.select([2])")
     detail = page.find_element(By.ID, "detail").text
     assert f"On the front in {100 * made.chances[2]:.0f} % of the draws" in detail
-    assert "95 % interval 53.4 % to 64.6 %" in detail
+    assert "95 % confidence interval 53.4 % to 64.6 %" in detail
     assert "from seeds" in page.find_element(By.ID, "studies").text
     seen(page, "pareto")
     bars = "return document.getElementById('pareto').data.find((t) => t.name === 'dominated').error_y.array"

@@ -120,7 +120,7 @@ function layout(more = {}) {
 
 const axis = (name) => ({ title: { text: axisTitle(name) }, tickformat: ticks(name) });
 
-// The selection, as Plotly tells it after a drag.
+// The selection, as Plotly reports it after a drag.
 const dragged = (made) => {
   made.box.on("plotly_selected", (event) => {
     if (!event || event.selections?.length === 0) return; // told when a box is taken away, too
@@ -147,7 +147,7 @@ const clicked = (made) => made.box.on("plotly_click", (event) => {
 // Places of trials on an axis; those without a score stand beyond the worst, each kind at its own distance.
 const placed = (name) => (row) => score(name, row) ?? data.common.beyond[name]?.[status(row)] ?? null;
 
-// Rows of every study by how they stand, in the order of the legend.
+// Rows of every study by status, in the order of the legend.
 function* groups() {
   for (const study of studies) {
     const parts = Object.fromEntries(Object.keys(data.looks).map((kind) => [kind, []]));
@@ -429,21 +429,21 @@ chart("hypervolume", () => {
     x: study.hypervolume[over], y: study.hypervolume.share, line: { shape: "hv", color: data.palette[several() ? study.place % data.palette.length : 1] },
     marker: { size: 4 }, hovertemplate: `%{x} ${over}: %{y:.3f}<extra></extra>` }));
   if (!traces.length) return noneDone() ?? "No trial is complete.";
-  return { data: traces, layout: layout({ xaxis: { title: { text: over === "trials" ? "trials" : "seconds of evaluating, all workers together" }, rangemode: "tozero" },
-    yaxis: { title: { text: `share of the box of best and worst${several() ? ", all studies" : ""}` }, rangemode: "tozero" }, showlegend: several(), dragmode: "zoom", uirevision: over }) };
+  return { data: traces, layout: layout({ xaxis: { title: { text: over === "trials" ? "trials" : "seconds of evaluation, all workers together" }, rangemode: "tozero" },
+    yaxis: { title: { text: `hypervolume, share of the box of best and worst scores${several() ? " of all studies" : ""}` }, rangemode: "tozero" }, showlegend: several(), dragmode: "zoom", uirevision: over }) };
 });
 
 chart("curves", () => {
   const wanted = selection.size ? [...selection] : studies.flatMap((study) => study.rows.filter((row) => status(row) === "front"));
   const withCurve = wanted.filter((row) => cell("curve.epoch", row)?.length);
   byId("curves-of").textContent = `${selection.size ? "of the selection" : "of the front"}${withCurve.length > MOST_CURVES ? `, ${MOST_CURVES} of ${withCurve.length}` : ""}`;
-  if (!withCurve.length) return "Nothing to see: no training of these trials is on record.";
+  if (!withCurve.length) return "No training of these trials is on record.";
   const shown = withCurve.slice(0, MOST_CURVES);
   if (withCurve.includes(focus) && !shown.includes(focus)) shown[shown.length - 1] = focus;
   const traces = shown.map((row) => ({ type: "scatter", mode: "lines+markers", name: escaped(title(row)), x: cell("curve.epoch", row),
     y: cell("curve.score", row).map((value) => value === null ? null : value / 1e4), opacity: row === focus || !selection.has(focus) ? 1 : 0.55,
     line: { width: row === focus ? 3.5 : 1.5 }, hovertemplate: `${escaped(title(row))}<br>epoch %{x}: %{y:.1%}<extra></extra>` }));
-  return { data: traces, rows: shown.map((row) => cell("curve.epoch", row).map(() => row)), layout: layout({ xaxis: { title: { text: "epoch of the proxy" }, dtick: shown.every((row) => cell("curve.epoch", row).length < 12) ? 1 : undefined },
+  return { data: traces, rows: shown.map((row) => cell("curve.epoch", row).map(() => row)), layout: layout({ xaxis: { title: { text: "epoch of the proxy network" }, dtick: shown.every((row) => cell("curve.epoch", row).length < 12) ? 1 : undefined },
     yaxis: { title: { text: data.objectives[data.curve].title }, tickformat: data.objectives[data.curve].ticks }, showlegend: shown.length < 9, dragmode: "zoom" }) };
 }, { follows: true, after: clicked });
 
@@ -453,7 +453,7 @@ chart("importance", () => {
     marker: { color: data.palette[(study.place * 3 + i) % data.palette.length], pattern: { shape: ["", "/", ".", "x"][i % 4] } },
     error_x: { type: "data", symmetric: false, array: found.map((one) => one.high - one.share), arrayminus: found.map((one) => one.share - one.low), thickness: 1 },
     hovertemplate: "%{y}: %{x:.1%}<extra></extra>" })));
-  if (!traces.length) return "Nothing to tell yet: it takes 8 complete trials that do not all score the same.";
+  if (!traces.length) return "Too few trials yet: importance needs 8 complete trials with different scores.";
   return { data: traces, layout: layout({ barmode: "group", xaxis: { title: { text: "share of the variance (functional ANOVA)" }, tickformat: ".0%" },
     yaxis: { autorange: "reversed" }, dragmode: false }) };
 }, { after: (made) => made.box.on("plotly_click", (event) => {

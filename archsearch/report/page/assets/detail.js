@@ -1,4 +1,4 @@
-// The trial that is looked at: its drawing, scores, curve, environment, how to repeat it, what it competes with.
+// Details of one trial: drawing, scores, learning curve, environment, rivals, and the command that repeats it.
 
 function pairs(list, parent) {
   const body = element("tbody", null, element("table", null, parent, { class: "plain" }));
@@ -73,7 +73,7 @@ function behind(name, row) {
   const objective = data.objectives[name];
   const told = [shownScore(name, row, 4)];
   const ends = bounds(name, row), values = cell("values." + name, row);
-  if (ends) told.push(`(95 % interval ${eng(ends[0], objective)} to ${eng(ends[1], objective)})`);
+  if (ends) told.push(`(95 % confidence interval ${eng(ends[0], objective)} to ${eng(ends[1], objective)})`);
   const noise = studies[rows.study[row]].noise[name];
   if (ends && noise) told.push(`the interval is ${noise.words}`);
   if (values) told.push(`mean of seeds ${cell("seeds." + name, row).map((seed, i) => `${seed}: ${eng(values[i], objective)}`).join(", ")}`);
@@ -83,7 +83,7 @@ function behind(name, row) {
   const setting = cell("setting." + name, row);
   if (setting) told.push(setting);
   const reused = cell("reused." + name, row);
-  if (reused) told.push(`taken from ${reused}`);
+  if (reused) told.push(`reused from ${reused}`);
   return told.join("; ").replace("; (", " (");
 }
 
@@ -95,7 +95,7 @@ function difference(name, one, other) {
 }
 
 // Of a dominated trial, the front's members that are better; of one on the front, its neighbours in each score.
-// Compared here, for the one trial that is looked at: told for all of them, it would be as long as the page.
+// Compared here, for the one trial that is looked at: for all trials it would be as long as the page.
 function rivals(row) {
   const study = studies[rows.study[row]], names = study.objectives;
   const front = study.rows.filter((other) => other !== row && status(other) === "front");
@@ -137,7 +137,7 @@ function config(row) {
   return JSON.stringify(told, null, 1);
 }
 
-// What other trials change of a trial; the rest of it stays, with whatever is open or being read.
+// Updates what other trials change of this one; the rest stays, with whatever is open or being read.
 function showNoise(box, row) {
   box.querySelector(".chance").textContent = chance(row) === null ? "" : `${chanceTold(row)[0].toUpperCase()}${chanceTold(row).slice(1)}.`;
   for (const place of box.querySelectorAll("[data-score]")) {
@@ -152,7 +152,7 @@ function showDetail() {
   box.dataset.looked = looked;
   box.replaceChildren();
   if (focus === null) {
-    element("p", noneDone() ?? "Click a trial to see what it is made of.", box, { class: "muted" });
+    element("p", noneDone() ?? "Click a trial to see its architecture.", box, { class: "muted" });
     return;
   }
   const row = focus, study = studies[rows.study[row]];
@@ -164,10 +164,10 @@ function showDetail() {
   for (const name of named("excess.")) {
     const share = cell("excess." + name, row);
     const missed = share < 0.001 ? "less than 0.1" : (100 * share).toFixed(1);
-    if (share > 0) element("p", `Not trained: it misses the constraint ${name} by ${missed} %.`, box, { class: "error" });
+    if (share > 0) element("p", `Not trained: it violates the constraint ${name} by ${missed} %.`, box, { class: "error" });
   }
   drawing(row, box);
-  for (const [subject, what] of [["target", "The target, as counted and measured"], ["proxy", "Its proxy, as trained"]]) {
+  for (const [subject, what] of [["target", "Target network, counted and measured"], ["proxy", "Proxy network, trained"]]) {
     const known = scores().filter((name) => data.objectives[name].subject === subject && score(name, row) !== null);
     if (!known.length) continue;
     element("h3", what, box);

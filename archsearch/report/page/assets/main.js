@@ -36,24 +36,24 @@ function showStudies() {
     if (disturbed) told.push(`${disturbed} timed while the machine was disturbed`);
     if (study.running) told.push(`${study.running} running`);
     const bounds = study.recipe.constraints?.length ? ` Constraints: ${study.recipe.constraints.join(", ")}.` : "";
-    const scatter = scattered().filter((name) => study.noise[name]).map((name) => ` Intervals of ${data.objectives[name].title} are ${study.noise[name].words}.`).join("");
+    const scatter = scattered().filter((name) => study.noise[name]).map((name) => ` Confidence intervals of ${data.objectives[name].title} are ${study.noise[name].words}.`).join("");
     const line = element("p", null, box, { class: "study" });
     if (several()) element("span", null, line, { class: "chip", style: `background: ${data.palette[study.place % data.palette.length]}` });
     if (several()) element("strong", study.name + ": ", line);
     line.append([`${study.rows.length} trials of space ${study.recipe.space_name}`, ...told].join(", ")
-      + `. Accuracy is that of a proxy trained on ${study.recipe.data?.name}; costs are the target's, on ${study.recipe.device}${study.recipe.bench?.img_size ? `, speeds at ${study.recipe.bench.img_size} px` : ""}.${bounds}${scatter}`);
+      + `. Accuracy is that of a proxy network trained on ${study.recipe.data?.name}; costs are those of the target network on ${study.recipe.device}${study.recipe.bench?.img_size ? `, speeds at ${study.recipe.bench.img_size} px` : ""}.${bounds}${scatter}`);
   }
   const recipes = new Set(studies.map((study) => JSON.stringify([study.recipe.proxy, study.recipe.data, study.recipe.trainer])));
-  if (recipes.size > 1) element("p", "These proxies were trained by different recipes: their accuracies do not compare.", box, { class: "error" });
+  if (recipes.size > 1) element("p", "These proxy networks were trained by different recipes; their accuracies cannot be compared.", box, { class: "error" });
   const devices = new Set(studies.map((study) => study.recipe.device));
-  if (devices.size > 1) element("p", "These studies measured on different devices: their speeds do not compare.", box, { class: "error" });
+  if (devices.size > 1) element("p", "These studies measured on different devices; their speeds cannot be compared.", box, { class: "error" });
 }
 
 function showRecipes() {
   const box = byId("recipes");
   for (const made of [...data.studies, ...data.ablations]) {
     const one = element("details", null, box);
-    element("summary", `${made.name}: space, proxy, bench, data, seed`, one);
+    element("summary", `${made.name}: space, proxy recipe, timing, data, seed`, one);
     if (made.command) element("p", "Continue or repeat: ", one, { class: "muted" }).append(element("code", made.command));
     element("pre", JSON.stringify(made.recipe, null, 1), one);
   }
@@ -112,7 +112,7 @@ function remember() {
   focus = places.get(String(kept[1])) ?? null;
 }
 
-// Asks the server for what came since.
+// Asks the server for updates.
 async function follow() {
   const told = byId("live");
   told.hidden = false;
@@ -126,7 +126,7 @@ async function follow() {
       if (!answer.ok) throw new Error(await answer.text());
       news = await answer.json();
     } catch (error) {
-      tell("not connected: the dashboard has ended or cannot be reached; this page keeps what it had");
+      tell("not connected: the dashboard has stopped or cannot be reached; this page shows the last state");
     }
     if (news) {
       tell(news.trouble ?? "live");
@@ -136,7 +136,7 @@ async function follow() {
   }
 }
 
-// The trial that is shown at first: the front's best in the first objective.
+// The trial whose details are shown first: the front's best in the first objective.
 function opening() {
   const front = [...Array(rows.n).keys()].filter((row) => status(row) === "front");
   const name = scores()[0];

@@ -21,7 +21,7 @@ function decode(column, count) {
   return column.codes.map((code) => column.values[code]);
 }
 
-// Takes in what a page or a server tells of a study: what is known of it as a whole, and trials after those it has.
+// Takes in a study as the page or a server sends it: facts of the whole, and trials after those known.
 function take(place, told) {
   const study = studies[place] ??= { place, rows: [] };
   Object.assign(study, { ...told, front: new Set(told.front), chances: likely(told.noise.chances), parts: null });
@@ -70,7 +70,7 @@ function bounds(name, row) {
 // Scores whose noise is known of the study as a whole.
 const scattered = () => scores().filter((name) => studies.some((study) => study.noise[name]));
 
-// How probably a trial is on its study's front; null where it did not finish, or nothing is noisy.
+// Probability that a trial is on its study's front; null where it is not complete, or no score is noisy.
 function chance(row) {
   const { chances } = studies[rows.study[row]];
   return chances && cell("state", row) === "complete" ? chances.get(number(row)) ?? 0 : null;
@@ -116,7 +116,7 @@ const ticks = (name) => data.common.ticks[name] ?? data.objectives[name].ticks;
 const axisTitle = (name) => `${data.objectives[name].axis}, ${data.objectives[name].maximize ? "more" : "less"} is better`;
 const better = (name, a, b) => data.objectives[name].maximize ? a > b : a < b;
 
-// Selection: rows, and the one that is looked at.
+// Selection: rows, and the one whose details are shown.
 const listeners = [];
 function choose(chosen, looked) {
   selection.clear();

@@ -50,13 +50,18 @@ def trials_frame(
     complete = frame["state"] == "complete"
     frame.loc[complete, "front"] = on_front(frame.loc[complete, [o.name for o in objectives]], objectives)
     if noise:
-        seeds = [len(seed_values(trial.evaluation)) or 1 for trial in trials]
-        accuracies = [trial.evaluation.scores.get("accuracy", math.nan) for trial in trials]
-        ends = [noise.interval(score, count) for score, count in zip(accuracies, seeds, strict=True)]
-        frame[["accuracy.low", "accuracy.high"]] = np.array(ends, dtype=float).reshape(-1, 2)
+        frame[["accuracy.low", "accuracy.high"]] = _accuracy_intervals(trials, noise)
     if chances is not None:
         frame["front_probability"] = chances
     return frame
+
+
+def _accuracy_intervals(trials: Sequence[Trial], noise: AccuracyNoise) -> np.ndarray:
+    """Return the ends of the accuracies' intervals, (N, 2); NaN where a trial has no accuracy."""
+    seeds = [len(seed_values(trial.evaluation)) or 1 for trial in trials]
+    accuracies = [trial.evaluation.scores.get("accuracy", math.nan) for trial in trials]
+    ends = [noise.interval(score, count) for score, count in zip(accuracies, seeds, strict=True)]
+    return np.array(ends, dtype=float).reshape(-1, 2)
 
 
 def _intervals(trial: Trial) -> dict[str, float]:

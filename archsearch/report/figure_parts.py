@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import pandas as pd
 
 from archsearch.objectives import Objective
-from archsearch.report.axes import ticks
+from archsearch.report.backdrop import ticks
 from archsearch.report.looks import LOOKS, PALETTE
 from archsearch.report.view import StudyView
 

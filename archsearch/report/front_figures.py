@@ -6,7 +6,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from archsearch.objectives import OBJECTIVES, Objective
-from archsearch.report.axes import beyond, marks, pair_front, ticks
+from archsearch.report.backdrop import beyond, marks, pair_front, ticks
 from archsearch.report.figure_parts import by_status, coloured, layout, legend_name, score_axis
 from archsearch.report.looks import LINE, LOOKS, MARK
 from archsearch.report.marks import COUNTED

@@ -12,7 +12,7 @@ from archsearch.arch.mixer import Mixer
 from archsearch.arch.sketch import Box as Rectangle
 from archsearch.arch.sketch import Shape, tree
 from archsearch.objectives import OBJECTIVES, FromTime, Objective
-from archsearch.report import axes
+from archsearch.report import backdrop
 from archsearch.report.drawing import block_shape
 from archsearch.report.looks import LOOKS, PALETTE, SCALE
 from archsearch.report.marks import COUNTED
@@ -60,9 +60,9 @@ def common(views: Sequence[StudyView]) -> dict[str, Any]:
     scored = [objective for name, objective in OBJECTIVES.items() if any(name in view.scores for view in views)]
     counted = [names for size in (1, 2) for names in combinations(COUNTED, size)]
     return {
-        "ticks": {objective.name: axes.ticks(views, objective) for objective in scored},
-        "beyond": {o.name: {kind: number(edge) for kind, edge in axes.beyond(views, o).items()} for o in scored},
-        "marks": {" ".join(names): [asdict(mark) for mark in axes.marks(views, names)] for names in counted},
+        "ticks": {objective.name: backdrop.ticks(views, objective) for objective in scored},
+        "beyond": {o.name: {kind: number(edge) for kind, edge in backdrop.beyond(views, o).items()} for o in scored},
+        "marks": {" ".join(names): [asdict(mark) for mark in backdrop.marks(views, names)] for names in counted},
     }
 
 
@@ -99,7 +99,7 @@ def _head(view: StudyView, front: list[int], box: Box | None, noise: dict[str, A
         "objectives": view.recipe["objectives"],
         "running": view.running,
         "front": front,
-        "fronts": {f"{x} {y}": places for x, y, places in axes.pair_fronts(view)} if box else {},
+        "fronts": {f"{x} {y}": places for x, y, places in backdrop.pair_fronts(view)} if box else {},
         "noise": noise,
         "hypervolume": {
             "trials": counts,

@@ -4,7 +4,7 @@ from tiny import OBJECTIVES, trial
 from views import one_of_each, view
 
 from archsearch.objectives import OBJECTIVES as ALL
-from archsearch.report.axes import beyond, extent, marks, pair_front, pair_fronts, ticks
+from archsearch.report.backdrop import beyond, extent, marks, pair_front, pair_fronts, ticks
 from archsearch.report.page.payload import page_data
 
 

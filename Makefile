@@ -13,7 +13,7 @@ study: env
 # Two at a time, and then, alone, those that time real work or look at what else the machine does.
 test: env
 	$(BIN)/python -m pytest -m 'not serial' --numprocesses 2 --dist loadgroup; first=$$?; \
-	$(BIN)/python -m pytest -m serial && exit $$first
+	$(BIN)/python -m pytest -m serial tests && exit $$first
 
 lint: env
 	$(BIN)/python -m ruff check .

@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-import isolation  # before torch, which counts the cores it may use when it is loaded
+import isolation  # before torch, whose threads read the environment when they are loaded
 import pytest
 import tiny
 import torch
@@ -60,8 +60,16 @@ def pytest_collection_modifyitems(config, items):
         items.sort(key=lambda item: "slow" not in item.keywords)
 
 
+def pytest_configure():
+    """Leave one core to the other worker: training in this process takes one thread."""
+    if isolation.WORKER:
+        import archsearch.train.cache  # noqa: F401 - it looks up how many threads a process has that sets none
+
+        torch.set_num_threads(1)
+
+
 def pytest_unconfigure():
-    isolation.give_back()
+    isolation.clean_up()
 
 
 def group_of(item) -> str | None:

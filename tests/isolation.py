@@ -1,8 +1,8 @@
-"""A part of the machine for each worker of pytest-xdist: processor cores and a temporary folder of its own.
+"""A temporary folder for each worker of pytest-xdist, and threads that sleep while they wait.
 
-Tests lock the device, start workers, servers and browsers, and some count what else computes. Two that run at the same
-time must not wait for each other's device lock or share files, nor start more threads than there are cores. Imported
-before torch, which counts the cores it may use when it is loaded.
+Tests lock the device, and start workers, servers and browsers. Two that run at the same time must not wait for each
+other's device lock nor share files: both live in the temporary folder. Imported before torch, whose threads read the
+environment when they are loaded.
 """
 
 import os
@@ -14,30 +14,26 @@ from pathlib import Path
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
 
 
-def take_share(worker: str, count: int) -> Path:
-    """Confine this process, and those it starts, to a share of the cores and to a temporary folder of its own.
+def isolate(worker: str) -> Path:
+    """Give this process, and those it starts, a temporary folder of their own.
 
     Args:
-        worker: Name of the worker, whose number ends it.
-        count: Number of workers that share the machine.
+        worker: Name of the worker, with which the folder's name begins.
 
     Returns:
-        The temporary folder. Its path is short, as those of sockets in it may have 107 characters.
+        The folder. Its path is short, as those of sockets in it may have 107 characters.
     """
-    if hasattr(os, "sched_setaffinity"):
-        cores = sorted(os.sched_getaffinity(0))
-        number = int(worker.removeprefix("gw")) % min(count, len(cores))
-        os.sched_setaffinity(0, cores[number::count])
     folder = Path(tempfile.mkdtemp(prefix=f"{worker}-"))
     folder.chmod(0o755)  # PostgreSQL's user has to get through
     os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # a core that spins is one that the other worker lacks
     return folder
 
 
-def give_back() -> None:
+def clean_up() -> None:
     """Delete this worker's temporary folder."""
     if FOLDER is not None:
         shutil.rmtree(FOLDER, ignore_errors=True)
 
 
-FOLDER = take_share(WORKER, int(os.environ["PYTEST_XDIST_WORKER_COUNT"])) if WORKER else None
+FOLDER = isolate(WORKER) if WORKER else None

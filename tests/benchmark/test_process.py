@@ -171,7 +171,6 @@ process.run(dataclasses.replace(JOB, bench=dataclasses.replace(JOB.bench, rounds
         pass
 
 
-@pytest.mark.serial
 def test_it_has_all_cores_though_its_parent_is_pinned_to_one():
     allowed = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, allowed[:1])

@@ -157,7 +157,6 @@ def test_a_disk_that_is_full_costs_no_training(data, known, monkeypatch):
     assert len(list(known.epochs(key, lambda: training(data)))) == 3
 
 
-@pytest.mark.serial  # with all cores, so that the two numbers of threads differ
 def test_another_number_of_threads_is_no_reason_to_train_again(data, tmp_path):
     """Studies train with all threads, the workers of an ablation with one."""
     from archsearch.train.cache import THREADS

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from archsearch.ablation.spec import AblationRecord, AblationSpec
     from archsearch.arch import Arch, Mixer
     from archsearch.arch.networks import network
+    from archsearch.benchmark.spec import BenchmarkSpec
+    from archsearch.fidelity.spec import FidelitySpec
     from archsearch.nn import build, load_mixers
     from archsearch.objectives import Objective
     from archsearch.recipes import BenchRecipe, ProxyRecipe
@@ -28,8 +30,10 @@ __all__ = [
     "Arch",
     "Axis",
     "BenchRecipe",
+    "BenchmarkSpec",
     "Engine",
     "Evaluation",
+    "FidelitySpec",
     "Mixer",
     "Objective",
     "ProxyRecipe",
@@ -53,8 +57,10 @@ _MODULES = {
     "Arch": "arch",
     "Axis": "space.space",
     "BenchRecipe": "recipes",
+    "BenchmarkSpec": "benchmark.spec",
     "Engine": "search.spec",
     "Evaluation": "trial",
+    "FidelitySpec": "fidelity.spec",
     "Mixer": "arch",
     "Objective": "objectives",
     "ProxyRecipe": "recipes",

@@ -133,7 +133,7 @@ class _Progress(AblationListener):
     """Progress on stderr; what is known on stdout and on the page when the run is interrupted."""
 
     def __init__(self, args: argparse.Namespace, page: Path) -> None:
-        from archsearch.cli.progress import Tally
+        from archsearch.cli.meters import Tally
 
         self.args, self.page, self.tally = args, page, Tally(args.quiet)
 
@@ -141,7 +141,7 @@ class _Progress(AblationListener):
         self.tally.say(text)
 
     def track(self, items: Iterable[Any], length: int, what: str) -> Iterable[Any]:
-        from archsearch.cli.progress import track
+        from archsearch.cli.meters import track
 
         return items if self.args.quiet else track(items, length, what)
 

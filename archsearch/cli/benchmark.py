@@ -101,8 +101,8 @@ def _add_rounds(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Measure, print the table, and report what disturbed the measurement; return the exit code."""
     from archsearch.benchmark import run as run_benchmark
+    from archsearch.cli.meters import Meter
     from archsearch.cli.options import load_own_mixers
-    from archsearch.cli.progress import Meter
     from archsearch.report.speed_tables import entries
     from archsearch.search.storage.opening import check_place
 

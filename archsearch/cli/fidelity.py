@@ -95,7 +95,7 @@ def _train(args: argparse.Namespace) -> "pd.DataFrame":
     """Carry out the plan; on any end, even Ctrl-C, the records so far go into ``--results-file``."""
     import pandas as pd
 
-    from archsearch.cli.progress import Tally, track
+    from archsearch.cli.meters import Tally, track
     from archsearch.fidelity import PlanStarted, TrainingDone, TrainingsStarted
     from archsearch.fidelity import run as run_fidelity
 

@@ -69,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the study, or go on with it; print the front and write the page."""
-    from archsearch.cli.progress import StudyProgress
+    from archsearch.cli.display import StudyProgress
     from archsearch.cli.report import page_path
     from archsearch.search.execute import result_of
     from archsearch.search.execute import run as run_study

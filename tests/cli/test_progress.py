@@ -7,8 +7,9 @@ import pytest
 import tiny
 from rich.console import Console
 
+from archsearch.cli.display import Display, display
 from archsearch.cli.events import JsonLines
-from archsearch.cli.progress import Display, Lines, display
+from archsearch.cli.progress import Lines
 from archsearch.search.definition import create_or_resume
 from archsearch.search.search import Search
 from archsearch.search.storage.mirror import StorageMirror

@@ -12,7 +12,7 @@ from archsearch.benchmark import roofline
 from archsearch.benchmark.clocks import synchronize
 from archsearch.benchmark.conditions import Conditions
 from archsearch.benchmark.energy import energy_per_image
-from archsearch.benchmark.exclusive import alone
+from archsearch.benchmark.exclusive import timing_lock
 from archsearch.benchmark.jobs import Job, Measured, Network
 from archsearch.benchmark.loading import (
     LoadedNetwork,
@@ -64,7 +64,7 @@ class Bencher:
             check_device(replace(job.bench, mode=mode), self.device)
         set_precision(job.bench.precision)
         torch.manual_seed(job.seed)
-        with alone(identity(self.device), lambda holder: self.say("waiting", holder=holder)):
+        with timing_lock(identity(self.device), lambda holder: self.say("waiting", holder=holder)):
             self.conditions = Conditions(self.nvml)
             synchronize(self.device)
             self.conditions.check_idle()

@@ -25,12 +25,12 @@ PATIENCE = 2.0
 OnWait = Callable[[str], None]
 
 
-def nobody(holder: str) -> None:
+def ignore_wait(holder: str) -> None:
     """Ignore that the device has to be waited for."""
 
 
 @contextmanager
-def alone(device: str, on_wait: OnWait = nobody) -> Iterator[None]:
+def timing_lock(device: str, on_wait: OnWait = ignore_wait) -> Iterator[None]:
     """Hold a device for timing: no other process of the same user times or trains on it meanwhile.
 
     Args:
@@ -42,7 +42,7 @@ def alone(device: str, on_wait: OnWait = nobody) -> Iterator[None]:
 
 
 @contextmanager
-def shared(device: str, on_wait: OnWait = nobody) -> Iterator[None]:
+def training_lock(device: str, on_wait: OnWait = ignore_wait) -> Iterator[None]:
     """Hold a device for training: others may train on it too, but not time.
 
     Args:
@@ -53,14 +53,14 @@ def shared(device: str, on_wait: OnWait = nobody) -> Iterator[None]:
         yield
 
 
-def aside(device: torch.device, on_wait: OnWait = nobody) -> AbstractContextManager[None]:
+def cpu_work_lock(device: torch.device, on_wait: OnWait = ignore_wait) -> AbstractContextManager[None]:
     """Keep other work of the processor from running beside a timing on it.
 
     Args:
         device: Device that timings run on; where it is no CPU, nothing has to be held.
         on_wait: Callback that takes who holds the device, if it has to be waited for.
     """
-    return shared(identity(device), on_wait) if device.type == "cpu" else nullcontext()
+    return training_lock(identity(device), on_wait) if device.type == "cpu" else nullcontext()
 
 
 @contextmanager

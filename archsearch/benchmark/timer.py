@@ -7,7 +7,7 @@ from typing import Any
 
 from archsearch.arch import Arch
 from archsearch.arch.networks import find
-from archsearch.benchmark.exclusive import OnWait, aside, nobody
+from archsearch.benchmark.exclusive import OnWait, cpu_work_lock, ignore_wait
 from archsearch.benchmark.jobs import Job, Network, network_to_dict
 from archsearch.benchmark.process import TimingProcess
 from archsearch.benchmark.timing import Timing
@@ -73,7 +73,7 @@ class Timer:
         device: str,
         timings: Timings,
         mixers: Sequence[Path] = (),
-        on_wait: OnWait = nobody,
+        on_wait: OnWait = ignore_wait,
         remeasure: bool = False,
         reference: Network | None = None,
         cores: Sequence[int] = (),
@@ -141,7 +141,7 @@ class Timer:
         energy = any(report.field == "energy_mj" for report in self.reports)
         job = Job((target,), reference, self.bench, kinds, (self.bench.mode,), energy=energy)
         if self._process is None:
-            with aside(pick_device(self.device), self.on_wait):  # starting it would disturb others' timings
+            with cpu_work_lock(pick_device(self.device), self.on_wait):  # starting it would disturb others' timings
                 self._process = TimingProcess(self.device, self.mixers, self._listen, self.cores)
         try:
             measured = self._process.run(job)[0]

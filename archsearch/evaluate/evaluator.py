@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from archsearch.arch import Arch
-from archsearch.benchmark.exclusive import shared
+from archsearch.benchmark.exclusive import training_lock
 from archsearch.benchmark.reported import reported
 from archsearch.benchmark.timer import Timer, Timings
 from archsearch.data import ImageData, load_for
@@ -100,7 +100,7 @@ class Evaluator:
             reports=reported(work.quantities),
         )
         trainings = Trainings(cache_folder() / "trainings", environment(self.device), reuse=not source.retrain)
-        with shared(identity(self.device)):  # data may be copied to a GPU on which another process is timing
+        with training_lock(identity(self.device)):  # data may be copied to a GPU on which another process is timing
             data = work.data or load_for(work.proxy, source.dataset, source.root, self.device)
         limits = Limits(work.constraints, work.baseline, self.timer) if work.baseline else None
         self.task = Task(

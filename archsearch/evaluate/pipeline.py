@@ -11,7 +11,7 @@ import torch
 
 from archsearch.arch import Arch
 from archsearch.benchmark.clocks import answers
-from archsearch.benchmark.exclusive import OnWait, aside, nobody, shared
+from archsearch.benchmark.exclusive import OnWait, cpu_work_lock, ignore_wait, training_lock
 from archsearch.data.images import ImageData
 from archsearch.errors import ArchsearchError, TrialError
 from archsearch.evaluate.costs import Costs, Limits, TimeIt, never
@@ -54,7 +54,7 @@ class Task:
     data: ImageData
     device: torch.device
     time: TimeIt = never
-    on_wait: OnWait = nobody
+    on_wait: OnWait = ignore_wait
     trainings: Trainings | None = None
     counted: bool = True
     limits: Limits | None = None
@@ -183,7 +183,7 @@ def _cost(arch: Arch, task: Task, progress: _Progress) -> None:
         *limits.names(Tier.COUNTED),
     }
     known = counted <= progress.costs.scores.keys()
-    with nullcontext() if known else progress.clock("count"), aside(task.device, task.on_wait):
+    with nullcontext() if known else progress.clock("count"), cpu_work_lock(task.device, task.on_wait):
         if not known:
             progress.costs.count(arch, counted)
         progress.excess |= limits.excess(progress.costs, Tier.COUNTED)  # which may count the baseline
@@ -255,7 +255,7 @@ def train(arch: Arch, task: Task, seed: int) -> Iterator[Epoch]:
     """
     proxy_arch = task.proxy.shrink(arch, len(task.data.classes))
     if task.trainings is None:
-        with shared(identity(task.device), task.on_wait):
+        with training_lock(identity(task.device), task.on_wait):
             training = _start(proxy_arch, task, seed)
         yield from _alternating(training, task)
         return
@@ -285,7 +285,7 @@ def build_proxy(proxy_arch: Arch, proxy: ProxyRecipe, seed: int) -> MetaNeXt:
 def _alternating(epochs: Iterator[Epoch], task: Task) -> Iterator[Epoch]:
     """Yield the same epochs, and let other processes time on the device between two of them."""
     while True:
-        with shared(identity(task.device), task.on_wait):
+        with training_lock(identity(task.device), task.on_wait):
             epoch = next(epochs, None)
         if epoch is None:
             return

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from archsearch.arch import Arch
-from archsearch.benchmark.exclusive import shared
+from archsearch.benchmark.exclusive import training_lock
 from archsearch.data import ImageData, load_for
 from archsearch.data.folder import cache_folder
 from archsearch.errors import ArchsearchError
@@ -61,7 +61,7 @@ class TrainWork:
             wanted = (job.proxy.img_size, job.proxy.train_samples, job.proxy.val_samples)
             if wanted not in held:  # the images of another recipe are dropped first
                 held.clear()
-                with shared(identity(device), _say_holder):
+                with training_lock(identity(device), _say_holder):
                     held[wanted] = load_for(job.proxy, self.source.dataset, self.source.root, device)
             data = held[wanted]
             task = Task(objectives, job.proxy, data, device, on_wait=_say_holder, trainings=trainings, counted=False)

@@ -10,8 +10,8 @@ from archsearch.benchmark import exclusive
 
 HOLDER = """
 import sys, time
-from archsearch.benchmark.exclusive import alone, shared
-with {"alone": alone, "shared": shared}[sys.argv[1]](sys.argv[2]):
+from archsearch.benchmark.exclusive import timing_lock, training_lock
+with {"alone": timing_lock, "shared": training_lock}[sys.argv[1]](sys.argv[2]):
     print("held", flush=True)
     time.sleep(float(sys.argv[3]))
 """
@@ -43,7 +43,7 @@ def took(context, words=None):
 @pytest.mark.parametrize("how", ["alone", "shared"])
 def test_timing_waits_for_whoever_has_the_device(how):
     words, process = [], holder(how, 1.5)
-    assert took(exclusive.alone, words) > 1.0
+    assert took(exclusive.timing_lock, words) > 1.0
     process.wait()
     doing = {"alone": "timing", "shared": "training"}[how]
     assert words == [f"process {process.pid} is {doing} (-c {how} gpu 1.5)"]
@@ -51,17 +51,17 @@ def test_timing_waits_for_whoever_has_the_device(how):
 
 def test_training_waits_for_timing_and_not_for_training():
     first = holder("shared")
-    assert took(exclusive.shared) < 1.0
+    assert took(exclusive.training_lock) < 1.0
     first.kill()
     first.wait()
     second = holder("alone", 1.5)
-    assert took(exclusive.shared) > 1.0
+    assert took(exclusive.training_lock) > 1.0
     second.wait()
 
 
 def test_devices_do_not_wait_for_each_other():
     other = holder("alone", device="another")
-    assert took(exclusive.alone) < 1.0
+    assert took(exclusive.timing_lock) < 1.0
     other.kill()
     other.wait()
 
@@ -72,7 +72,7 @@ def test_the_lock_of_a_dead_process_is_free(how):
     process.send_signal(signal.SIGKILL)
     process.wait()
     words = []
-    assert took(exclusive.alone, words) < 1.0
+    assert took(exclusive.timing_lock, words) < 1.0
     assert words == []
 
 
@@ -83,7 +83,7 @@ def test_holders_that_are_gone_are_forgotten(tmp_path):
     note = next(tmp_path.rglob(f"{dead.pid}.json"))
     alive = holder("shared", 1.5)
     words = []
-    took(exclusive.alone, words)
+    took(exclusive.timing_lock, words)
     alive.wait()
     assert str(alive.pid) in words[0]
     assert str(dead.pid) not in words[0]
@@ -91,7 +91,7 @@ def test_holders_that_are_gone_are_forgotten(tmp_path):
 
 
 def test_an_error_inside_gives_the_device_back():
-    with pytest.raises(ZeroDivisionError), exclusive.alone("gpu"):
+    with pytest.raises(ZeroDivisionError), exclusive.timing_lock("gpu"):
         raise ZeroDivisionError
-    assert took(exclusive.alone) < 1.0
+    assert took(exclusive.timing_lock) < 1.0
     assert os.getpid()

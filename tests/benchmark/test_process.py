@@ -13,7 +13,7 @@ import pytest
 import tiny
 
 from archsearch.arch.networks import TimmModel
-from archsearch.benchmark.exclusive import alone
+from archsearch.benchmark.exclusive import timing_lock
 from archsearch.benchmark.jobs import Job
 from archsearch.benchmark.process import ProcessDied, TimingProcess
 from archsearch.benchmark.session import Session
@@ -123,7 +123,7 @@ def test_no_such_device():
 def test_a_process_that_waits_for_the_device_says_so(process):
     events = []
     process.listen = lambda event: events.append(dict(event))
-    with alone("cpu"):
+    with timing_lock("cpu"):
         thread = threading.Thread(target=process.run, args=(dataclasses.replace(JOB, kinds=("infer",)),))
         thread.start()
         deadline = time.monotonic() + 20
@@ -167,7 +167,7 @@ process.run(dataclasses.replace(JOB, bench=dataclasses.replace(JOB.bench, rounds
     while _runs(int(done.stdout)) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not _runs(int(done.stdout))
-    with alone("cpu"):  # and has left the device
+    with timing_lock("cpu"):  # and has left the device
         pass
 
 

@@ -10,7 +10,7 @@ import tiny
 import torch
 
 from archsearch.arch.networks import network
-from archsearch.benchmark.exclusive import alone
+from archsearch.benchmark.exclusive import timing_lock
 from archsearch.benchmark.timing import Setting, Timing
 from archsearch.data import load, reduce
 from archsearch.data.images import Split
@@ -235,7 +235,7 @@ def test_training_waits_while_somebody_times_on_the_device(data):
     holding = threading.Event()
 
     def hold():
-        with alone("cpu"):
+        with timing_lock("cpu"):
             holding.set()
             while not words:
                 time.sleep(0.05)

@@ -9,11 +9,7 @@ from archsearch.ablation.yaml import load_study
 from archsearch.arch import Arch
 from archsearch.arch.networks import find
 from archsearch.errors import OptionError
-from archsearch.nn import load_mixers
 from archsearch.recipes import ProxyRecipe
-from archsearch.search.definition import load, recipe_of
-from archsearch.search.storage.opening import open_storage
-from archsearch.search.storage.records import trials_of
 from archsearch.space.space import space_from_dict
 from archsearch.utils.key_fields import restored
 from archsearch.utils.package_data import shipped
@@ -56,8 +52,8 @@ def read_networks(spec: AblationSpec) -> Networks:
     Raises:
         UserError: The study, the baseline or a mixer file cannot be read, or they do not fit together.
     """
-    for path in spec.mixers:
-        load_mixers(path)
+    if spec.mixers:
+        _load_mixers(spec)
     if spec.from_search:
         return _around_trial(spec)
     if spec.baseline is None:
@@ -66,6 +62,13 @@ def read_networks(spec: AblationSpec) -> Networks:
     if not isinstance(network, Arch):
         raise OptionError(f"--baseline {spec.baseline} comes ready made from timm and has no parts to change")
     return Networks(_study(spec, (spec.baseline, network)))
+
+
+def _load_mixers(spec: AblationSpec) -> None:
+    from archsearch.nn import load_mixers  # PyTorch is not imported where there are none
+
+    for path in spec.mixers:
+        load_mixers(path)
 
 
 def _study(spec: AblationSpec, baseline: tuple[str, Arch] | None) -> ListStudy:
@@ -78,6 +81,10 @@ def _study(spec: AblationSpec, baseline: tuple[str, Arch] | None) -> ListStudy:
 
 def _around_trial(spec: AblationSpec) -> Networks:
     """Return the study with a trial of a search as its baseline, or every other choice of that trial's space."""
+    from archsearch.search.definition import load, recipe_of
+    from archsearch.search.storage.opening import open_storage
+    from archsearch.search.storage.records import trials_of
+
     baseline = str(spec.baseline)
     name, mark, number = baseline.removeprefix(SEARCH).rpartition("#")
     if not mark or not number.isascii() or not number.isdigit():

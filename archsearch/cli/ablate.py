@@ -3,20 +3,17 @@
 import argparse
 import json
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from archsearch.ablation.listener import AblationListener
 from archsearch.ablation.spec import AblationRecord, AblationSpec
 from archsearch.cli.options import add_mixers, add_storage, check_writable, natural, positive_int, write_file
 from archsearch.cli.recipe_options import add_data, add_recipes, asked_changes, command_line
 from archsearch.errors import ArchsearchError, OptionError, UserError
 
 if TYPE_CHECKING:
-    from archsearch.ablation.outcome import Outcome, Result
-    from archsearch.ablation.variants import ListStudy, Variant
-    from archsearch.trial import Evaluation
+    from archsearch.ablation.outcome import Outcome
+    from archsearch.ablation.variants import ListStudy
 
 FORMATS = ("table", "markdown", "latex", "csv", "json")
 #: As ``archsearch.stats.paired.METHODS``, which is slow to import.
@@ -76,13 +73,15 @@ def run(args: argparse.Namespace) -> int:
 
     from archsearch.ablation import run as run_ablation
     from archsearch.ablation.resolve import resolve
+    from archsearch.cli.ablation_progress import AblationProgress
     from archsearch.cli.report import page_path
 
     ablation = resolve(spec, networks)
     page = page_path(ablation.name, args.storage, args.page, "--page")
     check_writable(page, "--page")
     _check_results_file(args, page)
-    _show(args, page, run_ablation(ablation, _Progress(args, page)))
+    progress = AblationProgress(args.quiet, lambda record: _show(args, page, record))
+    _show(args, page, run_ablation(ablation, progress))
     return 0
 
 
@@ -127,48 +126,6 @@ def _check_interval(args: argparse.Namespace) -> None:
         raise OptionError(
             f"--interval bootstrap needs --seeds {FEWEST_RESAMPLED} or more; with fewer seeds use --interval t"
         )
-
-
-class _Progress(AblationListener):
-    """Progress on stderr; what is known on stdout and on the page when the run is interrupted."""
-
-    def __init__(self, args: argparse.Namespace, page: Path) -> None:
-        from archsearch.cli.meters import Tally
-
-        self.args, self.page, self.tally = args, page, Tally(args.quiet)
-
-    def note(self, text: str) -> None:
-        self.tally.say(text)
-
-    def track(self, items: Iterable[Any], length: int, what: str) -> Iterable[Any]:
-        from archsearch.cli.meters import track
-
-        return items if self.args.quiet else track(items, length, what)
-
-    def timed(self, result: "Result", number: int, total: int) -> None:
-        self.tally.say(f"[{number}/{total}] {result.name}: {_speeds(result)}")
-
-    def training(self, total: int) -> None:
-        self.tally.begin(total, total)
-
-    def trained(self, variant: "Variant", seed: int, evaluation: "Evaluation") -> None:
-        line = {"group": variant.factor or "baseline", "seed": seed, "network": variant.name}
-        seconds = sum(epoch.seconds for epoch in evaluation.curve)
-        result = {"seconds": seconds, "accuracy": evaluation.scores.get("accuracy"), "error": evaluation.error}
-        self.tally.tell({**line, **result}, 1)
-
-    def interrupted(self, record: AblationRecord) -> None:
-        _show(self.args, self.page, record)
-
-
-def _speeds(result: "Result") -> str:
-    if "error" in result.speeds:
-        return f"not timed: {result.speeds['error']['error']}"
-    speeds = []
-    for speed, detail in result.speeds.items():
-        ratio = "" if detail["ratio"] is None else f", ratio {detail['ratio']:.3f}"  # None: the baseline failed
-        speeds.append(f"{speed} {detail['throughput']:.1f} img/s{ratio}")
-    return "; ".join(speeds)
 
 
 def _show(args: argparse.Namespace, page: Path, record: AblationRecord) -> None:

@@ -473,6 +473,7 @@ def test_an_ablation_has_bars_per_factor_and_its_table(ablation):
     assert ablation.execute_script("return window.owned") is None
 
 
+@pytest.mark.serial
 def test_a_page_that_is_served_gains_a_trial_and_keeps_the_selection(chromium, small_space, tmp_path):
     """The study goes on in this process, the page in a browser, the server between them."""
     study, url = make_study(small_space, name="small"), f"{tmp_path}/s.db"

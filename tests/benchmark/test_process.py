@@ -152,7 +152,7 @@ def test_a_process_that_is_killed_is_noticed():
 def test_a_process_ends_with_its_parent():
     parent = """
 import os, signal, sys
-sys.path[:0] = ["tests", "tests/speed"]
+sys.path[:0] = ["tests", "tests/benchmark"]
 import dataclasses
 from archsearch.benchmark.process import TimingProcess
 from test_process import JOB
@@ -242,7 +242,10 @@ def test_a_batch_that_does_not_fit_says_so_and_shrinks_only_if_asked(how):
         [sys.executable, "-c", LIMITED, str(11 * 2**29), how],
         capture_output=True,
         text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(["tests", "tests/speed", os.environ.get("PYTHONPATH", "")])},
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(["tests", "tests/benchmark", os.environ.get("PYTHONPATH", "")]),
+        },
     )
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()

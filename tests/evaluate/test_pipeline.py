@@ -32,7 +32,7 @@ def data():
 
 
 def timed(arch, kinds):
-    """Instead of a process that times; ``tests/speed`` has the real one."""
+    """Instead of a process that times; ``tests/benchmark`` has the real one."""
     settings = [Setting(kind, "eager", "channels_last", "fp32", 1 + (kind != "latency"), 64) for kind in kinds]
     return {s.kind: Timing(s, (0.2, 0.1, 0.3), (0.1, 0.1, 0.1), settled=True) for s in settings}
 

@@ -14,10 +14,12 @@ from optuna.exceptions import OptunaError, StorageInternalError
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.storages._rdb.models import TrialModel, TrialSystemAttributeModel, TrialUserAttributeModel
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, SQLAlchemyError
 
 from archsearch.errors import ArchsearchError, StorageError
 
+#: Attempts at opening a storage; each may find another table that another process has just created.
+OPENINGS = 20
 #: Arguments of a connection by type of database: seconds to wait for another program that locks an SQLite file, or
 #: for a server that does not answer.
 CONNECT: dict[str, dict[str, Any]] = {
@@ -156,7 +158,7 @@ def open_storage(url: str, *, create: bool) -> BaseStorage:
             path.parent.mkdir(parents=True, exist_ok=True)
         address = storage_url(url)
         kwargs = {"connect_args": CONNECT.get(address.get_backend_name(), {}), "pool_pre_ping": path is None}
-        return RDBStorage(address.render_as_string(hide_password=False), engine_kwargs=kwargs)
+        return _connected(address.render_as_string(hide_password=False), kwargs)
     except OSError as error:
         raise StorageError(f"cannot write {path}: {error.strerror}; give --storage another place") from None
     except ModuleNotFoundError as error:
@@ -167,6 +169,21 @@ def open_storage(url: str, *, create: bool) -> BaseStorage:
     except (SQLAlchemyError, OptunaError, ImportError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise StorageError(f"cannot open the storage {masked(url)}: {reason}; check --storage") from None
+
+
+def _connected(address: str, engine_kwargs: dict[str, Any]) -> RDBStorage:
+    """Connect to a database; one whose tables another process creates at the same time is tried again.
+
+    Optuna looks which tables and versions are missing and then writes them, so that the slower of two processes fails.
+    """
+    for attempt in range(1, OPENINGS + 1):
+        try:
+            return RDBStorage(address, engine_kwargs=engine_kwargs)
+        except DBAPIError as error:
+            another = isinstance(error, IntegrityError) or "already exists" in str(error)
+            if not another or attempt == OPENINGS:
+                raise
+    raise AssertionError("unreachable")
 
 
 def set_attrs(

@@ -68,10 +68,6 @@ def pytest_configure():
         torch.set_num_threads(1)
 
 
-def pytest_unconfigure():
-    isolation.clean_up()
-
-
 def group_of(item) -> str | None:
     """Name of the group of tests that have to run in one worker: those of a server, or of a module's own fixture."""
     info = getattr(item, "_fixtureinfo", None)

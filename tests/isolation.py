@@ -5,6 +5,7 @@ other's device lock nor share files: both live in the temporary folder. Imported
 environment when they are loaded.
 """
 
+import atexit
 import os
 import shutil
 import tempfile
@@ -30,10 +31,6 @@ def isolate(worker: str) -> Path:
     return folder
 
 
-def clean_up() -> None:
-    """Delete this worker's temporary folder."""
-    if FOLDER is not None:
-        shutil.rmtree(FOLDER, ignore_errors=True)
-
-
-FOLDER = isolate(WORKER) if WORKER else None
+if WORKER:
+    # Registered before multiprocessing registers its own tidying, which therefore still finds its folder.
+    atexit.register(shutil.rmtree, isolate(WORKER), ignore_errors=True)

@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import pickle
 import struct
+import urllib.request
 
 import numpy as np
 import pytest
@@ -76,6 +77,7 @@ def test_fashion_mnist(tmp_path):
 def test_offline_says_what_to_do(tmp_path, monkeypatch):
     for proxy in ("http_proxy", "https_proxy"):
         monkeypatch.setenv(proxy, "http://127.0.0.1:9")  # nothing listens there: as good as no network
+    monkeypatch.setattr(urllib.request, "_opener", None)  # it reads the proxies once, and keeps them for later tests
     with pytest.raises(DataError) as error:
         load("cifar10", tmp_path, 32)
     assert "go online once" in str(error.value)

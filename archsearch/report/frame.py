@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -30,21 +31,8 @@ def trials_frame(
         noise: Noise of the study's accuracies; with it, accuracies have their interval, too.
         chances: Probability of each trial to be on the front, (N,), for the column ``front_probability``.
     """
-    rows = [
-        {
-            "number": trial.number,
-            "state": trial.state,
-            "key": trial.arch.key,
-            **trial.evaluation.scores,
-            **_intervals(trial),
-            "seconds": sum(trial.evaluation.seconds.values()),
-            "error": trial.evaluation.error,
-            **{f"params.{name}": value for name, value in trial.params.items()},
-        }
-        for trial in trials
-    ]
     columns = ["number", "state", "key", *(o.name for o in objectives), "seconds", "error"]
-    frame = pd.DataFrame(rows)
+    frame = pd.DataFrame([_row(trial) for trial in trials])
     frame = frame.reindex(columns=[*columns, *(c for c in frame.columns if c not in columns)])
     frame["front"] = False
     complete = frame["state"] == "complete"
@@ -54,6 +42,20 @@ def trials_frame(
     if chances is not None:
         frame["front_probability"] = chances
     return frame
+
+
+def _row(trial: Trial) -> dict[str, Any]:
+    """Return what a frame says of a trial alone."""
+    return {
+        "number": trial.number,
+        "state": trial.state,
+        "key": trial.arch.key,
+        **trial.evaluation.scores,
+        **_intervals(trial),
+        "seconds": sum(trial.evaluation.seconds.values()),
+        "error": trial.evaluation.error,
+        **{f"params.{name}": value for name, value in trial.params.items()},
+    }
 
 
 def _accuracy_intervals(trials: Sequence[Trial], noise: AccuracyNoise) -> np.ndarray:

@@ -12,12 +12,14 @@ from typing import Any
 import optuna
 from optuna.exceptions import OptunaError, StorageInternalError
 from optuna.storages import BaseStorage, RDBStorage
-from optuna.storages._rdb.models import TrialModel, TrialSystemAttributeModel, TrialUserAttributeModel
+from optuna.storages._rdb.models import BaseModel, TrialModel, TrialSystemAttributeModel, TrialUserAttributeModel
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, SQLAlchemyError
 
 from archsearch.errors import ArchsearchError, StorageError
 
+#: Tables of an Optuna storage; a file with only some of them is being created, or its creator was killed.
+TABLES = {*BaseModel.metadata.tables, "alembic_version"}
 #: Attempts at opening a storage; each may find another table that another process has just created.
 OPENINGS = 20
 #: Arguments of a connection by type of database: seconds to wait for another program that locks an SQLite file, or
@@ -252,7 +254,7 @@ def _check_tables(path: Path, create: bool) -> None:
         raise StorageError(f"{path} is in use by another program ({error}); wait for it and repeat") from None
     except sqlite3.Error as error:
         raise StorageError(f"{path} is no SQLite database ({error}); give --storage another file") from None
-    if tables and not {"studies", "trials", "version_info"} <= tables:
+    if tables and not {"studies", "trials", "version_info"} <= tables and not tables <= TABLES:
         raise StorageError(f"{path} is the database of another program; give --storage another file")
     if not tables and not create:
         raise StorageError(f"{path} holds no study yet; run one first, or give --storage URL")

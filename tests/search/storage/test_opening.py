@@ -33,6 +33,13 @@ def test_several_may_create_a_storage_at_the_same_time(tmp_path):
             assert [future.result() for future in [pool.submit(opened) for _ in range(4)]] == [[]] * 4
 
 
+def test_a_storage_whose_creation_was_cut_short_is_completed(tmp_path):
+    path = tmp_path / "s.db"
+    with closing(sqlite3.connect(path)) as writer:
+        writer.execute("create table studies (study_id integer primary key, study_name varchar(512) not null)")
+    assert optuna.get_all_study_names(open_storage(str(path), create=True)) == []
+
+
 def test_checking_writes_nothing(tmp_path):
     check_storage(str(tmp_path / "s.db"), create=True)
     assert list(tmp_path.iterdir()) == []

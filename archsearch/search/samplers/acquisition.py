@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -75,7 +76,8 @@ class Acquisition:
     def __init__(self, common: CostAware, pool: Sequence[Point]) -> None:
         self.common, self.history, self.pool = common, common.history, pool
         self._scaled = common.points.scaled
-        self._at = np.array([self._scaled(point) for point in pool])
+        self._at = self._features(pool)
+        self._under_way = self.history.pending[-PENDING:]
 
     def ehvi_per_second(self) -> np.ndarray:
         """Return expected hypervolume improvement times feasibility, per second of training; (P,)."""
@@ -105,7 +107,11 @@ class Acquisition:
         return probability_below_zero(*model.predict(known, lambda one: (scaled(one[0].point), one[1], 0.0), self._at))
 
     def _ehvi(self) -> np.ndarray:
-        """Expected hypervolume improvement; without a front, the standard deviation of the predicted score."""
+        """Expected hypervolume improvement; without a front, the standard deviation of the predicted score.
+
+        The front is that of the complete trials and of the candidates under way with their expected scores, so that
+        several workers do not all look for what one of them is about to give.
+        """
         modelled, front = self.history.modelled, self.history.front
         mean, sd = self.predict_score()
         if not front:
@@ -113,16 +119,22 @@ class Acquisition:
         worst, best = (-bound for bound in self.history.modelled_range)
         width = max(best - worst, 1e-9)
         costs, front_costs = self._scaled_costs(front)
-        front_scores = (_signed(modelled, [row.scores[modelled.name] for row in front]) - worst) / width
+        observed = _signed(modelled, [row.scores[modelled.name] for row in front])
+        front_scores = (np.concatenate([observed, self._expected]) - worst) / width
         return expected_hypervolume_improvement((mean - worst) / width, sd / width, costs, front_scores, front_costs)
 
     def _scaled_costs(self, front: Sequence[Row]) -> tuple[np.ndarray, np.ndarray]:
-        """The other objectives of the pool, (P, C), and of the front, (F, C), from 0 (best) to 1 (worst)."""
-        pool_columns, front_columns = [np.empty((len(self.pool), 0))], [np.empty((len(front), 0))]
+        """The other objectives of the pool, (P, C), and of the front and the candidates under way, (F + W, C).
+
+        They are scaled from 0 (best) to 1 (worst).
+        """
+        held_count = len(front) + len(self._under_way)
+        pool_columns, front_columns = [np.empty((len(self.pool), 0))], [np.empty((held_count, 0))]
         for objective in self.common.objectives:
             if objective is self.history.modelled:
                 continue
-            pool, held = self._cost(objective), _signed(objective, [row.scores[objective.name] for row in front])
+            pool, observed = self._cost(objective, self.pool), [row.scores[objective.name] for row in front]
+            held = np.concatenate([_signed(objective, observed), self._cost(objective, self._under_way)])
             both = np.concatenate([pool, held])
             top, span = both.max(), max(float(np.ptp(both)), 1e-9)
             pool_columns.append(((top - pool) / span)[:, None])
@@ -134,38 +146,47 @@ class Acquisition:
 
         Candidates under way count as if they had given what is expected of them.
         """
-        modelled, scaled = self.history.modelled, self._scaled
+        modelled = self.history.modelled
         if modelled.name in self.pool[0].costs:  # all objectives are counted, so that nothing has to be predicted
-            return self._cost(modelled), np.zeros(len(self.pool))
-        model, sign = self._model(modelled.name), float(_signed(modelled, [1.0])[0])
+            return self._cost(modelled, self.pool), np.zeros(len(self.pool))
+        also = [(self._scaled(x), float(y), 0.0) for x, y in zip(self._under_way, self._expected, strict=True)]
+        known = self.history.known("modelled", modelled_score)
+        return self._model(modelled.name).predict(known, self._observe, self._at, also)
 
-        def observe(one: tuple[Row, float]) -> Observed:
-            return scaled(one[0].point), sign * one[1], one[0].sd
+    @cached_property
+    def _expected(self) -> np.ndarray:
+        """Expected modelled objective of the candidates under way, larger is better; (W,)."""
+        modelled = self.history.modelled
+        if not self._under_way or modelled.name in self.pool[0].costs:
+            return self._cost(modelled, self._under_way)
+        known, at = self.history.known("modelled", modelled_score), self._features(self._under_way)
+        return self._model(modelled.name).expect(known, self._observe, at)
 
-        known, also = self.history.known("modelled", modelled_score), []
-        if self.history.pending:
-            under_way = np.array([scaled(point) for point in self.history.pending[-PENDING:]])
-            expected = model.expect(known, observe, under_way)
-            also = [(x, float(y), 0.0) for x, y in zip(under_way, expected, strict=True)]
-        return model.predict(known, observe, self._at, also)
+    def _observe(self, one: tuple[Row, float]) -> Observed:
+        """A trial's features, modelled score and its noise."""
+        return self._scaled(one[0].point), float(_signed(self.history.modelled, [one[1]])[0]), one[0].sd
 
-    def _cost(self, objective: Objective) -> np.ndarray:
-        """An objective of the pool, counted or predicted; larger is better."""
+    def _features(self, points: Sequence[Point]) -> np.ndarray:
+        return np.array([self._scaled(point) for point in points])
+
+    def _cost(self, objective: Objective, points: Sequence[Point]) -> np.ndarray:
+        """An objective of some points, counted or predicted; larger is better."""
         name = objective.name
-        if name in self.pool[0].costs:
-            return _signed(objective, [point.costs[name] for point in self.pool])
-        return _signed(objective, self._positive(name, lambda row: row.scores.get(name) or None))
+        if not points or name in points[0].costs:
+            return _signed(objective, [point.costs[name] for point in points])
+        return _signed(objective, self._positive(name, lambda row: row.scores.get(name) or None, points))
 
-    def _positive(self, name: str, read: Callable[[Row], float | None]) -> np.ndarray:
+    def _positive(self, name: str, read: Callable[[Row], float | None], points: Sequence[Point]) -> np.ndarray:
         """Predict a quantity that is always positive, by its logarithm."""
         known, model, scaled = self.history.known(name, read), self._model(name), self._scaled
-        return np.exp(model.expect(known, lambda one: (scaled(one[0].point), math.log(one[1]), 0.0), self._at))
+        at = self._at if points is self.pool else self._features(points)
+        return np.exp(model.expect(known, lambda one: (scaled(one[0].point), math.log(one[1]), 0.0), at))
 
     def _seconds(self) -> np.ndarray:
         """Seconds of training a candidate to its end; 1 for all as long as too little is known."""
         if len(self.history.known("seconds", _training_seconds)) < START:
             return np.ones(len(self.pool))
-        return self._positive("seconds", _training_seconds)
+        return self._positive("seconds", _training_seconds, self.pool)
 
     def _model(self, name: str) -> Model:
         return self.common.models.setdefault(name, Model())

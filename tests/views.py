@@ -32,8 +32,8 @@ def view(trials=None, name="small", **changes):
 def noisy_view():
     """Return a study with seed variance: trial 2 is dominated within the noise, trial 3 clearly."""
     known = [
-        trial(0, 0.5, 1e9, 100, values=[0.48, 0.5, 0.52]),
-        trial(1, 0.6, 2e9, 50, values=[0.58, 0.6, 0.62]),
+        trial(0, 0.5, 1e9, 100, values=[0.49, 0.5, 0.51]),
+        trial(1, 0.6, 2e9, 50, values=[0.61, 0.6, 0.59]),
         trial(2, 0.59, 2e9, 50),
         trial(3, 0.2, 3e9, 20),
     ]

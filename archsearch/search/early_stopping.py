@@ -7,7 +7,6 @@ pruned whose place is taken even if they end as well as their curve can hope for
 """
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -15,7 +14,8 @@ from archsearch.search.rungs import Curves, rungs
 from archsearch.search.search import Candidate, Search
 from archsearch.stats.hypervolume import FrontTracker
 from archsearch.stats.intervals import student
-from archsearch.stats.noise import pooled_deviation, seed_values
+from archsearch.stats.noise import accuracies_by_seed
+from archsearch.stats.seeds import SeedModel
 from archsearch.trial import EpochDone, Evaluation, SeedDone
 
 #: Probability of the one-sided prediction interval whose upper bound stands for a curve's end.
@@ -41,7 +41,7 @@ class EarlyStopping:
         self.search = search
         self.rungs = rungs(epochs) if search.study.early_stopping else ()
         self.curves, self.tracker = Curves(epochs), FrontTracker(search.study.objectives)
-        self._scatter = 0.0, 0  # of seeds: sum of squares, degrees of freedom
+        self._seeds = SeedModel()
         self._heard = 0
 
     def __call__(self, candidate: Candidate, event: EpochDone | SeedDone) -> bool:
@@ -61,18 +61,21 @@ class EarlyStopping:
     def needs_another_seed(self, known: Evaluation) -> bool:
         """Return whether it may be on the front, given the seed variance.
 
-        It is off the front where it is worse than a rival by more than their difference is likely to be by chance. As
-        any of the front may be that rival, they share the confidence (Bonferroni); that they are on the front in part
-        by chance goes beyond that, and is not reckoned with.
+        It is off the front where it is worse than a rival by more than their difference is likely to be by chance. What
+        a seed does to all networks is no chance: means over other seeds are compared without it. As any of the front
+        may be that rival, they share the confidence (Bonferroni); that they are on the front in part by chance goes
+        beyond that, and is not reckoned with.
         """
         self._listen()
-        values = seed_values(known)
-        squares, degrees = (sum(each) for each in zip(self._scatter, _scatter(values), strict=True))
-        if not degrees:  # nobody knows how much seeds differ
+        own, front = known.accuracies, self.tracker.front
+        model = self._seeds.with_network(own)
+        if model.noise is None:  # nobody knows how much seeds differ
             return True
-        sure = student(1 - (1 - SURE) / max(1, len(self.tracker.front)), int(degrees)) * math.sqrt(squares / degrees)
-        theirs = np.array([len(seed_values(rival.evaluation)) or 1 for rival in self.tracker.front])
-        hoped = np.mean(values) + sure * np.sqrt(1 / len(values) + 1 / theirs)
+        deviation, degrees = model.noise
+        sure = student(1 - (1 - SURE) / max(1, len(front)), degrees) * deviation
+        theirs = [accuracies_by_seed(rival).keys() for rival in front]
+        reach = np.array([sure * math.sqrt(model.variance(own, rival)) + model.level(rival) for rival in theirs])
+        hoped = np.mean([*own.values()]) - model.level(own) + reach
         return not self.tracker.dominates({**known.scores, "accuracy": hoped})
 
     def _listen(self) -> None:
@@ -81,12 +84,5 @@ class EarlyStopping:
             self.tracker.add(trial)
             if trial.state == "complete":
                 self.curves.add(trial.evaluation.curve)
-            squares, degrees = _scatter(seed_values(trial.evaluation))
-            self._scatter = self._scatter[0] + squares, self._scatter[1] + degrees
+            self._seeds.add(trial.evaluation.accuracies)
         self._heard = len(self.search.told)
-
-
-def _scatter(values: Sequence[float]) -> tuple[float, int]:
-    """Sum of squares within a candidate's seeds, and their degrees of freedom."""
-    deviation, degrees = pooled_deviation([values]) or (0.0, 0)
-    return deviation**2 * degrees, degrees

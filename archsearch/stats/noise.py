@@ -8,7 +8,7 @@ it, since they are validated on the same images: it has the right size, and no m
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from archsearch.objectives import OBJECTIVES, Objective
 from archsearch.stats.bootstrap import front_probability
 from archsearch.stats.fronts import costs, signs
 from archsearch.stats.intervals import LEVEL, NORMAL, student, wilson
+from archsearch.stats.seeds import SeedModel
 from archsearch.trial import Evaluation, Trial
 
 #: Degrees of freedom given to the binomial error beside the seed variance, as two seeds may agree by chance.
@@ -91,6 +92,11 @@ def seed_values(evaluation: Evaluation) -> list[float]:
     return list(evaluation.accuracies.values())
 
 
+def accuracies_by_seed(trial: Trial) -> dict[int, float]:
+    """Return the accuracies of a trial that has any, by seed."""
+    return trial.evaluation.accuracies or {trial.seed: trial.evaluation.scores["accuracy"]}
+
+
 def pooled_deviation(groups: Iterable[Sequence[float]]) -> tuple[float, int] | None:
     """Return the standard deviation within groups and its degrees of freedom; None where no group has two values.
 
@@ -107,10 +113,10 @@ def accuracy_noise(trials: Sequence[Trial], images: int) -> AccuracyNoise | None
     """Estimate the noise of a study's accuracies; None where nothing is known.
 
     Args:
-        trials: Trials of the study; the seed variance is pooled over those with several seeds.
+        trials: Trials of the study; the seed variance is pooled over those with several seeds (``SeedModel``).
         images: Number of validation images; 0 if unknown.
     """
-    found = pooled_deviation(seed_values(trial.evaluation) for trial in trials)
+    found = seed_model(trials).noise
     if found is None:
         return AccuracyNoise(images) if images else None
     deviation, degrees = found
@@ -120,6 +126,31 @@ def accuracy_noise(trials: Sequence[Trial], images: int) -> AccuracyNoise | None
         deviation = math.sqrt((prior + degrees * deviation**2) / (PRIOR_DEGREES + degrees))
         degrees += PRIOR_DEGREES
     return AccuracyNoise(images, deviation, degrees) if deviation else None
+
+
+def seed_model(trials: Iterable[Trial]) -> SeedModel:
+    """Return the network-plus-seed model of a study's accuracies."""
+    model = SeedModel()
+    for trial in trials:
+        model.add(trial.evaluation.accuracies)
+    return model
+
+
+def with_level_seeds(trials: Sequence[Trial]) -> Sequence[Trial]:
+    """Return trials whose accuracies can be compared: less what their seeds do to all networks.
+
+    A study records the plain mean over a candidate's seeds. Where candidates have other seeds, the effects of these
+    come out of it (``SeedModel.level``); where all have the same, nothing changes.
+    """
+    model = seed_model(trials)
+    if not model.residual:
+        return trials
+    return [_less(t, model.level(accuracies_by_seed(t))) if "accuracy" in t.evaluation.scores else t for t in trials]
+
+
+def _less(trial: Trial, level: float) -> Trial:
+    scores = trial.evaluation.scores | {"accuracy": trial.evaluation.scores["accuracy"] - level}
+    return replace(trial, evaluation=replace(trial.evaluation, scores=scores))
 
 
 def score_interval(name: str, detail: Mapping[str, Any]) -> tuple[float, float] | None:

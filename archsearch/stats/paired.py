@@ -12,6 +12,7 @@ import numpy as np
 from scipy import stats
 
 from archsearch.stats.intervals import LEVEL, student, wilson
+from archsearch.stats.seeds import SeedModel
 
 #: Methods of the confidence interval of a difference.
 METHODS = ("t", "pooled", "bootstrap")
@@ -103,8 +104,7 @@ def share_interval(correct: int, images: int) -> tuple[float, float, float]:
 def residual_noise(table: Mapping[str, Mapping[int, float]]) -> tuple[float, int] | None:
     """Estimate the noise of a single value that neither its network nor its seed explains.
 
-    This is a randomised block design with seeds as blocks. All networks are taken to be equally noisy, so that a much
-    noisier one raises the noise of all.
+    The model is that of ``archsearch.stats.seeds.SeedModel``.
 
     Args:
         table: Values by network and seed; seeds may be missing.
@@ -112,20 +112,10 @@ def residual_noise(table: Mapping[str, Mapping[int, float]]) -> tuple[float, int
     Returns:
         Standard deviation and degrees of freedom; None without any degree of freedom.
     """
-    cells = [(network, seed, value) for network, row in table.items() for seed, value in row.items()]
-    networks = {name: i for i, name in enumerate(dict.fromkeys(cell[0] for cell in cells))}
-    seeds = {seed: i for i, seed in enumerate(dict.fromkeys(cell[1] for cell in cells))}
-    design = np.zeros((len(cells), len(networks) + len(seeds)))
-    for i, (network, seed, _) in enumerate(cells):
-        design[i, networks[network]] = design[i, len(networks) + seeds[seed]] = 1
-    if not cells:
-        return None
-    values = np.array([cell[2] for cell in cells])
-    solution, _, rank, _ = np.linalg.lstsq(design, values, rcond=None)
-    freedom = len(cells) - int(rank)
-    if freedom < 1:
-        return None
-    return math.sqrt(float(np.sum((values - design @ solution) ** 2)) / freedom), freedom
+    model = SeedModel()
+    for values in table.values():
+        model.add(values)
+    return model.residual
 
 
 def holm(ps: Sequence[float | None]) -> list[float | None]:

@@ -62,7 +62,7 @@ def test_accuracies_have_error_bars_and_trials_their_chances():
     made = noisy_view()
     drawn = points(pareto_figure([made], "macs", "accuracy"))
     behind = drawn["dominated"]
-    half = 2.776445 * 0.02  # Student's, with four degrees of freedom
+    half = 4.302653 * 0.01 * 2**0.5  # Student's, with two degrees of freedom
     assert list(behind.error_y.array) == pytest.approx([half, half])
     assert list(behind.error_y.arrayminus) == pytest.approx([half, half])
     assert drawn["on the front"].error_y.array[0] == pytest.approx(half / 3**0.5)

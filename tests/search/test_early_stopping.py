@@ -135,8 +135,8 @@ def test_a_network_as_good_as_its_rivals_is_seldom_called_off_the_front():
     """The rivals have their luck, too: they were compared with what a few seeds say of them."""
     rng, called_off, repeats = np.random.default_rng(0), {1: 0, 5: 0}, 300
     apart = 0.01 / math.sqrt(2)
-    pair = seeds(0.1 - apart, 0.1 + apart, macs=9e9)  # 0.01 is the deviation
-    spread = [dataclasses.replace(KNOWN[0], evaluation=pair.known)] * 100
+    pairs = [seeds(0.1 - x, 0.1 + x, macs=9e9) for x in (apart, -apart)]  # 0.01 is the deviation
+    spread = [dataclasses.replace(KNOWN[0], evaluation=pair.known) for pair in pairs] * 50
     for _ in range(repeats):
         for count in called_off:
             rivals = [finished(100 + n, float(rng.normal(0.7, 0.01)), 1e9 + n) for n in range(count)]
@@ -144,6 +144,18 @@ def test_a_network_as_good_as_its_rivals_is_seldom_called_off_the_front():
             called_off[count] += stop(None, seeds(float(rng.normal(0.7, 0.01)), macs=1.1e9))
     assert called_off[1] / repeats < 0.08
     assert called_off[5] / repeats < 0.14  # 0.33, were it not for the rivals' own scatter and their number
+
+
+def test_what_a_seed_does_to_all_is_not_held_against_those_without_it():
+    """Seed 1 adds five points to every network; a rival's mean of both is no better than what seed 0 gave here."""
+    spread = [
+        dataclasses.replace(KNOWN[0], number=20 + n, evaluation=seeds(a, a + 0.05 + x, macs=3e9).known)
+        for n, (a, x) in enumerate([(0.50, 0.001), (0.52, -0.001), (0.54, 0.001), (0.56, -0.001)])
+    ]
+    rival = dataclasses.replace(KNOWN[0], number=30, evaluation=seeds(0.70, 0.75, macs=1e9).known)
+    stop = judge([*spread, rival])
+    assert not stop(None, seeds(0.70, macs=1.1e9))
+    assert stop(None, seeds(0.69, macs=1.1e9)), "a scatter of a thousandth tells a point apart"
 
 
 def made_up(arch, seed, report, known=None):

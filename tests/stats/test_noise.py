@@ -9,7 +9,7 @@ from scipy import stats
 from archsearch.objectives import parse_objectives
 from archsearch.stats.bootstrap import DRAWS, front_probability
 from archsearch.stats.intervals import wilson
-from archsearch.stats.noise import AccuracyNoise, accuracy_noise, front_chances, readings
+from archsearch.stats.noise import AccuracyNoise, accuracy_noise, front_chances, readings, with_level_seeds
 
 OBJECTIVES = tiny.OBJECTIVES
 #: How much wider than a normal distribution's an interval by ten degrees of freedom is.
@@ -23,18 +23,40 @@ def near(share):
 
 
 def test_the_deviation_is_pooled_over_trials_with_several_seeds():
+    """Less what the seeds do to all of them: 0.01 between seed 0 and seed 1, of both networks alike."""
     trials = [
-        tiny.trial(0, 0.5, 1e9, 10, values=[0.48, 0.5, 0.52]),
-        tiny.trial(1, 0.61, 1e9, 10, values=[0.6, 0.62]),
+        tiny.trial(0, 0.5, 1e9, 10, values=[0.485, 0.5, 0.515]),
+        tiny.trial(1, 0.61, 1e9, 10, values=[0.605, 0.61, 0.615]),
         tiny.trial(2, 0.7, 1e9, 10, values=[0.7]),
         tiny.trial(3, 0.9, 1e9, 10),
     ]
     known = accuracy_noise(trials, 0)
-    assert known.seed_sd == pytest.approx(math.sqrt((0.0008 + 0.0002) / 3))
-    assert known.degrees == 3
-    assert known.interval(0.5, 3) == pytest.approx(stats.t.interval(0.95, 3, 0.5, known.seed_sd / math.sqrt(3)))
-    assert known.interval(0.5) == pytest.approx(stats.t.interval(0.95, 3, 0.5, known.seed_sd))
+    assert known.seed_sd == pytest.approx(math.sqrt(4 * 0.005**2 / 2))
+    assert known.degrees == 2
+    assert known.interval(0.5, 3) == pytest.approx(stats.t.interval(0.95, 2, 0.5, known.seed_sd / math.sqrt(3)))
+    assert known.interval(0.5) == pytest.approx(stats.t.interval(0.95, 2, 0.5, known.seed_sd))
     assert "seeds" in known.words
+
+
+def test_of_one_trial_with_several_seeds_all_that_they_do_is_noise():
+    known = accuracy_noise([tiny.trial(0, 0.5, 1e9, 10, values=[0.48, 0.52]), tiny.trial(1, 0.6, 1e9, 10)], 0)
+    assert (known.seed_sd, known.degrees) == (pytest.approx(math.sqrt(0.0008)), 1)
+
+
+def test_accuracies_of_unequal_seeds_are_compared_without_what_seeds_do_to_all():
+    """Seed 1 adds two points to every network, so that the mean of both is a point above that of seed 0."""
+    rng, noise = np.random.default_rng(0), 0.001
+    true = rng.normal(0.6, 0.02, size=40)
+    values = true[:, None] + [0.0, 0.02] + rng.normal(0, noise, size=(40, 2))
+    several = [tiny.trial(i, v.mean(), 1e9, 10, values=list(v)) for i, v in enumerate(values[:20])]
+    single = [tiny.trial(20 + i, v[0], 1e9, 10, values=[v[0]]) for i, v in enumerate(values[20:])]
+    level = with_level_seeds([*several, *single, tiny.FAILED])
+    found = [trial.evaluation.scores["accuracy"] for trial in level[:-1]]
+    assert np.abs(np.array(found) - true - 0.01).max() < 4 * noise
+    assert found[:20] == pytest.approx([v.mean() for v in values[:20]]), "those with all seeds keep their means"
+    assert accuracy_noise(several, 0).seed_sd == pytest.approx(noise, rel=0.5)
+    assert level[-1] is tiny.FAILED
+    assert with_level_seeds(single) is single
 
 
 def test_without_seeds_the_sample_of_images_is_what_is_known():
@@ -62,7 +84,7 @@ def test_seeds_that_agree_by_chance_do_not_make_accuracies_exact():
     binomial = np.mean([AccuracyNoise(64).error(accuracy) ** 2 for accuracy in (0.5, 0.4)])
     assert (known.seed_sd, known.degrees) == (pytest.approx(math.sqrt(2 / 3 * binomial)), 3)
     assert 0 < front_chances(trials, parse_objectives("accuracy,macs"), known)[1] < 0.5
-    many = [tiny.trial(i, 0.5, 1e9, 10, values=[0.5 - x, 0.5, 0.5 + x]) for i, x in enumerate([0.02] * 50)]
+    many = [tiny.trial(i, 0.5, 1e9, 10, values=[0.5 - x, 0.5, 0.5 + x]) for i, x in enumerate([0.02, -0.02] * 25)]
     assert accuracy_noise(many, 64).seed_sd == pytest.approx(0.02, rel=0.1), "what was seen often outweighs it"
     assert accuracy_noise(trials[:1], 0) is None
 

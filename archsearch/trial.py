@@ -1,7 +1,8 @@
 """``Trial``, the record of one candidate, its parts, and the events that lead to it."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -60,6 +61,34 @@ class Evaluation:
     def infeasible(self) -> bool:
         """Whether it breaks a constraint."""
         return any(share > 0 for share in self.excess.values())
+
+
+def finite(scores: Mapping[str, float]) -> dict[str, float]:
+    """Return the scores that are finite numbers.
+
+    >>> finite({"macs": 1e9, "accuracy": math.nan, "latency_ms": math.inf})
+    {'macs': 1000000000.0}
+    """
+    return {name: value for name, value in scores.items() if math.isfinite(value)}
+
+
+def refuse_non_finite(evaluation: Evaluation) -> Evaluation:
+    """Return an evaluation without the scores that are NaN or infinite; with any of them it is a failed one.
+
+    Fronts, hypervolumes and models are of finite numbers: an infinite score is no good or bad one, it is a defect.
+    """
+    per_seed = {f"accuracy with seed {seed}": value for seed, value in evaluation.accuracies.items()}
+    known = per_seed | evaluation.scores
+    broken = [f"{name} is {value}" for name, value in known.items() if not math.isfinite(value)]
+    if not broken:
+        return evaluation
+    return replace(
+        evaluation,
+        scores=finite(evaluation.scores),
+        accuracies={} if any(name.startswith("accuracy") for name in broken) else evaluation.accuracies,
+        excess=finite(evaluation.excess),
+        error=evaluation.error or f"{broken[0]}, which is no finite number",
+    )
 
 
 @dataclass(frozen=True)

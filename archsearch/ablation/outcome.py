@@ -1,5 +1,6 @@
 """Outcome of an ablation as plain data: one ``Result`` per network, and the recipes behind all of them."""
 
+import math
 from collections.abc import Container, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
@@ -137,4 +138,7 @@ def _result(entry: Mapping[str, Any]) -> Result:
         raise ValueError("speeds and paper must be mappings")
     kinds = {"accuracies": float, "errors": str}
     by_seed = {n: {int(k): kind(v) for k, v in entry[n].items()} for n, kind in kinds.items() if n in entry}
+    for seed, accuracy in by_seed.get("accuracies", {}).items():
+        if not math.isfinite(accuracy):
+            raise ValueError(f"accuracy of {entry['name']} with seed {seed} is {accuracy}, which is no finite number")
     return Result(**{**known, **by_seed, "parts": tuple(entry.get("parts", ()))})

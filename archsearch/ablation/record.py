@@ -17,7 +17,7 @@ from archsearch.search.definition import RECIPE, existing, recipe_of
 from archsearch.search.same_recipe import check_known, check_same
 from archsearch.search.storage.records import end_attrs, start_attrs
 from archsearch.search.storage.studies import add_finished, new_study
-from archsearch.trial import Evaluation
+from archsearch.trial import Evaluation, refuse_non_finite
 
 if TYPE_CHECKING:
     import optuna
@@ -77,9 +77,10 @@ def add(
         name: Name of the variant.
         arch: Target architecture.
         seed: Seed of the training.
-        evaluation: Accuracy and curve, or error.
+        evaluation: Accuracy and curve, or error; an accuracy that is not finite is recorded as an error.
         environment: Device and versions.
     """
+    evaluation = refuse_non_finite(evaluation)
     attrs = {
         "variant": name,
         **start_attrs(arch, {"variant": name}, seed),
@@ -114,7 +115,8 @@ def trainings(record: "optuna.Study") -> dict[tuple[str, int], Trained]:
         attrs = frozen.user_attrs
         if "variant" in attrs:
             key = attrs["arch_key"], attrs["seed"]
-            new = Trained(attrs.get("scores", {}).get("accuracy"), attrs.get("error"))
+            known = refuse_non_finite(Evaluation(attrs.get("scores", {}), error=attrs.get("error")))
+            new = Trained(known.scores.get("accuracy"), known.error)
             if new.error is None or key not in found or found[key].error is not None:
                 found[key] = new
     return found

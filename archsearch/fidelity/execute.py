@@ -17,7 +17,7 @@ from archsearch.fidelity.spec import FidelitySpec
 from archsearch.fidelity.subjects import Subject, draw, published, zero_cost
 from archsearch.nn.device import pick_device
 from archsearch.recipes import ProxyRecipe
-from archsearch.trial import Evaluation
+from archsearch.trial import Evaluation, refuse_non_finite
 
 
 @dataclass(frozen=True)
@@ -177,6 +177,7 @@ def _work(proxy: ProxyRecipe) -> float:
 
 
 def _record(subject: Subject, schedule: Schedule, seed: int, evaluation: Evaluation) -> dict[str, Any]:
+    evaluation = refuse_non_finite(evaluation)
     return {
         "network": subject.name,
         "table": subject.table,

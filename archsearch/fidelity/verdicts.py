@@ -247,5 +247,5 @@ def read_records(path: Path) -> pd.DataFrame:
     if missing:
         raise DataError(f"{path} has no column {missing[0]!r}; name a file that `fidelity --results-file` wrote")
     numbers = ["seed", "accuracy", "seconds", "top1", "macs", "params"]
-    frame[numbers] = frame[numbers].apply(pd.to_numeric, errors="coerce")
+    frame[numbers] = frame[numbers].apply(pd.to_numeric, errors="coerce").replace([np.inf, -np.inf], np.nan)
     return frame

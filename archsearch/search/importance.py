@@ -1,5 +1,6 @@
 """Importance of a space's axes: the share of the scores' variance that each of them explains."""
 
+import math
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -51,7 +52,8 @@ def importance(record: optuna.Study, objective: int = 0) -> list[Importance]:
     """
     trials = record.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     # An infeasible trial has the worst values there are in place of those that it was spared.
-    done = [t for t in trials if t.params and all(share <= 0 for share in t.constraints.values())]
+    kept = [t for t in trials if t.params and all(share <= 0 for share in t.constraints.values())]
+    done = [t for t in kept if math.isfinite(t.values[objective])]
     scores = [t.values[objective] for t in done]
     untold = f"study {record.study_name!r}: no importance can be told: its finished trials"
     if len(done) < FEWEST or np.ptp(scores) == 0:

@@ -22,7 +22,7 @@ from archsearch.search.storage.mirror import StorageMirror
 from archsearch.search.storage.records import STATES, end_attrs, is_candidate, start_attrs, to_trial, values_of
 from archsearch.search.warm_start import Start
 from archsearch.space.space import EXHAUSTIVE
-from archsearch.trial import Evaluation, Trial
+from archsearch.trial import Evaluation, Trial, refuse_non_finite
 from archsearch.utils.workers import ATTEMPTS
 
 #: Number of draws in a row that may repeat known architectures before an unknown one is picked at random.
@@ -128,8 +128,9 @@ class Search:
         return self._begin(*drawn, {"draw": self.draws - 1}) if drawn else None
 
     def tell(self, candidate: Candidate, evaluation: Evaluation, environment: Mapping[str, Any]) -> Trial:
-        """Record an evaluation as complete, infeasible, pruned or failed."""
+        """Record an evaluation as complete, infeasible, pruned or failed; failed where a score is not finite."""
         state, values = TrialState.COMPLETE, None
+        evaluation = refuse_non_finite(evaluation)
         if evaluation.error is not None:
             state = TrialState.FAIL
         elif evaluation.pruned:

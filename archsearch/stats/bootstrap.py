@@ -33,12 +33,12 @@ def front_probability(values: np.ndarray, errors: np.ndarray, draws: int = DRAWS
         seed: Seed of the draws; the same rows give the same shares.
 
     Returns:
-        Shares, (N,); NaN for rows that lack a value.
+        Shares, (N,); NaN for rows with a value or standard error that is NaN or infinite.
 
     >>> front_probability(np.array([[0.0, 1.0], [1.0, 0.0], [2.0, 2.0]]), np.full((3, 2), 0.01)).tolist()
     [1.0, 1.0, 0.0]
     """
-    shares = np.where(np.isnan(values).any(axis=1), np.nan, 0.0)
+    shares = np.where((np.isfinite(values) & np.isfinite(errors)).all(axis=1), 0.0, np.nan)
     rows = np.flatnonzero(~np.isnan(shares))
     rows = rows[contenders(values[rows], errors[rows])]
     if len(rows):

@@ -14,7 +14,7 @@ def on_front(frame: pd.DataFrame, objectives: tuple[Objective, ...]) -> pd.Serie
     """Mark the rows that no other row dominates.
 
     A row dominates another when it is at least as good in every objective and better in one;
-    equal rows are both on the front. Rows that lack a value are not.
+    equal rows are both on the front. Rows that lack a value, or have an infinite one, are not.
 
     Args:
         frame: Table with a column per objective.
@@ -33,7 +33,7 @@ def on_front(frame: pd.DataFrame, objectives: tuple[Objective, ...]) -> pd.Serie
 
 
 def nondominated(points: np.ndarray) -> np.ndarray:
-    """Mark the rows that no other row dominates, (N,); rows that lack a value are not marked.
+    """Mark the rows that no other row dominates, (N,); rows with NaN or infinite values are not marked.
 
     Args:
         points: Scores, (N, objectives); smaller is better.
@@ -41,9 +41,9 @@ def nondominated(points: np.ndarray) -> np.ndarray:
     >>> nondominated(np.array([[1.0, 2.0], [2.0, 1.0], [2.0, 2.0], [0.0, np.nan]])).tolist()
     [True, True, False, False]
     """
-    lacking = np.isnan(points)
-    if lacking.any():
-        marks = ~lacking.any(axis=1)
+    finite = np.isfinite(points)
+    if not finite.all():  # moocore crashes on -inf, and may never end on NaN
+        marks = finite.all(axis=1)
         marks[marks] = nondominated(points[marks])
         return marks
     if points.shape[1] > 3:

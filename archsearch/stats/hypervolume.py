@@ -40,13 +40,15 @@ class FrontTracker:
             self.add(trial)
 
     def add(self, trial: Trial) -> bool:
-        """Add a trial; return whether it is on the front."""
+        """Add a trial; return whether it is on the front, which one with a score that is not finite never is."""
         self.failed += trial.state == "failed"
         self.pruned += trial.state == "pruned"
         self.infeasible += trial.state == "infeasible"
         if trial.state != "complete":
             return False
         point = np.array([trial.evaluation.scores[o.name] for o in self.objectives]) * self._signs
+        if not np.isfinite(point).all():
+            return False
         self._best, self._worst = np.minimum(self._best, point), np.maximum(self._worst, point)
         if self.dominates(trial.evaluation.scores):
             return False
@@ -88,9 +90,9 @@ class FrontTracker:
 
 
 def box_of(objectives: Sequence[Objective], trials: Sequence[Trial]) -> Box:
-    """Return the best and worst scores of the complete trials, as ``FrontTracker.box`` updates them."""
+    """Return the best and worst finite scores of the complete trials, as ``FrontTracker.box`` updates them."""
     points = costs(trials, objectives)
-    points = points[~np.isnan(points).any(axis=1)]
+    points = points[np.isfinite(points).all(axis=1)]
     return points.min(axis=0, initial=np.inf), points.max(axis=0, initial=-np.inf)
 
 
@@ -122,7 +124,7 @@ def hypervolume_trace(
 
 def _widening(points: np.ndarray) -> np.ndarray:
     """Return the points that no earlier one equals or dominates: their front, with time as one more cost."""
-    known = np.flatnonzero(~np.isnan(points).any(axis=1))
+    known = np.flatnonzero(np.isfinite(points).all(axis=1))
     if not len(known):
         return known
     return known[moocore.is_nondominated(np.column_stack([points[known], known]))]

@@ -1,3 +1,7 @@
+import json
+import math
+from dataclasses import replace
+
 import pytest
 
 from archsearch.ablation.outcome import Outcome, Result
@@ -12,7 +16,7 @@ from archsearch.ablation.record import (
 )
 from archsearch.arch.networks import network
 from archsearch.benchmark.jobs import network_to_dict
-from archsearch.errors import StorageError
+from archsearch.errors import StorageError, UserError
 from archsearch.search.definition import create_or_resume as create_search
 from archsearch.search.definition import recipe_of
 from archsearch.search.importance import importance
@@ -196,3 +200,17 @@ def test_few_trials_say_nothing_of_importance(storage):
     study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=3)
     with pytest.raises(StorageError, match="finished trials are 3, and it takes 8"):
         importance(study)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_an_accuracy_that_is_not_finite_is_a_failed_training(storage, value):
+    record = create_or_resume("a", RECIPE, storage)
+    set_outcome(record, made())
+    add(record, "atto", ATTO, 0, done(value), {})
+    add(record, "atto", ATTO, 1, done(0.5), {})
+    atto = outcome_of(record)["atto"]
+    assert atto.accuracies == {1: 0.5}
+    assert atto.errors == {0: f"accuracy is {value}, which is no finite number"}
+    with_accuracy = replace(made(), results=(Result("atto", base="atto", accuracies={2: value}),))
+    with pytest.raises(UserError, match=r"accuracy of atto with seed 2 is .*, which is no finite number"):
+        Outcome.from_dict(json.loads(json.dumps(with_accuracy.to_dict())))

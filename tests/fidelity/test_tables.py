@@ -164,3 +164,14 @@ def test_other_files_are_refused(tmp_path, text, words):
         path.write_text(text)
     with pytest.raises(DataError, match=words):
         read_records(path)
+
+
+@pytest.mark.parametrize("value", ["inf", "-inf", "nan"])
+def test_an_accuracy_that_is_not_finite_is_a_training_that_did_not_finish(tmp_path, value):
+    frame = records()
+    frame["accuracy"] = frame["accuracy"].astype(object)
+    frame.loc[(frame["network"] == "n3") & (frame["schedule"] == "good"), "accuracy"] = value
+    frame.to_csv(tmp_path / "records.csv", index=False)
+    report = FidelityReport.of(read_records(tmp_path / "records.csv"))
+    assert report.left_out == {"good": "23 of 24 architectures finished"}
+    assert next(line for line in report.lines if line.name == "good").archs == 23

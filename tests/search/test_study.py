@@ -7,11 +7,13 @@ import optuna
 import pytest
 import tiny
 from optuna.samplers._ga import BaseGASampler
-from optuna.trial import TrialState
+from optuna.trial import TrialState, create_trial
 
 from archsearch.errors import OptionError, StorageError
 from archsearch.evaluate.constraint import parse_constraints
 from archsearch.objectives import parse_objectives
+from archsearch.report.page.payload import page_data
+from archsearch.report.view import own_box, view_of
 from archsearch.search.definition import create_or_resume
 from archsearch.search.engines.runner import ProgressListener, Runner, run_here
 from archsearch.search.importance import importances
@@ -22,7 +24,7 @@ from archsearch.search.storage.lock import lock_path, owned
 from archsearch.search.storage.mirror import StorageMirror
 from archsearch.search.storage.opening import open_storage
 from archsearch.search.storage.records import trials_of
-from archsearch.stats.hypervolume import FrontTracker
+from archsearch.stats.hypervolume import FrontTracker, hypervolume_trace
 from archsearch.trial import Epoch, EpochDone, Evaluation, SeedDone
 
 
@@ -84,6 +86,56 @@ def test_an_interrupted_study_goes_on_as_if_it_had_not_been(tmp_path, study, sam
         parts = go(search_of(study, broken), total)
         assert len(parts) == total
     assert essence(parts) == essence(whole)
+
+
+@pytest.mark.parametrize("name", ["accuracy", "macs", "infer_throughput"])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("sampler", ["cost_aware", "nsga2", "tpe"])
+def test_a_score_that_is_not_finite_fails_the_trial_and_the_study_goes_on(storage, study, name, value, sampler):
+    def broken(arch, seed, report):
+        done = made_up(arch, seed, report)
+        odd = int(arch.key, 16) % 3 == 0
+        return dataclasses.replace(done, scores=done.scores | {name: value}) if odd else done
+
+    study = dataclasses.replace(study, sampler=sampler)
+    trials = go(search_of(study, storage), 16, broken)
+    failed = [trial for trial in trials if int(trial.arch.key, 16) % 3 == 0]
+    assert 0 < len(failed) < 16
+    assert [trial for trial in trials if trial.state == "failed"] == failed
+    assert {trial.evaluation.error for trial in failed} == {f"{name} is {value}, which is no finite number"}
+    assert all(name not in trial.evaluation.scores for trial in failed)
+    record = optuna.load_study(study_name=study.name, storage=storage)
+    assert {t.number for t in record.trials if t.state == TrialState.FAIL} == {trial.number for trial in failed}
+    assert trials_of(record) == trials
+    assert {t.state for t in FrontTracker(study.objectives, trials).front} == {"complete"}
+
+
+@pytest.mark.parametrize("seeds", [{0: 0.5, 1: math.nan}, {0: math.inf, 1: 0.5}])
+def test_one_seed_that_is_not_finite_fails_the_trial(storage, study, seeds):
+    (trial,) = go(search_of(study, storage), 1, lambda *job: dataclasses.replace(made_up(*job), accuracies=seeds))
+    assert trial.state == "failed"
+    assert trial.evaluation.accuracies == {}
+    assert trial.evaluation.error.startswith("accuracy with seed ")
+
+
+@pytest.mark.parametrize("sampler", ["cost_aware", "nsga2", "tpe"])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_storage_that_holds_such_scores_as_complete_trials_opens_draws_and_goes_on(storage, study, sampler, value):
+    study = dataclasses.replace(study, sampler=sampler)
+    go(search_of(study, storage), 12)
+    record = optuna.load_study(study_name=study.name, storage=storage)
+    old = record.trials[5]
+    place = [o.name for o in study.objectives].index("accuracy")
+    values = [math.copysign(math.inf, value) if i == place else v for i, v in enumerate(old.values)]
+    attrs = old.user_attrs | {"scores": old.user_attrs["scores"] | {"accuracy": value}, "draw": 12, "arch_key": "other"}
+    record.add_trial(create_trial(values=values, params=old.params, distributions=old.distributions, user_attrs=attrs))
+    trials = go(search_of(study, storage), 20)
+    assert [trial.number for trial in trials if trial.state == "failed"] == [12]
+    assert len([trial for trial in trials if trial.state == "complete"]) == 19
+    view = view_of(optuna.load_study(study_name=study.name, storage=storage))
+    assert 12 not in view.front
+    assert 0 < hypervolume_trace(view.objectives, view.trials, own_box(view))[2][-1] <= 1
+    assert page_data([view])["studies"][0]["parts"][0]["count"] == 20
 
 
 def test_the_asked_total_is_the_studys(storage, study):

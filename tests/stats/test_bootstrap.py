@@ -75,3 +75,25 @@ def test_what_lacks_a_value_has_no_share_and_dominates_nothing():
     shares = front_probability(np.array([[0.0, np.nan], [1.0, 1.0]]), np.full((2, 2), 0.1))
     assert np.isnan(shares[0])
     assert shares[1] == 1.0
+
+
+broken = st.sampled_from([math.nan, math.inf, -math.inf])
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.tuples(coordinates, coordinates), min_size=1, max_size=12),
+    st.lists(st.tuples(st.integers(0, 12), st.integers(0, 3), broken), min_size=1, max_size=4),
+)
+def test_rows_that_are_not_finite_have_no_share_and_change_no_other(rows, holes):
+    """Neither where the value is not, nor where its standard error is not."""
+    whole = np.hstack([np.array(rows), np.full((len(rows), 2), 0.5)])
+    mixed = whole
+    for place, column, value in holes:
+        row = np.ones(4)
+        row[column] = value
+        mixed = np.insert(mixed, min(place, len(mixed)), row, axis=0)
+    shares = front_probability(mixed[:, :2], mixed[:, 2:], draws=50)
+    finite = np.isfinite(mixed).all(axis=1)
+    assert np.array_equal(np.isnan(shares), ~finite)
+    assert shares[finite].tolist() == front_probability(whole[:, :2], whole[:, 2:], draws=50).tolist()

@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,17 +11,19 @@ from archsearch.stats.fronts import on_front
 
 
 def slow_front(frame, objectives):
-    """By the definition, pair by pair."""
-    costs = frame[[o.name for o in objectives]].to_numpy(dtype=float) * [
-        1 if o.direction == "minimize" else -1 for o in objectives
-    ]
-    return [
-        not np.isnan(a).any() and not any((b <= a).all() and (b < a).any() for b in costs if not np.isnan(b).any())
-        for a in costs
-    ]
+    """By the definition, pair by pair and number by number; of finite rows alone."""
+    names = [(o.name, 1 if o.direction == "minimize" else -1) for o in objectives]
+    costs = [[sign * float(row[name]) for name, sign in names] for row in frame.to_dict("records")]
+    known = [all(map(math.isfinite, cost)) for cost in costs]
+
+    def dominates(b, a):
+        return all(x <= y for x, y in zip(b, a, strict=True)) and b != a
+
+    rivals = [cost for cost, whole in zip(costs, known, strict=True) if whole]
+    return [whole and not any(dominates(b, a) for b in rivals) for a, whole in zip(costs, known, strict=True)]
 
 
-values = st.one_of(st.integers(0, 4).map(float), st.just(float("nan")))
+values = st.one_of(st.integers(0, 4).map(float), st.sampled_from([math.nan, math.inf, -math.inf]))
 
 
 @given(

@@ -40,6 +40,31 @@ def afresh(trials):
     return moocore.hypervolume((points - best) / (worst - best), ref=np.ones(3))
 
 
+BROKEN = st.sampled_from([np.nan, np.inf, -np.inf])
+BROKEN_SCORES = st.tuples(st.integers(0, 2), BROKEN, FEW).map(lambda s: [s[1] if i == s[0] else s[2] for i in range(3)])
+
+
+@settings(max_examples=60, deadline=None)
+@given(SCORES, st.lists(st.tuples(st.integers(0, 25), BROKEN_SCORES), min_size=1, max_size=5))
+def test_trials_whose_scores_are_not_finite_change_nothing(scores, broken):
+    """Not the front, not the box, not the hypervolume; only the count of trials in its trace."""
+    trials = [tiny.trial(number, *values) for number, values in enumerate(scores)]
+    mixed = [dataclasses.replace(trial) for trial in trials]
+    for number, (place, values) in enumerate(broken, 100):
+        bad = dataclasses.replace(trial := tiny.trial(number, 0.5, 1e9, 10.0), evaluation=dataclasses.replace(
+            trial.evaluation, scores=dict(zip((o.name for o in OBJECTIVES), values, strict=True))))  # fmt: skip
+        mixed.insert(place, bad)
+    clean, dirty = FrontTracker(OBJECTIVES, trials), FrontTracker(OBJECTIVES, mixed)
+    assert [t.number for t in dirty.front] == [t.number for t in clean.front]
+    assert np.array_equal(dirty.box, clean.box)
+    assert np.array_equal(box_of(OBJECTIVES, mixed), clean.box)
+    assert dirty.hypervolume() == clean.hypervolume()
+    counts, _, shares = hypervolume_trace(OBJECTIVES, mixed, clean.box)
+    _, _, expected = hypervolume_trace(OBJECTIVES, trials, clean.box)
+    assert counts[-1] == len(mixed)
+    assert sorted({0.0, *shares}) == pytest.approx(sorted({0.0, *expected}))
+
+
 def test_failures_are_counted_and_on_no_front():
     tracker = FrontTracker(OBJECTIVES, [tiny.trial(0, 0.5, 1e9, 10.0), tiny.FAILED])
     assert (tracker.failed, tracker.pruned) == (1, 0)

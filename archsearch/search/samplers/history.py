@@ -1,5 +1,6 @@
 """Trials of a study as its models learn from them; each is read once."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,7 @@ from archsearch.objectives import Objective
 from archsearch.search.rungs import Curves
 from archsearch.search.samplers.features import Point, Points
 from archsearch.stats.hypervolume import FrontTracker
-from archsearch.trial import Epoch, Evaluation, Trial
+from archsearch.trial import Epoch, Evaluation, Trial, finite
 
 #: Attributes of trials whose candidate has another trial: their worker was lost, or they were written twice.
 AGAIN = {"lost", "duplicate_of"}
@@ -126,13 +127,15 @@ class TrialHistory:
         attrs: dict[str, Any] = frozen.user_attrs
         curve = tuple(Epoch(**entry) for entry in attrs.get("curve", ()))
         seconds = sum(epoch.seconds for epoch in curve)
-        scores = dict(attrs.get("scores", {}))
-        if frozen.state == TrialState.FAIL:
+        scores = finite(attrs.get("scores", {}))
+        if frozen.state == TrialState.FAIL or len(scores) < len(attrs.get("scores", {})):
             return Row(point, scores, None, 0.0, 0.0, {}, failed=True)
         if frozen.state != TrialState.COMPLETE or any(share > 0 for share in frozen.constraints.values()):
             value, sd, seconds = self._predicted(curve, seconds)
             return Row(point, scores, value, sd, seconds, frozen.constraints)
         scores |= {o.name: value for o, value in zip(self.objectives, frozen.values or (), strict=True)}
+        if not all(map(math.isfinite, frozen.values or ())):  # of an objective that refuses nothing
+            return Row(point, finite(scores), None, 0.0, 0.0, {}, failed=True)
         self._learn(Trial(frozen.number, "complete", point.arch, {}, 0, Evaluation(scores, curve=curve), {}))
         return Row(point, scores, scores[self.modelled.name], 0.0, seconds, frozen.constraints)
 

@@ -14,7 +14,8 @@ reused        origin of each reused score         draw          number of draws 
                                                   start_from    origin of a start point, not of the sampler
 
 Violations of a study's constraints are kept as Optuna's constraints. An infeasible trial is complete to Optuna, with an
-infinitely bad value for each score that was not computed.
+infinitely bad value for each score that was not computed. A trial with a score that is NaN or infinite is a failed one;
+earlier versions recorded it as complete, and it is read as failed.
 """
 
 import math
@@ -29,7 +30,7 @@ from optuna.trial import FrozenTrial, TrialState
 from archsearch.arch import Arch
 from archsearch.errors import ArchError
 from archsearch.objectives import Objective
-from archsearch.trial import Epoch, Evaluation, Trial
+from archsearch.trial import Epoch, Evaluation, Trial, refuse_non_finite
 
 #: State of a finished trial in ``Trial`` by Optuna's state.
 STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
@@ -69,34 +70,41 @@ def accuracies_of(attrs: Mapping[str, Any]) -> dict[int, float]:
 def to_trial(frozen: FrozenTrial) -> Trial:
     """Return the record of a finished trial."""
     attrs = frozen.user_attrs
-    details: dict[str, dict[str, Any]] = attrs.get("details", {})
+    evaluation = refuse_non_finite(_evaluation(frozen))
     return Trial(
         number=frozen.number,
-        state=_state(frozen),
+        state="failed" if evaluation.error is not None else _state(frozen),
         arch=Arch.from_dict(attrs["arch"]),
         params=attrs["params"],
         seed=attrs["seed"],
-        evaluation=Evaluation(
-            scores=attrs.get("scores", {}),
-            details={name: detail for name, detail in details.items() if name != "accuracy"},
-            curve=tuple(Epoch(**entry) for entry in attrs.get("curve", ())),
-            seconds=attrs.get("seconds", {}),
-            error=attrs.get("error"),
-            traceback=attrs.get("traceback"),
-            pruned=attrs.get(PRUNED, False),
-            excess=frozen.constraints,
-            reused=attrs.get("reused", {}),
-            accuracies=accuracies_of(attrs),
-            seed_error=details.get("accuracy", {}).get("note"),
-        ),
+        evaluation=evaluation,
         environment=attrs.get("environment", {}),
+    )
+
+
+def _evaluation(frozen: FrozenTrial) -> Evaluation:
+    """Return the evaluation as recorded."""
+    attrs = frozen.user_attrs
+    details: dict[str, dict[str, Any]] = attrs.get("details", {})
+    return Evaluation(
+        scores=attrs.get("scores", {}),
+        details={name: detail for name, detail in details.items() if name != "accuracy"},
+        curve=tuple(Epoch(**entry) for entry in attrs.get("curve", ())),
+        seconds=attrs.get("seconds", {}),
+        error=attrs.get("error"),
+        traceback=attrs.get("traceback"),
+        pruned=attrs.get(PRUNED, False),
+        excess=frozen.constraints,
+        reused=attrs.get("reused", {}),
+        accuracies=accuracies_of(attrs),
+        seed_error=details.get("accuracy", {}).get("note"),
     )
 
 
 def _state(frozen: FrozenTrial) -> str:
     """Return the state as recorded; ``infeasible`` for a trial that violates a constraint."""
     violated = any(share > 0 for share in frozen.constraints.values())
-    return "infeasible" if violated and not {"error", PRUNED} & set(frozen.user_attrs) else STATES[frozen.state]
+    return "infeasible" if violated and PRUNED not in frozen.user_attrs else STATES[frozen.state]
 
 
 def values_of(evaluation: Evaluation, objectives: Sequence[Objective]) -> list[float]:

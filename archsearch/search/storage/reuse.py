@@ -5,6 +5,7 @@ the make of the device are the same; a timing where the timing recipe, the make 
 timm, CUDA and cuDNN are.
 """
 
+import math
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from archsearch.search.same_recipe import same_part
 from archsearch.search.storage.mirror import StorageMirror
 from archsearch.search.storage.opening import attribute_rows
 from archsearch.search.storage.records import accuracies_of
-from archsearch.trial import Epoch, Evaluation
+from archsearch.trial import Epoch, Evaluation, finite
 
 #: Number of rows of a database to read again, since rows may become visible out of order.
 OVERLAP = 1000
@@ -62,7 +63,7 @@ class _Gathered:
         """Add the accuracies of the wanted seeds, and the learning curve of the first one."""
         recorded = accuracies_of(attrs) or {attrs["seed"]: attrs["scores"]["accuracy"]}
         for seed, value in recorded.items():
-            if seed not in seeds or seed in self.accuracies:
+            if seed not in seeds or seed in self.accuracies or not math.isfinite(value):
                 continue
             self.accuracies[seed] = value, origin
             if seed == seeds[0]:
@@ -169,7 +170,7 @@ class ResultReuse:
     def _take(self, gathered: _Gathered, source: _Source, trial: FrozenTrial, seeds: range) -> None:
         """Add the results of a trial that are still missing. A timing counts even if its trial failed afterwards."""
         attrs, origin = trial.user_attrs, f"{source.name}#{trial.number}"
-        scores: dict[str, float] = attrs.get("scores", {})
+        scores = finite(attrs.get("scores", {}))
         details: dict[str, dict[str, Any]] = attrs.get("details", {})
         known = set(gathered.scores)
         for name in sorted(self._counted & scores.keys() - known):

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 from archsearch.ablation.interactions import Interaction, MainEffect, interactions, main_effects
 from archsearch.ablation.outcome import Outcome
-from archsearch.ablation.statistics import Comparison, FactorVerdict, compare, factor_verdicts
+from archsearch.ablation.statistics import Comparison, FactorVerdict, compare, factor_verdicts, refuses_pooling
 from archsearch.stats.paired import FEWEST_RESAMPLED
 
 
@@ -15,6 +15,8 @@ class Report:
     Attributes:
         outcome: Outcome of the ablation.
         method: Method of the confidence intervals, of ``archsearch.stats.paired.METHODS``, or ``none``.
+        unequal: p-value of the test for unequal noise, where it forbids the pooled intervals that were asked for; None
+            otherwise.
         comparisons: Comparison of every network to its base.
         verdicts: Verdict on every factor against the paper.
         interactions: Interactions of pairs, the smallest p-value first.
@@ -23,6 +25,7 @@ class Report:
 
     outcome: Outcome
     method: str
+    unequal: float | None
     comparisons: list[Comparison]
     verdicts: list[FactorVerdict]
     interactions: list[Interaction]
@@ -34,15 +37,19 @@ class Report:
 
         Args:
             outcome: Outcome of an ablation.
-            method: Method of the confidence intervals, as far as the number of seeds allows it.
+            method: Method of the confidence intervals, as far as the number of seeds and, for ``pooled``, the noise of
+                the networks allow it; otherwise ``t``.
         """
         method = "t" if method == "bootstrap" and len(outcome.seeds) < FEWEST_RESAMPLED else method
         method = "none" if len(outcome.seeds) < 2 else method
         listed = without_pairs(outcome)
+        unequal = refuses_pooling(listed) if method == "pooled" else None
+        method = "t" if unequal is not None else method
         comparisons = compare(listed, method)
         return cls(
             outcome,
             method,
+            unequal,
             comparisons,
             factor_verdicts(listed, comparisons, method),
             interactions(outcome, method, outcome.pairs.get("tested")) if outcome.pairs or outcome.full else [],

@@ -12,8 +12,8 @@ from archsearch.arch.networks import NETWORKS
 #: Confidence intervals by method, in words.
 INTERVALS = {
     "t": "Student's t over seeds",
-    "pooled": "Student's t with the noise of all networks together",
-    "bootstrap": "bootstrap over seeds",
+    "pooled": "Student's t with the noise of all networks together, which are taken to be equally noisy",
+    "bootstrap": "bootstrap-t over seeds",
     "none": "none",
 }
 #: Facts about the environment that results depend on.
@@ -67,11 +67,17 @@ def _about_accuracies(report: Report) -> str:
     number = _number_of("comparison", sum(c.p_holm is not None for c in report.comparisons))
     return (
         f"{text}paired by seed; 95 % confidence intervals: {INTERVALS[report.method]}; "
-        f"p: paired t-test, corrected by Holm for {number}."
+        f"p: of the same distribution, corrected by Holm for {number}."
     )
 
 
 def _about_noise(report: Report) -> Iterator[str]:
+    if report.unequal is not None:
+        yield (
+            "Pooled intervals were asked for, but some networks are noisier than others "
+            f"(p = {report.unequal:.3f}), and pooling would underrate their noise: every comparison has Student's "
+            "interval over its own seeds."
+        )
     deviation = typical_deviation(without_pairs(report.outcome))
     if deviation:
         text = f"The standard deviation of a difference between seeds is {deviation:.2f} points"

@@ -10,7 +10,7 @@ from itertools import combinations
 
 from archsearch.ablation.outcome import Outcome, Result
 from archsearch.stats.noise import pooled_deviation
-from archsearch.stats.paired import Mean, estimate, holm, residual_noise, seeds_needed
+from archsearch.stats.paired import UNEQUAL, Mean, estimate, holm, residual_noise, seeds_needed, unequal_noise
 
 #: Corrected p-values below this count as a finding.
 ALPHA = 0.05
@@ -85,6 +85,7 @@ def compare(outcome: Outcome, method: str = "t") -> list[Comparison]:
     Args:
         outcome: Outcome of the ablation.
         method: Method of the confidence intervals, of ``archsearch.stats.paired.METHODS``; ``none`` for means alone.
+            ``pooled`` without a test for unequal noise, which ``Report.of`` makes first.
     """
     found = _estimates([(result, outcome[result.base]) for result in outcome.results], outcome, method)
     corrected = holm([None if each is None or method == "none" else each.p for each in found])
@@ -126,6 +127,12 @@ def _noise(outcome: Outcome) -> tuple[float, int] | None:
     """Return the standard deviation of a difference at one seed, in points, and its degrees of freedom."""
     found = residual_noise({result.name: percent(result) for result in outcome.results if result.accuracies})
     return (math.sqrt(2) * found[0], found[1]) if found else None
+
+
+def refuses_pooling(outcome: Outcome) -> float | None:
+    """Return the p-value of the test for unequal noise where it is too small to pool the networks; None otherwise."""
+    p = unequal_noise({result.name: percent(result) for result in outcome.results if result.accuracies})
+    return p if p is not None and p < UNEQUAL else None
 
 
 def rounding_error(outcome: Outcome, terms: int) -> float:

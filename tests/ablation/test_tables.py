@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 
+import numpy as np
 import pytest
 
 from archsearch.ablation.analysis import Report
@@ -88,6 +89,21 @@ def test_all_ways_of_finding_intervals_are_told(outcome, method):
     found = rows(report)[1]
     assert (found["difference_low"] is None) == (method == "none")
     assert ("no confidence intervals" in "\n".join(notes(report))) == (method == "none")
+
+
+def test_networks_of_unequal_noise_are_not_pooled_and_that_is_told():
+    rng = np.random.default_rng(0)
+    steady = [Result(name, "f", "base", accuracies=accuracies(*rng.normal(0.5, 0.001, 5))) for name in "abcd"]
+    base = Result("base", base="base", accuracies=accuracies(*rng.normal(0.5, 0.001, 5)))
+    noisy = Result("noisy", "f", "base", accuracies=accuracies(*rng.normal(0.5, 0.03, 5)))
+    alike, unlike = Outcome("o", "O", (base, *steady)), Outcome("o", "O", (base, *steady, noisy))
+    assert (Report.of(alike, "pooled").method, Report.of(alike, "pooled").unequal) == ("pooled", None)
+    report = Report.of(unlike, "pooled")
+    assert report.method == "t"
+    assert report.unequal < 0.05
+    assert rows(report) == rows(Report.of(unlike, "t"))
+    assert f"some networks are noisier than others (p = {report.unequal:.3f})" in "\n".join(notes(report))
+    assert "noisier" not in "\n".join(notes(Report.of(unlike, "t")))
 
 
 def test_one_seed_is_told_without_intervals(outcome):

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     )
     from archsearch.fidelity.plan import Plan, Schedule
     from archsearch.fidelity.spec import FidelitySpec
-    from archsearch.fidelity.verdicts import FidelityReport, read_records
+    from archsearch.fidelity.training_records import read_records
+    from archsearch.fidelity.verdicts import FidelityReport
     from archsearch.fidelity.yaml import load_plan
 
 _MODULES = {
@@ -31,7 +32,7 @@ _MODULES = {
     "TrainingDone": "execute",
     "TrainingsStarted": "execute",
     "load_plan": "yaml",
-    "read_records": "verdicts",
+    "read_records": "training_records",
     "run": "execute",
 }
 

@@ -15,9 +15,10 @@ from archsearch.evaluate.train_jobs import TrainJob, TrainWork, train_all
 from archsearch.fidelity.plan import Plan, Schedule
 from archsearch.fidelity.spec import FidelitySpec
 from archsearch.fidelity.subjects import Subject, draw, published, zero_cost
+from archsearch.fidelity.training_records import record_of
 from archsearch.nn.device import pick_device
 from archsearch.recipes import ProxyRecipe
-from archsearch.trial import Evaluation, refuse_non_finite
+from archsearch.trial import Evaluation
 
 
 @dataclass(frozen=True)
@@ -83,8 +84,8 @@ def run(
         track: Progress display around the decoding of a data folder; None for no display.
 
     Returns:
-        A row per training, schedule by schedule: network, schedule, seed, accuracy, seconds, error, MACs, parameters,
-        scores without training and the values of the space's axes. ``FidelityReport.of`` reads it.
+        A row per training, schedule by schedule: network, schedule, seed, accuracy, losses per epoch, seconds, error,
+        MACs, parameters, scores without training and the values of the space's axes. ``FidelityReport.of`` reads it.
 
     Raises:
         UserError: The device is missing, the data set has fewer images than the plan asks for, the space has too few
@@ -155,7 +156,7 @@ def _train(
     progress(TrainingsStarted(len(asked)))
     for place, evaluation in _evaluations(jobs, source, Machine.here(devices, workers, threads=1)):
         subject, schedule, seed = asked[place]
-        records[place] = _record(subject, schedule, seed, evaluation) | dict(untrained.get(subject.name, {}))
+        records[place] = record_of(subject, schedule, seed, evaluation) | dict(untrained.get(subject.name, {}))
         progress(TrainingDone(records[place], place, _work(schedule.proxy) / all_work))
     return pd.DataFrame([records[place] for place in sorted(records)])
 
@@ -174,20 +175,3 @@ def _work(proxy: ProxyRecipe) -> float:
     """Return about what a training costs, in positions of the first stage that it computes, weighted by width."""
     side = proxy.img_size / (proxy.stem_patch_size or 4)
     return proxy.epochs * (proxy.train_samples + proxy.val_samples / 3) * side**2 * proxy.width**2
-
-
-def _record(subject: Subject, schedule: Schedule, seed: int, evaluation: Evaluation) -> dict[str, Any]:
-    evaluation = refuse_non_finite(evaluation)
-    return {
-        "network": subject.name,
-        "table": subject.table,
-        "schedule": schedule.name,
-        "seed": seed,
-        "accuracy": evaluation.scores.get("accuracy"),
-        "seconds": round(sum(epoch.seconds for epoch in evaluation.curve), 2),
-        "error": evaluation.error,
-        "top1": subject.top1,
-        "macs": subject.complexity.macs,
-        "params": subject.complexity.params,
-        **{f"axis.{name}": value for name, value in subject.params.items()},
-    }

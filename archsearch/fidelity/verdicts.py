@@ -1,17 +1,14 @@
 """How well each schedule ranks: from records of trainings to rank correlations and verdicts."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from archsearch.errors import DataError
 from archsearch.fidelity.plan import FEWEST, REFERENCE
-from archsearch.stats.agreement import Agreement, Shift, agreement, rank_shifts, retest
+from archsearch.stats.agreement import Agreement, Estimate, Shift, agreement, lead, rank_shifts, retest
 
-#: Columns that records must have. In older files ``schedule`` is called ``rung``.
-NEEDED = ("network", "table", "schedule", "seed", "accuracy", "seconds", "top1", "macs", "params")
 #: Scores that cost no training: columns of the records, and names in tables.
 BASELINES = {"params": "number of parameters", "macs": "MACs", "synflow": "synflow", "naswot": "NASWOT"}
 #: A ranking is reliable where the lower end of tau's interval is above the first, and rough above the second.
@@ -31,6 +28,8 @@ class ScoreLine:
         retest: Kendall's tau between its own seeds; None for a score without training, NaN with a single seed.
         agreement: Agreement with the reference.
         verdict: Verdict in words.
+        lead: How much more its tau in bins of the MACs is than that of the best score without training; None for such
+            a score itself, and without any.
     """
 
     name: str
@@ -39,6 +38,7 @@ class ScoreLine:
     retest: float | None
     agreement: Agreement
     verdict: str
+    lead: Estimate | None = None
 
 
 @dataclass(frozen=True)
@@ -134,12 +134,9 @@ class _Comparison:
         medians = own.groupby("schedule")["seconds"].median()
         self.seconds = {str(name): float(seconds) for name, seconds in medians.items()}
         free = {label: facts[name].to_numpy(float) for name, label in BASELINES.items() if name in facts}
-        self.baselines = {
-            name: agreement(score, self.truth, self.macs)
-            for name, score in free.items()
-            if np.isfinite(score).all() and len(np.unique(score)) > 1
-        }
-        self.best_free = max(((each.within.value, name) for name, each in self.baselines.items()), default=None)
+        self.free = {k: v for k, v in free.items() if np.isfinite(v).all() and len(np.unique(v)) > 1}
+        self.baselines = {name: agreement(score, self.truth, self.macs) for name, score in self.free.items()}
+        self.best_free = max(self.baselines, key=lambda name: self.baselines[name].within.value, default=None)
 
     def finished(self, run: pd.DataFrame) -> pd.DataFrame:
         """Return the accuracies of architectures that finished both a schedule and the reference with every seed."""
@@ -150,8 +147,12 @@ class _Comparison:
         whole = self.finished(run)
         places, scores = self.reference.index.get_indexer(whole.index), whole.to_numpy().T
         found = agreement(scores, self.truth[places], self.macs[places])
-        seconds, words = self.seconds[name], verdict(found, self.best_free)
-        return ScoreLine(name, len(whole), seconds, retest(scores), found, words)
+        ahead, words = None, verdict(found)
+        if self.best_free is not None:
+            free = np.array([score[places] for score in self.free.values()])
+            ahead = lead(scores, free, self.truth[places], self.macs[places])
+            words += f"; within MACs bins {comparison(ahead)} the best score without training ({self.best_free})"
+        return ScoreLine(name, len(whole), self.seconds[name], retest(scores), found, words, ahead)
 
     def baseline_lines(self) -> list[ScoreLine]:
         """Compare the scores without training with the reference."""
@@ -182,26 +183,25 @@ def _traits(row: pd.Series) -> dict[str, object]:
     return {name: f"{v:g}" if isinstance(v, float) else v for name, v in axes.items() if pd.notna(v)}
 
 
-def verdict(found: Agreement, best_free: tuple[float, str] | None = None) -> str:
-    """Put into words what an agreement means for a search.
+def comparison(ahead: Estimate) -> str:
+    """Put a lead into words: by whether 0 is outside its interval.
 
-    Args:
-        found: Agreement with the reference.
-        best_free: Kendall's tau within MACs bins of the best score without training, and its name; None for such a
-            score itself.
+    >>> comparison(Estimate(0.3, 0.1, 0.5)), comparison(Estimate(0.3, -0.1, 0.7))
+    ('better than', 'not told apart from')
     """
+    if ahead.low > 0:
+        return "better than"
+    return "worse than" if ahead.high < 0 else "not told apart from"
+
+
+def verdict(found: Agreement) -> str:
+    """Put into words what an agreement with the reference means for a search."""
     low, high = found.tau.low, found.tau.high
     if low >= TRUSTED:
-        words = "ranks reliably"
-    elif low >= ROUGH:
-        words = "ranks roughly: confirm the best"
-    elif high < TRUSTED:
-        words = "does not rank reliably"
-    else:
-        words = "too few architectures to tell"
-    if best_free is not None and not found.within.value > best_free[0]:
-        words += f"; within MACs bins no better than {best_free[1]}"
-    return words
+        return "ranks reliably"
+    if low >= ROUGH:
+        return "ranks roughly: confirm the best"
+    return "does not rank reliably" if high < TRUSTED else "too few architectures to tell"
 
 
 def _paper_lines(records: pd.DataFrame) -> list[PaperLine]:
@@ -229,23 +229,3 @@ def _paper_line(schedule: str, table: str, group: pd.DataFrame) -> PaperLine | N
         retest=retest(accuracy.to_numpy().T),
         order=tuple((str(name), float(ours), float(printed)) for name, ours, printed in order),
     )
-
-
-def read_records(path: Path) -> pd.DataFrame:
-    """Read the records that ``fidelity --results-file`` wrote.
-
-    Raises:
-        DataError: The file cannot be read, or is no such table.
-    """
-    try:
-        frame = pd.read_csv(path).rename(columns={"rung": "schedule"})
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}") from None
-    except (ValueError, pd.errors.ParserError):
-        raise DataError(f"{path} holds no table of comma-separated values") from None
-    missing = [name for name in NEEDED if name not in frame]
-    if missing:
-        raise DataError(f"{path} has no column {missing[0]!r}; name a file that `fidelity --results-file` wrote")
-    numbers = ["seed", "accuracy", "seconds", "top1", "macs", "params"]
-    frame[numbers] = frame[numbers].apply(pd.to_numeric, errors="coerce").replace([np.inf, -np.inf], np.nan)
-    return frame

@@ -83,6 +83,34 @@ def agreement(scores: np.ndarray, truth: np.ndarray, cost: np.ndarray, bins: int
     )
 
 
+def lead(
+    scores: np.ndarray, rivals: np.ndarray, truth: np.ndarray, cost: np.ndarray, bins: int = 3, seed: int = 0
+) -> Estimate:
+    """Return how much more a score's tau within cost bins is than that of its best rival, by a paired bootstrap.
+
+    All are computed from the same resamples of architectures, so that what the architectures drawn do to all of them
+    cancels. Which rival is best is chosen anew in every resample: that one of several looks best by chance is part of
+    the interval.
+
+    Args:
+        scores: Scores, (seeds, N) or (N,), compared seed by seed as in ``agreement``; higher is better.
+        rivals: Scores of the rivals, (rivals, N).
+        truth: Reference values, (N,).
+        cost: Costs, (N,), that bins of equal size are made of.
+        bins: Number of bins.
+        seed: Seed of the bootstrap; that of ``agreement`` means the same resamples.
+    """
+    scores, truth = np.atleast_2d(np.asarray(scores, dtype=float)), np.asarray(truth, dtype=float)
+    bin_of = equal_bins(np.asarray(cost, dtype=float), bins)
+    same = bin_of[:, None] == bin_of[None, :]
+
+    def ahead(weights: np.ndarray) -> np.ndarray:
+        theirs = [_tau(np.asarray(rival, dtype=float), truth, weights, same) for rival in rivals]
+        return _mean_tau(scores, truth, weights, same) - np.fmax.reduce(theirs)
+
+    return _estimate(ahead, resamples(len(truth), seed))
+
+
 def kendall(x: Sequence[float] | np.ndarray, y: Sequence[float] | np.ndarray) -> float:
     """Return Kendall's tau-b; NaN where one side is constant.
 

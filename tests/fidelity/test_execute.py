@@ -47,6 +47,9 @@ def test_a_plan_becomes_records_and_a_report(plan):
     assert list(frame["macs"][:6]) == sorted(frame["macs"][:6])
     assert frame["accuracy"].between(0, 1).all()
     assert (frame["synflow"] > 0).all()
+    losses = frame["losses"].str.split(expand=True).astype(float)
+    assert losses.shape == (12, 1)  # of one epoch
+    assert losses[0].between(0.5, 5).all()
     assert set(frame["axis.token_mixer"]) <= {"inception", "depthwise", "identity"}
 
     assert events[:2] == [PlanStarted(plan), TrainingsStarted(12)]

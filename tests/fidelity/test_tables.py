@@ -7,7 +7,9 @@ import pytest
 
 from archsearch.errors import DataError
 from archsearch.fidelity.tables import agreement_table
-from archsearch.fidelity.verdicts import FidelityReport, read_records
+from archsearch.fidelity.training_records import read_records
+from archsearch.fidelity.verdicts import FidelityReport
+from archsearch.utils.package_data import shipped
 from archsearch.utils.tables import render
 
 
@@ -53,15 +55,23 @@ def test_verdicts():
     report = FidelityReport.of(records())
     lines = {line.name: line for line in report.lines}
     assert list(lines) == ["good", "random", "tilted", "number of parameters", "MACs", "synflow", "NASWOT"]
-    assert lines["good"].verdict == "ranks reliably; within MACs bins no better than synflow"  # which is the truth here
-    assert lines["random"].verdict.startswith("does not rank reliably; within MACs bins no better than")
+    best = "the best score without training (synflow)"  # which is the truth here
+    assert lines["good"].verdict == f"ranks reliably; within MACs bins not told apart from {best}"
+    assert lines["random"].verdict == f"does not rank reliably; within MACs bins worse than {best}"
+    assert lines["good"].lead.value < 0 < lines["good"].lead.high
+    assert lines["synflow"].lead is None
+    fewer = {line.name: line for line in FidelityReport.of(records().drop(columns="synflow")).lines}
+    assert fewer["good"].verdict.startswith(
+        "ranks reliably; within MACs bins better than the best score without training"
+    )
+    assert "not told apart from" in fewer["random"].verdict
     assert (lines["good"].archs, lines["good"].seconds) == (24, 2.5)
     assert (lines["synflow"].retest, lines["synflow"].seconds) == (None, None)
     assert report.archs == 24
     assert report.left_out == {}
     assert report.reference_retest > 0.8
-    without = FidelityReport.of(records().drop(columns=["synflow", "naswot"]))
-    assert without.lines[0].verdict == "ranks reliably"
+    nothing = FidelityReport.of(records().drop(columns=["synflow", "naswot"]).assign(params=1e6, macs=1e9))
+    assert [(line.verdict, line.lead) for line in nothing.lines if line.name == "good"] == [("ranks reliably", None)]
 
 
 def test_biases_are_named_with_their_direction():
@@ -131,6 +141,8 @@ def test_formats_say_the_same():
     assert [row["score"] for row in rows] == [line["name"] for line in data["lines"]]
     assert float(rows[0]["tau"]) == data["lines"][0]["agreement"]["tau"]["value"]
     assert data["lines"][-1]["retest"] is None
+    assert float(rows[0]["lead_low"]) == data["lines"][0]["lead"]["low"]
+    assert (rows[-1]["lead"], data["lines"][-1]["lead"]) == ("", None)
     table = render(agreement_table(report), "markdown").splitlines()
     assert table[2].startswith(f"| good | {float(rows[0]['tau']):.2f} |")
 
@@ -175,3 +187,11 @@ def test_an_accuracy_that_is_not_finite_is_a_training_that_did_not_finish(tmp_pa
     report = FidelityReport.of(read_records(tmp_path / "records.csv"))
     assert report.left_out == {"good": "23 of 24 architectures finished"}
     assert next(line for line in report.lines if line.name == "good").archs == 23
+
+
+def test_the_shipped_records_which_have_no_losses_are_reported():
+    frame = read_records(shipped("studies") / "results" / "fidelity-inception_dw-cifar10-epyc-2-cores.csv")
+    assert "losses" not in frame
+    lines = {line.name: line for line in FidelityReport.of(frame).lines}
+    assert "better than" in lines["6 epochs, batch 32"].verdict
+    assert "not told apart from" in lines["cpu recipe"].verdict

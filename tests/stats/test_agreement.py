@@ -13,6 +13,7 @@ from archsearch.stats.agreement import (
     equal_bins,
     front_regret,
     kendall,
+    lead,
     rank_shifts,
     resamples,
     retest,
@@ -73,6 +74,41 @@ def test_several_seeds_count_one_by_one():
     assert found.tau.value < kendall(scores.mean(0), truth)  # their mean would be less noisy than what a search sees
     assert retest(scores) == pytest.approx(np.mean([kendall(a, b) for a, b in itertools.combinations(scores, 2)]))
     assert np.isnan(retest(scores[:1]))
+
+
+def test_a_lead_is_the_difference_to_the_best_rival_of_each_resample():
+    """Against drawing architectures with replacement, literally; bins stay those of all architectures."""
+    rng = np.random.default_rng(4)
+    truth, cost = rng.random(18), rng.random(18)
+    scores, rivals = truth + 0.3 * rng.standard_normal((2, 18)), truth + 0.6 * rng.standard_normal((3, 18))
+    found, bins = lead(scores, rivals, truth, cost), equal_bins(cost, 3)
+
+    def within(score, index):
+        pairs = [(i, j) for i, j in itertools.combinations(index, 2) if bins[i] == bins[j]]
+        a, b = (np.array([np.sign(v[i] - v[j]) for i, j in pairs]) for v in (score, truth))
+        return (a * b).sum() / np.sqrt((a**2).sum() * (b**2).sum())
+
+    def ahead(index):
+        return np.mean([within(s, index) for s in scores]) - max(within(r, index) for r in rivals)
+
+    drawn = [ahead(np.repeat(np.arange(18), row.astype(int))) for row in resamples(18, 0)[:300]]
+    everything = resamples(18, 0)
+    assert found.value == pytest.approx(ahead(np.arange(18)))
+    assert len(everything) == 2000
+    assert (found.low, found.high) == pytest.approx(np.quantile(drawn, (0.025, 0.975)), abs=0.05)
+
+
+def test_a_score_as_good_as_the_best_of_four_is_rarely_called_better():
+    """And a much better one mostly is."""
+    rng, equal, much_better = np.random.default_rng(5), [], []
+    for _ in range(60):
+        truth, cost = rng.standard_normal(24), rng.random(24)
+        noise = rng.standard_normal((6, 24))
+        found = lead(truth + noise[0], truth + noise[1:5], truth, cost)
+        equal.append(found.low > 0)
+        much_better.append(lead(truth + 0.2 * noise[5], 0.3 * truth + noise[1:5], truth, cost).low > 0)
+    assert np.mean(equal) <= 0.05
+    assert np.mean(much_better) > 0.7
 
 
 def test_the_interval_covers():

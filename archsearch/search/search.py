@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from archsearch.arch import Arch
 from archsearch.arch.params import Value
-from archsearch.search.definition import Study, recipe_of
+from archsearch.search.definition import Study, recipe_of, validation_images
 from archsearch.search.samplers.by_name import Samplers, Setting
 from archsearch.search.samplers.features import CountCosts, count_nothing
 from archsearch.search.samplers.optuna_samplers import join_generation, suggest
@@ -82,7 +82,8 @@ class Search:
         self.study, self.mirror = study, mirror
         self._starts = deque(starts)
         population = recipe_of(mirror.record)["population"]
-        setting = Setting(study.space, study.objectives, study.seed, population, study.constraints, count)
+        images = validation_images(mirror.record)
+        setting = Setting(study.space, study.objectives, study.seed, population, study.constraints, count, images)
         self.samplers = Samplers(study.sampler, setting)
         self.duplicates = 0
         self.axes = self.samplers.axes

@@ -62,9 +62,11 @@ class AccuracyNoise:
 
     def error(self, accuracy: float, seeds: int = 1) -> float:
         """Return the standard error of a normal distribution whose interval is as wide as ``interval``."""
-        if self.degrees:
-            return self.critical_value / NORMAL * self.seed_sd / math.sqrt(seeds)
-        return binomial_error(accuracy, self.images)
+        return self.standard_error(accuracy, seeds) * (self.critical_value / NORMAL)
+
+    def standard_error(self, accuracy: float, seeds: int = 1) -> float:
+        """Return the standard error, taken as known although ``seed_sd`` is itself an estimate."""
+        return self.seed_sd / math.sqrt(seeds) if self.degrees else binomial_error(accuracy, self.images)
 
     @property
     def words(self) -> str:
@@ -116,12 +118,22 @@ def accuracy_noise(trials: Sequence[Trial], images: int) -> AccuracyNoise | None
         trials: Trials of the study; the seed variance is pooled over those with several seeds (``SeedModel``).
         images: Number of validation images; 0 if unknown.
     """
-    found = seed_model(trials).noise
-    if found is None:
+    accuracies = [t.evaluation.scores["accuracy"] for t in trials if "accuracy" in t.evaluation.scores]
+    return noise_of(seed_model(trials), images, accuracies)
+
+
+def noise_of(seeds: SeedModel, images: int, accuracies: Sequence[float]) -> AccuracyNoise | None:
+    """Return the noise of accuracies; None where nothing is known.
+
+    Args:
+        seeds: Network-plus-seed model of those with several seeds.
+        images: Number of validation images; 0 if unknown.
+        accuracies: Accuracies whose binomial error stands beside what the seeds tell.
+    """
+    if seeds.noise is None:
         return AccuracyNoise(images) if images else None
-    deviation, degrees = found
+    deviation, degrees = seeds.noise
     if images:
-        accuracies = [t.evaluation.scores["accuracy"] for t in trials if "accuracy" in t.evaluation.scores]
         prior = PRIOR_DEGREES * sum(binomial_error(each, images) ** 2 for each in accuracies) / len(accuracies)
         deviation = math.sqrt((prior + degrees * deviation**2) / (PRIOR_DEGREES + degrees))
         degrees += PRIOR_DEGREES

@@ -34,6 +34,7 @@ class CostAware:
         points: Points of the space, with their counted costs.
         objectives: Objectives in the order of the recorded values.
         constraints: Constraints that candidates have to keep; those on counted quantities are never broken.
+        images: Number of validation images, from which accuracies have their error; 0 if unknown.
         models: Gaussian processes by name of the predicted quantity.
         history: Trials of the study as they end.
         dry: Whether the last draw found no new architecture that keeps the constraints on counted quantities.
@@ -42,11 +43,12 @@ class CostAware:
     points: Points
     objectives: tuple[Objective, ...]
     constraints: tuple[Constraint, ...] = ()
+    images: int = 0
     models: dict[str, Model] = field(default_factory=dict)
     dry: bool = False
 
     def __post_init__(self) -> None:
-        self.history = TrialHistory(self.points, self.objectives)
+        self.history = TrialHistory(self.points, self.objectives, self.images)
 
     @property
     def spent(self) -> bool:
@@ -149,8 +151,9 @@ class Acquisition:
         modelled = self.history.modelled
         if modelled.name in self.pool[0].costs:  # all objectives are counted, so that nothing has to be predicted
             return self._cost(modelled, self.pool), np.zeros(len(self.pool))
-        also = [(self._scaled(x), float(y), 0.0) for x, y in zip(self._under_way, self._expected, strict=True)]
         known = self.history.known("modelled", modelled_score)
+        under_way = zip(self._under_way, self._expected.tolist(), strict=True)
+        also = [(self._scaled(x), y, self.history.standard_error(y)) for x, y in under_way]
         return self._model(modelled.name).predict(known, self._observe, self._at, also)
 
     @cached_property

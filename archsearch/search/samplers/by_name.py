@@ -45,6 +45,7 @@ class Setting:
         population: Number of individuals in a generation.
         constraints: Constraints that candidates have to keep.
         count: Function that counts an architecture's costs, for samplers that use them.
+        images: Number of validation images; 0 if unknown.
     """
 
     space: Space
@@ -53,6 +54,7 @@ class Setting:
     population: int
     constraints: tuple[Constraint, ...]
     count: CountCosts
+    images: int = 0
 
 
 class Samplers:
@@ -101,7 +103,7 @@ class Samplers:
         """State that the draws of ``cost_aware`` share."""
         setting = self.setting
         points = Points(setting.space, setting.count, setting.seed)
-        return CostAware(points, tuple(setting.objectives), setting.constraints)
+        return CostAware(points, tuple(setting.objectives), setting.constraints, setting.images)
 
     @cached_property
     def order(self) -> list[Mapping[str, Value]]:

@@ -1,7 +1,7 @@
 """Trials of a study as its models learn from them; each is read once."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,10 @@ from optuna.trial import FrozenTrial, TrialState
 from archsearch.objectives import Objective
 from archsearch.search.rungs import Curves
 from archsearch.search.samplers.features import Point, Points
+from archsearch.search.storage.records import accuracies_of
 from archsearch.stats.hypervolume import FrontTracker
+from archsearch.stats.noise import noise_of
+from archsearch.stats.seeds import SeedModel
 from archsearch.trial import Epoch, Evaluation, Trial, finite
 
 #: Attributes of trials whose candidate has another trial: their worker was lost, or they were written twice.
@@ -25,7 +28,7 @@ class Row:
         point: Point of the space.
         scores: Known scores by objective.
         value: Score on the modelled objective, or its prediction from a pruned curve; None without either.
-        sd: Standard deviation of that prediction; 0 where the score was observed.
+        sd: Standard deviation of that prediction, or the standard error of an accuracy; 0 where it is not known.
         seconds: Seconds of training the candidate to its end; 0 where they are not known.
         excess: Relative violation of each constraint that was checked; the constraint is broken above 0.
         failed: Whether it ended with an error.
@@ -50,14 +53,15 @@ class TrialHistory:
         taken: Keys of all architectures that have a trial.
     """
 
-    def __init__(self, points: Points, objectives: Sequence[Objective]) -> None:
+    def __init__(self, points: Points, objectives: Sequence[Objective], images: int = 0) -> None:
         """Start without trials.
 
         Args:
             points: Points of the space.
             objectives: Objectives in the order of the recorded values.
+            images: Number of validation images; 0 if unknown.
         """
-        self.points, self.objectives = points, tuple(objectives)
+        self.points, self.objectives, self.images = points, tuple(objectives), images
         self.modelled = max(objectives, key=lambda objective: objective.tier)
         self.rows: list[Row] = []
         self.pending: list[Point] = []
@@ -68,6 +72,7 @@ class TrialHistory:
         self._known: dict[str, tuple[int, list[tuple[Row, float]]]] = {}
         self._tracker = FrontTracker(objectives)
         self._curves: Curves | None = None
+        self._seeds = SeedModel()
 
     def read(self, trials: Sequence[FrozenTrial], but: int) -> None:
         """Read new trials.
@@ -117,6 +122,16 @@ class TrialHistory:
         self._known[name] = len(self.rows), found
         return found
 
+    def standard_error(self, score: float, seeds: int = 1) -> float:
+        """Return the standard error of a modelled score, by the trials so far; 0 if it is unknown.
+
+        Args:
+            score: Score on the modelled objective.
+            seeds: Number of seeds that it is the mean of.
+        """
+        known = noise_of(self._seeds, self.images, [score]) if self.modelled.name == "accuracy" else None
+        return known.standard_error(score, seeds) if known else 0.0
+
     def _point(self, trial: FrozenTrial) -> Point | None:
         try:
             return self.points.at(self.points.space.active(trial.params))
@@ -136,8 +151,20 @@ class TrialHistory:
         scores |= {o.name: value for o, value in zip(self.objectives, frozen.values or (), strict=True)}
         if not all(map(math.isfinite, frozen.values or ())):  # of an objective that refuses nothing
             return Row(point, finite(scores), None, 0.0, 0.0, {}, failed=True)
+        self._take_to_first_seed(scores, accuracies_of(attrs))
         self._learn(Trial(frozen.number, "complete", point.arch, {}, 0, Evaluation(scores, curve=curve), {}))
-        return Row(point, scores, scores[self.modelled.name], 0.0, seconds, frozen.constraints)
+        value = scores[self.modelled.name]
+        sd = self.standard_error(value, len(accuracies_of(attrs)) or 1)
+        return Row(point, scores, value, sd, seconds, frozen.constraints)
+
+    def _take_to_first_seed(self, scores: dict[str, float], by_seed: Mapping[int, float]) -> None:
+        """Take an accuracy over several seeds to the level of the first one, which all trials have.
+
+        By the trials that were read before, as its error is, so that a search that was interrupted has the same.
+        """
+        self._seeds.add(by_seed)
+        if by_seed:
+            scores["accuracy"] -= self._seeds.level(by_seed) - self._seeds.level([min(by_seed)])
 
     def _learn(self, trial: Trial) -> None:
         self._tracker.add(trial)

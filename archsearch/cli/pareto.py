@@ -30,5 +30,5 @@ def run(args: argparse.Namespace) -> int:
         raise OptionError(f"study {args.study!r} is an ablation, whose trials are seeds; see `ablate` and `report`")
     view = view_of(record)
     rows = view.frame.sort_values("number") if args.all else front_rows(view.frame, view.objectives)
-    sys.stdout.write(render(trials_table(rows, view.objectives), args.format) + "\n")
+    sys.stdout.write(render(trials_table(rows, view.objectives, view.chance_words), args.format) + "\n")
     return 0

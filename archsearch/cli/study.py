@@ -150,7 +150,7 @@ def _show(
     view = StudyView(
         result.name, result.recipe, result.trials, result.command, dict(importance), images=result.val_images
     )
-    front = trials_table(front_rows(view.frame, view.objectives), view.objectives)
+    front = trials_table(front_rows(view.frame, view.objectives), view.objectives, view.chance_words)
     sys.stdout.write(render(front, args.format) + "\n")
     sys.stdout.flush()
     if result.trials:

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 
 from archsearch.objectives import Objective
-from archsearch.stats.fronts import on_front
-from archsearch.stats.noise import AccuracyNoise, score_interval, seed_values
+from archsearch.report.smoothed import SmoothedScores
+from archsearch.stats.fronts import costs, nondominated
+from archsearch.stats.noise import AccuracyNoise, score_interval, seed_values, with_level_seeds
 from archsearch.trial import Trial
 
 
@@ -18,28 +19,39 @@ def trials_frame(
     objectives: tuple[Objective, ...],
     noise: AccuracyNoise | None = None,
     chances: np.ndarray | None = None,
+    smoothed: SmoothedScores | None = None,
 ) -> pd.DataFrame:
     """Return a frame with each trial's number, state, scores, parameters and whether it is on the front.
 
     Scores are in the objectives' units; a measured one has its 95 % interval and its ratio to the
     reference beside it (``infer_throughput.low``, ``.high``, ``.ratio``). Parameters carry the prefix
-    ``params.``; those that an architecture does not have are missing.
+    ``params.``; those that an architecture does not have are missing. Where trials were trained with unequal seeds,
+    ``accuracy.level`` is what they are compared by.
 
     Args:
         trials: Trials of a study.
         objectives: Objectives of the study.
         noise: Noise of the study's accuracies; with it, accuracies have their interval, too.
-        chances: Probability of each trial to be on the front, (N,), for the column ``front_probability``.
+        chances: Share of draws around the observed scores with each trial on the front, (N,), for the column
+            ``front_probability``, or beside ``smoothed`` for ``front_probability_observed``.
+        smoothed: Smoothed accuracies, for ``accuracy.smoothed`` with its interval, ``front_smoothed`` and
+            ``front_probability``.
     """
     columns = ["number", "state", "key", *(o.name for o in objectives), "seconds", "error"]
     frame = pd.DataFrame([_row(trial) for trial in trials])
     frame = frame.reindex(columns=[*columns, *(c for c in frame.columns if c not in columns)])
-    frame["front"] = False
-    complete = frame["state"] == "complete"
-    frame.loc[complete, "front"] = on_front(frame.loc[complete, [o.name for o in objectives]], objectives)
+    level = with_level_seeds(trials)
+    frame["front"] = nondominated(costs(level, objectives))
+    if level is not trials:
+        frame["accuracy.level"] = [trial.evaluation.scores.get("accuracy", math.nan) for trial in level]
     if noise:
         frame[["accuracy.low", "accuracy.high"]] = _accuracy_intervals(trials, noise)
-    if chances is not None:
+    if smoothed is not None:
+        frame["accuracy.smoothed"] = smoothed.accuracy
+        frame["accuracy.smoothed.low"], frame["accuracy.smoothed.high"] = smoothed.low, smoothed.high
+        frame["front_smoothed"] = smoothed.front
+        frame["front_probability"], frame["front_probability_observed"] = smoothed.chances, chances
+    elif chances is not None:
         frame["front_probability"] = chances
     return frame
 
@@ -76,6 +88,7 @@ def _intervals(trial: Trial) -> dict[str, float]:
 
 
 def front_rows(frame: pd.DataFrame, objectives: tuple[Objective, ...]) -> pd.DataFrame:
-    """Return the rows of the front, best first in the first objective."""
+    """Return the rows of the front, best first in the first objective: of that of smoothed scores, too."""
     first = objectives[0]
-    return frame[frame["front"]].sort_values(first.name, ascending=first.direction == "minimize")
+    members = frame[frame["front"] | frame["front_smoothed"]] if "front_smoothed" in frame else frame[frame["front"]]
+    return members.sort_values(first.name, ascending=first.direction == "minimize")

@@ -86,8 +86,12 @@ def _placed(views: Sequence[StudyView], rows: pd.DataFrame, axis: Objective, sta
 
 
 def _chance(row: pd.Series) -> str:
-    share = row.get("front_probability", float("nan"))
-    return "" if pd.isna(share) else f"<br>on the front in {share:.0%} of the draws of its noise"
+    share, smoothed = row.get("front_probability", float("nan")), row.get("accuracy.smoothed", float("nan"))
+    if pd.isna(share):
+        return ""
+    if pd.isna(smoothed):
+        return f"<br>on the front in {share:.0%} of the draws of its noise"
+    return f"<br>smoothed accuracy {smoothed:.1%}<br>on the front of true scores with probability {share:.0%}"
 
 
 def _error(rows: pd.DataFrame, axis: Objective) -> dict[str, object]:

@@ -11,9 +11,10 @@ import pandas as pd
 from archsearch.errors import OptionError, StorageError
 from archsearch.objectives import OBJECTIVES, Objective
 from archsearch.report.frame import trials_frame
+from archsearch.report.smoothed import OBSERVED, SmoothedScores, Smoothing, smoothed_scores
 from archsearch.stats.fronts import costs, nondominated
 from archsearch.stats.hypervolume import Box, box_of
-from archsearch.stats.noise import AccuracyNoise, accuracy_noise, front_chances
+from archsearch.stats.noise import AccuracyNoise, accuracy_noise, front_chances, with_level_seeds
 from archsearch.trial import Trial
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class StudyView:
         importance: Importance of the axes by objective; empty where there are too few trials.
         running: Number of running trials.
         images: Number of validation images; 0 if unknown.
+        smoother: Function that smooths accuracies; another one where a study is followed.
     """
 
     name: str
@@ -43,6 +45,7 @@ class StudyView:
     importance: dict[str, "list[Importance]"] = field(default_factory=dict)
     running: int = 0
     images: int = 0
+    smoother: Smoothing = smoothed_scores
 
     @property
     def objectives(self) -> tuple[Objective, ...]:
@@ -50,9 +53,21 @@ class StudyView:
         return tuple(OBJECTIVES[name] for name in self.recipe["objectives"])
 
     @cached_property
+    def level(self) -> Sequence[Trial]:
+        """The trials with accuracies that can be compared, where they were trained with unequal seeds."""
+        return with_level_seeds(self.trials)
+
+    @cached_property
     def front(self) -> list[int]:
-        """Numbers of the trials on the front, ascending."""
-        marks = nondominated(costs(self.trials, self.objectives))
+        """Numbers of the trials on the front of observed scores, ascending."""
+        return self._numbers(nondominated(costs(self.level, self.objectives)))
+
+    @property
+    def smoothed_front(self) -> list[int] | None:
+        """Numbers of the trials on the front of smoothed accuracies, ascending; None without a model."""
+        return self._numbers(self.smoothed.front) if self.smoothed else None
+
+    def _numbers(self, marks: np.ndarray) -> list[int]:
         return sorted(self.trials[place].number for place in np.flatnonzero(marks).tolist())
 
     @cached_property
@@ -68,14 +83,32 @@ class StudyView:
         return accuracy_noise(self.trials, self.images) if "accuracy" in self.recipe["objectives"] else None
 
     @cached_property
+    def smoothed(self) -> SmoothedScores | None:
+        """Smoothed accuracies; None where no model can be made."""
+        return self.smoother(self.level, self.objectives, self.noise, self.recipe.get("space", {}).get("axes", {}))
+
+    @cached_property
+    def observed_chances(self) -> np.ndarray | None:
+        """Share of draws around the observed scores in which each trial is on the front, (N,); None without noise."""
+        return front_chances(self.level, self.objectives, self.noise)
+
+    @property
     def chances(self) -> np.ndarray | None:
-        """Probability of each trial to be on the front, (N,); NaN for those not complete; None without noise."""
-        return front_chances(self.trials, self.objectives, self.noise)
+        """Probability of each trial to be on the front, (N,); NaN for those not complete; None without noise.
+
+        By the smoothed accuracies, or the observed ones where no model can be made (``chance_words``).
+        """
+        return self.smoothed.chances if self.smoothed else self.observed_chances
+
+    @property
+    def chance_words(self) -> str:
+        """What ``chances`` are, as a text for people; empty without them."""
+        return self.smoothed.words if self.smoothed else OBSERVED if self.chances is not None else ""
 
     @cached_property
     def frame(self) -> pd.DataFrame:
         """Frame of ``trials_frame``, with the noise."""
-        return trials_frame(list(self.trials), self.objectives, self.noise, self.chances)
+        return trials_frame(list(self.trials), self.objectives, self.noise, self.observed_chances, self.smoothed)
 
 
 def read_view(name: str, storage: str) -> StudyView:

@@ -97,3 +97,30 @@ def _deviates(rng: np.random.Generator, length: int) -> np.ndarray:
     """Return normal deviates in random order; any ``length`` successive ones are a draw, sooner than new ones."""
     pool = rng.permutation(np.clip(special.ndtri((np.arange(POOL) + 0.5) / POOL), -CUT, CUT))
     return np.concatenate([pool, np.resize(pool, length)])
+
+
+def front_probability_of(values: np.ndarray, errors: np.ndarray, column: int, drawn: np.ndarray) -> np.ndarray:
+    """Return the share of draws in which each row is on the front, where one score is drawn jointly for all rows.
+
+    Args:
+        values: Scores, (N, objectives); smaller is better.
+        errors: Standard errors of the other scores, which are drawn independently, (N, objectives); 0 is exact.
+        column: Place of the score that is drawn jointly.
+        drawn: Its draws, (draws, N).
+
+    Returns:
+        Shares, (N,).
+
+    >>> both = np.array([[0.0, 1.0], [1.0, 1.0]])
+    >>> front_probability_of(both, 0 * both, 0, np.array([[0.0, 1.0], [2.0, 1.0], [2.0, 1.0], [2.0, 1.0]])).tolist()
+    [0.25, 0.75]
+    """
+    rng, points, counts = np.random.default_rng(0), values.copy(order="F"), np.zeros(len(values))
+    noisy = [place for place in np.flatnonzero((errors > 0).any(axis=0)) if place != column]
+    for one in drawn:
+        points[:, column] = one
+        for place in noisy:
+            deviates = np.clip(rng.standard_normal(len(points)), -CUT, CUT)
+            points[:, place] = values[:, place] + errors[:, place] * deviates
+        counts += nondominated(points)
+    return counts / len(drawn)

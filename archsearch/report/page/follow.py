@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from archsearch.report.page.payload import common, study_heads, trial_columns
+from archsearch.report.smoothed import Smoother
 from archsearch.report.view import StudyView
 from archsearch.search.storage.opening import in_words
 
@@ -40,6 +41,7 @@ class Followed:
         self.running, self.command, self.images = 0, "", 0
         self.importance: dict[str, list[Importance]] = {}
         self._chunks: list[str] = []
+        self._smoother = Smoother()
 
     def look(self) -> bool:
         """Read what is new; return whether anything is."""
@@ -71,7 +73,7 @@ class Followed:
 
     def view(self) -> StudyView:
         """Return the view of the study as far as it was read."""
-        told = (self.command, dict(self.importance), self.running, self.images)
+        told = (self.command, dict(self.importance), self.running, self.images, self._smoother)
         return StudyView(self.name, self.recipe, list(self.trials), *told)
 
 

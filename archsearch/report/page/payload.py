@@ -8,6 +8,8 @@ from dataclasses import asdict
 from itertools import combinations
 from typing import Any
 
+import numpy as np
+
 from archsearch.arch.mixer import Mixer
 from archsearch.arch.sketch import Box as Rectangle
 from archsearch.arch.sketch import Shape, tree
@@ -17,6 +19,7 @@ from archsearch.report.drawing import block_shape
 from archsearch.report.looks import LOOKS, PALETTE, SCALE
 from archsearch.report.marks import COUNTED
 from archsearch.report.page.columns import clean, columns, number, scaled
+from archsearch.report.smoothed import SmoothedScores
 from archsearch.report.view import StudyView, common_box, own_box
 from archsearch.stats.hypervolume import Box, hypervolume_trace
 from archsearch.stats.noise import AccuracyNoise, score_interval, seed_values
@@ -72,9 +75,30 @@ def _noise(view: StudyView) -> dict[str, Any]:
     if view.noise:
         told["accuracy"] = {"words": view.noise.words, **_intervals(view.noise, view.trials)}
     if view.chances is not None:
-        likely = [(trial.number, share) for trial, share in zip(view.trials, view.chances, strict=True) if share > 0]
-        told["chances"] = {"numbers": [n for n, _ in likely], "shares": [number(share) for _, share in likely]}
+        told["chances"] = {"words": view.chance_words, **_likely(view.trials, view.chances)}
+    if view.smoothed is not None and view.observed_chances is not None:
+        told["observed"] = _likely(view.trials, view.observed_chances)
+        told["smoothed"] = _smoothed(view, view.smoothed)
     return told
+
+
+def _likely(trials: Sequence[Trial], chances: np.ndarray) -> dict[str, list[Any]]:
+    """Return the probabilities that are not 0."""
+    likely = [(trial.number, share) for trial, share in zip(trials, chances, strict=True) if share > 0]
+    return {"numbers": [n for n, _ in likely], "shares": [number(share) for _, share in likely]}
+
+
+def _smoothed(view: StudyView, found: SmoothedScores) -> dict[str, list[Any]]:
+    """Return the smoothed accuracies of the trials that have one, and the front of them."""
+    places = np.flatnonzero(~np.isnan(found.accuracy)).tolist()
+    return {
+        "numbers": [view.trials[place].number for place in places],
+        **{
+            name: [number(float(values[place])) for place in places]
+            for name, values in (("value", found.accuracy), ("low", found.low), ("high", found.high))
+        },
+        "front": view.smoothed_front or [],
+    }
 
 
 def _intervals(noise: AccuracyNoise, trials: Sequence[Trial]) -> dict[str, list[Any]]:

@@ -36,7 +36,8 @@ function showStudies() {
     if (disturbed) told.push(`${disturbed} timed while the machine was disturbed`);
     if (study.running) told.push(`${study.running} running`);
     const bounds = study.recipe.constraints?.length ? ` Constraints: ${study.recipe.constraints.join(", ")}.` : "";
-    const scatter = scattered().filter((name) => study.noise[name]).map((name) => ` Confidence intervals of ${data.objectives[name].title} are ${study.noise[name].words}.`).join("");
+    const scatter = scattered().filter((name) => study.noise[name]).map((name) => ` Confidence intervals of ${data.objectives[name].title} are ${study.noise[name].words}.`).join("")
+      + (study.noise.chances ? ` P(front) is ${study.noise.chances.words}.` : "");
     const line = element("p", null, box, { class: "study" });
     if (several()) element("span", null, line, { class: "chip", style: `background: ${data.palette[study.place % data.palette.length]}` });
     if (several()) element("strong", study.name + ": ", line);

@@ -24,12 +24,15 @@ function decode(column, count) {
 // Takes in a study as the page or a server sends it: facts of the whole, and trials after those known.
 function take(place, told) {
   const study = studies[place] ??= { place, rows: [] };
-  Object.assign(study, { ...told, front: new Set(told.front), chances: likely(told.noise.chances), parts: null });
+  Object.assign(study, { ...told, front: new Set(told.front), chances: likely(told.noise.chances),
+    observed: likely(told.noise.observed), smoothed: smoothedOf(told.noise.smoothed), parts: null });
   for (const known of Object.values(told.noise)) if (known.values) known.ends = intervals(known);
   for (const part of told.parts) append(study, part);
 }
 
 const intervals = (told) => new Map(told.values.map((value, i) => [`${value} ${told.seeds[i]}`, [told.low[i], told.high[i]]]));
+const smoothedOf = (told) => told ? { front: new Set(told.front),
+  known: new Map(told.numbers.map((number, i) => [number, { value: told.value[i], low: told.low[i], high: told.high[i] }])) } : null;
 const likely = (told) => told ? new Map(told.numbers.map((number, i) => [number, told.shares[i]])) : null;
 
 function append(study, part) {
@@ -75,8 +78,18 @@ function chance(row) {
   const { chances } = studies[rows.study[row]];
   return chances && cell("state", row) === "complete" ? chances.get(number(row)) ?? 0 : null;
 }
+// The same around the observed scores, and the smoothed accuracy: { value, low, high }; null without a model.
+function observedChance(row) {
+  const { observed } = studies[rows.study[row]];
+  return observed && cell("state", row) === "complete" ? observed.get(number(row)) ?? 0 : null;
+}
+const smoothed = (row) => studies[rows.study[row]].smoothed?.known.get(number(row)) ?? null;
+const smoothing = () => studies.some((study) => study.smoothed);
+const onSmoothedFront = (row) => studies[rows.study[row]].smoothed?.front.has(number(row)) ?? null;
 const uncertain = () => studies.some((study) => study.chances);
-const chanceTold = (row) => `on the front in ${percent(chance(row))} of the draws of its noise`;
+const chanceTold = (row) => smoothed(row)
+  ? `on the front of true scores with probability ${percent(chance(row))} (in ${percent(observedChance(row))} of the draws around the observed scores)`
+  : `on the front in ${percent(chance(row))} of the draws of its noise`;
 const percent = (share) => share === null ? "-" : `${(100 * share).toFixed(0)} %`;
 
 // Objectives of any study first, in their order, then what else was scored.

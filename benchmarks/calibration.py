@@ -1,6 +1,6 @@
 """Whether P(front) is calibrated: simulated studies, of which the true front is known.
 
-    python benchmarks/calibration.py [--sampler cost_aware] [--repeats 4] [--trials 50] [--first-seed 0]
+    python benchmarks/calibration.py [--sampler cost_aware] [--repeats 4] [--trials 50] [--first-seed 0] [--add FILE]
 
 True accuracies of all architectures of ``inception_dw`` are made up, from a trend in the network's size, main effects
 of the axes, interactions of their pairs and an effect of each architecture's own. A study sees them through trainings
@@ -15,9 +15,11 @@ and the true hypervolume of the reported front, as a share of the box of true sc
 
 import argparse
 import itertools
+import json
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import moocore
@@ -197,20 +199,38 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=4)
     parser.add_argument("--trials", type=int, default=50)
     parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--add", type=Path, help="file of results (JSON lines) to go on with and to add to")
     args = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    ground, tallies = Ground(load_space("inception_dw", shipped("search_spaces"))), defaultdict[Any, Tally](Tally)
+    ground = Ground(load_space("inception_dw", shipped("search_spaces")))
+    results = [json.loads(line) for line in args.add.read_text().splitlines()] if args.add and args.add.exists() else []
     for repeat, (place, setting) in itertools.product(range(args.repeats), enumerate(SETTINGS)):
         seed = args.first_seed + repeat * len(SETTINGS) + place
-        for form, *judged in judge(simulate(ground, setting, args.sampler, args.trials, seed)):
-            tallies["all", form].add(*judged)
-            for part in fields(setting):
-                tallies[f"{part.name} {getattr(setting, part.name):g}", form].add(*judged)
-    show(tallies)
+        if any(result["seed"] == seed for result in results):
+            continue
+        judged = judge(simulate(ground, setting, args.sampler, args.trials, seed))
+        forms = {form: [np.round(stated, 3).tolist(), true.tolist(), found] for form, stated, true, found in judged}
+        results.append({"setting": asdict(setting), "seed": seed, "forms": forms})
+        if args.add:
+            with args.add.open("a") as file:
+                file.write(json.dumps(results[-1]) + "\n")
+    show(results)
 
 
-def show(tallies: dict[tuple[str, str], Tally]) -> None:
+def tallied(results: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], Tally]:
+    """Return the tallies by group of studies and form."""
+    tallies = defaultdict[tuple[str, str], Tally](Tally)
+    for result in results:
+        for form, (stated, true, hypervolume) in result["forms"].items():
+            for group in ("all", *(f"{name} {value:g}" for name, value in result["setting"].items())):
+                tallies[group, form].add(np.array(stated), np.array(true, dtype=bool), hypervolume)
+    return tallies
+
+
+def show(results: Sequence[Mapping[str, Any]]) -> None:
     """Print the tables."""
+    tallies = tallied(results)
+    print(f"{len(results)} studies, {sum(len(result['forms']['best'][0]) for result in results)} trials")
     for form in FORMS:
         print(f"{form}: stated, true (trials)")
         print("  " + "  ".join(f"{p:.2f} {t:.2f} ({n})" for n, p, t in tallies["all", form].bins()))

@@ -162,4 +162,6 @@ def _factors(trials: Sequence[Trial], axes: Mapping[str, Mapping[str, Any]]) -> 
     ]
     sizes = [name for name in SIZES if all(trial.evaluation.scores.get(name, 0) > 0 for trial in trials)]
     logs = [[np.log(trial.evaluation.scores[name]) for name in sizes] for trial in trials]
-    return Factors(np.array(codes).reshape(len(trials), len(own)), distances, np.array(logs).reshape(len(trials), -1))
+    return Factors(
+        np.array(codes).reshape(len(trials), len(own)), distances, np.array(logs).reshape(len(trials), len(sizes))
+    )

@@ -101,9 +101,10 @@ def test_nothing_is_made_of_too_few_trials_or_of_equal_ones():
 
 @pytest.mark.parametrize("axes", [0, 1])
 def test_a_space_of_few_axes_has_no_interactions(axes):
-    rng = np.random.default_rng(0)
-    known = Factors(rng.integers(VALUES + 1, size=(CHOOSE + 20, axes)), [value_distances(np.arange(4.0)[:, None])] * axes,
-                    np.zeros((CHOOSE + 20, 0)))  # fmt: skip
-    found = smooth(known, rng.normal(size=CHOOSE + 20), np.full(CHOOSE + 20, 0.5))
-    assert found.draws.shape == (DRAWS, CHOOSE + 20)
+    rng, count = np.random.default_rng(0), CHOOSE + 20
+    codes, distances = rng.integers(VALUES + 1, size=(count, axes)), value_distances(np.arange(4.0)[:, None])
+    found = smooth(
+        Factors(codes, [distances] * axes, np.zeros((count, 0))), rng.normal(size=count), np.full(count, 0.5)
+    )
+    assert found.draws.shape == (DRAWS, count)
     assert np.isfinite(found.draws).all()

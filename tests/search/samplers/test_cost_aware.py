@@ -163,6 +163,51 @@ def test_a_candidate_under_way_is_as_good_as_one_that_gave_what_was_expected(obj
     assert hoped == pytest.approx(Acquisition(common, pool)._ehvi(), abs=share * hoped.max())
 
 
+def noisy_search(images, values, seeds=1):
+    """Return a search whose candidates score ``values(number, arch)``, by seed, on a number of validation images."""
+    study = tiny.make_study("inception_dw", objectives="accuracy,macs", sampler="cost_aware", seeds=seeds)
+    study = dataclasses.replace(study, proxy=dataclasses.replace(tiny.PROXY, val_samples=images))
+    search = Search(study, StorageMirror(create_or_resume(study, optuna.storages.InMemoryStorage())), count)
+    numbers = iter(range(1000))
+
+    def evaluate(arch, seed, report, known=None):
+        found = values(next(numbers), arch)
+        by_seed = dict(enumerate(found)) if seeds > 1 else {}
+        return Evaluation({**count(arch), "accuracy": float(np.mean(found))}, accuracies=by_seed), {}
+
+    run_here(Runner(search, 16, ProgressListener()), evaluate)
+    search.samplers.common.history.read(search.mirror.trials, but=-1)
+    return search
+
+
+def test_the_model_does_not_take_accuracies_for_exact():
+    """However well a model fits them: their binomial error is the least noise that it believes in."""
+    few, many = (noisy_search(n, lambda _, arch: [accuracy(arch)]).samplers.common for n in (100, 10**9))
+    assert [row.sd for row in few.history.rows] == pytest.approx([0.048] * 16, rel=0.1)
+    assert max(row.sd for row in many.history.rows) < 1e-4
+    for common, least, most in ((few, 0.01, 0.05), (many, 0.0, 0.005)):
+        _, sd = Acquisition(common, [row.point for row in common.history.rows]).predict_score()
+        assert least < np.median(sd) < most
+
+
+def test_accuracies_over_several_seeds_are_taken_to_the_level_of_the_first():
+    """Seed 1 is worth two points to every network; every other candidate was trained with it."""
+    rng = np.random.default_rng(0)
+    scatter = rng.normal(0, 0.001, size=(16, 2))
+    search = noisy_search(10**9, lambda n, _: (scatter[n] + [0.5, 0.52])[: 1 + n % 2].tolist(), seeds=2)
+    rows = search.samplers.common.history.rows
+    assert [row.value for row in rows[4:]] == pytest.approx([0.5] * 12, abs=0.003)
+    assert all(row.scores["accuracy"] == row.value for row in rows)
+    assert [row.sd for row in rows[8:]] == pytest.approx([0.001 / (1 + n % 2) ** 0.5 for n in range(8, 16)], rel=0.7)
+    told = [trial.evaluation.scores["accuracy"] for trial in search.trials]
+    assert np.mean(told[1::2]) == pytest.approx(0.51, abs=0.001), "what is recorded is the plain mean"
+
+
+def test_an_optuna_study_of_an_unknown_number_of_images_has_no_noise_floor():
+    common = CostAware(Points(SPACE, count), OBJECTIVES)
+    assert common.history.standard_error(0.5) == 0.0
+
+
 def test_where_the_usual_candidates_are_infeasible_others_are_looked_for():
     """In a large space hardly any random candidate is this small; those that are not are never drawn."""
     space = tiny.shipped_space("metanext")

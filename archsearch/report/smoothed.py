@@ -85,6 +85,8 @@ def smoothed_scores(
         return None
     complete = np.array([place for place, trial in enumerate(trials) if trial.state == "complete"], dtype=int)
     values, errors = readings([trials[place] for place in complete], objectives, noise)
+    finite = np.isfinite(values).all(axis=1)
+    complete, values, errors = complete[finite], values[finite], errors[finite]
     rows, column = _in_model(values), names.index("accuracy")
     places = complete[rows]
     members = [trials[place] for place in places]

@@ -10,6 +10,10 @@ where the printed p is 0.05 or more, or inside where it is less, when the true m
 The second table has the family-wise error: the share of ablations (eleven networks that are equally good, ten
 comparisons with the first, Holm's correction) that find any difference. ``pooled`` is without, ``pooled, tested`` with
 the test for unequal noise, after which an ablation has Student's intervals; ``refused`` is how often that is.
+
+From 5 to 10 seeds BCa covered 0.77 to 0.91, bootstrap-t 0.92 to 0.98. Of ablations with unequal noise, pooled intervals
+found a difference that is none in 0.06 to 0.25; with the test in 0.03 to 0.06 from five seeds on, in 0.07 to 0.12 with
+three (1,000 experiments and ablations each; all figures in docs/results/intervals.md).
 """
 
 import argparse
@@ -71,7 +75,7 @@ def coverage(experiments: int) -> Iterator[str]:
                 cover = np.mean([one.low <= 0 <= one.high for one in found])
                 odd = disagreements(method, drawn[: experiments // 4] + 2 / math.sqrt(n))
                 cells.append(f"{cover:.3f} | {np.median(lengths / student):.2f} | {odd:.3f}")
-            yield f"| {shape} | {n} | " + " | ".join(cells) + (" |" if n >= 5 else "")
+            yield f"| {shape} | {n} | " + " | ".join(cells) + " |"
 
 
 def disagreements(method: Callable[[np.ndarray], Mean], drawn: np.ndarray) -> float:

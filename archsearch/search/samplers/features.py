@@ -133,8 +133,11 @@ class Points:
         return self._drawn[1]
 
     def _features(self, params: Mapping[str, Value], costs: Mapping[str, float]) -> np.ndarray:
-        numbers = [x for axis in self.space.axes for x in axis_features(axis, params.get(axis.name))]
-        return np.array([*numbers, *(math.log(max(1.0, costs[size])) for size in SIZES if size in costs)])
+        """Features of every axis and the size; choices of numbers are one-hot as well, for effects along no line."""
+        values = [(axis, params.get(axis.name)) for axis in self.space.axes]
+        ordered = [x for axis, value in values for x in axis_features(axis, value)]
+        choices = [x for axis, value in values for x in one_hot(axis, value)]
+        return np.array([*ordered, *choices, *(math.log(max(1.0, costs[size])) for size in SIZES if size in costs)])
 
 
 def axis_features(axis: Axis, value: Value | None) -> list[float]:
@@ -154,6 +157,11 @@ def axis_features(axis: Axis, value: Value | None) -> list[float]:
             return [math.nan if value is None else math.log(float(x)) for x in str(value or axis.values[0]).split("-")]
     elif all(isinstance(choice, int | float) and not isinstance(choice, bool) for choice in axis.values):
         return [math.nan if value is None else _number(float(value), axis.values)]
+    return one_hot(axis, value)
+
+
+def one_hot(axis: Axis, value: Value | None) -> list[float]:
+    """Return a feature per choice: 1 for the value, 0 for all others and where the axis is closed."""
     return [float(choice == value) for choice in axis.values]
 
 

@@ -16,6 +16,9 @@ LEARN, CHOOSE = 250, 100
 REFIT = 1.5
 #: Minimum number of trials for fitting them.
 FIRST = 5
+#: Bounds of length scales, and where fitting begins, in units of the root of the number of features: two random
+#: architectures are about 1.4 of it apart, and with shorter scales few trials are explained by a bump for each.
+SHORTEST, LONGEST, BEGIN = 1.0, 20.0, 2.0
 #: Added to variances, so that covariance matrices can be factored.
 JITTER = 1e-8
 
@@ -210,7 +213,9 @@ def fitted_kernel(x: np.ndarray, y: np.ndarray, noise: np.ndarray) -> Any:
 def _prior(dimensions: int) -> Any:
     from sklearn.gaussian_process.kernels import ConstantKernel, DotProduct, Matern, WhiteKernel
 
-    wiggle = ConstantKernel(0.5, (1e-2, 1e1)) * Matern(np.full(dimensions, 3.0), (0.8, 30.0), nu=2.5)
+    unit = math.sqrt(dimensions)
+    lengths = Matern(np.full(dimensions, BEGIN * unit), (SHORTEST * unit, LONGEST * unit), nu=2.5)
+    wiggle = ConstantKernel(0.5, (1e-2, 1e1)) * lengths
     trend = ConstantKernel(0.1, (1e-3, 1e1)) * DotProduct(0.1, "fixed")
     return wiggle + trend + WhiteKernel(0.1, (1e-4, 1.0))
 

@@ -19,7 +19,7 @@ from archsearch.search.samplers import cost_aware, features
 from archsearch.search.samplers import gp as model
 from archsearch.search.samplers.acquisition import START, Acquisition, CostAware
 from archsearch.search.samplers.cost_aware import CostAwareSampler
-from archsearch.search.samplers.ehvi import probability_below_zero
+from archsearch.search.samplers.ehvi import PROBES, probability_below_zero
 from archsearch.search.samplers.features import POOL, Points, Scale, axis_features
 from archsearch.search.samplers.gp import CHOOSE, LEARN, Model
 from archsearch.search.search import Search
@@ -133,7 +133,7 @@ def test_candidates_under_way_are_not_drawn_again_and_count_as_expected():
 
 
 @pytest.mark.parametrize(
-    ("objectives", "share"), [("accuracy,macs", 1e-6), ("accuracy,macs,latency_ms", 0.05), ("macs,params", 1e-6)]
+    ("objectives", "share"), [("accuracy,macs", 1e-6), ("accuracy,macs,latency_ms", 0.1), ("macs,params", 1e-6)]
 )
 def test_a_candidate_under_way_is_as_good_as_one_that_gave_what_was_expected(objectives, share):
     """Both the model and the front have it, with its costs, counted or predicted; another worker looks elsewhere.
@@ -288,7 +288,10 @@ def test_where_large_networks_fail_others_are_tried():
 
 
 def test_scores_that_are_all_counted_leave_nothing_to_guess():
-    """The front of parameters and multiply-adds is found straight away, and nothing is modelled."""
+    """The front of parameters and multiply-adds is found straight away, and nothing is modelled.
+
+    Multiply-adds are told apart as finely as the integral over them is sampled.
+    """
     study = tiny.make_study("inception_dw", objectives="params,macs", sampler="cost_aware")
 
     def counted(arch, seed, report, known=None):
@@ -296,8 +299,9 @@ def test_scores_that_are_all_counted_leave_nothing_to_guess():
 
     search = Search(study, StorageMirror(create_or_resume(study, optuna.storages.InMemoryStorage())), count)
     run_here(Runner(search, START + 3, ProgressListener()), counted)
-    least = min(count(SPACE.arch(params))["macs"] for params in SPACE.grid())
-    assert min(trial.evaluation.scores["macs"] for trial in search.trials) == least
+    macs = [count(SPACE.arch(params))["macs"] for params in SPACE.grid()]
+    found = min(trial.evaluation.scores["macs"] for trial in search.trials)
+    assert found - min(macs) <= (max(macs) - min(macs)) / PROBES[1]
     assert search.samplers.common.models == {}
 
 
@@ -342,8 +346,9 @@ def test_without_anything_trained_the_costs_alone_are_searched():
     study = tiny.make_study("inception_dw", objectives="macs,params", sampler="cost_aware")
     search = Search(study, StorageMirror(create_or_resume(study, optuna.storages.InMemoryStorage())), count)
     run_here(Runner(search, 20, ProgressListener()), lambda arch, *rest: (Evaluation(dict(count(arch))), {}))
-    least = min(count(SPACE.arch(params))["macs"] for params in SPACE.grid())
-    assert min(trial.evaluation.scores["macs"] for trial in search.trials) == least
+    macs = [count(SPACE.arch(params))["macs"] for params in SPACE.grid()]
+    found = min(trial.evaluation.scores["macs"] for trial in search.trials)
+    assert found - min(macs) <= (max(macs) - min(macs)) / PROBES[1]
 
 
 def test_pruned_curves_are_learnt_from():
@@ -391,6 +396,21 @@ def test_features_are_numbers_where_values_are():
     assert axis_features(Axis("conv_ratio", (0.5, 1)), 0.5) == pytest.approx([np.log(0.5)])
     assert axis_features(Axis("bias", (True, False)), False) == [0.0, 1.0]
     assert np.isnan(axis_features(Axis("dims", ("32-64", "64-128")), None)).all()
+
+
+def test_a_model_learns_what_each_of_many_widths_does_though_it_follows_no_line():
+    """From 40 of 8,748 architectures, with an independent effect of every value and noise of a third of their size.
+
+    With numbers alone and shorter length scales it was 0.55.
+    """
+    space, rng = tiny.shipped_space("macro"), random.Random(0)
+    points, effects = Points(space, count), [np.random.default_rng(i).normal(size=4) for i in range(8)]
+    some = [points.at(space.sample(rng)) for _ in range(240)]
+    true = [sum(e[a.values.index(p.params[a.name])] for a, e in zip(space.axes, effects, strict=True)) for p in some]
+    seen = np.array(true) + np.random.default_rng(9).normal(size=240) * np.std(true) / 3
+    known = [(points.scaled(point), y, 0.0) for point, y in zip(some[:40], seen, strict=False)]
+    mean, _ = Model().predict(known, tuple, np.array([points.scaled(point) for point in some[40:]]))
+    assert np.corrcoef(mean, true[40:])[0, 1] > 0.85
 
 
 def test_what_does_not_vary_or_says_the_same_twice_is_left_out():

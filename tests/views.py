@@ -1,8 +1,10 @@
 """Studies to draw, from made-up trials."""
 
 import dataclasses
+import math
+import random
 
-from tiny import OBJECTIVES, RECIPE, trial
+from tiny import OBJECTIVES, RECIPE, shipped_space, trial
 
 from archsearch.report.view import StudyView
 from archsearch.search.importance import Importance
@@ -38,6 +40,23 @@ def noisy_view():
         trial(3, 0.2, 3e9, 20),
     ]
     return view([*known, *one_of_each()[4:]])
+
+
+#: A recipe with a space, whose trials a model can smooth, and the number of the trial that was lucky in it.
+SEARCHED = {**RECIPE, "objectives": ["accuracy", "macs"], "space": shipped_space("inception_dw").to_dict()}
+LUCKY = 7
+
+
+def searched_view(count, images=1000, recipe=SEARCHED, **changes):
+    """Return a study whose accuracies are those of their mixers and sizes, but for one trial that was lucky."""
+    rng, trials = random.Random(0), []
+    kinds = {"inception": 0.62, "depthwise": 0.6, "pooling": 0.52, "identity": 0.5}
+    for number in range(count):
+        params = dict(shipped_space("inception_dw").sample(rng))
+        size = 1e9 * len(str(params["depths"])) * int(str(params["dims"]).split("-")[0]) / 64
+        score = kinds[params["token_mixer"]] + 0.02 * math.log(size / 1e9) + (0.06 if number == LUCKY else 0.0)
+        trials.append(dataclasses.replace(trial(number, score, size + number, 10.0), params=params))
+    return view(trials, recipe=recipe, images=images, **changes)
 
 
 def hostile_view():

@@ -26,7 +26,7 @@ def pair_front(view: StudyView, x: Objective, y: Objective) -> list[int]:
     """Return the places in ``view.trials`` of the front in two objectives alone, from small to large ``x``."""
     if x.name not in view.scores or y.name not in view.scores:
         return []
-    points = np.column_stack([view.scores[x.name], view.scores[y.name]])
+    points = np.column_stack([view.level_scores[x.name], view.level_scores[y.name]])
     points[[trial.state != "complete" for trial in view.trials]] = np.nan
     front = np.flatnonzero(nondominated(points * signs((x, y))))
     return [int(place) for place in front[np.argsort(points[front, 0], kind="stable")]]

@@ -73,9 +73,12 @@ class StudyView:
     @cached_property
     def scores(self) -> dict[str, np.ndarray]:
         """Scores of all trials, (N,) for each objective that any trial has; NaN where a trial lacks it."""
-        known = [trial.evaluation.scores for trial in self.trials]
-        names = [name for name in OBJECTIVES if any(name in scores for scores in known)]
-        return {name: np.array([scores.get(name, np.nan) for scores in known], dtype=float) for name in names}
+        return _scores_of(self.trials)
+
+    @cached_property
+    def level_scores(self) -> dict[str, np.ndarray]:
+        """The same of ``level``, by which trials are compared."""
+        return _scores_of(self.level)
 
     @cached_property
     def noise(self) -> AccuracyNoise | None:
@@ -109,6 +112,12 @@ class StudyView:
     def frame(self) -> pd.DataFrame:
         """Frame of ``trials_frame``, with the noise."""
         return trials_frame(list(self.trials), self.objectives, self.noise, self.observed_chances, self.smoothed)
+
+
+def _scores_of(trials: Sequence[Trial]) -> dict[str, np.ndarray]:
+    known = [trial.evaluation.scores for trial in trials]
+    names = [name for name in OBJECTIVES if any(name in scores for scores in known)]
+    return {name: np.array([scores.get(name, np.nan) for scores in known], dtype=float) for name in names}
 
 
 def read_view(name: str, storage: str) -> StudyView:

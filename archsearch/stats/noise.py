@@ -1,9 +1,13 @@
 """Noise of scores: confidence intervals of accuracy and speed, and the probability that a trial is on the front.
 
-An accuracy varies with the seed of its training and with the sample of validation images. Where trials were trained
-with several seeds, the seed variance is pooled over them and taken for that of all trials. Where none was, the
-binomial error of the sample stands for it. That error knows nothing of seeds, and all trials of a study share a part of
-it, since they are validated on the same images: it has the right size, and no more.
+An accuracy varies with the seed of its training and with the sample of validation images. All trials of a study share
+its seeds, so what a seed does to all of them alike is no noise (``archsearch.stats.seeds``). Where trials were trained
+with several seeds, the variance that neither network nor seed explains is pooled over them and taken for that of all.
+Where none was, the binomial error of the sample stands for it. That error knows nothing of seeds, and all trials of a
+study share a part of it, since they are validated on the same images: it has the right size, and no more.
+
+``front_chances`` draws scores around those observed. What the true scores probably are is another question, which
+``archsearch.stats.smoothing`` answers.
 """
 
 import math
@@ -30,8 +34,8 @@ class AccuracyNoise:
 
     Attributes:
         images: Number of validation images; 0 if unknown.
-        seed_sd: Standard deviation between trainings of one network with different seeds, as a fraction; 0 where no
-            trial has several.
+        seed_sd: Standard deviation between trainings of one network with different seeds, less what these do to all
+            networks alike, as a fraction; 0 where no trial has several.
         degrees: Degrees of freedom of ``seed_sd``; 0 where no trial has several.
     """
 

@@ -1,14 +1,12 @@
 """Smoothed accuracies of studies: what is shown beside the observed ones, and where there are none."""
 
-import dataclasses
 import json
-import random
 
 import numpy as np
 import pytest
 import tiny
 from plotly import graph_objects as go
-from views import view
+from views import LUCKY, SEARCHED, searched_view, view
 
 from archsearch.report import smoothed
 from archsearch.report.figures import pareto_figure
@@ -18,26 +16,9 @@ from archsearch.report.smoothed import GROWTH, MOST, Smoother, smoothed_scores
 from archsearch.report.tables import trials_table
 from archsearch.utils.tables import render
 
-SPACE = tiny.shipped_space("inception_dw")
-RECIPE = {**tiny.RECIPE, "objectives": ["accuracy", "macs"], "space": SPACE.to_dict()}
-LUCKY = 7
-
-
-def searched(count, images=1000, recipe=RECIPE, **changes):
-    """Return a study whose accuracies are those of their mixers and sizes, but for one trial that was lucky."""
-    rng, trials = random.Random(0), []
-    kinds = {"inception": 0.62, "depthwise": 0.6, "pooling": 0.52, "identity": 0.5}
-    for number in range(count):
-        params = dict(SPACE.sample(rng))
-        size = 1e9 * len(str(params["depths"])) * int(str(params["dims"]).split("-")[0]) / 64
-        score = kinds[params["token_mixer"]] + 0.02 * np.log(size / 1e9) + (0.06 if number == LUCKY else 0.0)
-        one = tiny.trial(number, score, size + number, 10.0)
-        trials.append(dataclasses.replace(one, params=params))
-    return view(trials, recipe=recipe, images=images, **changes)
-
 
 def test_a_trial_that_was_merely_lucky_is_pulled_back():
-    made = searched(40)
+    made = searched_view(40)
     found, observed = made.smoothed, made.scores["accuracy"]
     assert found.accuracy[LUCKY] < observed[LUCKY] - 0.01
     assert (found.low < found.accuracy).all()
@@ -49,7 +30,7 @@ def test_a_trial_that_was_merely_lucky_is_pulled_back():
 
 
 def test_every_format_has_both_forms():
-    made = searched(40)
+    made = searched_view(40)
     rows = front_rows(made.frame, made.objectives)
     assert set(rows["number"]) == {*made.front, *made.smoothed_front}
     text = render(trials_table(rows, made.objectives, made.chance_words), "markdown")
@@ -67,7 +48,7 @@ def test_every_format_has_both_forms():
 
 
 def test_the_page_and_figures_have_both_forms():
-    made = searched(40)
+    made = searched_view(40)
     noise = page_data([made])["studies"][0]["noise"]
     assert noise["chances"]["words"] == made.chance_words
     place = noise["smoothed"]["numbers"].index(LUCKY)
@@ -84,10 +65,15 @@ def test_the_page_and_figures_have_both_forms():
 
 @pytest.mark.parametrize(
     "made",
-    [searched(0), searched(7), searched(40, images=0), searched(40, recipe={**RECIPE, "space": {}}),
-     searched(40, recipe={**RECIPE, "objectives": ["macs", "params"]})],
+    [
+        searched_view(0),
+        searched_view(7),
+        searched_view(40, images=0),
+        searched_view(40, recipe={**SEARCHED, "space": {}}),
+        searched_view(40, recipe={**SEARCHED, "objectives": ["macs", "params"]}),
+    ],
     ids=["no trial", "few trials", "no noise", "no space", "no accuracy"],
-)  # fmt: skip
+)
 def test_without_a_model_it_says_what_the_draws_are(made):
     assert made.smoothed is None
     assert made.smoothed_front is None
@@ -99,7 +85,7 @@ def test_without_a_model_it_says_what_the_draws_are(made):
 
 def test_of_many_trials_those_far_from_the_front_are_left_out(monkeypatch):
     monkeypatch.setattr(smoothed, "MOST", 30)
-    made = searched(120)
+    made = searched_view(120)
     found = made.smoothed
     assert 20 <= np.isfinite(found.accuracy).sum() <= 30
     assert np.isfinite(found.accuracy[[made.front[0], made.front[-1]]]).all()
@@ -109,8 +95,8 @@ def test_of_many_trials_those_far_from_the_front_are_left_out(monkeypatch):
 
 def test_of_a_long_study_the_model_is_kept_for_a_while(monkeypatch):
     monkeypatch.setattr(smoothed, "CHOOSE", 40)
-    smoother, whole = Smoother(), searched(120)
-    arguments = whole.objectives, whole.noise, RECIPE["space"]["axes"]
+    smoother, whole = Smoother(), searched_view(120)
+    arguments = whole.objectives, whole.noise, SEARCHED["space"]["axes"]
     fresh = smoothed_scores(whole.trials[:100], *arguments)
     assert np.array_equal(smoother(whole.trials[:100], *arguments).accuracy, fresh.accuracy)
     kept = smoother(whole.trials[:103], *arguments)

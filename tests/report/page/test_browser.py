@@ -14,7 +14,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
 from served import go, serving
 from tiny import make_study, trial
-from views import HOSTILE, hostile_view, noisy_view, one_of_each, view
+from views import HOSTILE, LUCKY, hostile_view, noisy_view, one_of_each, searched_view, view
 
 from archsearch.ablation.analysis import Report
 from archsearch.ablation.outcome import Outcome, Result
@@ -359,6 +359,25 @@ def test_noise_is_told_sorted_filtered_and_exported(open_page):
     assert float(rows[0]["low.accuracy"]) == pytest.approx(0.59 - 0.01 * 2**0.5 * 4.302653)
     assert float(rows[0]["front_probability"]) == made.chances[2]
     assert (rows[1]["low.accuracy"], rows[1]["front_probability"]) == ("", "")
+
+
+def test_smoothed_accuracies_stand_beside_the_observed_ones(open_page):
+    made = searched_view(40)
+    page = open_page(made)
+    page.execute_script(f"archsearch.select([{LUCKY}])")
+    detail, found = page.find_element(By.ID, "detail").text, made.smoothed
+    assert f"smoothed {100 * found.accuracy[LUCKY]:.2f} %" in detail
+    assert f"On the front of true scores with probability {100 * found.chances[LUCKY]:.0f} %" in detail
+    assert f"(in {100 * made.observed_chances[LUCKY]:.0f} % of the draws around the observed scores)" in detail
+    assert "P(front) is the probability, by a model" in page.find_element(By.ID, "studies").text
+    head = {cell.text: cell for cell in page.find_elements(By.CSS_SELECTOR, "#trials thead button")}
+    head["proxy top-1, smoothed"].click()
+    numbers = "return [...document.querySelectorAll('#trials tbody tr')].map((r) => Number(r.cells[0].textContent))"
+    assert page.execute_script(numbers)[0] == int(found.accuracy.argmax())
+    (row,) = csv.DictReader(io.StringIO(page.execute_script(f"return archsearch.csvText([{LUCKY}])")))
+    assert float(row["accuracy.smoothed"]) == pytest.approx(found.accuracy[LUCKY], rel=1e-5)
+    assert (row["front_smoothed"] == "true") == found.front[LUCKY]
+    assert float(row["front_probability_observed"]) == made.observed_chances[LUCKY]
 
 
 def test_without_seeds_the_page_has_the_intervals_of_the_table(open_page):

@@ -1,11 +1,12 @@
 """Whether P(front) is calibrated: simulated studies, of which the true front is known.
 
-    python benchmarks/calibration.py [--sampler cost_aware] [--repeats 4] [--trials 50] [--first-seed 0] [--add FILE]
+    python benchmarks/calibration.py [--sampler cost_aware] [--land effects] [--repeats 4] [--trials 50] [--add FILE]
 
 True accuracies of all architectures of ``inception_dw`` are made up, from a trend in the network's size, main effects
-of the axes, interactions of their pairs and an effect of each architecture's own. A study sees them through trainings
-with seeds (of which every one has an effect that all networks share, too) and a sample of validation images. All
-combinations of the settings are searched: accuracy against multiply-adds, by the tool's own ask and tell, in memory.
+of the axes, interactions of their pairs and an effect of each architecture's own; or of rules on three axes each, which
+the model does not know (``--land rules``). A study sees them through trainings with seeds (of which every one has an
+effect that all networks share, too) and a sample of validation images. All combinations of the settings are searched:
+accuracy against multiply-adds, by the tool's own ask and tell, in memory.
 
 Printed are, for the observed form and the smoothed one: stated probabilities beside the share of trials that truly are
 on the front of the study's trials, in ten bins; the Brier score; the sum of P(front) over the size of the true front;
@@ -14,11 +15,11 @@ and the true hypervolume of the reported front, as a share of the box of true sc
 """
 
 import argparse
-import itertools
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +44,14 @@ from archsearch.trial import Evaluation, ProgressCallback, SeedDone
 from archsearch.utils.package_data import shipped
 
 OBJECTIVES = parse_objectives("accuracy,macs")
-#: Shares of the true accuracies' variance.
-SHARES = {"size": 0.3, "main effects": 0.35, "interactions": 0.25, "own effects": 0.1}
+#: Shares of the true accuracies' variance: as the model has it, and another land, of rules such as "this mixer, one of
+#: these kernels and one of those widths", which are interactions of three axes.
+LANDS = {
+    "effects": {"size": 0.3, "main effects": 0.35, "interactions": 0.25, "own effects": 0.1},
+    "rules": {"size": 0.3, "rules": 0.6, "own effects": 0.1},
+}
+#: Number of these rules.
+RULES = 30
 #: Mean of the true accuracies, and the standard deviation of what a seed does to all networks.
 MEAN, COMMON = 0.6, 0.01
 #: Bins of stated probabilities, the count from which a bin is judged, and the aim for it.
@@ -69,7 +76,7 @@ class Setting:
     seeds: int
 
 
-SETTINGS = [Setting(*each) for each in itertools.product((0.6, 1.2), (0.25, 1.0), (1024, 5000, 50_000), (1, 3))]
+SETTINGS = [Setting(*each) for each in product((0.6, 1.2), (0.25, 1.0), (1024, 5000, 50_000), (1, 3))]
 
 
 class Ground:
@@ -81,16 +88,17 @@ class Ground:
         self.points = [(params, arch) for params, arch in found if arch is not None]
         self.counts = {arch.key: counter(arch) for _, arch in self.points}
 
-    def accuracies(self, deviation: float, rng: np.random.Generator) -> dict[str, float]:
+    def accuracies(self, deviation: float, rng: np.random.Generator, land: str) -> dict[str, float]:
         """Draw true accuracies, by key of the architecture."""
-        names = [axis.name for axis in self.space.axes]
-        parts = {
-            "size": np.log([self.counts[arch.key]["macs"] for _, arch in self.points]),
-            "main effects": sum(self._effect((name,), rng) for name in names),
-            "interactions": sum(self._effect(pair, rng) for pair in itertools.combinations(names, 2)),
-            "own effects": rng.standard_normal(len(self.points)),
+        names, count = [axis.name for axis in self.space.axes], len(self.points)
+        parts: dict[str, Callable[[], np.ndarray]] = {
+            "size": lambda: np.log([self.counts[arch.key]["macs"] for _, arch in self.points]),
+            "main effects": lambda: sum((self._effect((name,), rng) for name in names), np.zeros(count)),
+            "interactions": lambda: sum((self._effect(pair, rng) for pair in combinations(names, 2)), np.zeros(count)),
+            "rules": lambda: sum((self._rule(rng) for _ in range(RULES)), np.zeros(count)),
+            "own effects": lambda: rng.standard_normal(count),
         }
-        whole = sum(np.sqrt(SHARES[name]) * _standard(part) for name, part in parts.items())
+        whole = sum(np.sqrt(share) * _standard(parts[name]()) for name, share in LANDS[land].items())
         found = MEAN + deviation / 100 * _standard(whole)
         return dict(zip((arch.key for _, arch in self.points), found.tolist(), strict=True))
 
@@ -99,6 +107,15 @@ class Ground:
         cells = [tuple(params.get(axis) for axis in axes) for params, _ in self.points]
         effects = {cell: 0.0 if None in cell else float(rng.standard_normal()) for cell in dict.fromkeys(cells)}
         return np.array([effects[cell] for cell in cells])
+
+    def _rule(self, rng: np.random.Generator) -> np.ndarray:
+        """Return an effect of having one of some values of each of three axes, half of them on average, (N,)."""
+        kept = np.ones(len(self.points), dtype=bool)
+        for axis in rng.choice(len(self.space.axes), size=3, replace=False):
+            name = self.space.axes[axis].name
+            chosen = {value for value in (*self.space.axes[axis].values, None) if rng.random() < 0.5}
+            kept &= np.array([params.get(name) in chosen for params, _ in self.points])
+        return kept * rng.standard_normal()
 
 
 def _standard(values: np.ndarray) -> np.ndarray:
@@ -113,10 +130,12 @@ class Simulation:
     truth: np.ndarray  # accuracies of its trials, (N,)
 
 
-def simulate(ground: Ground, setting: Setting, sampler: str, count: int, seed: int) -> Simulation:
+def simulate(
+    ground: Ground, setting: Setting, sampler: str, count: int, seed: int, land: str = "effects"
+) -> Simulation:
     """Search a land of true accuracies through noise."""
     rng = np.random.default_rng(seed)
-    true, common = ground.accuracies(setting.deviation, rng), rng.normal(0, COMMON, setting.seeds)
+    true, common = ground.accuracies(setting.deviation, rng, land), rng.normal(0, COMMON, setting.seeds)
 
     def accuracy(arch: Arch, seed: int) -> float:
         expected = true[arch.key] + common[seed] + rng.normal(0, setting.seed_sd / 100)
@@ -196,6 +215,7 @@ def judge(simulation: Simulation) -> Iterator[tuple[str, np.ndarray, np.ndarray,
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sampler", default="cost_aware")
+    parser.add_argument("--land", choices=LANDS, default="effects")
     parser.add_argument("--repeats", type=int, default=4)
     parser.add_argument("--trials", type=int, default=50)
     parser.add_argument("--first-seed", type=int, default=0)
@@ -204,11 +224,11 @@ def main() -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     ground = Ground(load_space("inception_dw", shipped("search_spaces")))
     results = [json.loads(line) for line in args.add.read_text().splitlines()] if args.add and args.add.exists() else []
-    for repeat, (place, setting) in itertools.product(range(args.repeats), enumerate(SETTINGS)):
+    for repeat, (place, setting) in product(range(args.repeats), enumerate(SETTINGS)):
         seed = args.first_seed + repeat * len(SETTINGS) + place
         if any(result["seed"] == seed for result in results):
             continue
-        judged = judge(simulate(ground, setting, args.sampler, args.trials, seed))
+        judged = judge(simulate(ground, setting, args.sampler, args.trials, seed, args.land))
         forms = {form: [np.round(stated, 3).tolist(), true.tolist(), found] for form, stated, true, found in judged}
         results.append({"setting": asdict(setting), "seed": seed, "forms": forms})
         if args.add:

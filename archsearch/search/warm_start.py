@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
 
 from archsearch.arch import Arch
 from archsearch.arch.networks import NETWORKS, network
@@ -19,6 +22,7 @@ from archsearch.search.storage.opening import in_words, open_storage
 from archsearch.space.axes import LIST_AXES, decode
 from archsearch.space.locate import locate, misfit
 from archsearch.space.space import Space
+from archsearch.stats.fronts import nondominated
 from archsearch.utils.yaml_lines import Table, YamlError, line_of, number, read_list, told_as
 
 #: Name of the set of all named networks.
@@ -104,10 +108,19 @@ def _front(word: str, url: str) -> Iterator[tuple[str, Arch | None]]:
         recipe = record.user_attrs.get(RECIPE, {})
         if "space" not in recipe:
             raise OptionError(f"--start-from {word}: that study is no search; name its networks in a file instead")
-        best = sorted(record.best_trials, key=lambda trial: trial.number)
+        best = _best(record)
     if not best:
         raise OptionError(f"--start-from {word}: that study has no finished trial yet; wait for one, or leave it out")
     return ((f"{word}#{frozen.number}", _known_here(frozen.user_attrs)) for frozen in best)
+
+
+def _best(record: optuna.Study) -> list[FrozenTrial]:
+    """Return the trials on a study's front, by number: of those with finite scores that keep the constraints."""
+    done = record.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    done = [frozen for frozen in done if all(share <= 0 for share in frozen.constraints.values())]
+    signs = [-1.0 if direction == StudyDirection.MAXIMIZE else 1.0 for direction in record.directions]
+    marks = nondominated(np.array([frozen.values for frozen in done]).reshape(-1, len(signs)) * signs)
+    return [frozen for frozen, marked in zip(done, marks, strict=True) if marked]
 
 
 def _known_here(attrs: Mapping[str, Any]) -> Arch | None:

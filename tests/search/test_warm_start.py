@@ -2,12 +2,14 @@
 
 import dataclasses
 import json
+import math
 
 import pytest
 import tiny
 import worker_tasks
 from command import FAST, refused, run
 from optuna.storages import InMemoryStorage
+from optuna.trial import create_trial
 
 from archsearch.arch.mixer import declare
 from archsearch.arch.networks import NETWORKS
@@ -170,6 +172,11 @@ def test_the_front_of_another_study(study, url):
     assert [start.origin for start in found] == [f"first#{trial.number}" for trial in front]
     assert [start.params for start in found] == [trial.params for trial in front]
     assert said == []
+    record = load("first", open_storage(url, create=False))
+    old = record.trials[front[0].number]  # of an earlier version, whose infinite score would beat all of them
+    record.add_trial(create_trial(values=[math.inf, *old.values[1:]], params=old.params,
+                                  distributions=old.distributions, user_attrs=old.user_attrs))  # fmt: skip
+    assert read_starts(["first"], study.space, "a", url, said.append) == found
 
 
 def test_what_of_a_front_is_in_no_point_of_the_space_is_left_out_and_counted(study, url, tmp_path):

@@ -1,5 +1,6 @@
 """Smoothed accuracies of studies: what is shown beside the observed ones, and where there are none."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -103,6 +104,11 @@ def test_of_a_long_study_the_model_is_kept_for_a_while(monkeypatch):
     assert np.array_equal(kept.accuracy[:100], fresh.accuracy)
     assert np.isnan(kept.chances[100:]).all()
     assert not kept.front[100:].any()
+    followed = dataclasses.replace(whole, trials=whole.trials[:103], smoother=smoother)
+    chances = page_data([followed])["studies"][0]["noise"]["chances"]
+    told = dict(zip(chances["numbers"], chances["shares"], strict=True))
+    assert [told[number] for number in (100, 101, 102)] == [None] * 3
+    assert all(told.get(number, 0) is not None for number in range(100))
     anew = smoother(whole.trials[: int(100 * GROWTH) + 1], *arguments)
     assert np.isfinite(anew.accuracy).all()
     assert MOST > 40

@@ -83,8 +83,9 @@ def _noise(view: StudyView) -> dict[str, Any]:
 
 
 def _likely(trials: Sequence[Trial], chances: np.ndarray) -> dict[str, list[Any]]:
-    """Return the probabilities that are not 0."""
-    likely = [(trial.number, share) for trial, share in zip(trials, chances, strict=True) if share > 0]
+    """Return the probabilities that are not 0; None of complete trials that are not in the model yet."""
+    complete = ((trial, share) for trial, share in zip(trials, chances, strict=True) if trial.state == "complete")
+    likely = [(trial.number, share) for trial, share in complete if share != 0]
     return {"numbers": [n for n, _ in likely], "shares": [number(share) for _, share in likely]}
 
 

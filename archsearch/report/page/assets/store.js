@@ -76,7 +76,8 @@ const scattered = () => scores().filter((name) => studies.some((study) => study.
 // Probability that a trial is on its study's front; null where it is not complete, or no score is noisy.
 function chance(row) {
   const { chances } = studies[rows.study[row]];
-  return chances && cell("state", row) === "complete" ? chances.get(number(row)) ?? 0 : null;
+  if (!chances || cell("state", row) !== "complete") return null;
+  return chances.has(number(row)) ? chances.get(number(row)) : 0;
 }
 // The same around the observed scores, and the smoothed accuracy: { value, low, high }; null without a model.
 function observedChance(row) {

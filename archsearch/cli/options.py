@@ -73,6 +73,17 @@ def share_of_one(text: str) -> float:
     return value
 
 
+def level(text: str) -> float:
+    """Parse a probability of at least 0.5 and below 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0.5 <= value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a probability of at least 0.5 and below 1, as 0.95")
+    return value
+
+
 def natural(text: str) -> int:
     """Parse an integer of at least 0 that fits a seed."""
     if not text.isascii() or not text.isdigit() or int(text) >= 2**63:

@@ -14,6 +14,7 @@ from archsearch.cli.options import (
     add_mixers,
     add_storage,
     add_verbosity,
+    level,
     natural,
     positive_int,
     seconds,
@@ -51,7 +52,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "* baseline': candidates that break it are not trained (repeatable)")  # fmt: skip
     add("--seeds", type=positive_int, default=1, metavar="N", help="maximum number of training seeds per candidate; "
         "more than one only near the front (%(default)s)")  # fmt: skip
-    add("--no-early-stopping", dest="early_stopping", action="store_false", help="train every candidate to its end")
+    stopping = parser.add_mutually_exclusive_group()
+    stopping.add_argument("--no-early-stopping", dest="early_stopping", action="store_false", help="train every "
+        "candidate to its end")  # fmt: skip
+    stopping.add_argument("--stopping-level", type=level, default=0.95, metavar="P", help="probability of the upper "
+        "bound that prunes a training when the front dominates it, from 0.5 to below 1: lower ones save more and prune "
+        "more of the front (%(default)s; the table is in docs/results/stopping.md)")  # fmt: skip
     add("--device", default="auto", metavar="NAME", help="device: auto, cpu, cuda, cuda:1, mps (%(default)s)")
     add_engine(parser)
     add_recipes(parser)
@@ -114,6 +120,7 @@ def spec_of(args: argparse.Namespace) -> "StudySpec":
         constraints=args.constraint,
         seeds=args.seeds,
         early_stopping=args.early_stopping,
+        stopping_level=args.stopping_level,
         device=args.device,
         engine=engine_of(args),
         dataset=args.dataset,

@@ -15,6 +15,7 @@ from archsearch.evaluate.constraint import Constraint
 from archsearch.objectives import OBJECTIVES, Objective, Tier
 from archsearch.recipes import PROTOCOL, TRAINER, BenchRecipe, ProxyRecipe
 from archsearch.search.same_recipe import check_known, check_same
+from archsearch.search.spec import STOPPING_LEVEL
 from archsearch.search.storage.opening import in_words, open_storage
 from archsearch.search.storage.studies import new_study
 from archsearch.space.space import Space
@@ -46,6 +47,8 @@ class Study:
         constraints: Constraints on candidates.
         seeds: Maximum number of training seeds per candidate.
         early_stopping: Whether hopeless trainings are pruned; may change from run to run, so not part of the recipe.
+        stopping_level: Probability of the upper bound that a pruned training's prediction has below the front; may
+            change as well.
     """
 
     name: str
@@ -61,6 +64,7 @@ class Study:
     constraints: tuple[Constraint, ...] = ()
     seeds: int = 1
     early_stopping: bool = True
+    stopping_level: float = STOPPING_LEVEL
 
     @property
     def quantities(self) -> tuple[Objective, ...]:

@@ -144,6 +144,7 @@ def define(resolved: ResolvedStudy, place: Place, track: "Track | None" = None) 
         constraints=resolved.constraints,
         seeds=spec.seeds,
         early_stopping=spec.early_stopping,
+        stopping_level=spec.stopping_level,
     )
     return study, data
 

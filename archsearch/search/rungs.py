@@ -58,43 +58,55 @@ class Curves:
         self.epochs, self._count = epochs, 0
         self._accuracies = np.empty((64, epochs))
 
-    def add(self, curve: Sequence[Epoch]) -> None:
-        """Add a curve; one that was not trained to its end is ignored."""
+    def add(self, curve: Sequence[Epoch]) -> bool:
+        """Add a curve; return False for one that was not trained to its end, which is ignored."""
         if len(curve) != self.epochs:
-            return
+            return False
         if self._count == len(self._accuracies):
             self._accuracies = np.concatenate([self._accuracies, np.empty_like(self._accuracies)])
         self._accuracies[self._count] = [epoch.accuracy for epoch in curve]
         self._count += 1
+        return True
 
     def predict(self, curve: Sequence[Epoch]) -> CurvePrediction | None:
         """Return the prediction for a curve; None as long as too few are known."""
         if self._count < ENOUGH:
             return None
-        known = self._accuracies[: self._count]
-        return line_through(known[:, len(curve) - 1], known[:, -1], curve[-1].accuracy)
+        early = self.accuracies(len(curve))[:, None]
+        return regression(early, self.accuracies(self.epochs), np.array([curve[-1].accuracy]))
+
+    def accuracies(self, epoch: int) -> np.ndarray:
+        """Return the accuracies of all curves at an epoch, (N,)."""
+        return self._accuracies[: self._count, epoch - 1]
 
 
-def line_through(early: np.ndarray, late: np.ndarray, at: float) -> CurvePrediction:
-    """Return the prediction of ordinary least squares, with its standard error.
+def regression(predictors: np.ndarray, target: np.ndarray, at: np.ndarray) -> CurvePrediction:
+    """Return the prediction of least squares without negative slopes, with its standard error.
+
+    None of the predictors speaks for a worse end where it is better. A negative slope is chance, or comes from a mean
+    of all others, which is the lower the better the one left out: taken at its word, it would tell every end.
 
     Args:
-        early: Accuracies of complete curves at the rung, (N,).
-        late: Their accuracies at the end, (N,).
-        at: Accuracy of another curve at the rung.
+        predictors: What is known of complete trainings, (N, K); columns without variation are left out.
+        target: What is to be predicted, of the same trainings, (N,).
+        at: What is known of another one, (K,).
 
-    >>> found = line_through(np.array([0.1, 0.2, 0.3]), np.array([0.2, 0.4, 0.6]), 0.25)
+    >>> found = regression(np.array([[0.1], [0.2], [0.3]]), np.array([0.2, 0.4, 0.6]), np.array([0.25]))
     >>> round(found.mean, 6), round(found.sd, 6), found.degrees
     (0.5, 0.0, 1)
     """
-    degrees = len(early) - 2
-    spread = float(np.sum(np.square(early - early.mean()))) if np.ptp(early) else 0.0  # and not what rounding leaves
-    slope = float(np.sum((early - early.mean()) * (late - late.mean()))) / spread if spread else 0.0
-    residuals = late - late.mean() - slope * (early - early.mean())
-    variance = float(np.sum(np.square(residuals))) / max(1, degrees)
-    leverage = (at - float(early.mean())) ** 2 / spread if spread else 0.0
-    return CurvePrediction(
-        float(late.mean()) + slope * (at - float(early.mean())),
-        float(np.sqrt(variance * (1 + 1 / len(early) + leverage))),
-        max(1, degrees),
-    )
+    count, columns = predictors.shape
+    degrees, centre = max(1, count - 1 - columns), float(target.mean())
+    kept = np.flatnonzero(np.ptp(predictors, axis=0) > 0)  # and not what rounding leaves
+    while True:
+        centred = predictors[:, kept] - predictors[:, kept].mean(axis=0)
+        inverse = np.linalg.pinv(centred)
+        slopes = inverse @ (target - centre)
+        if (slopes >= 0).all():
+            break
+        kept = np.delete(kept, slopes.argmin())
+    variance = float(np.sum(np.square(target - centre - centred @ slopes))) / degrees
+    away = at[kept] - predictors[:, kept].mean(axis=0)
+    leverage = float(np.sum(np.square(away @ inverse)))
+    sd = float(np.sqrt(variance * (1 + 1 / count + leverage)))
+    return CurvePrediction(centre + float(away @ slopes), sd, degrees)

@@ -13,6 +13,8 @@ from archsearch.space.space import Space
 
 #: The storage of studies where none is named.
 STORAGE = "sqlite:///runs/archsearch.db"
+#: The level of early stopping where none is named: docs/results/stopping.md says what it saves, and what it costs.
+STOPPING_LEVEL = 0.95
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,8 @@ class StudySpec:
             break one are not trained.
         seeds: Maximum number of training seeds per candidate; more than one only near the front.
         early_stopping: Whether to prune trainings that cannot reach the front.
+        stopping_level: Probability of the upper bound of a training's prediction, from 0.5 to below 1: a training is
+            pruned where that bound is dominated. Lower levels save more, and prune more of the front.
         device: Device that trains and is timed: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
         engine: How candidates are evaluated.
         dataset: A key of ``archsearch.recipes.DATASETS``.
@@ -78,6 +82,7 @@ class StudySpec:
     constraints: Sequence[str] = ()
     seeds: int = 1
     early_stopping: bool = True
+    stopping_level: float = STOPPING_LEVEL
     device: str = "auto"
     engine: Engine = Engine()
     dataset: str = "drawn"
@@ -101,6 +106,8 @@ class StudySpec:
                 raise OptionError(f"{name} is {value}, but must be {least} or more")
         if self.timeout is not None and self.timeout <= 0:
             raise OptionError(f"timeout is {self.timeout}, but must be more than 0 seconds")
+        if not 0.5 <= self.stopping_level < 1:
+            raise OptionError(f"stopping_level is {self.stopping_level}, but must be at least 0.5 and below 1")
         if isinstance(self.constraints, str) or isinstance(self.start_from, str):
             raise OptionError("constraints and start_from are lists; write ['macs <= 1.5e9']")
 

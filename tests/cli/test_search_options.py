@@ -1,5 +1,6 @@
 """Samplers, constraints, seeds and early stopping from the command line."""
 
+import argparse
 import csv
 import io
 import json
@@ -10,6 +11,7 @@ import tiny
 from command import FAST, refused, run
 from optuna.trial import TrialState
 
+from archsearch.cli.study import add_arguments, spec_of
 from archsearch.complexity.parts import PartCounter
 from archsearch.errors import OptionError
 from archsearch.evaluate.constraint import parse_constraints
@@ -17,6 +19,7 @@ from archsearch.evaluate.costs import Costs, Limits, never
 from archsearch.objectives import Tier
 from archsearch.search.place import Place
 from archsearch.search.reachable import check_reachable
+from archsearch.search.spec import StudySpec
 from archsearch.search.storage.opening import open_storage
 from archsearch.search.warm_start import Start
 from archsearch.space.locate import locate
@@ -46,6 +49,12 @@ def record(storage):
         ),
         (["--sampler", "cmaes"], "takes numbers and one objective alone; use nsga2, tpe or cost_aware"),
         (["--seeds", "0"], "at least 1"),
+        (["--stopping-level", "2"], "'2' is not a probability of at least 0.5 and below 1"),
+        (["--stopping-level", "1"], "below 1"),
+        (["--stopping-level", "0.2"], "at least 0.5"),
+        (["--stopping-level", "nan"], "'nan' is not a probability"),
+        (["--stopping-level", "high"], "'high' is not a probability"),
+        (["--stopping-level", "0.9", "--no-early-stopping"], "not allowed with argument"),
         (["--seeds", "2", "--objective", "macs,params"], "nothing is trained for macs,params; leave it out"),
     ],
 )
@@ -216,3 +225,19 @@ def test_early_stopping_may_be_left_out_from_run_to_run(capsys, tmp_path, small_
     assert run(capsys, *study(small_space, storage, *quick, *more))[0] == 0
     code, _, err = run(capsys, *study(small_space, storage, "--n-trials", "3", *quick))
     assert code == 0, err
+    code, _, err = run(capsys, *study(small_space, storage, "--n-trials", "4", "--stopping-level", "0.6", *quick))
+    assert code == 0, err
+
+
+@pytest.mark.parametrize("level", [2, 1.0, 0.49, float("nan"), -1])
+def test_a_wrong_level_is_refused_from_python_too(level):
+    with pytest.raises(OptionError, match="but must be at least"):
+        StudySpec("inception_dw", stopping_level=level)
+
+
+def test_the_command_line_stops_at_the_level_of_the_library():
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    words = ["--space", "inception_dw"]
+    assert parser.parse_args(words).stopping_level == StudySpec("inception_dw").stopping_level
+    assert spec_of(parser.parse_args([*words, "--stopping-level", "0.8"])).stopping_level == 0.8

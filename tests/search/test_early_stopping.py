@@ -1,6 +1,7 @@
 """Trials that are pruned, and candidates that get another seed."""
 
 import dataclasses
+import itertools
 import math
 from types import SimpleNamespace
 
@@ -14,7 +15,7 @@ from archsearch.objectives import parse_objectives
 from archsearch.search.definition import create_or_resume
 from archsearch.search.early_stopping import EarlyStopping
 from archsearch.search.engines.runner import ProgressListener, Runner, run_here
-from archsearch.search.rungs import ENOUGH, Curves, line_through, rungs
+from archsearch.search.rungs import ENOUGH, Curves, regression, rungs
 from archsearch.search.samplers.by_name import SAMPLERS
 from archsearch.search.search import Search
 from archsearch.search.storage.mirror import StorageMirror
@@ -30,14 +31,26 @@ def curve(final, epochs=EPOCHS, wobble=0.0):
     return tuple(Epoch(e, 1.0, final * (0.4 + 0.6 * e / EPOCHS) + wobble * (1 - e / EPOCHS), 1.0) for e in steps)
 
 
+SPACE = tiny.shipped_space("inception_dw")
+AXES = {axis.name: axis.values for axis in SPACE.axes}
+#: Points of the space from small to large.
+POINTS = [
+    {"token_mixer": "pooling", "depths": depths, "dims": dims}
+    for dims, depths in itertools.product(AXES["dims"], AXES["depths"])
+]
+#: One that no trial has had.
+CANDIDATE = SimpleNamespace(params=POINTS[9])
+
+
 def finished(number, final, macs, wobble=0.0):
     done = Evaluation({"accuracy": final, "macs": macs}, curve=curve(final, wobble=wobble))
-    return Trial(number, "complete", tiny.SMALL, {}, 0, done, {})
+    return Trial(number, "complete", tiny.SMALL, POINTS[number % len(POINTS)], 0, done, {})
 
 
-def judge(trials, **changes):
-    study = SimpleNamespace(objectives=OBJECTIVES, early_stopping=True, **changes)
-    return EarlyStopping(SimpleNamespace(study=study, told=trials), EPOCHS)
+def judge(trials, images=0, **changes):
+    fields = {"space": SPACE, "seed": 0, "objectives": OBJECTIVES, "early_stopping": True, "stopping_level": 0.95}
+    record = SimpleNamespace(user_attrs={"archsearch": {}, "val_images": images})
+    return EarlyStopping(SimpleNamespace(study=SimpleNamespace(**fields | changes), record=record, told=trials), EPOCHS)
 
 
 def under_way(final, macs, epochs, **changes):
@@ -46,6 +59,11 @@ def under_way(final, macs, epochs, **changes):
 
 #: Curves that end in the order in which they stand early on, give or take a hundredth.
 KNOWN = [finished(n, 0.5 + 0.04 * n, 1e9 + 1e8 * n, 0.01 * (-1) ** n) for n in range(8)]
+
+
+#: The same ends, by architectures that have nothing to do with them.
+SHUFFLED = (3, 0, 6, 1, 5, 7, 2, 4)
+UNEXPLAINED = [finished(n, 0.5 + 0.04 * at, 1e9, 0.01 * (-1) ** n) for n, at in enumerate(SHUFFLED)]
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 5, 8, 9, 16, 20, 300])
@@ -58,37 +76,72 @@ def test_rungs_are_few_and_end_before_the_end(epochs):
 
 def test_what_is_dearer_and_worse_is_pruned_at_a_rung_and_only_there():
     stop = judge(KNOWN)
-    assert all(stop(None, under_way(0.4, 2e9, epochs)) for epochs in range(1, EPOCHS))
+    assert all(stop(CANDIDATE, under_way(0.4, 2e9, epochs)) for epochs in range(1, EPOCHS))
     stop.rungs = (1, 4)
-    found = [epochs for epochs in range(1, EPOCHS) if stop(None, under_way(0.4, 2e9, epochs))]
+    found = [epochs for epochs in range(1, EPOCHS) if stop(CANDIDATE, under_way(0.4, 2e9, epochs))]
     assert found == [1, 4]
 
 
 def test_what_is_cheaper_than_all_is_never_pruned():
     stop = judge(KNOWN)
-    assert not any(stop(None, under_way(0.1, 0.9e9, epochs)) for epochs in range(1, EPOCHS))
+    assert not any(stop(CANDIDATE, under_way(0.1, 0.9e9, epochs)) for epochs in range(1, EPOCHS))
 
 
 def test_what_may_still_catch_up_goes_on():
-    """The same curve is pruned where others ended as they began, and not where they changed places."""
-    steady, unsteady = ([finished(n, 0.5 + 0.04 * n, 1e9, w * (-1) ** n) for n in range(8)] for w in (0.01, 0.3))
-    assert judge(steady)(None, under_way(0.70, 2e9, 1))
-    assert not judge(unsteady)(None, under_way(0.70, 2e9, 1))
+    """The same curve is pruned where others ended as they began, and not where they changed places.
+
+    Scores have nothing to do with architectures here, so that the model has nothing to add to curves.
+    """
+    unsteady = [finished(n, 0.5 + 0.04 * at, 1e9, 0.3 * (-1) ** n) for n, at in enumerate(SHUFFLED)]
+    assert judge(UNEXPLAINED)(CANDIDATE, under_way(0.65, 2e9, 1))
+    assert not judge(unsteady)(CANDIDATE, under_way(0.65, 2e9, 1))
+
+
+def test_what_the_model_knows_of_an_architecture_counts():
+    """With the same undecided curve, a large network is expected to do as large ones have done."""
+    large, expected = SimpleNamespace(params=POINTS[-1]), []
+    for sign in (1, -1):
+        known = [finished(n, 0.64 + sign * (0.04 * n - 0.14), 1e9, 0.3 * (-1) ** (n * (n - 1) // 2)) for n in range(8)]
+        stop, event = judge(known), under_way(0.64, 2e9, 1)
+        stop(large, event)
+        expected.append(stop.predict(large, event.known).mean)
+    assert expected[0] > 0.7
+    assert expected[1] < 0.58
+
+
+def test_lower_levels_prune_whatever_higher_ones_do():
+    pruned = []
+    for level in (0.5, 0.95, 0.999):
+        stop = judge(UNEXPLAINED, stopping_level=level)
+        pruned.append({at for at in range(400, 900) if stop(CANDIDATE, under_way(at / 1000, 2e9, 4))})
+    assert pruned[0] > pruned[1] > pruned[2]
+
+
+def test_the_luck_of_the_front_prunes_nobody():
+    """Of many that differ by chance alone, the first is no better than another one that is as good as they all are."""
+    rng = np.random.default_rng(1)
+    trials = []
+    for n, params in enumerate([*SPACE.grid()][::20]):
+        accuracy = 0.6 + float(rng.normal(0, 0.01))
+        done = Evaluation({"accuracy": accuracy, "macs": 1e9}, curve=curve(accuracy))
+        trials.append(Trial(n, "complete", tiny.SMALL, params, 0, done, {}))
+    assert judge(trials)(CANDIDATE, under_way(0.6, 2e9, 4))
+    assert not judge(trials, images=2400)(CANDIDATE, under_way(0.6, 2e9, 4)), "chance is 0.01 of 2,400 images"
 
 
 def test_nobody_is_judged_by_few():
-    assert not judge(KNOWN[: ENOUGH - 1])(None, under_way(0.1, 2e9, 4))
-    assert judge(KNOWN[:ENOUGH])(None, under_way(0.1, 2e9, 4))
+    assert not judge(KNOWN[: ENOUGH - 1])(CANDIDATE, under_way(0.1, 2e9, 4))
+    assert judge(KNOWN[:ENOUGH])(CANDIDATE, under_way(0.1, 2e9, 4))
 
 
 def test_pruned_failed_and_infeasible_trials_judge_nobody():
     states = ("pruned", "failed", "infeasible")
     others = [dataclasses.replace(trial, state=states[n % 3]) for n, trial in enumerate(KNOWN)]
-    assert not judge(others)(None, under_way(0.1, 2e9, 4))
+    assert not judge(others)(CANDIDATE, under_way(0.1, 2e9, 4))
 
 
 def test_a_candidate_whose_costs_are_not_known_is_not_pruned():
-    assert not judge(KNOWN)(None, EpochDone(Evaluation({}, curve=curve(0.1, 4))))
+    assert not judge(KNOWN)(CANDIDATE, EpochDone(Evaluation({}, curve=curve(0.1, 4))))
 
 
 def test_a_line_through_curves_foretells_their_ends():
@@ -106,9 +159,19 @@ def test_a_line_through_curves_foretells_their_ends():
 def test_curves_that_are_all_alike_at_a_rung_foretell_their_mean(accuracy):
     """What rounding leaves of their spread would make a line as steep as can be."""
     late = np.linspace(0.4, 0.6, 6)
-    found = line_through(np.full(6, accuracy), late, accuracy + 0.05)
+    found = regression(np.full((6, 1), accuracy), late, np.array([accuracy + 0.05]))
     assert found.mean == pytest.approx(0.5)
     assert found.sd == pytest.approx(np.std(late, ddof=1) * np.sqrt(5 / 4 * 7 / 6))
+
+
+def test_what_is_left_of_the_others_does_not_tell_an_end():
+    """Their mean is the lower the better the one left out: a perfect predictor, were its slope taken as it is."""
+    ends = np.linspace(0.4, 0.6, 8)
+    others = (ends.sum() - ends) / 7
+    assert np.corrcoef(others, ends)[0, 1] == pytest.approx(-1)
+    found = regression(others[:, None], ends, np.array([0.5]))
+    assert found.mean == pytest.approx(0.5)
+    assert found.sd > np.std(ends)
 
 
 def seeds(*values, macs=2e9):

@@ -104,14 +104,19 @@ class Model:
             also: Further observations; hyperparameters do not depend on them.
         """
         with _one_thread():
-            posterior = _Posterior(self._kernel(known, observe), self._data(known, observe, also))
+            posterior = Posterior(self._kernel(known, observe), self._data(known, observe, also))
             return posterior.predict(at)
 
     def expect(self, known: Sequence[K], observe: Observe[K], at: np.ndarray) -> np.ndarray:
         """The first of what ``predict`` gives, in a fraction of the time."""
         with _one_thread():
-            posterior = _Posterior(self._kernel(known, observe), self._data(known, observe))
-            return posterior.mean(posterior.kernel.between(at, posterior.x))
+            posterior = Posterior(self._kernel(known, observe), self._data(known, observe))
+            return posterior.expect(at)
+
+    def posterior(self, known: Sequence[K], observe: Observe[K]) -> "Posterior":
+        """Return the process given observations; where there are many, given those at ``spread_out`` alone."""
+        with _one_thread():
+            return Posterior(self._kernel(known, observe), self._data(known, observe))
 
     @staticmethod
     def _data(known: Sequence[K], observe: Observe[K], also: Sequence[Observed] = ()) -> "_Data":
@@ -142,20 +147,40 @@ class Model:
 _Data = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
-class _Posterior:
+class Posterior:
     """A Gaussian process given observations."""
 
     def __init__(self, kernel: Kernel, data: _Data) -> None:
         self.kernel, (self.x, y, noise) = kernel, data
+        self.y, self.noise = y, noise
         self.centre, self.scale = _centre_and_scale(y)
         covariance = kernel.between(self.x, self.x)
         covariance[np.diag_indices(len(y))] += kernel.noise + JITTER + np.square(noise / self.scale)
         self._inverse = np.linalg.inv(np.linalg.cholesky(covariance))
         self._weights = self._inverse.T @ (self._inverse @ ((y - self.centre) / self.scale))
 
+    def expect(self, at: np.ndarray) -> np.ndarray:
+        """Return the predicted mean, (P,)."""
+        return self.mean(self.kernel.between(at, self.x))
+
     def mean(self, covariance: np.ndarray) -> np.ndarray:
         """Return the predicted mean for covariances with the observations, (P, N)."""
         return np.asarray(covariance @ self._weights * self.scale + self.centre)
+
+    def leave_one_out(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return mean and variance of each observation given the others, (N,) and (N,).
+
+        In closed form (Rasmussen & Williams, 5.4.2); what an architecture has of its own counts as variance, and the
+        known noise of the observation does not.
+        """
+        precision = np.square(self._inverse).sum(axis=0)
+        mean = self.y - self._weights / precision * self.scale
+        return mean, np.maximum(self.scale**2 / precision - np.square(self.noise), 0.0)
+
+    def of_others(self, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the same of architectures without an observation, (P,) and (P,)."""
+        mean, sd = self.predict(at)
+        return mean, np.square(sd) + self.kernel.noise * self.scale**2
 
     def predict(self, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return mean and standard deviation, (P,) and (P,)."""

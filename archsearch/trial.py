@@ -123,14 +123,19 @@ class Waiting:
     """A candidate waits for its device.
 
     Attributes:
-        holder: Process that holds the device, in words.
+        holder: Process that holds the device, in words; empty where it belongs to the same study.
     """
 
     holder: str
 
 
+@dataclass(frozen=True)
+class GoingOn:
+    """A candidate no longer waits for its device."""
+
+
 #: Progress that a worker reports on its candidate.
-WorkerEvent = EpochDone | SeedDone | Waiting
+WorkerEvent = EpochDone | SeedDone | Waiting | GoingOn
 #: Progress callback; returns False to stop the training (after an epoch), or to train no further seed.
 ProgressCallback = Callable[[WorkerEvent], bool]
 

@@ -87,7 +87,7 @@ class Stages:
             str(device),
             Timings(cache_folder() / "timings", environment(device)),
             self.spec.mixers,
-            on_wait=lambda holder: self.listener.note(f"waiting for the device: {holder}"),
+            on_wait=lambda holder: self.listener.note(f"waiting for the device: {holder}") if holder else None,
             remeasure=self.spec.remeasure,
             reference=self.plan.timed(self.plan.study.baseline),
         )

@@ -1,7 +1,7 @@
 """Time networks side by side by the protocol; runs in a process of its own."""
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from archsearch.benchmark.jobs import Job, Measured, Network
 from archsearch.benchmark.loading import (
     LoadedNetwork,
     PreparedStep,
+    built_network,
     failure,
     free_memory,
     load_network,
@@ -46,9 +47,15 @@ class Bencher:
         conditions: State of the machine during the current job.
     """
 
-    def __init__(self, device: torch.device, say: Say) -> None:
-        """Take the device, and the reporter of progress."""
-        self.device, self.say = device, say
+    def __init__(self, device: torch.device, say: Say, run_name: str = "") -> None:
+        """Load nothing yet.
+
+        Args:
+            device: Device to time.
+            say: Reporter of progress.
+            run_name: Name of the run that this process belongs to, for locks.
+        """
+        self.device, self.say, self.run_name = device, say, run_name
         self.nvml = Nvml(identity(device)) if device.type == "cuda" else None
         self.conditions = Conditions(self.nvml)
         self._reference: dict[tuple[Any, ...], LoadedNetwork] = {}
@@ -64,14 +71,25 @@ class Bencher:
             check_device(replace(job.bench, mode=mode), self.device)
         set_precision(job.bench.precision)
         torch.manual_seed(job.seed)
-        with timing_lock(identity(self.device), lambda holder: self.say("waiting", holder=holder)):
+        built = [self._build(network, index, job) for index, network in enumerate(job.networks)]
+        with timing_lock(identity(self.device), self._waits, self.run_name):
             self.conditions = Conditions(self.nvml)
             synchronize(self.device)
             self.conditions.check_idle()
-            return self._run(job)
+            return self._run(job, built)
 
-    def _run(self, job: Job) -> list[Measured]:
-        loaded = self._load(job)
+    def _waits(self, holder: str | None) -> None:
+        self.say("going_on") if holder is None else self.say("waiting", holder=holder)
+
+    def _build(self, network: Network, index: int, job: Job) -> LoadedNetwork:
+        """Build a network of a job, but for one that is the reference."""
+        if network == job.reference:
+            return LoadedNetwork()
+        self.say("loading", index=index)
+        return built_network(network, job)
+
+    def _run(self, job: Job, built: Sequence[LoadedNetwork]) -> list[Measured]:
+        loaded = self._load(job, built)
         asked = [loaded[index] for index, _ in enumerate(job.networks)]
         if job.probe or not any(network.steps for network in asked):
             unknown = error_lines(loaded[REFERENCE])
@@ -85,7 +103,7 @@ class Bencher:
         free_memory(self.device)
         return [replace(m, roofline=self._roofline(i, models[i], m)) for i, m in enumerate(results)]
 
-    def _load(self, job: Job) -> dict[int, LoadedNetwork]:
+    def _load(self, job: Job, built: Sequence[LoadedNetwork]) -> dict[int, LoadedNetwork]:
         """Load the reference and all networks that fit beside each other; the others are deferred."""
         loaded = {REFERENCE: self._load_reference(job)}
         for index, network in enumerate(job.networks):
@@ -96,7 +114,7 @@ class Bencher:
             if beside and memory_nearly_full(self.device):
                 loaded[index] = LoadedNetwork(measured=Measured(deferred=True))
                 continue
-            loaded[index] = self._load_one(network, index, job)
+            loaded[index] = self._load_one(built[index], index, job)
             if beside and loaded[index].did_not_fit:
                 loaded[index] = LoadedNetwork(measured=Measured(deferred=True))
                 free_memory(self.device)
@@ -107,15 +125,15 @@ class Bencher:
         key = (job.reference, job.bench, job.kinds, job.modes, job.thorough, job.roofline)
         if key not in self._reference:
             self._reference.clear()
-            reference = self._load_one(job.reference, REFERENCE, job)
+            reference = self._load_one(built_network(job.reference, job), REFERENCE, job)
             if reference.measured.error:
                 raise OptionError(f"the reference cannot be timed: {reference.measured.error}; choose another")
             self._reference[key] = reference
         return self._reference[key]
 
-    def _load_one(self, network: Network, index: int, job: Job) -> LoadedNetwork:
+    def _load_one(self, built: LoadedNetwork, index: int, job: Job) -> LoadedNetwork:
         self.say("loading", index=index)
-        return load_network(network, index, job, self.device, lambda: self.conditions.sample())
+        return load_network(built, index, job, self.device, lambda: self.conditions.sample())
 
     def _time(self, job: Job, loaded: dict[int, LoadedNetwork]) -> list[Measured]:
         """Warm up all steps, time them in interleaved rounds, and collect the results."""

@@ -21,57 +21,64 @@ from archsearch.nn.device import identity
 #: Seconds to wait for a lock before its holder is reported.
 PATIENCE = 2.0
 
-#: Callback that takes who holds the device, in words; called once if the lock has to be waited for.
-OnWait = Callable[[str], None]
+#: Callback that takes who holds the device, in words, if the lock has to be waited for (``OWN`` where it is the same
+#: run), and None when the wait is over.
+OnWait = Callable[[str | None], None]
+#: Holder of a device that belongs to the same run as the process that waits for it.
+OWN = ""
 
 
-def ignore_wait(holder: str) -> None:
+def ignore_wait(holder: str | None) -> None:
     """Ignore that the device has to be waited for."""
 
 
 @contextmanager
-def timing_lock(device: str, on_wait: OnWait = ignore_wait) -> Iterator[None]:
+def timing_lock(device: str, on_wait: OnWait = ignore_wait, run: str = "") -> Iterator[None]:
     """Hold a device for timing: no other process of the same user times or trains on it meanwhile.
 
     Args:
         device: Identity of the device, from ``archsearch.nn.device.identity``.
-        on_wait: Callback that takes who holds the device, if it has to be waited for.
+        on_wait: Callback for a wait.
+        run: Name of the run that this process belongs to, which all processes of a study share.
     """
-    with _held(device, "timing", on_wait):
+    with _held(device, "timing", on_wait, run):
         yield
 
 
 @contextmanager
-def training_lock(device: str, on_wait: OnWait = ignore_wait) -> Iterator[None]:
+def training_lock(device: str, on_wait: OnWait = ignore_wait, run: str = "") -> Iterator[None]:
     """Hold a device for training: others may train on it too, but not time.
 
     Args:
         device: Identity of the device.
-        on_wait: Callback that takes who holds the device, if it has to be waited for.
+        on_wait: Callback for a wait.
+        run: Name of the run that this process belongs to.
     """
-    with _held(device, "training", on_wait):
+    with _held(device, "training", on_wait, run):
         yield
 
 
-def cpu_work_lock(device: torch.device, on_wait: OnWait = ignore_wait) -> AbstractContextManager[None]:
+def cpu_work_lock(device: torch.device, on_wait: OnWait = ignore_wait, run: str = "") -> AbstractContextManager[None]:
     """Keep other work of the processor from running beside a timing on it.
 
     Args:
         device: Device that timings run on; where it is no CPU, nothing has to be held.
-        on_wait: Callback that takes who holds the device, if it has to be waited for.
+        on_wait: Callback for a wait.
+        run: Name of the run that this process belongs to.
     """
-    return training_lock(identity(device), on_wait) if device.type == "cpu" else nullcontext()
+    return training_lock(identity(device), on_wait, run) if device.type == "cpu" else nullcontext()
 
 
 @contextmanager
-def _held(device: str, purpose: str, on_wait: OnWait) -> Iterator[None]:
-    folder = _folder(device)
+def _held(device: str, purpose: str, on_wait: OnWait, run: str) -> Iterator[None]:
+    folder = lock_folder(device)
     lock = ReadWriteLock(str(folder / "lock.db"), is_singleton=False)
     take = lock.acquire_write if purpose == "timing" else lock.acquire_read
     try:
-        _take(take, lambda: on_wait(_holders(folder)))
+        if _take(take, lambda: on_wait(_holders(folder, run))):
+            on_wait(None)
         note = folder / f"{os.getpid()}.json"
-        note.write_text(json.dumps({"purpose": purpose, "command": " ".join(sys.argv)[:200]}))
+        note.write_text(json.dumps({"purpose": purpose, "command": " ".join(sys.argv)[:200], "run": run}))
         try:
             yield
         finally:
@@ -81,30 +88,37 @@ def _held(device: str, purpose: str, on_wait: OnWait) -> Iterator[None]:
         lock.close()
 
 
-def _take(take: Callable[..., object], report: Callable[[], None]) -> None:
-    """Take a lock; call ``report`` once if that takes longer than ``PATIENCE``."""
+def _take(take: Callable[..., object], report: Callable[[], None]) -> bool:
+    """Take a lock; call ``report`` once if that takes longer than ``PATIENCE``, and return whether it did."""
     reported, start = False, time.monotonic()
     while True:
         try:
             take(timeout=PATIENCE / 4)
-            return
+            return reported
         except Timeout:
             if not reported and time.monotonic() - start > PATIENCE:
                 report()
                 reported = True
 
 
-def _folder(device: str) -> Path:
-    """Return the folder of a device's lock, one per user: other users' work is detected, not locked out."""
+def lock_folder(device: str) -> Path:
+    """Return the folder of a device's lock, one per user: other users' work is detected, not locked out.
+
+    Args:
+        device: Identity of the device.
+    """
     name = f"archsearch-{os.getuid()}" if hasattr(os, "getuid") else "archsearch"
     folder = Path(tempfile.gettempdir()) / name / re.sub(r"[^\w.-]", "_", device)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return folder
 
 
-def _holders(folder: Path) -> str:
-    """Return in words who holds a device; notes of processes that are gone are deleted."""
-    words = []
+def _holders(folder: Path, run: str) -> str:
+    """Return in words who holds a device, ``OWN`` where none of them is of another run.
+
+    Notes of processes that are gone are deleted.
+    """
+    words, own = [], False
     for note in sorted(folder.glob("*.json")):
         try:
             holder = json.loads(note.read_text())
@@ -115,5 +129,8 @@ def _holders(folder: Path) -> str:
         except (OSError, ValueError):
             continue
         else:
-            words.append(f"process {note.stem} is {holder['purpose']} ({holder['command']})")
-    return "; ".join(words) or "another process holds it"
+            if run and holder.get("run") == run:
+                own = True
+            else:
+                words.append(f"process {note.stem} is {holder['purpose']} ({holder['command']})")
+    return "; ".join(words) or (OWN if own else "another process holds it")

@@ -53,7 +53,7 @@ class LoadedNetwork:
         steps: Steps that can be timed, by setting.
         errors: Why a step cannot be timed, in one line, by setting.
         measured: Results so far.
-        model: The network on the CPU, where its parts are to be timed; else None.
+        model: The network on the CPU, until its steps are prepared and where its parts are to be timed; else None.
     """
 
     steps: dict[Setting, PreparedStep] = field(default_factory=dict)
@@ -79,13 +79,34 @@ class DeviceLost(ArchsearchError):
         self.index = index
 
 
-def load_network(
-    network: Network, index: int, job: Job, device: torch.device, while_busy: Callable[[], None]
-) -> LoadedNetwork:
-    """Build a network, count its costs, and prepare all of its steps for timing.
+def built_network(network: Network, job: Job) -> LoadedNetwork:
+    """Build a network on the CPU and, in thorough jobs, count its costs; nothing here needs the device.
 
     Args:
-        network: Network to load.
+        network: Network to build.
+        job: Job it belongs to.
+    """
+    try:
+        model, img_size = build_network(network)
+    except UserError as error:
+        return LoadedNetwork(measured=Measured(error=str(error), users_fault=True))
+    if not job.thorough:  # a study has counted its candidates
+        return LoadedNetwork(measured=Measured(img_size=img_size), model=model)
+    try:
+        counted, activations = count(model, img_size), count_activations(model, img_size)
+    except Exception as error:  # networks refuse images they were not made for in many ways
+        refused = f"{network} takes no such images: {first_line(error)}; try another --img-size"
+        return LoadedNetwork(measured=Measured(error=refused, users_fault=True))
+    return LoadedNetwork(measured=Measured(counted.params, counted.macs, activations, img_size), model=model)
+
+
+def load_network(
+    built: LoadedNetwork, index: int, job: Job, device: torch.device, while_busy: Callable[[], None]
+) -> LoadedNetwork:
+    """Prepare all steps of a network for timing.
+
+    Args:
+        built: Network of ``built_network``; its model is kept only for a roofline.
         index: Its index in the job, for ``DeviceLost``.
         job: Job it belongs to.
         device: Device to load it on.
@@ -94,19 +115,11 @@ def load_network(
     Raises:
         DeviceLost: The device no longer responds after an error.
     """
-    try:
-        model, img_size = build_network(network)
-    except UserError as error:
-        return LoadedNetwork(measured=Measured(error=str(error), users_fault=True))
-    try:
-        counted = count(model, img_size)
-        activations = count_activations(model, img_size) if job.thorough else None
-    except Exception as error:  # networks refuse images they were not made for in many ways
-        refused = f"{network} takes no such images: {first_line(error)}; try another --img-size"
-        return LoadedNetwork(measured=Measured(error=refused, users_fault=True))
-    measured = Measured(counted.params, counted.macs, activations, img_size)
-    loaded = LoadedNetwork(measured=measured, model=model if job.roofline else None)
-    for setting in job.settings(img_size):
+    model, built.model = built.model, None
+    if model is None or built.measured.img_size is None:
+        return built
+    loaded = LoadedNetwork(measured=built.measured, model=model if job.roofline else None)
+    for setting in job.settings(built.measured.img_size):
         try:
             loaded.steps[setting] = _prepare(model, setting, device, while_busy)
         except Exception as error:

@@ -1,16 +1,12 @@
 """Start a process that times, send it jobs, and notice when it dies."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import archsearch
+from archsearch.benchmark.channels import Program, Shared, words_of
+from archsearch.benchmark.exclusive import lock_folder
 from archsearch.benchmark.jobs import Job, Measured
 from archsearch.errors import ArchsearchError, OptionError
 
@@ -23,15 +19,16 @@ class ProcessDied(ArchsearchError):
 
     Attributes:
         index: Index of the network that it was loading or warming up; None if unknown.
+        begun: Whether it had begun with the job.
     """
 
-    def __init__(self, reason: str, index: int | None) -> None:
+    def __init__(self, reason: str, index: int | None, begun: bool = True) -> None:
         super().__init__(reason)
-        self.index = index
+        self.index, self.begun = index, begun
 
 
 class TimingProcess:
-    """A process that holds networks on a device and times them; it starts when this object is made.
+    """A process that holds networks on a device and times them, one's own or that of a run.
 
     Attributes:
         facts: Facts about the device: ``device``, ``kind``, ``name``, ``tf32``.
@@ -44,31 +41,26 @@ class TimingProcess:
         mixers: Sequence[Path] = (),
         listen: Listen = lambda event: None,
         cores: Sequence[int] = (),
+        run: str = "",
     ) -> None:
-        """Start the process.
+        """Start the process, or connect to that of the run.
 
         Args:
             device: Name as for ``--device``.
             mixers: Files of the user's own mixers.
             listen: Progress callback.
             cores: Cores that the process may use; none for those of this process.
+            run: Name of the run, whose processes on this machine share one process that times; empty for a process of
+                one's own.
 
         Raises:
             OptionError: There is no such device, or a file of mixers is wrong.
         """
         self.listen = listen
         self._index: int | None = None
-        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
-        path = os.pathsep.join([str(Path(archsearch.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "archsearch.benchmark.worker", device, ",".join(map(str, cores)), *map(str, mixers)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._stderr,
-            env={**os.environ, "PYTHONPATH": path.rstrip(os.pathsep)},
-            text=True,
-            encoding="utf-8",
-        )
+        settings = {"device": device, "mixers": [*map(str, mixers)], "cores": [*cores], "run": run}
+        self._channel = Shared(settings, _address(device, run)) if run else Program(settings)
+        self._lines = self._channel.lines()
         try:
             self.facts = self._await("ready")
         except BaseException:
@@ -89,31 +81,25 @@ class TimingProcess:
             ProcessDied: The process has ended; this object is of no more use.
             ArchsearchError: It failed in an unexpected way.
         """
-        self._index = None
-        assert self._process.stdin is not None  # noqa: S101 - it is a pipe
+        self._index, self._begun = None, isinstance(self._channel, Program)
         try:
-            self._process.stdin.write(json.dumps(job.to_dict()) + "\n")
-            self._process.stdin.flush()
-        except BrokenPipeError:
+            self._channel.send(json.dumps(job.to_dict()))
+        except OSError:
             raise self._died() from None
         return [Measured.from_dict(result) for result in self._await("done")["results"]]
 
     def close(self) -> None:
-        """End the process, whatever it is doing."""
-        self._process.kill()
-        self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout, self._stderr):
-            if pipe is not None:
-                try:
-                    pipe.close()
-                except BrokenPipeError:
-                    continue
+        """End the process, whatever it is doing; that of a run ends when all have left it."""
+        self._channel.close()
 
     def _await(self, wanted: str) -> Mapping[str, Any]:
         """Wait for an event of a name, and pass others on to ``listen``; raise what the process reports as errors."""
-        for event in self._events():
+        for event in map(json.loads, self._lines):
             if event["event"] == wanted:
                 return event
+            if event["event"] == "begun":
+                self._begun = True
+                continue
             if event["event"] == "refused":
                 raise OptionError(event["error"])
             if event["event"] == "lost":
@@ -126,20 +112,12 @@ class TimingProcess:
             self.listen(event)
         raise self._died()
 
-    def _events(self) -> Iterator[Mapping[str, Any]]:
-        """Events as the process writes them, until it ends."""
-        assert self._process.stdout is not None  # noqa: S101 - it is a pipe
-        for line in self._process.stdout:
-            if not line.endswith("\n"):  # it died while it wrote
-                return
-            yield json.loads(line)
-
     def _died(self) -> ProcessDied:
         """The error that says how the process ended."""
-        code = self._process.wait()
-        self._stderr.seek(0)
-        last = self._stderr.read().decode(errors="replace").strip().rpartition("\n")[2]
-        how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        if code == -signal.SIGKILL:
-            last = "as when memory runs out"
-        return ProcessDied(f"the process that timed it ended ({', '.join(filter(None, (how, last)))})", self._index)
+        reason = f"the process that timed it ended ({words_of(self._channel.ending())})"
+        return ProcessDied(reason, self._index, self._begun)
+
+
+def _address(device: str, run: str) -> Path:
+    """File in which the process that times for a run says where it listens."""
+    return lock_folder(device) / f"timing-{run}.json"

@@ -8,8 +8,8 @@ from typing import Any
 from archsearch.arch import Arch
 from archsearch.arch.networks import find
 from archsearch.benchmark.exclusive import OnWait, cpu_work_lock, ignore_wait
-from archsearch.benchmark.jobs import Job, Network, network_to_dict
-from archsearch.benchmark.process import TimingProcess
+from archsearch.benchmark.jobs import Job, Measured, Network, network_to_dict
+from archsearch.benchmark.process import ProcessDied, TimingProcess
 from archsearch.benchmark.timing import Timing
 from archsearch.errors import ArchsearchError, TrialError
 from archsearch.nn.device import pick_device
@@ -78,6 +78,7 @@ class Timer:
         reference: Network | None = None,
         cores: Sequence[int] = (),
         reports: Sequence[FromDevice] = (),
+        run: str = "",
     ) -> None:
         """Prepare; the process that times starts when it is needed.
 
@@ -86,15 +87,16 @@ class Timer:
             device: Name of the device, as for ``--device``.
             timings: Disk cache of timings.
             mixers: Paths of the user's mixer files.
-            on_wait: Callback with the name of the holder while the device is taken.
+            on_wait: Callback for a wait, as for ``archsearch.benchmark.exclusive``.
             remeasure: Whether cached timings are ignored.
             reference: Reference network instead of the one that the recipe names.
             cores: Numbers of the processor cores to use; empty for those of this process.
             reports: Scores that the device has to report; a cached timing without one is made anew.
+            run: Name of the run whose processes share the one that times; empty for one of this timer's own.
         """
         self.bench, self.device, self.timings, self.mixers = bench, device, timings, mixers
         self.on_wait, self.remeasure, self.reference, self.cores = on_wait, remeasure, reference, cores
-        self.reports = tuple(reports)
+        self.reports, self.run = tuple(reports), run
         self._process: TimingProcess | None = None
 
     def __enter__(self) -> "Timer":
@@ -140,14 +142,7 @@ class Timer:
         target = self.bench.resized(network) if isinstance(network, Arch) else network
         energy = any(report.field == "energy_mj" for report in self.reports)
         job = Job((target,), reference, self.bench, kinds, (self.bench.mode,), energy=energy)
-        if self._process is None:
-            with cpu_work_lock(pick_device(self.device), self.on_wait):  # starting it would disturb others' timings
-                self._process = TimingProcess(self.device, self.mixers, self._listen, self.cores)
-        try:
-            measured = self._process.run(job)[0]
-        except ArchsearchError as error:  # the next network gets a new process
-            self.close()
-            raise TrialError(str(error)) from error
+        measured = self._run(job)
         if measured.error:
             raise TrialError(measured.error)
         best = [timing for timing in measured.timings if timing.best]
@@ -156,6 +151,24 @@ class Timer:
             raise TrialError(f"{failed.setting.kind}: {failed.error}")
         return best
 
+    def _run(self, job: Job) -> Measured:
+        """Run a job; once more in a new process where another one's job ended the process before it had begun."""
+        while True:
+            try:
+                if self._process is None:
+                    self._process = self._started()
+                return self._process.run(job)[0]
+            except ArchsearchError as error:  # the next network gets a new process
+                self.close()
+                if not isinstance(error, ProcessDied) or error.begun:
+                    raise TrialError(str(error)) from error
+
+    def _started(self) -> TimingProcess:
+        with cpu_work_lock(pick_device(self.device), self.on_wait, self.run):  # it would disturb others' timings
+            return TimingProcess(self.device, self.mixers, self._listen, self.cores, self.run)
+
     def _listen(self, event: Mapping[str, Any]) -> None:
         if event["event"] == "waiting":
             self.on_wait(event["holder"])
+        elif event["event"] == "going_on":
+            self.on_wait(None)

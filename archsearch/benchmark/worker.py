@@ -1,74 +1,68 @@
-"""Program of the process that times: it reads jobs from stdin and writes events to stdout, a line of JSON each.
+"""Program of a process that times: it reads jobs and writes events, a line of JSON each.
 
-    python -m archsearch.benchmark.worker DEVICE CORES [MIXERS.py ...]
+    python -m archsearch.benchmark.worker SETTINGS
 
-CORES are the cores it may use, separated by commas; empty for those of its parent.
+SETTINGS is JSON: ``device``; ``cores`` that it may use, none for those of its parent; ``mixers``, paths of the user's
+files; ``run``, the name of the run that it belongs to; and where several processes share it, ``address``, the file in
+which they find it (``archsearch.benchmark.serving``). Otherwise jobs come from stdin, and events go to stdout.
 
-It ends as soon as its stdin does, that is with its parent, and its locks end with it.
+It ends as soon as stdin does, or the last of its clients, and its locks end with it.
 """
 
 import contextlib
 import json
 import os
-import queue
 import signal
 import sys
-import threading
 import traceback
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
+
+from archsearch.benchmark.serving import Clients, OneClient, Request
 
 
 def main() -> None:
     """Run jobs until the process ends."""
-    events = _event_stream()
-
-    def say(event: str, **details: Any) -> None:
-        events.write(json.dumps({"event": event, **details}) + "\n")
-        events.flush()
-
+    settings = json.loads(sys.argv[1])
     for sent_to_all in (signal.SIGINT, signal.SIGTERM):  # the parent gets them too, and ends this process
         signal.signal(sent_to_all, signal.SIG_IGN)
     _die_first()
-    if sys.argv[2]:
-        os.sched_setaffinity(0, map(int, sys.argv[2].split(",")))
+    clients = Clients(Path(settings["address"])) if "address" in settings else OneClient()
+    if settings["cores"]:
+        os.sched_setaffinity(0, settings["cores"])
     from archsearch.errors import UserError
 
     try:
-        device = _start(sys.argv[1], sys.argv[3:], say)
+        device = _start(settings["device"], settings["mixers"], clients.greet)
     except UserError as error:
-        say("refused", error=str(error))
+        clients.greet("refused", error=str(error))
+        clients.refuse()
         return
     from archsearch.benchmark.bencher import Bencher
+
+    current = Request("", lambda line: None)
+    bencher = Bencher(device, lambda event, **details: current.say(event, **details), settings["run"])
+    for current in clients.requests():
+        _do(bencher, current)
+
+
+def _do(bencher: Any, request: Request) -> None:
+    """Run one job, and send its results or what went wrong."""
     from archsearch.benchmark.jobs import Job
     from archsearch.benchmark.loading import DeviceLost
+    from archsearch.errors import UserError
 
-    bencher, jobs = Bencher(device, say), _jobs()
-    while True:
-        try:
-            results = bencher.run(Job.from_dict(json.loads(jobs.get())))
-        except UserError as error:
-            say("refused", error=str(error))
-        except DeviceLost as error:
-            say("lost", error=str(error), index=error.index)
-            os._exit(1)  # no cleanup works any more
-        except Exception as error:
-            say("failed", error=f"{type(error).__name__}: {error}", traceback=traceback.format_exc())
-        else:
-            say("done", results=[measured.to_dict() for measured in results])
-
-
-def _jobs() -> "queue.SimpleQueue[str]":
-    """Lines of stdin as they come; at its end the process ends at once, whatever it is doing."""
-    lines: queue.SimpleQueue[str] = queue.SimpleQueue()
-
-    def read() -> None:
-        for line in sys.stdin:
-            lines.put(line)
-        os._exit(0)
-
-    threading.Thread(target=read, daemon=True).start()
-    return lines
+    try:
+        results = bencher.run(Job.from_dict(json.loads(request.job)))
+    except UserError as error:
+        request.end("refused", error=str(error))
+    except DeviceLost as error:
+        request.end("lost", error=str(error), index=error.index)
+        os._exit(1)  # no cleanup works any more
+    except Exception as error:
+        request.end("failed", error=f"{type(error).__name__}: {error}", traceback=traceback.format_exc())
+    else:
+        request.end("done", results=[measured.to_dict() for measured in results])
 
 
 def _start(name: str, mixers: list[str], say: Any) -> Any:
@@ -86,13 +80,6 @@ def _start(name: str, mixers: list[str], say: Any) -> Any:
         load_mixers(Path(path))
     say("ready", device=str(device), kind=device.type, name=device_name(device), tf32=has_tf32(device))
     return device
-
-
-def _event_stream() -> TextIO:
-    """Return the real stdout for events alone; anything else that is printed goes to stderr."""
-    events = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-    return events
 
 
 def _die_first() -> None:

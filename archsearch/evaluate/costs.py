@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from archsearch.arch import Arch
 from archsearch.benchmark.timing import Timing
-from archsearch.complexity.counts import count, count_activations
+from archsearch.complexity.parts import PartCounter
 from archsearch.errors import TrialError
 from archsearch.evaluate.constraint import Constraint
-from archsearch.nn import build
 from archsearch.objectives import OBJECTIVES, FromDevice, FromTime, Objective, Tier
 
 #: Times a target network, given its architecture and the kinds of step; returns a timing per kind.
@@ -19,6 +19,12 @@ TimeIt = Callable[[Arch, tuple[str, ...]], Mapping[str, Timing]]
 def never(arch: Arch, kinds: tuple[str, ...]) -> Mapping[str, Timing]:
     """Refuse to time, where an evaluation has no timer."""
     raise TrialError("a speed is wanted, and there is nothing to time it with")
+
+
+@cache
+def _counter(activations: bool) -> PartCounter:
+    """The counter of this process: candidates share their parts, so that counting one takes microseconds."""
+    return PartCounter(activations)
 
 
 @dataclass
@@ -35,11 +41,8 @@ class Costs:
 
     def count(self, arch: Arch, quantities: Iterable[str] = ()) -> None:
         """Count parameters and MACs, and activations where they are among the quantities."""
-        model = build(arch)
-        complexity = count(model, arch.img_size)
-        self.scores.update(params=complexity.params, macs=complexity.macs)
-        if "activations" in quantities:
-            self.scores["activations"] = count_activations(model, arch.img_size)
+        counts = _counter("activations" in quantities)(arch)
+        self.scores.update({name: int(value) for name, value in counts.items()})
 
     def time(self, arch: Arch, speeds: Iterable[str], time_it: TimeIt) -> list[str]:
         """Time the network for some objectives.

@@ -6,9 +6,10 @@ Workers import this module when they start: it must not load Optuna, SQLAlchemy,
 import contextlib
 import dataclasses
 import os
+import secrets
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from archsearch.nn.device import environment, identity
 from archsearch.objectives import Objective, Tier
 from archsearch.recipes import BenchRecipe, ProxyRecipe
 from archsearch.train.cache import Trainings
-from archsearch.trial import Evaluation, ProgressCallback, SeedDone, Trial, Waiting, WorkerEvent
+from archsearch.trial import Evaluation, GoingOn, ProgressCallback, SeedDone, Trial, Waiting, WorkerEvent
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class StudyWork:
         constraints: Constraints on counted and measured quantities.
         baseline: Architecture that relative constraints refer to.
         seeds: Maximum number of training seeds per candidate.
+        run: Name of this run of the study, whose workers on one machine share a process that times.
     """
 
     source: Source
@@ -62,6 +64,7 @@ class StudyWork:
     constraints: tuple[Constraint, ...] = ()
     baseline: Arch | None = None
     seeds: int = 1
+    run: str = field(default_factory=lambda: secrets.token_hex(4))
 
     @property
     def quantities(self) -> tuple[Objective, ...]:
@@ -98,6 +101,7 @@ class Evaluator:
             remeasure=work.remeasure,
             cores=cores,
             reports=reported(work.quantities),
+            run=work.run,
         )
         trainings = Trainings(cache_folder() / "trainings", environment(self.device), reuse=not source.retrain)
         with training_lock(identity(self.device)):  # data may be copied to a GPU on which another process is timing
@@ -112,6 +116,7 @@ class Evaluator:
             trainings=trainings,
             limits=limits,
             seeds=work.seeds,
+            run=work.run,
         )
 
     def __call__(
@@ -129,8 +134,8 @@ class Evaluator:
             The evaluation, and the environment that it was made in.
         """
 
-        def on_wait(holder: str) -> None:
-            report(Waiting(holder))
+        def on_wait(holder: str | None) -> None:
+            report(GoingOn() if holder is None else Waiting(holder))
 
         self.timer.on_wait = on_wait
         evaluation = evaluate(arch, dataclasses.replace(self.task, on_wait=on_wait), seed, report, known)

@@ -11,7 +11,7 @@ import torch
 
 from archsearch.arch import Arch
 from archsearch.benchmark.clocks import answers
-from archsearch.benchmark.exclusive import OnWait, cpu_work_lock, ignore_wait, training_lock
+from archsearch.benchmark.exclusive import OnWait, ignore_wait, training_lock
 from archsearch.data.images import ImageData
 from archsearch.errors import ArchsearchError, TrialError
 from archsearch.evaluate.costs import Costs, Limits, TimeIt, never
@@ -42,11 +42,12 @@ class Task:
         data: Images on the device, reduced to the numbers that the recipe asks for.
         device: Device that trains.
         time: Function that times a target network.
-        on_wait: Called with the holder's description when training waits for a device that another process holds.
+        on_wait: Callback for a wait of training, as for ``archsearch.benchmark.exclusive``.
         trainings: Cache of trainings; None to train everything.
         counted: Whether to count parameters and MACs in any case.
         limits: Constraints on targets; a candidate that breaks one is not trained.
         seeds: Maximum number of training seeds per candidate.
+        run: Name of the run of the study, for locks.
     """
 
     objectives: tuple[Objective, ...]
@@ -59,6 +60,7 @@ class Task:
     counted: bool = True
     limits: Limits | None = None
     seeds: int = 1
+    run: str = ""
 
 
 @dataclass
@@ -183,7 +185,7 @@ def _cost(arch: Arch, task: Task, progress: _Progress) -> None:
         *limits.names(Tier.COUNTED),
     }
     known = counted <= progress.costs.scores.keys()
-    with nullcontext() if known else progress.clock("count"), cpu_work_lock(task.device, task.on_wait):
+    with nullcontext() if known else progress.clock("count"):
         if not known:
             progress.costs.count(arch, counted)
         progress.excess |= limits.excess(progress.costs, Tier.COUNTED)  # which may count the baseline
@@ -255,7 +257,7 @@ def train(arch: Arch, task: Task, seed: int) -> Iterator[Epoch]:
     """
     proxy_arch = task.proxy.shrink(arch, len(task.data.classes))
     if task.trainings is None:
-        with training_lock(identity(task.device), task.on_wait):
+        with training_lock(identity(task.device), task.on_wait, task.run):
             training = _start(proxy_arch, task, seed)
         yield from _alternating(training, task)
         return
@@ -285,7 +287,7 @@ def build_proxy(proxy_arch: Arch, proxy: ProxyRecipe, seed: int) -> MetaNeXt:
 def _alternating(epochs: Iterator[Epoch], task: Task) -> Iterator[Epoch]:
     """Yield the same epochs, and let other processes time on the device between two of them."""
     while True:
-        with training_lock(identity(task.device), task.on_wait):
+        with training_lock(identity(task.device), task.on_wait, task.run):
             epoch = next(epochs, None)
         if epoch is None:
             return

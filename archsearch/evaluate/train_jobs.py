@@ -107,5 +107,6 @@ def train_all(jobs: Sequence[TrainJob], source: Source, machine: Machine) -> Ite
                     waiting.appendleft(index)
 
 
-def _say_holder(holder: str) -> None:
-    print(f"waiting for the device: {holder}", file=sys.stderr)
+def _say_holder(holder: str | None) -> None:
+    if holder:
+        print(f"waiting for the device: {holder}", file=sys.stderr)

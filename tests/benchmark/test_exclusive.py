@@ -11,7 +11,7 @@ from archsearch.benchmark import exclusive
 HOLDER = """
 import sys, time
 from archsearch.benchmark.exclusive import timing_lock, training_lock
-with {"alone": timing_lock, "shared": training_lock}[sys.argv[1]](sys.argv[2]):
+with {"alone": timing_lock, "shared": training_lock}[sys.argv[1]](sys.argv[2], run="".join(sys.argv[4:])):
     print("held", flush=True)
     time.sleep(float(sys.argv[3]))
 """
@@ -24,9 +24,9 @@ def _own_folder(tmp_path, monkeypatch):
     monkeypatch.setattr(exclusive, "PATIENCE", 0.4)
 
 
-def holder(how, seconds=60.0, device="gpu"):
+def holder(how, seconds=60.0, device="gpu", run=""):
     process = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, how, device, str(seconds)],
+        [sys.executable, "-c", HOLDER, how, device, str(seconds), *[run][: len(run)]],
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -46,7 +46,15 @@ def test_timing_waits_for_whoever_has_the_device(how):
     assert took(exclusive.timing_lock, words) > 1.0
     process.wait()
     doing = {"alone": "timing", "shared": "training"}[how]
-    assert words == [f"process {process.pid} is {doing} (-c {how} gpu 1.5)"]
+    assert words == [f"process {process.pid} is {doing} (-c {how} gpu 1.5)", None]
+
+
+@pytest.mark.parametrize(("run", "own"), [("ours", True), ("theirs", False), ("", False)])
+def test_a_holder_of_the_same_run_is_nobody_elses(run, own):
+    words, process = [], holder("alone", 1.5, run=run)
+    with exclusive.training_lock("gpu", words.append, "ours"):
+        process.wait()
+    assert (words == [exclusive.OWN, None]) == own
 
 
 def test_training_waits_for_timing_and_not_for_training():

@@ -145,7 +145,7 @@ def test_what_cannot_be_timed_is_the_candidates_failure(store):
     with Timer(dataclasses.replace(BENCH, batch_size=1, img_size=32), "cpu", store) as timer:
         with pytest.raises(TrialError, match="train: ValueError: Expected more than 1 value per channel"):
             timer(network("inceptionnext_atto"), ("train",))
-        timer._process._process.kill()
+        timer._process._channel.process.kill()
         with pytest.raises(TrialError, match="the process that timed it ended"):
             timer(tiny.SMALL, ("infer",))
         assert timer(tiny.SMALL, ("infer",))["infer"].blocks_s  # a new process took over

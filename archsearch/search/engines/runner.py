@@ -15,7 +15,7 @@ from archsearch.search.engines.job import Evaluate
 from archsearch.search.search import Candidate, Search
 from archsearch.search.storage.mirror import LAST_PATIENCE_S
 from archsearch.search.storage.reuse import ResultReuse
-from archsearch.trial import Epoch, EpochDone, Evaluation, SeedDone, Trial, Waiting, WorkerEvent
+from archsearch.trial import Epoch, EpochDone, Evaluation, GoingOn, SeedDone, Trial, Waiting, WorkerEvent
 
 #: Returns whether to stop a candidate's training after an epoch, or to train no further seed of it.
 Stop = Callable[[Candidate, EpochDone | SeedDone], bool]
@@ -42,7 +42,7 @@ class ProgressListener:
         """Handle that a candidate near the front is trained with another seed."""
 
     def waiting(self, candidate: Candidate, holder: str) -> None:
-        """Handle that a candidate waits for its device, which ``holder`` has."""
+        """Handle that a candidate waits for its device, which a process of another run has; once per candidate."""
 
     def ended(self, trial: Trial) -> None:
         """Handle a candidate's finished trial."""
@@ -55,6 +55,7 @@ class ProgressListener:
 class _Underway:
     candidate: Candidate
     reported: EpochDone | SeedDone | None = None
+    waited: bool = False
 
 
 class Runner:
@@ -130,8 +131,10 @@ class Runner:
             event: Event that its worker reports.
         """
         underway = self._underway[number]
-        if isinstance(event, Waiting):
-            self.listener.waiting(underway.candidate, event.holder)
+        if isinstance(event, Waiting | GoingOn):
+            if isinstance(event, Waiting) and event.holder and not underway.waited:
+                underway.waited = True
+                self.listener.waiting(underway.candidate, event.holder)
             return True
         underway.reported = event
         if isinstance(event, EpochDone):

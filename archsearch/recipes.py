@@ -2,11 +2,12 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, get_args
 
 from archsearch.errors import DataError, UserError, unknown
+from archsearch.utils.key_fields import KEYED
 
 if TYPE_CHECKING:
     from archsearch.arch import Arch
@@ -178,6 +179,8 @@ class BenchRecipe:
         min_block_s: Least duration of a block, in seconds.
         warmup_s: Least duration of the warm-up of each step, in seconds.
         warmup_limit_s: Seconds of warm-up after which a step is timed even if its speed has not settled.
+        known_within: Half the width of a relative throughput's interval, as a share of it, within which a study has to
+            know it: rounds are added, and a timing that is still wider is made again later; 0 takes any.
     """
 
     #: Fields of the first release; ``archsearch.utils.key_fields`` says what they are for. Never changed.
@@ -199,6 +202,7 @@ class BenchRecipe:
     min_block_s: float = 0.05
     warmup_s: float = 1.0
     warmup_limit_s: float = 20.0
+    known_within: float = field(default=0.0, metadata={KEYED: False})
 
     def __post_init__(self) -> None:
         _check(self, "greater than 0", ("batch_size", "rounds"), lambda v: v > 0)
@@ -208,6 +212,7 @@ class BenchRecipe:
             ("img_size", "max_rounds", "tolerance", "patience_s", "min_block_s", "warmup_s", "warmup_limit_s"),
             lambda v: v >= 0,
         )
+        _check(self, "in [0, 1)", ("known_within",), lambda v: 0 <= v < 1)
         for name, known in (("precision", PRECISIONS), ("mode", MODES), ("layout", (*LAYOUTS, "both"))):
             if getattr(self, name) not in known:
                 raise UserError(unknown(name, getattr(self, name), known))
@@ -264,8 +269,8 @@ PROXIES: dict[str, ProxyRecipe] = {
 #: Timing recipes by name; on a CPU the target keeps its resolution and the batch is small.
 BENCHES: dict[str, BenchRecipe] = {
     "smoke": BenchRecipe(1, precision="fp32", rounds=2, max_rounds=0, min_block_s=0, warmup_s=0, warmup_limit_s=0),
-    "cpu": BenchRecipe(2, precision="fp32", max_rounds=0, warmup_s=0.0, warmup_limit_s=1.0),
-    "gpu": BenchRecipe(),
+    "cpu": BenchRecipe(2, precision="fp32", max_rounds=0, warmup_s=0.0, warmup_limit_s=1.0, known_within=0.1),
+    "gpu": BenchRecipe(known_within=0.1),
 }
 
 #: Names of the data sets, as for ``--dataset``.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from archsearch.recipes import BenchRecipe
-from archsearch.stats.intervals import median, median_interval
+from archsearch.stats.intervals import RETIMING, median, median_interval
 
 #: Function that runs a number of steps and returns the seconds they took together.
 Block = Callable[[int], float]
@@ -18,6 +18,9 @@ WINDOW = 3
 MEDIANS = 3
 #: Largest relative difference between these medians.
 TOLERANCE = 0.01
+#: Looks at whether ratios are known well enough, maximum number of rounds until then, and seconds that rounds beyond
+#: the recipe's may take after each look: what is not known then is timed again when the machine is less busy.
+LOOKS, KNOWN_ROUNDS, KNOWN_S = 2, 50, 8.0
 #: Factor on the planned length of a block, for devices that get faster as they warm up.
 MARGIN = 1.2
 
@@ -125,7 +128,7 @@ def interleave(
     rng = random.Random(seed)
     starts = {key: rng.randrange(2) for key in pairs}  # the two take turns in going first, so that drift cancels
     times: dict[Key, Times] = {key: [] for key in pairs}
-    number, rounds, start = 0, bench.rounds, clock()
+    number, rounds, looks, start = 0, bench.rounds, 0, clock()
     while number < rounds:
         number += 1
         order = list(times)
@@ -138,6 +141,9 @@ def interleave(
                 on_error(key, error)
         if number == bench.rounds:
             rounds += _more_rounds(times, bench, clock() - start)
+        if number == rounds and looks < LOOKS:
+            looks += 1
+            rounds += _rounds_to_know(times, bench, number, clock() - start)
         on_round(number, rounds)
     return times
 
@@ -147,6 +153,20 @@ def _more_rounds(times: Mapping[Key, Times], bench: BenchRecipe, seconds: float)
     needed = max((rounds_needed(own, bench.tolerance) for own in times.values()), default=0)
     affordable = bench.patience_s * bench.rounds / seconds if seconds else math.inf
     return max(0, math.floor(min(needed - bench.rounds, bench.max_rounds - bench.rounds, affordable)))
+
+
+def _rounds_to_know(times: Mapping[Key, Times], bench: BenchRecipe, number: int, seconds: float) -> int:
+    """Return how many rounds to add until every ratio is known as well as a study has to know it, if that pays.
+
+    Args:
+        times: Times so far.
+        bench: Timing recipe.
+        number: Number of rounds so far.
+        seconds: Seconds that they took.
+    """
+    needed = max((rounds_needed(own, bench.known_within / RETIMING) for own in times.values()), default=0) - number
+    affordable = KNOWN_S * number / seconds if seconds else math.inf
+    return max(0, math.floor(min(needed, KNOWN_ROUNDS - number, affordable)))
 
 
 def rounds_needed(times: Times, tolerance: float) -> int:

@@ -1,15 +1,18 @@
 """Timing of one step: raw block times, and the statistics computed from them."""
 
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any
 
-from archsearch.stats.intervals import median, median_interval, quartiles
+from archsearch.stats.intervals import median, median_interval, quartiles, retimed
 
 #: Fewer rounds than this give an unreliable interval.
 FEW = 5
 #: Interquartile range, as a share of the median, above which the machine was not quiet.
 SCATTERED = 0.1
+#: Fields of ``Timing`` that are no part of its record.
+NOT_RECORDED = ("recalled", "fixed_s")
 #: Kinds of step: a forward pass, a forward pass at batch 1, and a training step.
 KINDS = ("infer", "latency", "train")
 
@@ -53,6 +56,8 @@ class Timing:
         error: Why the step could not be timed, in one line.
         conditions: State of the machine during the rounds, from ``archsearch.benchmark.conditions``.
         recalled: Whether the timing comes from the disk cache; not part of the record.
+        fixed_s: Seconds per step of the reference by which a study turns relative throughputs into scores, from
+            ``archsearch.benchmark.reference``; None outside of studies; not part of the record.
     """
 
     setting: Setting
@@ -67,6 +72,7 @@ class Timing:
     error: str | None = None
     conditions: dict[str, Any] = field(default_factory=dict)
     recalled: bool = field(default=False, compare=False)
+    fixed_s: float | None = field(default=None, compare=False)
 
     @cached_property
     def step_s(self) -> float:
@@ -125,9 +131,48 @@ class Timing:
         """95 % interval of the relative throughput."""
         return median_interval(self.ratios) if self.ratios else None
 
+    @property
+    def score_s(self) -> float:
+        """Seconds per step that a study's score is made of: those of the fixed reference over the relative throughput.
+
+        A machine that is busy slows the network and the reference down alike. Without a reference: ``step_s``.
+        """
+        return self.step_s if self.fixed_s is None or self.ratio is None else self.fixed_s / self.ratio
+
+    @property
+    def half_width(self) -> float | None:
+        """Half the width of the relative throughput's widened interval, as a share of it; None without one."""
+        if self.ratio is None or self.ratio_interval is None:
+            return None
+        low, high = retimed(self.ratio, self.ratio_interval)
+        return (high - low) / 2 / self.ratio
+
+    def known(self, within: float) -> bool:
+        """Return whether the timing can be scored, kept and shared.
+
+        Args:
+            within: Limit of ``half_width``; where it is 0 or there is no reference, nothing may have disturbed the
+                timing.
+        """
+        if self.half_width is None or not within:
+            return not self.conditions.get("warnings")
+        return self.half_width <= within
+
+    def joined(self, earlier: "Timing") -> "Timing":
+        """Return the timing with the rounds of an earlier one of the same step, which another minute disturbed.
+
+        Args:
+            earlier: Timing of the same network in the same setting.
+        """
+        if earlier.setting != self.setting or not (self.reference_s and earlier.reference_s):
+            return self
+        return replace(
+            self, blocks_s=earlier.blocks_s + self.blocks_s, reference_s=earlier.reference_s + self.reference_s
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON-ready data for ``from_dict``."""
-        return {name: value for name, value in asdict(self).items() if name != "recalled"}
+        return {name: value for name, value in asdict(self).items() if name not in NOT_RECORDED}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "Timing":
@@ -156,4 +201,19 @@ class Timing:
             "settled": self.settled,
             "peak_memory_mb": self.peak_memory_mb,
             "conditions": self.conditions,
+            **({} if self.fixed_s is None else {"fixed_reference_s": self.fixed_s}),
         }
+
+    @classmethod
+    def from_details(cls, details: Mapping[str, Any]) -> "Timing":
+        """Read what ``details`` returned, as far as it is recorded there."""
+        return cls(
+            Setting(**{f.name: details[f.name] for f in fields(Setting)}),
+            tuple(details["blocks_s"]),
+            tuple(details["reference_s"]),
+            details["steps_per_block"],
+            settled=details["settled"],
+            peak_memory_mb=details["peak_memory_mb"],
+            conditions=details["conditions"],
+            best=True,
+        )

@@ -10,6 +10,9 @@ import numpy as np
 LEVEL = 0.95
 #: Standard errors from the centre of a normal distribution to the ends of such an interval.
 NORMAL = NormalDist().inv_cdf((1 + LEVEL) / 2)
+#: Factor on the width of a relative throughput's interval from one sitting, which makes it cover what timing the same
+#: network again in another minute shows (``benchmarks/busy.py``).
+RETIMING = 1.7
 #: Bootstrap resamples.
 RESAMPLES = 5000
 
@@ -51,6 +54,20 @@ def median_interval(values: Sequence[float], level: float = LEVEL, seed: int = 0
     resampled = rng.choice(np.asarray(values, dtype=float), size=(RESAMPLES, len(values)))
     low, high = np.quantile(np.median(resampled, axis=1), ((1 - level) / 2, (1 + level) / 2))
     return float(low), float(high)
+
+
+def retimed(ratio: float, interval: tuple[float, float]) -> tuple[float, float]:
+    """Return the interval of a relative throughput, widened by ``RETIMING`` around it, in logarithms.
+
+    Args:
+        ratio: Relative throughput.
+        interval: Its interval from one sitting.
+
+    >>> [round(end, 3) for end in retimed(2.0, (2.0 / 1.1, 2.0 * 1.1))]
+    [1.701, 2.352]
+    """
+    low, high = (ratio * (end / ratio) ** RETIMING for end in interval)
+    return low, high
 
 
 def student(level: float, degrees: int) -> float:

@@ -6,6 +6,10 @@ is part of it only where its value differs from what was done before the field e
 default, unless its metadata names another value:
 
     layers: str = field(default="fused", metadata={BEFORE: "plain"})
+
+A field that decides how well a result is known, and not what is found out, is no part of a key:
+
+    known_within: float = field(default=0.0, metadata={KEYED: False})
 """
 
 import dataclasses
@@ -16,6 +20,8 @@ from archsearch.errors import UserError
 
 #: Key of a field's metadata: the value that means what was done before the field existed.
 BEFORE = "before"
+#: Key of a field's metadata: whether the field is part of keys; it is where nothing is said.
+KEYED = "keyed"
 
 
 class Record(Protocol):
@@ -39,10 +45,11 @@ def key_fields(record: Record) -> dict[str, Any]:
         before it existed.
 
     >>> from archsearch.recipes import BenchRecipe
-    >>> key_fields(BenchRecipe()) == dataclasses.asdict(BenchRecipe())  # no field has been added yet
+    >>> key_fields(BenchRecipe()) == {name: getattr(BenchRecipe(), name) for name in BenchRecipe.FIRST}
     True
     """
-    values = {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
+    keyed = [field.name for field in dataclasses.fields(record) if field.metadata.get(KEYED, True)]
+    values = {name: getattr(record, name) for name in keyed}
     before = _before(type(record))
     return {name: value for name, value in values.items() if name in record.FIRST or value != before[name]}
 

@@ -182,3 +182,26 @@ def test_smoke_recipes_run_each_step_once():
     machine = Machine()
     warm = warm_up(machine.block("a", 1.0), dataclasses.replace(BENCH, warmup_limit_s=0.0))
     assert (warm.steps, warm.blocks, warm.settled) == (1, 1, False)
+
+
+@pytest.mark.parametrize(("scatter", "most", "known"), [(0.0, 10, True), (0.6, 50, True), (9.0, 50, False)])
+def test_rounds_are_added_until_a_ratio_is_known_as_well_as_a_study_needs_it(scatter, most, known):
+    rng = random.Random(0)
+    machine = Machine(lambda now: 1 + scatter * rng.random())
+    bench = dataclasses.replace(BENCH, max_rounds=0, known_within=0.1)
+    times = interleave({"a": machine.pair("a", 0.025, 0.025)}, bench, 0, unexpected, clock=lambda: machine.now)["a"]
+    assert 10 <= len(times) <= most
+    assert timing(times).known(0.1) == known
+    assert (len(times) > 10) == (scatter > 0)
+    plain = interleave(
+        {"a": machine.pair("a", 0.025, 0.025)}, dataclasses.replace(bench, known_within=0.0), 0, unexpected
+    )
+    assert len(plain["a"]) == 10
+
+
+def test_rounds_that_would_take_too_long_are_left_for_another_minute():
+    rng = random.Random(0)
+    machine = Machine(lambda now: 1 + 3 * rng.random())
+    bench = dataclasses.replace(BENCH, max_rounds=0, known_within=0.01)
+    times = interleave({"a": machine.pair("a", 0.5)}, bench, 0, unexpected, clock=lambda: machine.now)["a"]
+    assert 10 < len(times) < 20

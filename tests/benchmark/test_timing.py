@@ -6,7 +6,7 @@ from archsearch.arch.networks import find
 from archsearch.benchmark.jobs import Job, Measured
 from archsearch.benchmark.timing import Setting, Timing
 from archsearch.recipes import BENCHES
-from archsearch.stats.intervals import median_interval
+from archsearch.stats.intervals import RETIMING, median_interval
 
 SETTING = Setting("train", "compile", "channels_first", "amp_bf16", 8, 160)
 BLOCKS = (0.2, 0.21, 0.19, 0.2, 0.4)
@@ -70,3 +70,42 @@ def test_details_hold_what_a_record_needs():
     assert details["blocks_s"] == list(BLOCKS)
     assert (details["mode"], details["layout"], details["precision"]) == ("compile", "channels_first", "amp_bf16")
     assert details["conditions"] == {"warnings": ["w"]}
+
+
+def noisy(scatter, rounds=12, warnings=(), fixed_s=None):
+    own = tuple(0.2 * (1 + scatter * (step % 4 - 1.5)) for step in range(rounds))
+    return Timing(SETTING, own, (0.1,) * rounds, settled=True, conditions={"warnings": list(warnings)}, fixed_s=fixed_s)
+
+
+def test_a_score_is_the_ratio_times_the_fixed_speed_of_the_reference():
+    assert noisy(0.0).score_s == 0.2
+    assert noisy(0.0, fixed_s=0.15).score_s == pytest.approx(0.3)  # twice as slow as a reference of 0.15 s
+    assert Timing(SETTING, (0.2, 0.2), fixed_s=0.15).score_s == 0.2  # without a reference
+    assert noisy(0.0, fixed_s=0.15).details()["fixed_reference_s"] == 0.15
+    assert noisy(0.0, fixed_s=0.15) == noisy(0.0)
+    assert "fixed_s" not in noisy(0.0, fixed_s=0.15).to_dict()
+
+
+def test_a_ratio_is_known_whatever_else_the_machine_did():
+    assert noisy(0.01, warnings=["busy"]).known(0.1)
+    assert not noisy(0.4).known(0.1)
+    assert not noisy(0.01, warnings=["busy"]).known(0.0)  # a recipe that asks for nothing takes what was quiet
+    assert noisy(0.4).known(0.0)
+    assert not Timing(SETTING, BLOCKS, conditions={"warnings": ["busy"]}).known(0.1)  # no ratio to rely on
+
+
+def test_the_interval_is_that_of_another_minute():
+    timing = noisy(0.1)
+    low, high = timing.ratio_interval
+    assert timing.half_width == pytest.approx(RETIMING * (high - low) / 2 / timing.ratio, rel=0.05)
+    assert Timing(SETTING, BLOCKS).half_width is None
+
+
+def test_rounds_of_two_minutes_are_joined():
+    first, second = noisy(0.4, rounds=4), noisy(0.4, rounds=6, fixed_s=0.15)
+    both = second.joined(Timing.from_details(first.details()))
+    assert both.blocks_s == first.blocks_s + second.blocks_s
+    assert len(both.reference_s) == 10
+    assert both.fixed_s == 0.15
+    other = Timing(Setting("infer", "eager", "channels_last", "fp32", 8, 160), BLOCKS, BLOCKS)
+    assert second.joined(other) is second

@@ -43,6 +43,8 @@ class Evaluation:
         accuracies: Accuracy per training seed, whose mean is the score; empty in studies that train one seed per
             candidate.
         seed_error: Reason why training with a further seed failed, in one line; None without one.
+        put_off: Reason why a speed has to be timed again in another minute, in one line; None without one; kept in a
+            trial that failed by it.
     """
 
     scores: dict[str, float] = field(default_factory=dict)
@@ -56,6 +58,7 @@ class Evaluation:
     excess: dict[str, float] = field(default_factory=dict)
     accuracies: dict[int, float] = field(default_factory=dict)
     seed_error: str | None = None
+    put_off: str | None = None
 
     @property
     def infeasible(self) -> bool:

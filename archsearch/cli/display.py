@@ -53,6 +53,11 @@ class Display(Lines):
         """Show which process has the device."""
         self._show(candidate, f", waiting for the device: {holder}")
 
+    def put_off(self, candidate: Candidate, reason: str) -> None:
+        """Take the candidate off its worker, and leave a line."""
+        self.running.pop(candidate.number, None)
+        super().put_off(candidate, reason)
+
     def ended(self, trial: Trial) -> None:
         """Show the new front; failures, infeasible trials and remarks stay on the screen as lines."""
         self.running.pop(trial.number, None)

@@ -57,6 +57,10 @@ class JsonLines(ProgressListener):
         """Who has the device."""
         json_event("waiting", trial=candidate.number, holder=holder)
 
+    def put_off(self, candidate: Candidate, reason: str) -> None:
+        """Why it is timed again later."""
+        json_event("put_off", trial=candidate.number, reason=reason)
+
     def ended(self, trial: Trial) -> None:
         """What came of it, and how the study stands."""
         on_front = self.tracker.add(trial)

@@ -62,6 +62,10 @@ class Lines(ProgressListener):
         """Print which process has the device."""
         self.say(f"trial {candidate.number} waits for the device: {holder}")
 
+    def put_off(self, candidate: Candidate, reason: str) -> None:
+        """Print that the machine is too busy to time it now."""
+        self.say(f"trial {candidate.number} is timed again later, as the machine is busy: {reason}")
+
     def epoch(self, candidate: Candidate, epoch: Epoch) -> None:
         """Print a line per epoch if verbose."""
         if self.verbose:

@@ -11,6 +11,7 @@ from archsearch.complexity.parts import PartCounter
 from archsearch.errors import TrialError
 from archsearch.evaluate.constraint import Constraint
 from archsearch.objectives import OBJECTIVES, FromDevice, FromTime, Objective, Tier
+from archsearch.stats.intervals import retimed
 
 #: Times a target network, given its architecture and the kinds of step; returns a timing per kind.
 TimeIt = Callable[[Arch, tuple[str, ...]], Mapping[str, Timing]]
@@ -33,11 +34,14 @@ class Costs:
 
     Attributes:
         scores: Value per objective name.
-        details: Timing behind each measured score, per objective name.
+        details: Timing behind each measured score, per objective name; also of one that is not known well enough yet.
+        within: Half the width of its interval, as a share, within which a speed has to be known to be a score; 0 takes
+            any.
     """
 
     scores: dict[str, float] = field(default_factory=dict)
     details: dict[str, dict[str, Any]] = field(default_factory=dict)
+    within: float = 0.0
 
     def count(self, arch: Arch, quantities: Iterable[str] = ()) -> None:
         """Count parameters and MACs, and activations where they are among the quantities."""
@@ -59,58 +63,76 @@ class Costs:
         timings = time_it(arch, tuple(dict.fromkeys(how.step for how in measured.values()))) if measured else {}
         for name, how in measured.items():
             timing = timings[how.step]
-            self.scores[name] = _score(name, how, timing)
+            if name in self.details:  # it was put off
+                timing = timing.joined(Timing.from_details(self.details[name]))
             self.details[name] = timing.details()
+            if not self.within or timing.known(self.within):
+                self.scores[name] = _score(name, how, timing)
         return [name for name, how in measured.items() if timings[how.step].recalled]
 
-    def ratio(self, name: str) -> float | None:
-        """Return a speed relative to the reference network, above 1 where better; None where it has none."""
-        timed = isinstance(OBJECTIVES[name].measured, FromTime)
-        return self.details.get(name, {}).get("ratio") if timed else None
+    def doubts(self, speeds: Iterable[str]) -> str | None:
+        """Return why some measured objectives cannot be scored yet, in words; None where all can."""
+        doubtful = [name for name in speeds if name not in self.scores]
+        return "; ".join(f"{name}: {_in_doubt(self.details[name])}" for name in doubtful) or None
+
+
+def _in_doubt(details: Mapping[str, Any]) -> str:
+    rounds, ends = len(details["blocks_s"]), details["ratio_interval"]
+    if ends is None:
+        return f"{'; '.join(details['conditions'].get('warnings', ()))}"
+    low, high = retimed(details["ratio"], tuple(ends))
+    return f"after {rounds} rounds its relative throughput is between {low:.2f} and {high:.2f}"
 
 
 def _score(name: str, how: FromTime | FromDevice, timing: Timing) -> float:
     if isinstance(how, FromTime):
-        return how.value(timing.step_s, timing.setting.batch_size)
+        return how.value(timing.score_s, timing.setting.batch_size)
     value: float | None = getattr(timing, how.field)
     if value is None:
         raise TrialError(f"{name} is read from {how.source}, and this device has none")
     return value
 
 
+class NotYet(TrialError):
+    """A speed that a constraint refers to is not known well enough yet."""
+
+
 class Limits:
     """Constraints of a study, and the baseline that they refer to, counted and timed when first needed."""
 
-    def __init__(self, constraints: Iterable[Constraint], baseline: Arch, time_it: TimeIt) -> None:
+    def __init__(self, constraints: Iterable[Constraint], baseline: Arch, time_it: TimeIt, within: float = 0.0) -> None:
         """Count and time nothing yet.
 
         Args:
             constraints: Constraints of the study.
             baseline: Baseline of its search space.
             time_it: Times the baseline.
+            within: As for ``Costs``.
         """
         self.constraints, self.baseline, self.time_it = tuple(constraints), baseline, time_it
-        self._costs = Costs()
+        self._costs = Costs(within=within)
 
     def names(self, tier: Tier) -> list[str]:
         """Return the names of the constrained quantities of a tier."""
         return [c.objective.name for c in self.constraints if c.objective.tier is tier]
 
     def excess(self, costs: Costs, tier: Tier) -> dict[str, float]:
-        """Return the relative violation of each constraint of a tier; a candidate breaks it above 0."""
+        """Return the relative violation of each constraint of a tier; a candidate breaks it above 0.
+
+        Raises:
+            NotYet: A speed of the candidate or of the baseline is not known well enough yet.
+        """
         return {str(c): c.excess(self._value(c, costs)) for c in self.constraints if c.objective.tier is tier}
 
     def _value(self, constraint: Constraint, costs: Costs) -> float:
         objective = constraint.objective
+        if doubts := costs.doubts([objective.name]) if objective.tier is Tier.MEASURED else None:
+            raise NotYet(doubts)
         value = costs.scores[objective.name]
         if not constraint.of_baseline:
             return value
         self._know(objective)
-        own, baseline = costs.ratio(objective.name), self._costs.ratio(objective.name)
-        if own is None or baseline is None:
-            return value / self._costs.scores[objective.name]
-        # Both were timed beside the reference network, so a machine that became slower in between changes nothing.
-        return own / baseline if objective.direction == "maximize" else baseline / own
+        return value / self._costs.scores[objective.name]
 
     def _know(self, objective: Objective) -> None:
         if objective.name in self._costs.scores:
@@ -122,3 +144,5 @@ class Limits:
                 self._costs.time(self.baseline, self.names(Tier.MEASURED), self.time_it)
         except TrialError as error:
             raise TrialError(f"the baseline that a constraint refers to: {error}") from error
+        if objective.name not in self._costs.scores:
+            raise NotYet(f"the baseline that a constraint refers to: {self._costs.doubts([objective.name])}")

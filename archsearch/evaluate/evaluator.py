@@ -52,6 +52,7 @@ class StudyWork:
         baseline: Architecture that relative constraints refer to.
         seeds: Maximum number of training seeds per candidate.
         run: Name of this run of the study, whose workers on one machine share a process that times.
+        fixed: Fixed seconds per step of the reference, by kind of step.
     """
 
     source: Source
@@ -65,6 +66,7 @@ class StudyWork:
     baseline: Arch | None = None
     seeds: int = 1
     run: str = field(default_factory=lambda: secrets.token_hex(4))
+    fixed: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def quantities(self) -> tuple[Objective, ...]:
@@ -102,11 +104,13 @@ class Evaluator:
             cores=cores,
             reports=reported(work.quantities),
             run=work.run,
+            fixed=work.fixed,
         )
         trainings = Trainings(cache_folder() / "trainings", environment(self.device), reuse=not source.retrain)
         with training_lock(identity(self.device)):  # data may be copied to a GPU on which another process is timing
             data = work.data or load_for(work.proxy, source.dataset, source.root, self.device)
-        limits = Limits(work.constraints, work.baseline, self.timer) if work.baseline else None
+        within = work.bench.known_within
+        limits = Limits(work.constraints, work.baseline, self.timer, within) if work.baseline else None
         self.task = Task(
             work.objectives,
             work.proxy,
@@ -117,6 +121,7 @@ class Evaluator:
             limits=limits,
             seeds=work.seeds,
             run=work.run,
+            known_within=within,
         )
 
     def __call__(

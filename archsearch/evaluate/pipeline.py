@@ -14,7 +14,7 @@ from archsearch.benchmark.clocks import answers
 from archsearch.benchmark.exclusive import OnWait, ignore_wait, training_lock
 from archsearch.data.images import ImageData
 from archsearch.errors import ArchsearchError, TrialError
-from archsearch.evaluate.costs import Costs, Limits, TimeIt, never
+from archsearch.evaluate.costs import Costs, Limits, NotYet, TimeIt, never
 from archsearch.nn import MetaNeXt, build, init_fan_in
 from archsearch.nn.device import first_line, identity, is_out_of_memory
 from archsearch.objectives import Objective, Tier
@@ -48,6 +48,7 @@ class Task:
         limits: Constraints on targets; a candidate that breaks one is not trained.
         seeds: Maximum number of training seeds per candidate.
         run: Name of the run of the study, for locks.
+        known_within: Half the width of its interval, as a share, within which a speed has to be known; 0 takes any.
     """
 
     objectives: tuple[Objective, ...]
@@ -61,6 +62,7 @@ class Task:
     limits: Limits | None = None
     seeds: int = 1
     run: str = ""
+    known_within: float = 0.0
 
 
 @dataclass
@@ -76,18 +78,20 @@ class _Progress:
     reused: dict[str, str] = field(default_factory=dict)
     recalled: bool = False
     seed_error: str | None = None
+    put_off: str | None = None
 
     @classmethod
-    def after(cls, known: Evaluation, seed: int, several: bool) -> "_Progress":
+    def after(cls, known: Evaluation, task: Task, seed: int) -> "_Progress":
         """Start from earlier results, whose accuracy is that of ``seed`` where they do not name seeds."""
         scores = dict(known.scores)
         accuracy = scores.pop("accuracy", None)
         accuracies = dict(known.accuracies) or ({} if accuracy is None else {seed: accuracy})
         return cls(
-            Costs(scores, dict(known.details)),
+            Costs(scores, dict(known.details), task.known_within),
             accuracies=accuracies,
-            several=several,
+            several=task.seeds > 1,
             curve=list(known.curve),
+            seconds=dict(known.seconds),
             reused=dict(known.reused),
         )
 
@@ -100,7 +104,7 @@ class _Progress:
     @contextmanager
     def clock(self, phase: str) -> Iterator[Callable[[], None]]:
         """Record the wall time of a phase at its end, and whenever the yielded function is called."""
-        start = time.perf_counter()
+        start = time.perf_counter() - self.seconds.get(phase, 0.0)
 
         def record() -> None:
             self.seconds[phase] = time.perf_counter() - start
@@ -127,6 +131,7 @@ class _Progress:
             excess=dict(self.excess),
             accuracies=dict(self.accuracies) if self.several else {},
             seed_error=self.seed_error,
+            put_off=self.put_off,
         )
 
     @property
@@ -140,7 +145,8 @@ def evaluate(
     """Score an architecture: count it, then time it, then train its proxy network.
 
     A candidate that diverges, runs out of memory or cannot be built is returned with the results so far and ``error``
-    set; one that breaks a constraint, with the results so far.
+    set; one that breaks a constraint, with the results so far; one whose speed the machine was too busy to measure,
+    with ``put_off`` set: call again with these results in another minute.
 
     Args:
         arch: Target architecture.
@@ -152,13 +158,13 @@ def evaluate(
     Raises:
         ArchsearchError: The device no longer answers, so that evaluation has to go on in another process.
     """
-    progress, pruned = _Progress.after(known or Evaluation(), seed, task.seeds > 1), False
+    progress, pruned = _Progress.after(known or Evaluation(), task, seed), False
     try:
         if task.counted:
             _cost(arch, task, progress)
         trains = any(o.tier is Tier.TRAINED for o in task.objectives)
         seeds_left = set(range(seed, seed + task.seeds)) - progress.accuracies.keys()
-        if trains and seeds_left and not progress.infeasible:
+        if trains and seeds_left and not progress.infeasible and not _undecided(task, progress):
             pruned = not _train(arch, task, seed, progress, report)
     except TrialError as error:
         return progress.so_far(str(error))
@@ -196,7 +202,16 @@ def _cost(arch: Arch, task: Task, progress: _Progress) -> None:
         with progress.clock("measure"):
             recalled = progress.costs.time(arch, left, task.time)
             progress.reused |= dict.fromkeys(recalled, EARLIER_TIMING)
-    progress.excess |= limits.excess(progress.costs, Tier.MEASURED)
+    progress.put_off = progress.costs.doubts(speeds)
+    try:
+        progress.excess |= limits.excess(progress.costs, Tier.MEASURED)
+    except NotYet as doubts:
+        progress.put_off = str(doubts)
+
+
+def _undecided(task: Task, progress: _Progress) -> bool:
+    """Whether it is not known yet if a candidate keeps all constraints."""
+    return bool(progress.put_off and task.limits and task.limits.names(Tier.MEASURED))
 
 
 def _train(arch: Arch, task: Task, seed: int, progress: _Progress, report: ProgressCallback) -> bool:

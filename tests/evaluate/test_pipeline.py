@@ -122,7 +122,7 @@ def test_what_is_known_is_neither_counted_nor_timed_nor_trained(data, monkeypatc
         curve,
         reused={"accuracy": "a#1", "train_throughput": "a#1"},
     )
-    monkeypatch.setattr("archsearch.evaluate.costs.build", lambda arch: pytest.fail("built to be counted"))
+    monkeypatch.setattr("archsearch.evaluate.costs._counter", lambda activations: pytest.fail("counted"))
     monkeypatch.setattr("archsearch.evaluate.pipeline.Training", lambda *a: pytest.fail("trained"))
     done = evaluate(ATTO, task(data, wanted, time=noting), 0, known=known)
     assert done.error is None
@@ -347,3 +347,62 @@ def test_a_further_seed_that_fails_takes_nothing_from_the_first(data, monkeypatc
     assert done.scores["accuracy"] == whole.scores["accuracy"]
     assert [*done.accuracies] == [0]
     assert done.seed_error == "seed 1: diverged: the training loss of epoch 2 is nan"
+
+
+class Busy:
+    """Times with so much scatter that nothing is known, a number of times."""
+
+    def __init__(self, times):
+        self.times, self.calls = times, 0
+
+    def __call__(self, arch, kinds):
+        self.calls += 1
+        own = (0.1, 0.9, 0.2, 0.1, 0.7) if self.calls <= self.times else (0.1,) * 9
+        settings = [Setting(kind, "eager", "channels_last", "fp32", 2, 64) for kind in kinds]
+        return {s.kind: Timing(s, own, (0.1,) * len(own), settled=True, fixed_s=0.1) for s in settings}
+
+
+def test_a_speed_that_is_not_known_well_enough_is_put_off_and_not_made_up(data):
+    busy = Busy(1)
+    bound = task(data, time=busy, known_within=0.1)
+    first = evaluate(ATTO, bound, 0)
+    assert "infer_throughput: after 5 rounds its relative throughput is between 0." in first.put_off
+    assert "infer_throughput" not in first.scores
+    assert {"accuracy", "macs"} <= first.scores.keys()  # which do not wait for it
+    again = evaluate(
+        ATTO, dataclasses.replace(bound, trainings=None), 0, known=dataclasses.replace(first, put_off=None)
+    )
+    assert again.put_off is None
+    assert again.scores["infer_throughput"] == pytest.approx(20.0)
+    assert len(again.details["infer_throughput"]["blocks_s"]) == 5 + 9  # of both minutes
+    assert again.curve == first.curve
+    assert again.seconds["train"] == first.seconds["train"]
+    assert again.seconds["measure"] >= first.seconds["measure"]
+
+
+def test_a_recipe_that_asks_for_nothing_takes_any_speed(data):
+    done = evaluate(ATTO, task(data, time=Busy(9)), 0)
+    assert done.put_off is None
+    assert done.scores["infer_throughput"] > 0
+
+
+def test_nothing_is_trained_before_a_speed_is_known_that_a_constraint_is_on(data, monkeypatch):
+    monkeypatch.setattr("archsearch.evaluate.pipeline.Training", lambda *a: pytest.fail("trained"))
+    busy = Busy(9)
+    for text in ("infer_throughput >= 1", "latency_ms <= 2 * baseline"):
+        bound = Limits(parse_constraints([text]), ATTO, busy, 0.1)
+        done = evaluate(ATTO, task(data, "accuracy,macs", time=busy, limits=bound, known_within=0.1), 0)
+        assert "relative throughput is between" in done.put_off
+        assert done.error is None
+        assert not done.excess
+
+
+def test_a_baseline_that_is_not_known_well_enough_puts_its_candidates_off(data):
+    busy = Busy(1)
+    bound = Limits(parse_constraints(["infer_throughput >= 0.5 * baseline"]), tiny.PLAIN, busy, 0.1)
+    quiet = task(data, "accuracy,macs", time=Busy(0), limits=bound, known_within=0.1)
+    first = evaluate(ATTO, quiet, 0)
+    assert first.put_off.startswith("the baseline that a constraint refers to: infer_throughput: after 5 rounds")
+    again = evaluate(ATTO, quiet, 0, known=dataclasses.replace(first, put_off=None))
+    assert again.put_off is None
+    assert again.excess == {"infer_throughput >= 0.5 * baseline": pytest.approx(-1.0)}

@@ -15,6 +15,7 @@ from archsearch.objectives import parse_objectives
 from archsearch.report.page.payload import page_data
 from archsearch.report.view import own_box, view_of
 from archsearch.search.definition import create_or_resume
+from archsearch.search.engines import runner as runner_module
 from archsearch.search.engines.runner import ProgressListener, Runner, run_here
 from archsearch.search.importance import importances
 from archsearch.search.samplers.by_name import SAMPLERS, check_sampler
@@ -440,3 +441,66 @@ def test_a_study_with_other_constraints_or_seeds_is_another(storage, study):
         with pytest.raises(StorageError, match=f"exists with another {next(iter(changes))}"):
             search_of(dataclasses.replace(study, **changes), storage)
     search_of(dataclasses.replace(study, early_stopping=False), storage)
+
+
+class PutOff:
+    """Evaluates candidates whose speed is known only after a number of timings."""
+
+    def __init__(self, times):
+        self.times, self.seen = times, {}
+
+    def __call__(self, arch, seed, report, known):
+        count = self.seen[arch.key] = self.seen.get(arch.key, 0) + 1
+        assert (known is None) == (count == 1)
+        done = made_up(arch, seed, report)
+        if count <= self.times:
+            scores = {name: value for name, value in done.scores.items() if name != "infer_throughput"}
+            done = dataclasses.replace(done, scores=scores, put_off="infer_throughput: between 1 and 9")
+        return done, {"device": "test"}
+
+
+class Heard(ProgressListener):
+    def __init__(self):
+        self.put_offs, self.ends = [], []
+
+    def put_off(self, candidate, reason):
+        self.put_offs.append((candidate.number, reason))
+
+    def ended(self, trial):
+        self.ends.append(trial.number)
+
+
+def test_a_timing_that_was_put_off_is_made_again_after_others(storage, monkeypatch):
+    monkeypatch.setattr(runner_module, "PAUSE_S", 0.2)
+    search, heard, evaluate = search_of(tiny.make_study("inception_dw"), storage), Heard(), PutOff(1)
+    runner = Runner(search, 5, heard)
+    first = runner.next("a")
+    runner.ended(first.number, *evaluate(first.arch, 0, lambda event: True, None))
+    assert heard.put_offs == [(first.number, "infer_throughput: between 1 and 9")]
+    second = runner.next("a")
+    assert second.number != first.number  # not in the same minute
+    assert runner.next("b").number > second.number
+    for number, candidate in ((second.number, second), (second.number + 1, first)):
+        runner.ended(number, made_up(candidate.arch, 0, lambda event: True), {})
+    run_here(runner, evaluate)
+    assert [trial.number for trial in search.trials] == [0, 1, 2, 3, 4]
+    assert {trial.state for trial in search.trials} == {"complete"}
+    assert heard.ends[:2] == [second.number, second.number + 1]
+    assert all("put_off" not in frozen.user_attrs for frozen in search.record.trials)
+
+
+def test_a_speed_that_never_becomes_known_is_refused_and_keeps_the_rest(storage, monkeypatch):
+    monkeypatch.setattr(runner_module, "PAUSE_S", 0.0)
+    study = tiny.make_study("inception_dw", sampler="cost_aware")
+    search, heard = search_of(study, storage), Heard()
+    run_here(Runner(search, 2, heard), PutOff(99))
+    assert [trial.state for trial in search.trials] == ["failed", "failed"]
+    for trial in search.trials:
+        assert trial.evaluation.error.startswith(
+            "infer_throughput: between 1 and 9, timed 4 times; the machine is too busy"
+        )
+        assert "accuracy" in trial.evaluation.scores
+    assert len(heard.put_offs) == 2 * (runner_module.TIMINGS - 1)
+    again = search_of(study, storage)
+    again.ask()  # the sampler reads them, and does not blame the architectures
+    assert [row.failed for row in again.samplers.common.history.rows] == [False, False]

@@ -5,6 +5,7 @@ touches the study itself, so that every engine makes the same records.
 """
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -16,6 +17,11 @@ from archsearch.search.search import Candidate, Search
 from archsearch.search.storage.mirror import LAST_PATIENCE_S
 from archsearch.search.storage.reuse import ResultReuse
 from archsearch.trial import Epoch, EpochDone, Evaluation, GoingOn, SeedDone, Trial, Waiting, WorkerEvent
+
+#: Times that a candidate is timed until its speed is known, and seconds between them: another minute may be quieter.
+TIMINGS, PAUSE_S = 4, 60.0
+#: What to do about candidates that could not be timed.
+TOO_BUSY = "the machine is too busy: end what else runs there, and evaluate it again in a study of another name"
 
 #: Returns whether to stop a candidate's training after an epoch, or to train no further seed of it.
 Stop = Callable[[Candidate, EpochDone | SeedDone], bool]
@@ -44,6 +50,9 @@ class ProgressListener:
     def waiting(self, candidate: Candidate, holder: str) -> None:
         """Handle that a candidate waits for its device, which a process of another run has; once per candidate."""
 
+    def put_off(self, candidate: Candidate, reason: str) -> None:
+        """Handle that a candidate's timing is made again later, as the machine was too busy."""
+
     def ended(self, trial: Trial) -> None:
         """Handle a candidate's finished trial."""
 
@@ -56,6 +65,7 @@ class _Underway:
     candidate: Candidate
     reported: EpochDone | SeedDone | None = None
     waited: bool = False
+    timings: int = 0
 
 
 class Runner:
@@ -82,6 +92,7 @@ class Runner:
         """
         self.search, self.n_trials, self.listener, self.stop = search, n_trials, listener, stop
         self.reuse = reuse
+        self._put_off: deque[tuple[float, int]] = deque()  # when to time a candidate again, and its trial
         self._until = None if timeout is None else time.monotonic() + timeout
         self._underway: dict[int, _Underway] = {}
         self._dry = False
@@ -99,13 +110,34 @@ class Runner:
         Args:
             worker: Name of the worker, for people.
         """
+        if (again := self._timed_again(worker)) is not None:
+            return again
         while not self._over():
             candidate = self.search.ask()
             self._dry = candidate is None
             if candidate is not None and (left := self._left_of(candidate)) is not None:
                 self.listener.started(left, worker)
                 return left
-        return None
+        return self._timed_again(worker, wait=True)
+
+    def _timed_again(self, worker: str, wait: bool = False) -> Candidate | None:
+        """A candidate whose timing was put off, when its time has come; None before.
+
+        Args:
+            worker: Name of the worker that takes it.
+            wait: Whether to wait for the first one where no other candidate is under way.
+        """
+        if not self._put_off or self.search.mirror.ending():
+            return None
+        due, number = self._put_off[0]
+        if wait and len(self._put_off) == len(self._underway):
+            time.sleep(max(0.0, due - time.monotonic()))
+        if time.monotonic() < due:
+            return None
+        self._put_off.popleft()
+        candidate = self._underway[number].candidate
+        self.listener.started(candidate, worker)
+        return candidate
 
     def _over(self) -> bool:
         late = self._until is not None and time.monotonic() >= self._until
@@ -152,6 +184,17 @@ class Runner:
             evaluation: Its result.
             environment: Environment of the evaluation.
         """
+        if evaluation.error or evaluation.pruned:
+            evaluation = replace(evaluation, put_off=None)
+        if evaluation.put_off:
+            underway = self._underway[number]
+            underway.timings += 1
+            if underway.timings < TIMINGS:
+                underway.candidate = replace(underway.candidate, known=replace(evaluation, put_off=None))
+                self._put_off.append((time.monotonic() + PAUSE_S, number))
+                self.listener.put_off(underway.candidate, evaluation.put_off)
+                return
+            evaluation = replace(evaluation, error=f"{evaluation.put_off}, timed {TIMINGS} times; {TOO_BUSY}")
         self.listener.ended(self.search.tell(self._underway[number].candidate, evaluation, environment))
         del self._underway[number]
         self._dry = False  # a sampler knows more now

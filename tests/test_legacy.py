@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from archsearch.arch import Arch
+from archsearch.benchmark import reference
 from archsearch.benchmark.timer import Timer
 from archsearch.cli.report import open_studies
 from archsearch.nn import device
@@ -50,9 +51,12 @@ def folder(tmp_path, monkeypatch):
     return place
 
 
+def storage_of(folder):
+    return open_storage(str(folder / "legacy.db"), create=False)
+
+
 def trials(folder, name="search"):
-    storage = open_storage(str(folder / "legacy.db"), create=False)
-    return copy.deepcopy(optuna.load_study(study_name=name, storage=storage).trials)
+    return copy.deepcopy(optuna.load_study(study_name=name, storage=storage_of(folder)).trials)
 
 
 @pytest.fixture
@@ -70,7 +74,13 @@ def idle(monkeypatch):
     monkeypatch.setattr(Timer, "_measure", lambda *args: pytest.fail("timed again"))
 
 
-def test_a_study_goes_on(folder, passes, capsys):
+@pytest.fixture
+def no_reference(monkeypatch):
+    """The reference is not timed either."""
+    monkeypatch.setattr(reference, "time_reference", lambda *args: pytest.fail("the reference was timed"))
+
+
+def test_a_study_goes_on(folder, passes, no_reference, capsys):
     before = trials(folder)
     words = (*STUDY, "--storage", "legacy.db", "--study-name", "search", "--device", "cpu")
     code, out, err = command.run(capsys, *words, "--n-trials", 6)
@@ -84,17 +94,20 @@ def test_a_study_goes_on(folder, passes, capsys):
     assert (folder / "search.html").exists()
 
 
-def test_another_study_of_the_storage_trains_and_times_nothing(folder, idle, capsys):
+def test_another_study_of_the_storage_trains_and_times_nothing(folder, idle, no_reference, capsys):
     shutil.rmtree(folder / "cache")
     words = ("--storage", "legacy.db", "--study-name", "other", "--device", "cpu")
     code, _, err = command.run(capsys, *STUDY, *words, "--n-trials", 4)
     assert code == 0, err
-    known = {trial.user_attrs["arch_key"]: trial for trial in trials(folder)}
-    for trial in trials(folder, "other"):
-        its = known[trial.user_attrs["arch_key"]]
+    first, other = (
+        trials_of(optuna.load_study(study_name=name, storage=storage_of(folder))) for name in ("search", "other")
+    )
+    known = {trial.arch.key: trial for trial in first}  # both beside one fixed speed of the reference
+    for trial in other:
+        its = known[trial.arch.key]
         origin = f"search#{its.number}"
-        assert trial.user_attrs["reused"] == {"accuracy": origin, "infer_throughput": origin}
-        assert trial.values == its.values
+        assert trial.evaluation.reused == {"accuracy": origin, "infer_throughput": origin}
+        assert trial.evaluation.scores == its.evaluation.scores
 
 
 def test_the_disk_cache_gives_trainings_and_timings_back(folder, idle, capsys):
@@ -102,7 +115,12 @@ def test_the_disk_cache_gives_trainings_and_timings_back(folder, idle, capsys):
     code, _, err = command.run(capsys, *STUDY, *words, "--n-trials", 4)
     assert code == 0, err
     found = trials_of(optuna.load_study(study_name="new", storage=open_storage("new.db", create=False)))
-    assert [trial.evaluation.scores for trial in found] == [trial.user_attrs["scores"] for trial in trials(folder)]
+    for trial, its in zip(found, trials(folder), strict=True):
+        scores, detail = trial.evaluation.scores, trial.evaluation.details["infer_throughput"]
+        assert scores | {"infer_throughput": 0} == its.user_attrs["scores"] | {"infer_throughput": 0}
+        assert detail["blocks_s"] == its.user_attrs["details"]["infer_throughput"]["blocks_s"]
+        step_s = detail["fixed_reference_s"] / detail["ratio"]
+        assert scores["infer_throughput"] == pytest.approx(detail["batch_size"] / step_s)
     assert {origin for trial in found for origin in trial.evaluation.reused.values()} == {
         "an earlier training on this machine", "an earlier timing on this machine",
     }  # fmt: skip

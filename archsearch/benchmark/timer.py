@@ -10,6 +10,7 @@ from archsearch.arch.networks import find
 from archsearch.benchmark.exclusive import OnWait, cpu_work_lock, ignore_wait
 from archsearch.benchmark.jobs import Job, Measured, Network, network_to_dict
 from archsearch.benchmark.process import ProcessDied, TimingProcess
+from archsearch.benchmark.reference_speed import DEVICE_FACTS
 from archsearch.benchmark.timing import Timing
 from archsearch.errors import ArchsearchError, TrialError
 from archsearch.nn.device import pick_device
@@ -17,9 +18,6 @@ from archsearch.objectives import FromDevice
 from archsearch.recipes import PROTOCOL, BenchRecipe
 from archsearch.utils.disk_cache import DiskCache
 from archsearch.utils.key_fields import key_fields
-
-#: Facts of ``archsearch.nn.device.environment`` that a timing depends on besides network and recipe.
-DEVICE_FACTS = ("host", "device_name", "torch", "timm", "cuda", "cudnn", "threads")
 
 
 class Timings:
@@ -56,6 +54,30 @@ class Timings:
         """Cache a timing; arguments as for ``get``."""
         self.store.put(self._key(network, bench, kind, reference), timing.to_dict())
 
+    def fixed(self, bench: BenchRecipe, kind: str) -> dict[str, Any] | None:
+        """Return what ``fix`` has cached; None if there is none.
+
+        Args:
+            bench: Recipe of the timing, which names the reference.
+            kind: Kind of step.
+        """
+        found: dict[str, Any] | None = self.store.get(self._fixed_key(bench, kind))
+        return found
+
+    def fix(self, bench: BenchRecipe, kind: str, speed: Mapping[str, Any]) -> None:
+        """Cache the reference's fixed speed, unless there is one; arguments as for ``fixed``.
+
+        Args:
+            bench: Recipe of the timing, which names the reference.
+            kind: Kind of step.
+            speed: What ``archsearch.benchmark.reference_speed.ReferenceSpeed.to_dict`` returned.
+        """
+        if self.fixed(bench, kind) is None:
+            self.store.put(self._fixed_key(bench, kind), dict(speed))
+
+    def _fixed_key(self, bench: BenchRecipe, kind: str) -> dict[str, Any]:
+        return {"protocol": PROTOCOL, "fixed_reference": kind, "bench": key_fields(bench), **self.device}
+
     def _key(self, network: Network, bench: BenchRecipe, kind: str, reference: Network | None) -> dict[str, Any]:
         named = network.key if isinstance(network, Arch) else network_to_dict(network)
         recipe = key_fields(bench)
@@ -79,6 +101,7 @@ class Timer:
         cores: Sequence[int] = (),
         reports: Sequence[FromDevice] = (),
         run: str = "",
+        fixed: Mapping[str, float] | None = None,
     ) -> None:
         """Prepare; the process that times starts when it is needed.
 
@@ -93,10 +116,11 @@ class Timer:
             cores: Numbers of the processor cores to use; empty for those of this process.
             reports: Scores that the device has to report; a cached timing without one is made anew.
             run: Name of the run whose processes share the one that times; empty for one of this timer's own.
+            fixed: Fixed seconds per step of the reference by kind of step, for scores; None outside of studies.
         """
         self.bench, self.device, self.timings, self.mixers = bench, device, timings, mixers
         self.on_wait, self.remeasure, self.reference, self.cores = on_wait, remeasure, reference, cores
-        self.reports, self.run = tuple(reports), run
+        self.reports, self.run, self.fixed = tuple(reports), run, dict(fixed or {})
         self._process: TimingProcess | None = None
 
     def __enter__(self) -> "Timer":
@@ -118,10 +142,19 @@ class Timer:
         timings = {} if self.remeasure else self._known(network, kinds)
         missing = tuple(kind for kind in kinds if kind not in timings)
         for timing in self._measure(network, missing) if missing else ():
-            if not timing.conditions.get("warnings"):  # a disturbed timing is not reused
-                self.timings.put(network, self.bench, timing.setting.kind, timing, self.reference)
+            self.keep(network, timing)
             timings[timing.setting.kind] = timing
-        return timings
+        return {kind: replace(timing, fixed_s=self.fixed.get(kind)) for kind, timing in timings.items()}
+
+    def keep(self, network: Network, timing: Timing) -> None:
+        """Cache a timing that is known well enough.
+
+        Args:
+            network: Network that was timed.
+            timing: Its timing.
+        """
+        if timing.known(self.bench.known_within):
+            self.timings.put(network, self.bench, timing.setting.kind, timing, self.reference)
 
     def close(self) -> None:
         """End the process that times."""
@@ -135,7 +168,8 @@ class Timer:
 
     def _complete(self, timing: Timing) -> bool:
         fields = [report.field for report in self.reports if report.step == timing.setting.kind]
-        return all(getattr(timing, field) is not None for field in fields)
+        known = timing.known(self.bench.known_within)
+        return known and all(getattr(timing, field) is not None for field in fields)
 
     def _measure(self, network: Network, kinds: tuple[str, ...]) -> list[Timing]:
         reference = self.reference or find(self.bench.reference, self.bench.img_size or None)

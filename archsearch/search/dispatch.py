@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from archsearch.search.place import Place
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from archsearch.search.engines.runner import Runner
 
 
-def carry_out(spec: StudySpec, runner: "Runner", study: "Study", data: "ImageData", place: Place) -> None:
+def carry_out(
+    spec: StudySpec, runner: "Runner", study: "Study", data: "ImageData", place: Place, fixed: Mapping[str, float]
+) -> None:
     """Evaluate a study's candidates with its engine until the runner has no more.
 
     Args:
@@ -26,17 +28,18 @@ def carry_out(spec: StudySpec, runner: "Runner", study: "Study", data: "ImageDat
         study: Definition of the study.
         data: Data set, reduced to what the proxy recipe uses.
         place: Where candidates are evaluated.
+        fixed: Fixed seconds per step of the reference, by kind of step.
     """
     from archsearch.evaluate.machine import Machine, devices_for
     from archsearch.search.engines.local import run_local
     from archsearch.search.engines.runner import run_here
 
     if place.share is not None:
-        _on_ray(spec, runner, study, data, place)
+        _on_ray(spec, runner, study, data, place, fixed)
         return
     devices = devices_for(spec.device)
     machine = Machine.here(devices, workers_of(spec.engine, devices, runner.left))
-    work = work_of(spec, study, machine)
+    work = work_of(spec, study, machine, fixed)
     if not machine.workers:
         with contextlib.closing(dataclasses.replace(work, data=data)(0)) as evaluate:
             run_here(runner, evaluate)
@@ -44,7 +47,9 @@ def carry_out(spec: StudySpec, runner: "Runner", study: "Study", data: "ImageDat
         run_local(runner, work, machine.workers, spec.engine.trial_timeout)
 
 
-def _on_ray(spec: StudySpec, runner: "Runner", study: "Study", data: "ImageData", place: Place) -> None:
+def _on_ray(
+    spec: StudySpec, runner: "Runner", study: "Study", data: "ImageData", place: Place, fixed: Mapping[str, float]
+) -> None:
     from archsearch.data.images import to_arrays
     from archsearch.evaluate.evaluator import begin_remotely
     from archsearch.evaluate.machine import Machine
@@ -53,7 +58,7 @@ def _on_ray(spec: StudySpec, runner: "Runner", study: "Study", data: "ImageData"
     assert place.share is not None  # noqa: S101 - it is on Ray
     machine = Machine((place.device,), 1, (), max(1, int(place.share.cpus)))
     parameters = {
-        "work": work_of(spec, study, machine),
+        "work": work_of(spec, study, machine, fixed),
         "arrays": to_arrays(data),
         "mixers": {path.name: path.read_bytes() for path in spec.mixers},
         "device_name": study.device,
@@ -70,7 +75,7 @@ def workers_of(engine: Engine, devices: Sequence[str], trials: int) -> int:
     return min(wanted, max(1, trials))
 
 
-def work_of(spec: StudySpec, study: "Study", machine: "Machine") -> "StudyWork":
+def work_of(spec: StudySpec, study: "Study", machine: "Machine", fixed: Mapping[str, float]) -> "StudyWork":
     """Return what workers need to evaluate the candidates of a study."""
     from archsearch.evaluate.evaluator import StudyWork
     from archsearch.evaluate.machine import Source
@@ -86,4 +91,5 @@ def work_of(spec: StudySpec, study: "Study", machine: "Machine") -> "StudyWork":
         constraints=study.constraints,
         baseline=study.space.baseline,
         seeds=study.seeds,
+        fixed=fixed,
     )

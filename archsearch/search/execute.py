@@ -9,6 +9,7 @@ from archsearch.search.definition import VAL_IMAGES, create_or_resume, validatio
 from archsearch.search.dispatch import carry_out
 from archsearch.search.early_stopping import EarlyStopping
 from archsearch.search.engines.runner import ProgressListener, Runner
+from archsearch.search.fixed_speed import Speeds, fix_speeds, fixed_speeds, step_seconds
 from archsearch.search.place import Place, place_of
 from archsearch.search.reachable import check_reachable
 from archsearch.search.resolve import ResolvedStudy, define, resolve
@@ -18,6 +19,7 @@ from archsearch.search.spec import StudySpec
 from archsearch.search.storage.lock import owned, sign
 from archsearch.search.storage.mirror import StorageMirror
 from archsearch.search.storage.opening import in_words, masked, open_storage
+from archsearch.search.storage.rescoring import Rescoring
 from archsearch.search.storage.reuse import ResultReuse
 from archsearch.search.warm_start import Start, read_starts
 from archsearch.utils.worker_process import prepare
@@ -82,11 +84,12 @@ def run(spec: StudySpec | ResolvedStudy, progress: Progress | ProgressListener |
     with place_of(spec.engine, spec.device) as place:
         study, data = define(resolved, place, shown.track)
         count = PartCounter("activations" in {quantity.name for quantity in study.quantities})
+        speeds = fixed_speeds(study, spec.storage, place, spec.remeasure, shown.say)
         if not resolved.begun:
-            starts += check_reachable(study, count, place, starts, spec.mixers, shown.say)
+            starts += check_reachable(study, count, place, starts, spec.mixers, shown.say, step_seconds(speeds))
         for remark in remarks:
             shown.say(remark)
-        return _search(resolved, study, data, place, count, starts, shown)
+        return _search(resolved, study, data, place, count, starts, shown, speeds)
 
 
 def _search(
@@ -97,6 +100,7 @@ def _search(
     count: PartCounter,
     starts: Sequence[Start],
     shown: Progress,
+    speeds: Speeds,
 ) -> StudyResult:
     """Take the study up in its storage, and evaluate candidate after candidate."""
     spec = resolved.spec
@@ -108,13 +112,16 @@ def _search(
             if spec.command:
                 record.set_user_attr("command", spec.command)
             record.set_user_attr(VAL_IMAGES, len(data.val))
-            search = Search(study, StorageMirror(record, check), count, starts)
-        reuse = ResultReuse(study, search.mirror, place.versions, not spec.retrain, not spec.remeasure)
+            fix_speeds(record, speeds)
+            search = Search(study, StorageMirror(record, check, Rescoring(record, study.names)), count, starts)
+        reuse = ResultReuse(
+            study, search.mirror, place.versions, not spec.retrain, not spec.remeasure, step_seconds(speeds)
+        )
         stop = EarlyStopping(search, study.proxy.epochs)
         with shown.following(search, resolved.n_trials) as listener:
             search.mirror.trouble = listener.say
             runner = Runner(search, resolved.n_trials, listener, spec.timeout, stop, reuse)
-            carry_out(spec, runner, study, data, place)
+            carry_out(spec, runner, study, data, place, step_seconds(speeds))
         return result_of(search, spec.storage)
 
 

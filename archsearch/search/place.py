@@ -4,7 +4,7 @@ import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from archsearch.errors import OptionError, unknown
 from archsearch.objectives import Objective, Tier
@@ -79,6 +79,16 @@ class Place:
         from archsearch.nn.device import pick_device
 
         return pick_device(self.device if self.alone else "cpu")
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Facts about the device that speeds depend on, as ``archsearch.benchmark.reference_speed`` names them."""
+        from archsearch.benchmark.reference_speed import DEVICE_FACTS
+        from archsearch.nn.device import environment, pick_device
+
+        device = self.device
+        here = self.ask(lambda: environment(pick_device(device)))
+        return {name: here.get(name) for name in DEVICE_FACTS}
 
     @property
     def versions(self) -> dict[str, str]:

@@ -3,7 +3,7 @@
 import contextlib
 import heapq
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,6 +40,7 @@ def check_reachable(
     starts: Sequence[Start],
     mixers: Sequence[Path],
     say: Callable[[str], None],
+    fixed: Mapping[str, float],
 ) -> list[Start]:
     """Make sure that some architecture of the space keeps all constraints, before the study begins.
 
@@ -50,6 +51,7 @@ def check_reachable(
         starts: Points that the study begins with.
         mixers: Files with the user's own token mixers, for the process that times.
         say: Callback for a remark before something takes long.
+        fixed: Fixed seconds per step of the reference, by kind of step.
 
     Returns:
         The one point that was found where a sample had none, as a sampler would hardly come upon it again; else none.
@@ -67,7 +69,7 @@ def check_reachable(
         kept.sort(key=lambda point: point.costs["macs"])
         archs = [point.arch for point in dict.fromkeys([*kept[:TIMED], *kept[-TIMED:]])]
         say(f"timing {len(archs)} architectures or fewer, to see whether any keeps the constraints")
-        _check_measured(study, place, points, archs, measured, mixers)
+        _check_measured(study, place, points, archs, measured, mixers, fixed)
     return [] if kept[0] in sample else [Start(kept[0].params, "what was found to keep the constraints")]
 
 
@@ -139,6 +141,7 @@ def _check_measured(
     archs: "Sequence[Arch]",
     measured: Sequence[Constraint],
     mixers: Sequence[Path],
+    fixed: Mapping[str, float],
 ) -> None:
     """Time the smallest and the largest architectures, which are about the fastest and the slowest."""
     from archsearch.benchmark.reported import reported
@@ -152,7 +155,7 @@ def _check_measured(
     timings = Timings(cache_folder() / "timings", environment(device))
     cores = available_cores() if device.type == "cpu" else ()
     reports = reported(constraint.objective for constraint in measured)
-    timer = Timer(study.bench, str(device), timings, tuple(mixers), cores=cores, reports=reports)
+    timer = Timer(study.bench, str(device), timings, tuple(mixers), cores=cores, reports=reports, fixed=fixed)
     with contextlib.closing(timer):
         limits, found = Limits(measured, study.space.baseline, timer), []
         for arch in archs:

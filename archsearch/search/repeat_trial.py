@@ -9,6 +9,7 @@ from archsearch.objectives import OBJECTIVES
 from archsearch.search.definition import create_or_resume, load
 from archsearch.search.dispatch import work_of
 from archsearch.search.execute import Progress
+from archsearch.search.fixed_speed import fixed_speeds, step_seconds
 from archsearch.search.place import place_of
 from archsearch.search.resolve import ResolvedStudy, define, resolve
 from archsearch.search.spec import Engine, StudySpec
@@ -71,7 +72,8 @@ def repeat(spec: StudySpec | ResolvedStudy, number: int, progress: Progress | No
     with place_of(Engine(workers=0), spec.device) as place:
         study, data = define(resolved, place, shown.track)
         trial = _recorded(spec.storage, study, number)
-        work = work_of(spec, study, Machine.here(devices_for(spec.device), 0))
+        speeds = fixed_speeds(study, spec.storage, place, False, shown.say)
+        work = work_of(spec, study, Machine.here(devices_for(spec.device), 0), step_seconds(speeds))
         source = dataclasses.replace(work.source, retrain=True)
         shown.say(f"trial {trial.number} of {study.name} again; this changes nothing on record")
         now = evaluate_again(dataclasses.replace(work, source=source, remeasure=True, data=data), trial)

@@ -27,6 +27,17 @@ def same_part(part: str, one: Mapping[str, Any] | None, other: Mapping[str, Any]
     return completed(PARTS[part], one) == completed(PARTS[part], other)
 
 
+def timed_alike(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> bool:
+    """Whether two studies time the same architecture in the same way.
+
+    Args:
+        ours: Recipe of a study, as ``archsearch.search.definition.Study.recipe`` returns it.
+        theirs: Stored recipe of another one.
+    """
+    protocols = {recipe.get("protocol", 1) for recipe in (ours, theirs)}
+    return len(protocols) == 1 and same_part("bench", theirs.get("bench"), ours["bench"])
+
+
 def check_known(name: str, before: Mapping[str, Any], known: Collection[str]) -> None:
     """Make sure that this version knows every field of a stored recipe.
 

@@ -20,7 +20,7 @@ import numpy as np
 from archsearch.objectives import OBJECTIVES, Objective
 from archsearch.stats.bootstrap import front_probability
 from archsearch.stats.fronts import costs, signs
-from archsearch.stats.intervals import LEVEL, NORMAL, student, wilson
+from archsearch.stats.intervals import LEVEL, NORMAL, retimed, student, wilson
 from archsearch.stats.seeds import SeedModel
 from archsearch.trial import Evaluation, Trial
 
@@ -172,13 +172,24 @@ def _less(trial: Trial, level: float) -> Trial:
 def score_interval(name: str, detail: Mapping[str, Any]) -> tuple[float, float] | None:
     """Return the 95 % confidence interval of a measured score, in its unit; None where it has none.
 
+    It is that of the relative throughput, widened by what timing a network again in another minute shows.
+
     Args:
         name: Name of the objective.
         detail: Recorded details of its measurement (``Timing.details``).
     """
     if "interval_s" not in detail or name not in OBJECTIVES:  # recorded before there were intervals
         return None
-    return OBJECTIVES[name].interval(detail["interval_s"], detail["batch_size"])
+    return OBJECTIVES[name].interval(_seconds(detail), detail["batch_size"])
+
+
+def _seconds(detail: Mapping[str, Any]) -> tuple[float, float]:
+    """Interval of the seconds per step that a score is made of."""
+    fixed, ends = detail.get("fixed_reference_s"), detail.get("ratio_interval")
+    if fixed is None or not ends:
+        return detail["interval_s"][0], detail["interval_s"][1]
+    low, high = retimed(detail["ratio"], (ends[0], ends[1]))
+    return fixed / high, fixed / low
 
 
 def front_chances(

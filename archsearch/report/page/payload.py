@@ -200,6 +200,8 @@ def _behind(name: str, detail: dict[str, Any]) -> Iterator[tuple[str, Any]]:
         yield f"ratio.{name}", [number(x) for x in (detail["ratio"], *detail["ratio_interval"])]
     setting = [f"batch {detail['batch_size']}", f"{detail['img_size']} px"]
     words = [*setting, *(detail[k] for k in ("precision", "layout", "mode") if k in detail)]
+    if "fixed_reference_s" in detail:
+        words.append(f"{detail['throughput']:.4g} img/s while it was timed")
     yield f"setting.{name}", "; ".join([", ".join(words), *detail.get("conditions", {}).get("warnings", ())])
 
 

@@ -183,7 +183,11 @@ class Acquisition:
         """Predict a quantity that is always positive, by its logarithm."""
         known, model, scaled = self.history.known(name, read), self._model(name), self._scaled
         at = self._at if points is self.pool else self._features(points)
-        return np.exp(model.expect(known, lambda one: (scaled(one[0].point), math.log(one[1]), 0.0), at))
+
+        def observe(one: tuple[Row, float]) -> Observed:
+            return scaled(one[0].point), math.log(one[1]), one[0].log_errors.get(name, 0.0)
+
+        return np.exp(model.expect(known, observe, at))
 
     def _seconds(self) -> np.ndarray:
         """Seconds of training a candidate to its end; 1 for all as long as too little is known."""

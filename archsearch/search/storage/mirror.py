@@ -43,12 +43,18 @@ class StorageMirror:
         ending: Function that tells whether the run is ending, so that the wait is short.
     """
 
-    def __init__(self, record: optuna.Study, check: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        record: optuna.Study,
+        check: Callable[[], None] = lambda: None,
+        scored: Callable[[FrozenTrial], FrozenTrial] = lambda trial: trial,
+    ) -> None:
         """Read the trials.
 
         Args:
             record: Study in its storage.
             check: Function called before every write.
+            scored: Function from a trial of the storage to the same with the scores that it has now.
         """
         self.record, self.check, self.patience_s = record, check, PATIENCE_S
         self.trouble: Callable[[str], None] = lambda words: None
@@ -56,7 +62,7 @@ class StorageMirror:
         self.in_memory = optuna.create_study(storage=InMemoryStorage(), directions=record.directions)
         self._ids: list[int] = []
         for trial in record.get_trials(deepcopy=False):
-            self._copy(trial)
+            self._copy(scored(trial))
         self._parents: set[str] = set()
         self._recall_parents()
 

@@ -30,6 +30,7 @@ from optuna.trial import FrozenTrial, TrialState
 from archsearch.arch import Arch
 from archsearch.errors import ArchError
 from archsearch.objectives import Objective
+from archsearch.search.storage.rescoring import Rescoring
 from archsearch.trial import Epoch, Evaluation, Trial, refuse_non_finite
 
 #: State of a finished trial in ``Trial`` by Optuna's state.
@@ -126,7 +127,13 @@ def is_candidate(frozen: FrozenTrial) -> bool:
 
 def trials_of(study: optuna.Study) -> list[Trial]:
     """Return the finished candidates of a study, by number."""
-    return [to_trial(frozen) for frozen in study.get_trials(deepcopy=False) if is_candidate(frozen)]
+    scored = rescoring_of(study)
+    return [to_trial(scored(frozen)) for frozen in study.get_trials(deepcopy=False) if is_candidate(frozen)]
+
+
+def rescoring_of(study: optuna.Study) -> Rescoring:
+    """Return the reader of a study's scores; without a recipe the study has none to read."""
+    return Rescoring(study, study.user_attrs.get("archsearch", {}).get("objectives", ()))
 
 
 class Tail:
@@ -145,6 +152,7 @@ class Tail:
         """
         self.study, self.running = study, 0
         self.trouble: str | None = None
+        self._scored = rescoring_of(study)
         self._open: set[int] = set()
         self._seen = 0
 
@@ -160,7 +168,7 @@ class Tail:
 
     def _read(self, frozen: FrozenTrial) -> Trial | None:
         try:
-            return to_trial(frozen)
+            return to_trial(self._scored(frozen))
         except (ArchError, KeyError, TypeError, ValueError) as error:
             self.trouble = f"trial {frozen.number} of {self.study.study_name} cannot be read: {error}"
             return None

@@ -15,11 +15,12 @@ from optuna.trial import FrozenTrial, TrialState
 
 from archsearch.arch import Arch
 from archsearch.objectives import Tier
-from archsearch.search.definition import FORMER, RECIPE, Study
-from archsearch.search.same_recipe import same_part
+from archsearch.search.definition import RECIPE, Study
+from archsearch.search.same_recipe import same_part, timed_alike
 from archsearch.search.storage.mirror import StorageMirror
 from archsearch.search.storage.opening import attribute_rows
 from archsearch.search.storage.records import accuracies_of
+from archsearch.search.storage.rescoring import is_known, refixed, score_of
 from archsearch.trial import Epoch, Evaluation, finite
 
 #: Number of rows of a database to read again, since rows may become visible out of order.
@@ -95,6 +96,7 @@ class ResultReuse:
         versions: Mapping[str, str],
         trainings: bool = True,
         timings: bool = True,
+        fixed: Mapping[str, float] | None = None,
     ) -> None:
         """Prepare; nothing is read yet.
 
@@ -105,6 +107,7 @@ class ResultReuse:
                 others is not reused.
             trainings: Whether trainings are reused.
             timings: Whether timings are reused.
+            fixed: Fixed seconds per step of the reference, by kind of step.
         """
         self.study, self.mirror, self.recipe, self.versions = study, mirror, study.recipe(), dict(versions)
         by_tier = {tier: {o.name for o in study.quantities if o.tier is tier} for tier in Tier}
@@ -115,6 +118,7 @@ class ResultReuse:
         self._trials: dict[str, dict[int, int]] = {}  # study id by trial id, by key of the architecture
         self._sources: dict[int, _Source] = {}
         self._row = 0
+        self.fixed = dict(fixed or {})
 
     def known(self, arch: Arch, seed: int) -> Found | None:
         """Return the results for an architecture; None if there are none.
@@ -163,7 +167,7 @@ class ResultReuse:
             theirs = storage.get_study_user_attrs(study_id).get(RECIPE, {})
             alike = theirs.get("device") == self.recipe["device"]
             trained = alike and self._trainings and _trained_alike(self.recipe, theirs)
-            timed = alike and bool(self._speeds) and _timed_alike(self.recipe, theirs)
+            timed = alike and bool(self._speeds) and timed_alike(self.recipe, theirs)
             self._sources[study_id] = _Source(storage.get_study_name_from_id(study_id), trained, timed)
         return self._sources[study_id]
 
@@ -177,10 +181,11 @@ class ResultReuse:
             gathered.scores[name] = scores[name]
         timed = source.timed and self._same_versions(attrs.get("environment", {}))
         for name in sorted(self._speeds & scores.keys() & details.keys() - known) if timed else ():
-            # A trial's environment is not that of a timing which it reused; a disturbed timing is never reused.
+            # A trial's environment is not that of a timing which it reused.
             taken_over = "#" in attrs.get("reused", {}).get(name, "")
-            if not taken_over and not details[name].get("conditions", {}).get("warnings"):
-                gathered.scores[name], gathered.details[name] = scores[name], details[name]
+            if not taken_over and is_known(details[name], self.study.bench.known_within):
+                gathered.details[name] = refixed(name, details[name], self.fixed)
+                gathered.scores[name] = score_of(name, gathered.details[name], scores[name])
                 gathered.reused[name] = origin
                 gathered.environment = gathered.environment or attrs.get("environment", {})
         if source.trained and trial.state == TrialState.COMPLETE and "accuracy" in scores:
@@ -188,12 +193,6 @@ class ResultReuse:
 
     def _same_versions(self, environment: Mapping[str, Any]) -> bool:
         return self.versions == {name: str(environment.get(name)) for name in self.versions}
-
-
-def _timed_alike(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> bool:
-    """Whether two studies time the same architecture in the same way."""
-    protocols = {recipe.get("protocol", FORMER["protocol"]) for recipe in (ours, theirs)}
-    return len(protocols) == 1 and same_part("bench", theirs.get("bench"), ours["bench"])
 
 
 def _trained_alike(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> bool:

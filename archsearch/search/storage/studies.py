@@ -45,3 +45,9 @@ def add_finished(record: optuna.Study, attrs: Mapping[str, Any], values: Sequenc
     """
     state = TrialState.FAIL if values is None else TrialState.COMPLETE
     record.add_trial(create_trial(state=state, values=values, user_attrs=dict(attrs)))
+
+
+def attrs_of_all(storage: BaseStorage) -> dict[str, dict[str, Any]]:
+    """Return the user attributes of all studies of a storage by name, the oldest first."""
+    studies = sorted(storage.get_all_studies(), key=lambda study: study._study_id)
+    return {study.study_name: study.user_attrs for study in studies}

@@ -1,12 +1,15 @@
 """What several workers cost a search: ``cost_aware`` with candidates under way in the front of EHVI, and without them.
 
-    python benchmarks/parallel.py [--space macro] [--workers 8] [--trials 50] [--runs 30]
+    python benchmarks/parallel.py [--space macro] [--workers 8] [--trials 50] [--runs 40]
 
 Searches are replayed in simulated time: a worker asks for a candidate whenever it is idle, and a training takes as long
 as its MACs say. Accuracies are those of random lands, one a run: a gain by the logarithm of the MACs, main effects of
 all axes, interactions of all pairs of them, and the noise of a training. Printed is the hypervolume of what was found,
 by true accuracies, over that of 5,000 random architectures: median, quartiles and mean, and the mean difference between
 both ways on the same lands with its standard error. One worker, who has no candidate beside it, shows what is possible.
+
+Over forty lands the median was 0.990 with ended trials alone, 0.995 with candidates under way, 1.018 with one worker;
+the gain was 0.0065 with a standard error of 0.0046 (docs/results/parallel.md).
 """
 
 import argparse
@@ -142,7 +145,7 @@ def main() -> None:
     parser.add_argument("--space", default="macro")
     parser.add_argument("--workers", type=int, default=8)
     parser.add_argument("--trials", type=int, default=50)
-    parser.add_argument("--runs", type=int, default=30)
+    parser.add_argument("--runs", type=int, default=40)
     args = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     space = load_space(args.space, shipped("search_spaces"))

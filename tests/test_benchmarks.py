@@ -2,9 +2,11 @@
 
 import importlib.util
 import json
+import sys
 from argparse import Namespace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from archsearch.complexity.parts import PartCounter
@@ -14,12 +16,24 @@ from archsearch.utils.package_data import shipped
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.fixture(scope="module")
-def tabular():
-    spec = importlib.util.spec_from_file_location("tabular", ROOT / "benchmarks" / "tabular.py")
+def load(name, monkeypatch):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, name, module)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def tabular():
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        yield load("tabular", monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def stopping(tabular):
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        yield load("stopping", monkeypatch)
 
 
 def test_the_table_knows_every_architecture_of_its_space(tabular):
@@ -68,3 +82,25 @@ def test_all_of_the_table_has_all_of_its_hypervolume(tabular):
     trials = [table.trial(number, space.arch(params)) for number, params in enumerate(space.grid())]
     assert score.trace(trials)[-1] == pytest.approx(1.0)
     assert score.trace(trials[:1])[-1] < 1.0
+
+
+def test_simulated_curves_end_near_a_truth_of_their_own(stopping):
+    """Ends correlate with the truth as trained ones may, beginnings less, and another seed is another land."""
+    here, there = stopping.land("simulated", 0), stopping.land("simulated", 1)
+    truth = [here.truth[key] for key in here.truth]
+    curves = np.array([[a for _, a, _ in here.table.rows[key]["curve"]] for key in here.truth])
+    first, last = (np.corrcoef(curves[:, epoch], truth)[0, 1] for epoch in (0, -1))
+    assert first < 0.5
+    assert 0.7 < last < 0.95
+    assert here.truth != there.truth
+    assert [row["scores"] for row in here.table.rows.values()] == [row["scores"] for row in there.table.rows.values()]
+    assert here.confirmed(here._whole.front) == pytest.approx(1.0)
+
+
+def test_stopping_rules_are_compared_at_equal_costs(stopping):
+    table = stopping.land("table", 0)
+    none, own = (stopping.outcome(table, rule, "random", 0, [5, 20]) for rule in ("none", "model:0.8"))
+    assert none.saved == none.lost == 0
+    assert own.saved > 0.1
+    assert none.confirmed[0] == own.confirmed[0], "too few trials to prune any"
+    assert 0 < none.confirmed[0] <= none.confirmed[1] <= 1

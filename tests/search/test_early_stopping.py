@@ -109,6 +109,18 @@ def test_what_the_model_knows_of_an_architecture_counts():
     assert expected[1] < 0.58
 
 
+def test_a_study_that_goes_on_prunes_as_if_it_had_not_been_interrupted():
+    """What is heard trial by trial, with questions in between, leaves nothing behind that one hearing would not."""
+    told, event = [], under_way(0.62, 2e9, 3)
+    step_by_step = judge(told, images=2400)
+    for trial in [*KNOWN, *(finished(n, 0.6 + 0.002 * n, 1.5e9, 0.02) for n in range(8, 12))]:
+        told.append(trial)
+        step_by_step(CANDIDATE, event)
+    resumed = judge(told, images=2400)
+    resumed(CANDIDATE, event)
+    assert resumed.predict(CANDIDATE, event.known) == step_by_step.predict(CANDIDATE, event.known)
+
+
 def test_lower_levels_prune_whatever_higher_ones_do():
     pruned = []
     for level in (0.5, 0.95, 0.999):

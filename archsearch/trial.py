@@ -65,6 +65,12 @@ class Evaluation:
         """Whether it breaks a constraint."""
         return any(share > 0 for share in self.excess.values())
 
+    @property
+    def disturbances(self) -> list[str]:
+        """What disturbed its timings, each once, but for those whose score holds as it is relative to the reference."""
+        bent = [detail for detail in self.details.values() if "fixed_reference_s" not in detail]
+        return list(dict.fromkeys(word for one in bent for word in one.get("conditions", {}).get("warnings", ())))
+
 
 def finite(scores: Mapping[str, float]) -> dict[str, float]:
     """Return the scores that are finite numbers.

@@ -1,7 +1,5 @@
 """Progress of a study in lines on stderr."""
 
-from collections.abc import Iterator
-
 from rich.console import Console
 from rich.text import Text
 
@@ -13,12 +11,6 @@ from archsearch.search.engines.runner import ProgressListener
 from archsearch.search.search import Candidate, Search
 from archsearch.stats.hypervolume import FrontTracker
 from archsearch.trial import Epoch, Evaluation, Trial
-
-
-def timing_warnings(trial: Trial) -> Iterator[str]:
-    """Yield the warnings about a trial's timing, each once."""
-    details = trial.evaluation.details.values()
-    yield from dict.fromkeys(word for d in details for word in d.get("conditions", {}).get("warnings", ()))
 
 
 def taken_over(trial: Trial) -> dict[str, list[str]]:
@@ -101,7 +93,7 @@ class Lines(ProgressListener):
             f"{o.label} {trial.evaluation.scores[o.name] * o.scale:.{o.precision}f}"
             for o in self.search.study.objectives
         )
-        timed = (f"timed while {warning}" for warning in timing_warnings(trial))
+        timed = (f"timed while {warning}" for warning in trial.evaluation.disturbances)
         remarks = "".join(f"; {remark}" for remark in (*timed, *self.remarks(trial)))
         return f"trial {trial.number}: {', '.join(scores)} ({what}){remarks}"
 

@@ -161,9 +161,8 @@ def _cells(trial: Trial, mixers: dict[Mixer, int], blocks: dict[Shape, int]) -> 
         yield f"excess.{constraint}", number(share)
     for name, origin in known.reused.items():
         yield f"reused.{name}", origin
-    warnings = {word for detail in known.details.values() for word in detail.get("conditions", {}).get("warnings", ())}
-    if warnings:
-        yield "warned", "; ".join(sorted(warnings))
+    if known.disturbances:
+        yield "warned", "; ".join(sorted(known.disturbances))
     for name, value in trial.params.items():
         yield f"param.{name}", value
     for phase, seconds in known.seconds.items():

@@ -20,6 +20,8 @@ from archsearch.trial import Epoch, EpochDone, Evaluation, GoingOn, SeedDone, Tr
 
 #: Times that a candidate is timed until its speed is known, and seconds between them: another minute may be quieter.
 TIMINGS, PAUSE_S = 4, 60.0
+#: Seconds between two looks, in such a pause, at whether the run is ending.
+SLEEP_S = 0.2
 #: What to do about candidates that could not be timed.
 TOO_BUSY = "the machine is too busy: end what else runs there, and evaluate it again in a study of another name"
 
@@ -130,8 +132,9 @@ class Runner:
         if not self._put_off or self.search.mirror.ending():
             return None
         due, number = self._put_off[0]
-        if wait and len(self._put_off) == len(self._underway):
-            time.sleep(max(0.0, due - time.monotonic()))
+        alone = wait and len(self._put_off) == len(self._underway)
+        while alone and time.monotonic() < due and not self.search.mirror.ending():
+            time.sleep(SLEEP_S)
         if time.monotonic() < due:
             return None
         self._put_off.popleft()

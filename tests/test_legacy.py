@@ -60,6 +60,14 @@ def trials(folder, name="search"):
 
 
 @pytest.fixture
+def starts(folder):
+    """Options to evaluate the architectures of the search first, whatever its sampler would draw today."""
+    path = folder / "starts.json"
+    path.write_text(json.dumps([trial.user_attrs["params"] for trial in trials(folder)]))
+    return "--start-from", path
+
+
+@pytest.fixture
 def passes(monkeypatch):
     """One entry per epoch that is trained in this process."""
     seen, real = [], Training._pass
@@ -94,10 +102,10 @@ def test_a_study_goes_on(folder, passes, no_reference, capsys):
     assert (folder / "search.html").exists()
 
 
-def test_another_study_of_the_storage_trains_and_times_nothing(folder, idle, no_reference, capsys):
+def test_another_study_of_the_storage_trains_and_times_nothing(folder, idle, no_reference, starts, capsys):
     shutil.rmtree(folder / "cache")
     words = ("--storage", "legacy.db", "--study-name", "other", "--device", "cpu")
-    code, _, err = command.run(capsys, *STUDY, *words, "--n-trials", 4)
+    code, _, err = command.run(capsys, *STUDY, *words, *starts, "--n-trials", 4)
     assert code == 0, err
     first, other = (
         trials_of(optuna.load_study(study_name=name, storage=storage_of(folder))) for name in ("search", "other")
@@ -110,9 +118,9 @@ def test_another_study_of_the_storage_trains_and_times_nothing(folder, idle, no_
         assert trial.evaluation.scores == its.evaluation.scores
 
 
-def test_the_disk_cache_gives_trainings_and_timings_back(folder, idle, capsys):
+def test_the_disk_cache_gives_trainings_and_timings_back(folder, idle, starts, capsys):
     words = ("--storage", "new.db", "--study-name", "new", "--device", "cpu")
-    code, _, err = command.run(capsys, *STUDY, *words, "--n-trials", 4)
+    code, _, err = command.run(capsys, *STUDY, *words, *starts, "--n-trials", 4)
     assert code == 0, err
     found = trials_of(optuna.load_study(study_name="new", storage=open_storage("new.db", create=False)))
     for trial, its in zip(found, trials(folder), strict=True):

@@ -19,6 +19,7 @@ from archsearch.arch.params import Value
 from archsearch.errors import ArchError, OptionError, StorageError, unknown
 from archsearch.search.definition import RECIPE, existing
 from archsearch.search.storage.opening import in_words, open_storage
+from archsearch.search.storage.records import rescoring_of
 from archsearch.space.axes import LIST_AXES, decode
 from archsearch.space.locate import locate, misfit
 from archsearch.space.space import Space
@@ -116,7 +117,7 @@ def _front(word: str, url: str) -> Iterator[tuple[str, Arch | None]]:
 
 def _best(record: optuna.Study) -> list[FrozenTrial]:
     """Return the trials on a study's front, by number: of those with finite scores that keep the constraints."""
-    done = record.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    done = [*map(rescoring_of(record), record.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))]
     done = [frozen for frozen in done if all(share <= 0 for share in frozen.constraints.values())]
     signs = [-1.0 if direction == StudyDirection.MAXIMIZE else 1.0 for direction in record.directions]
     marks = nondominated(np.array([frozen.values for frozen in done]).reshape(-1, len(signs)) * signs)

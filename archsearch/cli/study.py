@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     stopping = parser.add_mutually_exclusive_group()
     stopping.add_argument("--no-early-stopping", dest="early_stopping", action="store_false", help="train every "
         "candidate to its end")  # fmt: skip
-    stopping.add_argument("--stopping-level", type=level, default=0.95, metavar="P", help="probability of the upper "
+    stopping.add_argument("--stopping-level", type=level, default=0.9, metavar="P", help="probability of the upper "
         "bound that prunes a training when the front dominates it, from 0.5 to below 1: lower ones save more and prune "
         "more of the front (%(default)s; the table is in docs/results/stopping.md)")  # fmt: skip
     add("--device", default="auto", metavar="NAME", help="device: auto, cpu, cuda, cuda:1, mps (%(default)s)")

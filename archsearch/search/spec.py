@@ -14,7 +14,7 @@ from archsearch.space.space import Space
 #: The storage of studies where none is named.
 STORAGE = "sqlite:///runs/archsearch.db"
 #: The level of early stopping where none is named: docs/results/stopping.md says what it saves, and what it costs.
-STOPPING_LEVEL = 0.95
+STOPPING_LEVEL = 0.9
 
 
 @dataclass(frozen=True)

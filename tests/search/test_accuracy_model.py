@@ -116,7 +116,9 @@ def test_early_stopping_keeps_the_front_and_saves():
     """Of a known truth: hardly a member of its front is pruned of those drawn, and a quarter of all epochs is saved."""
     drawn, epochs = [], []
     for seed in range(2):
-        study = tiny.make_study("inception_dw", objectives="accuracy,macs", sampler="random", seed=seed)
+        study = tiny.make_study(
+            "inception_dw", objectives="accuracy,macs", sampler="random", seed=seed, stopping_level=0.95
+        )
         record = create_or_resume(study, optuna.storages.InMemoryStorage())
         record.set_user_attr(VAL_IMAGES, IMAGES)
         search = Search(study, StorageMirror(record))

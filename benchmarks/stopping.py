@@ -26,7 +26,7 @@ pruned, of those that were drawn; *saved*, the share of training that the same t
 (in trainings of mean length), as a share of the land's. *Mean gain* is its mean over the costs minus that of the first
 rule, seed by seed.
 
-Simulated, 16 seeds, falsely stopped / saved / mean gain on ``curve:0.99`` (all figures in ``docs/results/stopping.md``):
+Simulated, 16 seeds: falsely stopped, saved, mean gain on ``curve:0.99`` (more in ``docs/results/stopping.md``):
 
 =========== ============================== ===============================
 rule        random                         cost_aware

@@ -11,6 +11,7 @@ from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import TrialState
 
 from archsearch.errors import StorageError
+from archsearch.search.storage.records import rescoring_of
 
 #: Minimum number of trials for importances.
 FEWEST = 8
@@ -50,7 +51,8 @@ def importance(record: optuna.Study, objective: int = 0) -> list[Importance]:
     Raises:
         StorageError: It has too few finished trials, or they all score the same.
     """
-    trials = record.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    stored = record.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    trials = [*map(rescoring_of(record), stored)]
     # An infeasible trial has the worst values there are in place of those that it was spared.
     kept = [t for t in trials if t.params and all(share <= 0 for share in t.constraints.values())]
     done = [t for t in kept if math.isfinite(t.values[objective])]
@@ -59,7 +61,8 @@ def importance(record: optuna.Study, objective: int = 0) -> list[Importance]:
     if len(done) < FEWEST or np.ptp(scores) == 0:
         why = "all score the same" if len(done) >= FEWEST else f"are {len(done)}, and it takes {FEWEST}"
         raise StorageError(f"{untold} {why}")
-    fewer = record if len(done) == len(trials) <= MOST else _fewer(record, done)
+    as_stored = all(one is other for one, other in zip(stored, trials, strict=True))
+    fewer = record if as_stored and len(done) == len(trials) <= MOST else _fewer(record, done)
     try:
         forests = [
             get_param_importances(

@@ -21,7 +21,7 @@ from archsearch.benchmark.process import ProcessDied, TimingProcess
 from archsearch.benchmark.timer import Timer, Timings
 from archsearch.errors import OptionError, TrialError
 from archsearch.nn.device import environment
-from archsearch.recipes import BENCHES, BenchRecipe
+from archsearch.recipes import BenchRecipe
 
 BENCH = BenchRecipe(2, precision="fp32", rounds=4, max_rounds=4, min_block_s=0.002, warmup_s=0.0, warmup_limit_s=0.05)
 QUICK = Job((tiny.PLAIN,), tiny.SMALL, BENCH)
@@ -100,7 +100,7 @@ def test_a_job_whose_process_is_gone_frees_the_device_and_the_next_one_starts_an
     )
     pid = int(hangs.stdout.readline())
     facts = environment(torch.device("cpu"))
-    timer, waits, found = Timer(BENCHES["smoke"], "cpu", Timings(tmp_path, facts), run=run), [], []
+    timer, waits, found = Timer(tiny.BENCH, "cpu", Timings(tmp_path, facts), run=run), [], []
     timer.on_wait = waits.append
     thread = threading.Thread(target=lambda: found.append(timer(tiny.PLAIN, ("infer",))))
     thread.start()
@@ -131,7 +131,7 @@ process.run(Job((tiny.PLAIN,), tiny.SMALL, BenchRecipe(2, precision="fp32", roun
 
 def test_a_process_that_dies_costs_the_job_that_it_was_at(run, tmp_path):
     facts = environment(torch.device("cpu"))
-    with Timer(BENCHES["smoke"], "cpu", Timings(tmp_path, facts), run=run) as timer:
+    with Timer(tiny.BENCH, "cpu", Timings(tmp_path, facts), run=run) as timer:
         timer(tiny.SMALL, ("infer",))
         timer._process._channel._program.process.kill()
         assert timer(tiny.PLAIN, ("infer",))["infer"].blocks_s  # it had not begun

@@ -125,7 +125,7 @@ def row(quiet: list[dict], found: list[dict], which: str) -> str:
     put_off = sum(result["times"] > 1 for result in found) if which == "reported" else "-"
     refused = int((~np.isfinite(other)).sum()) if which == "reported" else "-"
     seconds = statistics.mean(result["seconds"] for result in found)
-    return f"{kendall(one[both], other[both]):.2f} | {off:.0%} | {refused} | {put_off} | {seconds:.1f}"
+    return f"{kendall(one[both], other[both]):.2f} | {off:.1%} | {refused} | {put_off} | {seconds:.1f}"
 
 
 def excess(quiet: list[dict], found: list[dict]) -> float:

@@ -12,7 +12,7 @@ from archsearch.objectives import FromTime
 from archsearch.search.definition import RECIPE, Study, existing
 from archsearch.search.same_recipe import timed_alike
 from archsearch.search.storage.opening import in_words, open_storage
-from archsearch.search.storage.rescoring import REFERENCE_SPEEDS, Rescoring
+from archsearch.search.storage.rescoring import REFERENCE_SPEEDS, Rescoring, hosts_of
 from archsearch.search.storage.studies import attrs_of_all
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def fixed_speeds(study: Study, url: str, place: "Place", remeasure: bool, say: C
     facts = place.facts
     storage = _storage(url)
     with in_words():
-        own = {} if storage is None else _own(study, storage, facts, place.remote)
+        own = {} if storage is None else _own(study, storage, facts, place.remote, say)
         others = {} if storage is None else _others(study, storage, facts)
     found = others | own
     left = [kind for kind in dict.fromkeys(kinds) if kind not in found]
@@ -72,12 +72,20 @@ def _storage(url: str) -> BaseStorage | None:
         return None
 
 
-def _own(study: Study, storage: BaseStorage, facts: Mapping[str, Any], remote: bool) -> Speeds:
+def _own(
+    study: Study, storage: BaseStorage, facts: Mapping[str, Any], remote: bool, say: Callable[[str], None]
+) -> Speeds:
     """The speeds that the study has recorded, or those of its trials where an earlier version began it."""
     record = existing(study.name, storage)
     if record is None:
         return {}
     speeds = Rescoring(record, study.names).speeds
+    hosts = hosts_of(record)
+    if len(hosts) > 1:
+        say(
+            f"study {study.name!r} has trials that were timed on {', '.join(hosts)}: their speeds are ratios to the "
+            "reference, and need not compare between machines"
+        )
     if REFERENCE_SPEEDS not in record.user_attrs or remote:
         return speeds
     for name in ("host", "device_name"):

@@ -12,7 +12,7 @@ LEVEL = 0.95
 NORMAL = NormalDist().inv_cdf((1 + LEVEL) / 2)
 #: Factor on the width of a relative throughput's interval from one sitting, which makes it cover what timing the same
 #: network again in another minute shows (``benchmarks/busy.py``).
-RETIMING = 1.7
+RETIMING = 2.0
 #: Bootstrap resamples.
 RESAMPLES = 5000
 
@@ -64,7 +64,7 @@ def retimed(ratio: float, interval: tuple[float, float]) -> tuple[float, float]:
         interval: Its interval from one sitting.
 
     >>> [round(end, 3) for end in retimed(2.0, (2.0 / 1.1, 2.0 * 1.1))]
-    [1.701, 2.352]
+    [1.653, 2.42]
     """
     low, high = (ratio * (end / ratio) ** RETIMING for end in interval)
     return low, high

@@ -76,7 +76,7 @@ def reachable(space, texts, starts=()):
         return counter(arch)
 
     place = Place("cpu", "a CPU")
-    offered = check_reachable(made, count, place, starts, (), lambda text: None)
+    offered = check_reachable(made, count, place, starts, (), lambda text: None, {})
     return counted, [made.space.arch(start.params) for start in offered]
 
 

@@ -162,3 +162,15 @@ def test_disturbed_timings_of_the_reference_are_made_again(monkeypatch):
     loud = iter([True] * reference.ATTEMPTS)
     given_up = reference.time_reference(BENCHES["cpu"], ("infer",), "cpu", {})["infer"]
     assert (given_up.disturbed, given_up.step_s, given_up.blocks) == (True, 9.0, 4 * reference.ATTEMPTS)
+
+
+def test_a_study_that_mixes_machines_says_so(url, asked):
+    record, said = begin(study(), url, {}), []
+    setting = Setting("infer", "eager", "channels_last", "fp32", 2, 224)
+    detail = Timing(setting, (0.1,) * 3, (0.25,) * 3, 1, settled=True).details()
+    for host in ("one", "another"):
+        attrs = {"details": {"infer_throughput": detail}, "environment": {"host": host}}
+        record.add_trial(create_trial(state=TrialState.FAIL, user_attrs=attrs))
+    assert step_seconds(fixed_speeds(study(), url, HERE, False, said.append)) == {"infer": 0.25}
+    (line,) = said
+    assert "has trials that were timed on another, one" in line

@@ -122,6 +122,16 @@ def speeds_from(trials: Iterable[FrozenTrial]) -> dict[str, ReferenceSpeed]:
     }
 
 
+def hosts_of(record: optuna.Study) -> list[str]:
+    """Return the names of the hosts that a study's trials were timed on, sorted.
+
+    Args:
+        record: Study in its storage.
+    """
+    timed = [trial.user_attrs for trial in record.get_trials(deepcopy=False) if trial.user_attrs.get("details")]
+    return sorted({attrs["environment"]["host"] for attrs in timed if "host" in attrs.get("environment", {})})
+
+
 def _is_former(name: str, detail: Mapping[str, Any]) -> bool:
     """Whether a detail is a timing beside a reference, recorded before there was a fixed speed."""
     return _is_timed(name, detail) and "fixed_reference_s" not in detail

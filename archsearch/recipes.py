@@ -269,8 +269,8 @@ PROXIES: dict[str, ProxyRecipe] = {
 #: Timing recipes by name; on a CPU the target keeps its resolution and the batch is small.
 BENCHES: dict[str, BenchRecipe] = {
     "smoke": BenchRecipe(1, precision="fp32", rounds=2, max_rounds=0, min_block_s=0, warmup_s=0, warmup_limit_s=0),
-    "cpu": BenchRecipe(2, precision="fp32", max_rounds=0, warmup_s=0.0, warmup_limit_s=1.0, known_within=0.1),
-    "gpu": BenchRecipe(known_within=0.1),
+    "cpu": BenchRecipe(2, precision="fp32", max_rounds=0, warmup_s=0.0, warmup_limit_s=1.0, known_within=0.08),
+    "gpu": BenchRecipe(known_within=0.08),
 }
 
 #: Names of the data sets, as for ``--dataset``.

@@ -12,8 +12,9 @@ from archsearch.recipes import BENCHES, MODES, BenchRecipe, override
 
 #: Steps that are timed unless a spec names others, in the order of the columns.
 ALL_KINDS = ("train", "infer", "latency")
-#: Changes to the recipe of a study: a benchmark has more patience than a study has for each of its trials.
-THOROUGH = {"layout": "both", "max_rounds": 100}
+#: Changes to the recipe of a study: a benchmark has more patience than a study has for each of its trials, and shows
+#: what it could not find out better.
+THOROUGH = {"layout": "both", "max_rounds": 100, "known_within": 0.0}
 #: Longest warm-up on a CPU, in seconds: it picks no kernels and hardly heats up, so waiting longer settles nothing.
 CPU_WARMUP_S = 5.0
 

@@ -78,7 +78,7 @@ function behind(name, row) {
   if (ends && noise) told.push(`the interval is ${noise.words}`);
   if (values) told.push(`mean of seeds ${cell("seeds." + name, row).map((seed, i) => `${seed}: ${eng(values[i], objective)}`).join(", ")}`);
   if (cell("note." + name, row)) told.push(`without a further seed: ${cell("note." + name, row)}`);
-  const smooth = name === "accuracy" ? smoothed(row) : null;
+  const smooth = name === data.curve ? smoothed(row) : null;
   if (smooth) told.push(`smoothed ${eng(smooth.value, objective, 4)} (${eng(smooth.low, objective)} to ${eng(smooth.high, objective)} with 95 % probability)${onSmoothedFront(row) ? ", on the front of smoothed scores" : ""}`);
   const ratio = cell("ratio." + name, row);
   if (ratio) told.push(`${ratio[0].toFixed(2)} times as fast as the reference (${ratio[1].toFixed(2)} to ${ratio[2].toFixed(2)})`);

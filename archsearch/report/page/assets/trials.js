@@ -11,8 +11,8 @@ function columnsOf() {
   list.push({ name: "status", value: (row) => data.looks[status(row)].label });
   for (const name of scores()) list.push({ name, label: data.objectives[name].title, value: (row) => score(name, row), text: (row) => shownScore(name, row, 4) });
   if (smoothing()) {
-    const objective = data.objectives.accuracy;
-    list.push({ name: "accuracy_smoothed", label: `${objective.title}, smoothed`, value: (row) => smoothed(row)?.value ?? null, text: (row) => eng(smoothed(row)?.value, objective, 4), most: true });
+    const objective = data.objectives[data.curve];
+    list.push({ name: `${data.curve}_smoothed`, label: `${objective.title}, smoothed`, value: (row) => smoothed(row)?.value ?? null, text: (row) => eng(smoothed(row)?.value, objective, 4), most: true });
     list.push({ name: "front_smoothed", label: "smoothed front", value: (row) => onSmoothedFront(row) ? "yes" : "no", hidden: true });
   }
   if (uncertain()) list.push({ name: "front_probability", label: "P(front)", value: chance, text: (row) => percent(chance(row)), most: true });
@@ -142,8 +142,8 @@ function csvText(members) {
   };
   const numbers = ["score.", "low.", "high.", "param.", "seconds."].flatMap((prefix) => named(prefix).map((name) => [prefix + name, (row) => cell(prefix + name, row)]));
   for (const name of scattered()) numbers.push(["low." + name, (row) => bounds(name, row)?.[0]], ["high." + name, (row) => bounds(name, row)?.[1]]);
-  if (smoothing()) numbers.push(["accuracy.smoothed", (row) => smoothed(row)?.value], ["accuracy.smoothed.low", (row) => smoothed(row)?.low],
-    ["accuracy.smoothed.high", (row) => smoothed(row)?.high], ["front_smoothed", onSmoothedFront], ["front_probability_observed", observedChance]);
+  if (smoothing()) numbers.push([`${data.curve}.smoothed`, (row) => smoothed(row)?.value], [`${data.curve}.smoothed.low`, (row) => smoothed(row)?.low],
+    [`${data.curve}.smoothed.high`, (row) => smoothed(row)?.high], ["front_smoothed", onSmoothedFront], ["front_probability_observed", observedChance]);
   if (uncertain()) numbers.push(["front_probability", chance]);
   const head = ["study", "trial", "status", ...numbers.map(([name]) => name.replace(/^score\./, "")), "error"];
   const lines = members.map((row) => [studies[rows.study[row]].name, number(row), status(row), ...numbers.map(([, value]) => value(row)), cell("error", row)]);

@@ -11,7 +11,7 @@ from archsearch.errors import StorageError
 from archsearch.objectives import FromTime
 from archsearch.search.definition import RECIPE, Study, existing
 from archsearch.search.same_recipe import timed_alike
-from archsearch.search.storage.opening import in_words, open_storage
+from archsearch.search.storage.opening import in_words, open_storage, sqlite_path
 from archsearch.search.storage.rescoring import REFERENCE_SPEEDS, Rescoring, hosts_of
 from archsearch.search.storage.studies import attrs_of_all
 
@@ -66,6 +66,9 @@ def step_seconds(speeds: "Speeds") -> dict[str, float]:
 
 
 def _storage(url: str) -> BaseStorage | None:
+    """The storage; None for a file that holds none yet. A server that does not answer ends the run before it times."""
+    if sqlite_path(url) is None:
+        return open_storage(url, create=True)
     try:
         return open_storage(url, create=False)
     except StorageError:

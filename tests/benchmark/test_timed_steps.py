@@ -11,7 +11,7 @@ from archsearch.arch.networks import network
 from archsearch.benchmark import timed_steps as steps
 from archsearch.benchmark.clocks import block_timer
 from archsearch.benchmark.jobs import Job
-from archsearch.benchmark.loading import failure, load_network
+from archsearch.benchmark.loading import built_network, failure, load_network
 from archsearch.benchmark.timed_steps import check_device, has_tf32, images_for, lay_out, make_step, set_precision
 from archsearch.benchmark.timing import Setting
 from archsearch.errors import OptionError
@@ -132,8 +132,9 @@ def test_blocks_of_steps():
 
 
 def test_networks_that_cannot_be_timed_say_why():
-    job = Job((), ATTO, BenchRecipe(batch_size=1, precision="fp32", layout="both"), ("infer", "train"))
-    loaded = load_network(ATTO.replace(img_size=32), 0, job, CPU, lambda: None)
+    bench = BenchRecipe(batch_size=1, precision="fp32", layout="both")
+    job = Job((), ATTO, bench, ("infer", "train"), thorough=True)
+    loaded = load_network(built_network(ATTO.replace(img_size=32), job), 0, job, CPU, lambda: None)
     assert loaded.measured.params == sum(p.numel() for p in build(ATTO).parameters())
     # One image on a map of one pixel has no batch statistics; inference goes on.
     assert {s.kind for s in loaded.steps} == {"infer"}
@@ -221,6 +222,6 @@ def test_device_events_agree_with_the_wall_clock():
 @pytest.mark.gpu
 def test_peak_memory_holds_weights_and_activations():
     job = Job((), ATTO, BenchRecipe(batch_size=64), ("infer", "train"))
-    loaded = load_network(network("inceptionnext_atto"), 0, job, GPU, lambda: None)
+    loaded = load_network(built_network(network("inceptionnext_atto"), job), 0, job, GPU, lambda: None)
     peak = {setting.kind: step.peak_memory_mb for setting, step in loaded.steps.items()}
     assert 4 * loaded.measured.params / 2**20 < peak["infer"] < peak["train"]

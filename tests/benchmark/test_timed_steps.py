@@ -221,7 +221,7 @@ def test_device_events_agree_with_the_wall_clock():
 
 @pytest.mark.gpu
 def test_peak_memory_holds_weights_and_activations():
-    job = Job((), ATTO, BenchRecipe(batch_size=64), ("infer", "train"))
+    job = Job((), ATTO, BenchRecipe(batch_size=64), ("infer", "train"), thorough=True)
     loaded = load_network(built_network(network("inceptionnext_atto"), job), 0, job, GPU, lambda: None)
     peak = {setting.kind: step.peak_memory_mb for setting, step in loaded.steps.items()}
     assert 4 * loaded.measured.params / 2**20 < peak["infer"] < peak["train"]

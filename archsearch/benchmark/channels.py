@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from multiprocessing import AuthenticationError
 from multiprocessing.connection import Client, Connection
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from filelock import FileLock
 
@@ -23,26 +23,6 @@ from archsearch.errors import ArchsearchError
 WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 #: Seconds that a new shared process may take until it can be connected to.
 LISTENS_S = 60.0
-
-
-class Channel(Protocol):
-    """Lines to and from a process that times."""
-
-    def send(self, line: str) -> None:
-        """Send a job.
-
-        Raises:
-            OSError: The process has ended.
-        """
-
-    def lines(self) -> Iterator[str]:
-        """Yield what the process says, until it ends."""
-
-    def ending(self) -> tuple[int | None, str]:
-        """Return the exit code of a process that has ended, if known, and the last line that it wrote to stderr."""
-
-    def close(self) -> None:
-        """Let the process go; one of one's own ends, whatever it is doing."""
 
 
 class Program:
@@ -66,7 +46,11 @@ class Program:
         )
 
     def send(self, line: str) -> None:
-        """Send a job."""
+        """Send a job.
+
+        Raises:
+            OSError: The process has ended.
+        """
         assert self.process.stdin is not None  # noqa: S101 - it is a pipe
         self.process.stdin.write(line + "\n")
         self.process.stdin.flush()
@@ -119,7 +103,11 @@ class Shared:
         self._connection = connection
 
     def send(self, line: str) -> None:
-        """Send a job."""
+        """Send a job.
+
+        Raises:
+            OSError: The process has ended.
+        """
         self._connection.send(line)
 
     def lines(self) -> Iterator[str]:

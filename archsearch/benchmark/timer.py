@@ -142,19 +142,10 @@ class Timer:
         timings = {} if self.remeasure else self._known(network, kinds)
         missing = tuple(kind for kind in kinds if kind not in timings)
         for timing in self._measure(network, missing) if missing else ():
-            self.keep(network, timing)
+            if timing.known(self.bench.known_within):
+                self.timings.put(network, self.bench, timing.setting.kind, timing, self.reference)
             timings[timing.setting.kind] = timing
         return {kind: replace(timing, fixed_s=self.fixed.get(kind)) for kind, timing in timings.items()}
-
-    def keep(self, network: Network, timing: Timing) -> None:
-        """Cache a timing that is known well enough.
-
-        Args:
-            network: Network that was timed.
-            timing: Its timing.
-        """
-        if timing.known(self.bench.known_within):
-            self.timings.put(network, self.bench, timing.setting.kind, timing, self.reference)
 
     def close(self) -> None:
         """End the process that times."""

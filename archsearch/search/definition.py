@@ -71,11 +71,6 @@ class Study:
         """Quantities to evaluate for every candidate: the objectives and those of the constraints."""
         return tuple(dict.fromkeys((*self.objectives, *(constraint.objective for constraint in self.constraints))))
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the objectives."""
-        return tuple(objective.name for objective in self.objectives)
-
     def recipe(self) -> dict[str, Any]:
         """Return what identifies the study, as JSON-ready data."""
         stages = range(len(self.space.baseline.depths))

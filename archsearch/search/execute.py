@@ -19,7 +19,7 @@ from archsearch.search.spec import StudySpec
 from archsearch.search.storage.lock import owned, sign
 from archsearch.search.storage.mirror import StorageMirror
 from archsearch.search.storage.opening import in_words, masked, open_storage
-from archsearch.search.storage.rescoring import Rescoring
+from archsearch.search.storage.records import rescoring_of
 from archsearch.search.storage.reuse import ResultReuse
 from archsearch.search.warm_start import Start, read_starts
 from archsearch.utils.worker_process import prepare
@@ -113,7 +113,7 @@ def _search(
                 record.set_user_attr("command", spec.command)
             record.set_user_attr(VAL_IMAGES, len(data.val))
             fix_speeds(record, speeds)
-            search = Search(study, StorageMirror(record, check, Rescoring(record, study.names)), count, starts)
+            search = Search(study, StorageMirror(record, check, rescoring_of(record)), count, starts)
         reuse = ResultReuse(
             study, search.mirror, place.versions, not spec.retrain, not spec.remeasure, step_seconds(speeds)
         )

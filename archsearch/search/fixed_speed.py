@@ -1,6 +1,6 @@
 """The fixed speed of the reference for a study: recorded, of another study in its storage, cached, or timed now."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,8 @@ from archsearch.objectives import FromTime
 from archsearch.search.definition import RECIPE, Study, existing
 from archsearch.search.same_recipe import timed_alike
 from archsearch.search.storage.opening import in_words, open_storage, sqlite_path
-from archsearch.search.storage.rescoring import REFERENCE_SPEEDS, Rescoring, hosts_of
+from archsearch.search.storage.records import rescoring_of
+from archsearch.search.storage.rescoring import REFERENCE_SPEEDS, hosts_of
 from archsearch.search.storage.studies import attrs_of_all
 
 if TYPE_CHECKING:
@@ -36,16 +37,17 @@ def fixed_speeds(study: Study, url: str, place: "Place", remeasure: bool, say: C
         StorageError: The study's own is of another host or device.
         OptionError: The reference cannot be timed.
     """
-    kinds = [how.step for quantity in study.quantities if isinstance(how := quantity.measured, FromTime)]
+    steps = [how.step for quantity in study.quantities if isinstance(how := quantity.measured, FromTime)]
+    kinds = [*dict.fromkeys(steps)]
     if not kinds:
         return {}
     facts = place.facts
     storage = _storage(url)
     with in_words():
-        own = {} if storage is None else _own(study, storage, facts, place.remote, say)
-        others = {} if storage is None else _others(study, storage, facts)
-    found = others | own
-    left = [kind for kind in dict.fromkeys(kinds) if kind not in found]
+        found = {} if storage is None else _own(study, storage, facts, place.remote, say)
+        if storage is not None and not found.keys() >= {*kinds}:
+            found = _others(study, storage, facts, kinds) | found
+    left = [kind for kind in kinds if kind not in found]
     return found | _cached_or_timed(study, left, place, facts, remeasure, say) if left else found
 
 
@@ -82,7 +84,7 @@ def _own(
     record = existing(study.name, storage)
     if record is None:
         return {}
-    speeds = Rescoring(record, study.names).speeds
+    speeds = rescoring_of(record).speeds
     hosts = hosts_of(record)
     if len(hosts) > 1:
         say(
@@ -102,7 +104,7 @@ def _own(
     return speeds
 
 
-def _others(study: Study, storage: BaseStorage, facts: Mapping[str, Any]) -> Speeds:
+def _others(study: Study, storage: BaseStorage, facts: Mapping[str, Any], kinds: Sequence[str]) -> Speeds:
     """The speeds of the oldest other studies of the storage on the same host, device and versions.
 
     Those that are recorded go before those that come from the trials of an earlier version.
@@ -114,8 +116,10 @@ def _others(study: Study, storage: BaseStorage, facts: Mapping[str, Any]) -> Spe
         if name != study.name and "bench" in attrs.get(RECIPE, {}) and timed_alike(recipe, attrs[RECIPE])
     }
     for name in sorted(alike, key=lambda name: REFERENCE_SPEEDS not in alike[name]):
+        if found.keys() >= {*kinds}:
+            break
         record = optuna.load_study(study_name=name, storage=storage)
-        for kind, speed in Rescoring(record, alike[name][RECIPE]["objectives"]).speeds.items():
+        for kind, speed in rescoring_of(record).speeds.items():
             if dict(speed.facts) == dict(facts):
                 found.setdefault(kind, speed)
     return found

@@ -30,6 +30,7 @@ from optuna.trial import FrozenTrial, TrialState
 from archsearch.arch import Arch
 from archsearch.errors import ArchError
 from archsearch.objectives import Objective
+from archsearch.search.definition import RECIPE
 from archsearch.search.storage.rescoring import Rescoring
 from archsearch.trial import Epoch, Evaluation, Trial, refuse_non_finite
 
@@ -133,7 +134,7 @@ def trials_of(study: optuna.Study) -> list[Trial]:
 
 def rescoring_of(study: optuna.Study) -> Rescoring:
     """Return the reader of a study's scores; without a recipe the study has none to read."""
-    return Rescoring(study, study.user_attrs.get("archsearch", {}).get("objectives", ()))
+    return Rescoring(study, study.user_attrs.get(RECIPE, {}).get("objectives", ()))
 
 
 class Tail:

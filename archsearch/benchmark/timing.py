@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any
 
-from archsearch.stats.intervals import median, median_interval, quartiles, retimed
+from archsearch.stats.intervals import median, median_interval, quartiles, retimed_half_width
 
 #: Fewer rounds than this give an unreliable interval.
 FEW = 5
@@ -144,8 +144,7 @@ class Timing:
         """Half the width of the relative throughput's widened interval, as a share of it; None without one."""
         if self.ratio is None or self.ratio_interval is None:
             return None
-        low, high = retimed(self.ratio, self.ratio_interval)
-        return (high - low) / 2 / self.ratio
+        return retimed_half_width(self.ratio, self.ratio_interval)
 
     def known(self, within: float) -> bool:
         """Return whether the timing can be scored, kept and shared.

@@ -70,6 +70,16 @@ def retimed(ratio: float, interval: tuple[float, float]) -> tuple[float, float]:
     return low, high
 
 
+def retimed_half_width(ratio: float, interval: tuple[float, float]) -> float:
+    """Return half the width of what ``retimed`` returns, as a share of the ratio; arguments as there.
+
+    >>> round(retimed_half_width(2.0, (1.9, 2.1)), 3)
+    0.1
+    """
+    low, high = retimed(ratio, interval)
+    return (high - low) / 2 / ratio
+
+
 def student(level: float, degrees: int) -> float:
     """Return a quantile of Student's t distribution.
 

@@ -225,19 +225,24 @@ def readings(
     """
     values = costs(trials, objectives)
     errors = np.zeros_like(values)
+    measured = [log_errors(trial.evaluation.details) for trial in trials]
     for place, (objective, sign) in enumerate(zip(objectives, signs(objectives), strict=True)):
         if objective.name == "accuracy" and noise:
             errors[:, place] = [
                 noise.error(t.evaluation.scores["accuracy"], len(seed_values(t.evaluation)) or 1) for t in trials
             ]
-        ratios = np.array([_end_over_end(objective.name, trial) for trial in trials])
-        if (ratios > 1).any():
-            errors[:, place] = np.log(ratios) / (2 * NORMAL)
+        scatter = np.array([one.get(objective.name, 0.0) for one in measured])
+        if (scatter > 0).any():
+            errors[:, place] = scatter
             values[:, place] = sign * np.log(sign * values[:, place])
     return values, errors
 
 
-def _end_over_end(name: str, trial: Trial) -> float:
-    """Return the upper end of a score's interval over the lower one; 1 where it has none."""
-    ends = score_interval(name, trial.evaluation.details.get(name, {}))
-    return ends[1] / ends[0] if ends else 1.0
+def log_errors(details: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    """Return the standard errors of the logarithms of measured scores, by objective.
+
+    Args:
+        details: Recorded details of a trial's measurements, by objective.
+    """
+    ends = {name: score_interval(name, detail) for name, detail in details.items()}
+    return {name: math.log(both[1] / both[0]) / (2 * NORMAL) for name, both in ends.items() if both}

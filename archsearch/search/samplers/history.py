@@ -12,8 +12,7 @@ from archsearch.search.rungs import Curves
 from archsearch.search.samplers.features import Point, Points
 from archsearch.search.storage.records import accuracies_of
 from archsearch.stats.hypervolume import FrontTracker
-from archsearch.stats.intervals import NORMAL
-from archsearch.stats.noise import noise_of, score_interval
+from archsearch.stats.noise import log_errors, noise_of
 from archsearch.stats.seeds import SeedModel
 from archsearch.trial import Epoch, Evaluation, Trial, finite
 
@@ -145,12 +144,12 @@ class TrialHistory:
         attrs: dict[str, Any] = frozen.user_attrs
         curve = tuple(Epoch(**entry) for entry in attrs.get("curve", ()))
         seconds = sum(epoch.seconds for epoch in curve)
-        scores = finite(attrs.get("scores", {}))
+        scores, errors = finite(attrs.get("scores", {})), log_errors(attrs.get("details", {}))
         if frozen.state == TrialState.FAIL or len(scores) < len(attrs.get("scores", {})):
             return Row(point, scores, None, 0.0, 0.0, {}, failed="put_off" not in attrs)  # the machine's fault
         if frozen.state != TrialState.COMPLETE or any(share > 0 for share in frozen.constraints.values()):
             value, sd, seconds = self._predicted(curve, seconds)
-            return Row(point, scores, value, sd, seconds, frozen.constraints, log_errors=log_errors(attrs))
+            return Row(point, scores, value, sd, seconds, frozen.constraints, log_errors=errors)
         scores |= {o.name: value for o, value in zip(self.objectives, frozen.values or (), strict=True)}
         if not all(map(math.isfinite, frozen.values or ())):  # of an objective that refuses nothing
             return Row(point, finite(scores), None, 0.0, 0.0, {}, failed=True)
@@ -158,7 +157,7 @@ class TrialHistory:
         self._learn(Trial(frozen.number, "complete", point.arch, {}, 0, Evaluation(scores, curve=curve), {}))
         value = scores[self.modelled.name]
         sd = self.standard_error(value, len(accuracies_of(attrs)) or 1)
-        return Row(point, scores, value, sd, seconds, frozen.constraints, log_errors=log_errors(attrs))
+        return Row(point, scores, value, sd, seconds, frozen.constraints, log_errors=errors)
 
     def _take_to_first_seed(self, scores: dict[str, float], by_seed: Mapping[int, float]) -> None:
         """Take an accuracy over several seeds to the level of the first one, which all trials have.
@@ -181,13 +180,3 @@ class TrialHistory:
         if prediction is None or self._curves is None:
             return None, 0.0, 0.0
         return prediction.mean, prediction.sd, seconds / len(curve) * self._curves.epochs
-
-
-def log_errors(attrs: Mapping[str, Any]) -> dict[str, float]:
-    """Return the standard errors of the logarithms of measured scores, by objective.
-
-    Args:
-        attrs: User attributes of a trial.
-    """
-    ends = {name: score_interval(name, detail) for name, detail in attrs.get("details", {}).items()}
-    return {name: math.log(both[1] / both[0]) / (2 * NORMAL) for name, both in ends.items() if both}

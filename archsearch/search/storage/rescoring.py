@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial
 
 from archsearch.benchmark.reference_speed import DEVICE_FACTS, ReferenceSpeed
 from archsearch.objectives import OBJECTIVES, FromTime
-from archsearch.stats.intervals import retimed
+from archsearch.stats.intervals import retimed_half_width
 
 #: Study attribute with the fixed speed of the reference by kind of step.
 REFERENCE_SPEEDS = "reference_speeds"
@@ -95,8 +95,7 @@ def is_known(detail: Mapping[str, Any], within: float) -> bool:
     ends = detail.get("ratio_interval")
     if not ends or not within:
         return not detail.get("conditions", {}).get("warnings")
-    low, high = retimed(detail["ratio"], (ends[0], ends[1]))
-    return (high - low) / 2 <= within * float(detail["ratio"])
+    return retimed_half_width(detail["ratio"], (ends[0], ends[1])) <= within
 
 
 def speeds_from(trials: Iterable[FrozenTrial]) -> dict[str, ReferenceSpeed]:

@@ -54,7 +54,7 @@ def compare(
 ) -> None:
     ways: dict[str, Callable[[], float]] = {
         "sequence": lambda: in_sequence(name, data, proxy, device, args.seeds),
-        "processes": lambda: in_processes(name, proxy, device, workers, args.seeds),
+        "processes": lambda: in_processes(name, len(data.train), proxy, device, workers, args.seeds),
     }
     if network(name).norm == "layer":
         ways["vmap"] = lambda: stacked(name, data, proxy, device, args.seeds)
@@ -92,14 +92,14 @@ def in_sequence(name: str, data: ImageData, proxy: ProxyRecipe, device: torch.de
     return trained / took
 
 
-def in_processes(name: str, proxy: ProxyRecipe, device: torch.device, workers: int, seeds: int) -> float:
+def in_processes(name: str, images: int, proxy: ProxyRecipe, device: torch.device, workers: int, seeds: int) -> float:
     """From when every worker has finished one training until all have: what starting costs is left out."""
     jobs = [TrainJob(network(name), proxy, seed) for seed in range(workers + max(seeds, 2 * workers))]
     ends = []
     machine = Machine.here([str(device)], workers, threads=1)
     for _ in train_all(jobs, Source("drawn", None, retrain=True), machine):
         ends.append(time.perf_counter())
-    return (len(jobs) - workers) * proxy.train_samples / (ends[-1] - ends[workers - 1])
+    return (len(jobs) - workers) * images / (ends[-1] - ends[workers - 1])
 
 
 def stacked(name: str, data: ImageData, proxy: ProxyRecipe, device: torch.device, seeds: int) -> float:

@@ -31,6 +31,7 @@ import numpy as np
 import optuna
 
 from archsearch.arch import Arch
+from archsearch.data import load, reduce
 from archsearch.evaluate.machine import Machine, Source
 from archsearch.evaluate.train_jobs import TrainJob, train_all
 from archsearch.objectives import parse_objectives
@@ -267,8 +268,9 @@ def table(args: argparse.Namespace) -> None:
     view = read_view(args.study, args.storage)
     trials = [trial for trial in view.trials if trial.state == "complete"]
     proxy = ProxyRecipe(**view.recipe["proxy"])
+    data = reduce(load("folder", args.data_root, proxy.img_size), proxy)
     part = dataclasses.replace(
-        proxy, epochs=3, train_samples=proxy.train_samples // PART, val_samples=proxy.val_samples // PART
+        proxy, epochs=3, train_samples=len(data.train) // PART, val_samples=len(data.val) // PART
     )
     jobs = [TrainJob(trial.arch, part, 1) for trial in trials]
     machine = Machine.here(("cpu",), 2)

@@ -100,7 +100,8 @@ def run(
     progress(PlanStarted(plan))
     subjects = draw(plan.space, plan.archs, [schedule.proxy for schedule in plan.all_schedules], spec.seed)
     untrained = {subject.name: scores for subject, scores in zero_cost(subjects, first, reduce(data, first))}
-    return _train(trainings(plan, subjects, published(plan)), untrained, spec, device, progress)
+    asked = trainings(plan, subjects, published(plan))
+    return _train(asked, _shares(asked, data), untrained, spec, device, progress)
 
 
 def _ignore(event: FidelityEvent) -> None:
@@ -141,23 +142,23 @@ def trainings(plan: Plan, subjects: Sequence[Subject], paper: Sequence[Subject])
 
 def _train(
     asked: Sequence[Training],
+    shares: Sequence[float],
     untrained: Mapping[str, Mapping[str, float]],
     spec: FidelitySpec,
     device: torch.device,
     progress: FidelityProgress,
 ) -> pd.DataFrame:
-    """Train all, several at a time; ``untrained`` holds scores by the subject's name."""
+    """Train all, several at a time; ``shares`` are of all work, and ``untrained`` has scores by the subject's name."""
     jobs = [TrainJob(subject.arch, schedule.proxy, seed) for subject, schedule, seed in asked]
     source = Source(spec.dataset, spec.data_root, spec.mixers, spec.retrain)
     devices = (str(device),)
     workers = default_workers(devices) if spec.workers is None else spec.workers
-    all_work = sum(_work(schedule.proxy) for _, schedule, _ in asked)
     records: dict[int, dict[str, Any]] = {}
     progress(TrainingsStarted(len(asked)))
     for place, evaluation in _evaluations(jobs, source, Machine.here(devices, workers, threads=1)):
         subject, schedule, seed = asked[place]
         records[place] = record_of(subject, schedule, seed, evaluation) | dict(untrained.get(subject.name, {}))
-        progress(TrainingDone(records[place], place, _work(schedule.proxy) / all_work))
+        progress(TrainingDone(records[place], place, shares[place]))
     return pd.DataFrame([records[place] for place in sorted(records)])
 
 
@@ -171,7 +172,14 @@ def _evaluations(jobs: Sequence[TrainJob], source: Source, machine: Machine) -> 
         yield place, train(job, lambda *said: None)
 
 
-def _work(proxy: ProxyRecipe) -> float:
+def _shares(asked: Sequence[Training], data: ImageData) -> list[float]:
+    """Return about what each training costs, as a share of all."""
+    work = [_work(schedule.proxy, data) for _, schedule, _ in asked]
+    return [each / sum(work) for each in work]
+
+
+def _work(proxy: ProxyRecipe, data: ImageData) -> float:
     """Return about what a training costs, in positions of the first stage that it computes, weighted by width."""
     side = proxy.img_size / (proxy.stem_patch_size or 4)
-    return proxy.epochs * (proxy.train_samples + proxy.val_samples / 3) * side**2 * proxy.width**2
+    images = (proxy.train_samples or len(data.train)) + (proxy.val_samples or len(data.val)) / 3
+    return proxy.epochs * images * side**2 * proxy.width**2

@@ -5,8 +5,10 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from archsearch import fidelity
 from archsearch.errors import DataError, StudyFileError, UserError
@@ -79,6 +81,34 @@ def test_what_cannot_be_carried_out_is_refused(plan):
         FidelitySpec(dataset="mnist")
     with pytest.raises(AttributeError, match="no attribute 'rum'"):
         fidelity.rum  # noqa: B018
+
+
+def test_schedules_of_all_images_know_how_many_these_are(plan, tmp_path):
+    fill(tmp_path / "images")
+    every = dataclasses.replace(SHORT, train_samples=0, val_samples=0)
+    twice = dataclasses.replace(every, epochs=2)
+    part = dataclasses.replace(every, train_samples=8, val_samples=8)
+    schedules = tuple(Schedule(name, proxy, 1) for name, proxy in (("part", part), ("every", every)))
+    plan = dataclasses.replace(plan, schedules=schedules, reference=Schedule("reference", twice, 1))
+    events = []
+    where = dataclasses.replace(HERE, dataset="folder", data_root=tmp_path / "images")
+    assert fidelity.run(plan, where, events.append)["error"].isna().all()
+    work = [event.work for event in events if isinstance(event, TrainingDone)]
+    assert sum(work) == pytest.approx(1)
+    part_s, every_s, twice_s = (work[i] * 6 for i in (0, 6, 12))
+    assert twice_s == pytest.approx(2 * every_s)
+    assert every_s / part_s == pytest.approx((40 + 16 / 3) / (8 + 8 / 3))
+
+
+def fill(root):
+    """Write 40 training images and 16 for validation, of two classes."""
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 20), ("val", 8), ("test", 1)):
+        for name in ("cat", "dog"):
+            folder = root / split / name
+            folder.mkdir(parents=True)
+            for i in range(count):
+                Image.fromarray(rng.integers(0, 255, (12, 12, 3), dtype=np.uint8)).save(folder / f"{i}.png")
 
 
 def longer(plan, **changes):

@@ -37,6 +37,14 @@ def _forget_own_mixers():
 
 
 @pytest.fixture
+def three_gpus(monkeypatch):
+    """Three GPUs in name only, the last of another model; nothing can run on them."""
+    names = ("first model", "first model", "another model")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: len(names))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: names[getattr(device, "index", device)])
+
+
+@pytest.fixture
 def small_space(tmp_path) -> Path:
     path = tmp_path / "small.yaml"
     path.write_text(tiny.SPACE)

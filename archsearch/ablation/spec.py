@@ -45,8 +45,9 @@ class AblationSpec:
         proxy_changes: Fields of it to change.
         bench: Recipe of the timing: a name, or a recipe; None for the one of the device.
         bench_changes: Fields of it to change.
-        device: ``auto``, ``cpu``, ``cuda``, or ``cuda:N``.
-        workers: Number of trainings at a time; None for one per core, on a GPU one.
+        device: ``auto``, ``cpu``, ``cuda``, or ``cuda:N``; ``auto`` and ``cuda`` train on all GPUs of the first one's
+            model.
+        workers: Number of trainings at a time; None for one per GPU or core.
         storage: URL of an Optuna storage, or path of an SQLite file.
         study_name: Name in the storage; None for one made of the study and the data set.
         mixers: Python files with token mixers of the user's; they are executed.

@@ -15,13 +15,13 @@ from archsearch.ablation.pairs import Budget, all_pairs, plan_pairs, to_screen, 
 from archsearch.ablation.record import OUTCOME, add, outcome_of, set_outcome, with_accuracies
 from archsearch.ablation.record import trainings as recorded
 from archsearch.ablation.resolve import ResolvedAblation
-from archsearch.ablation.spec import HUB
+from archsearch.ablation.spec import HUB, AblationSpec
 from archsearch.ablation.variants import Variant
 from archsearch.arch import Arch
 from archsearch.benchmark.timer import Timer, Timings
 from archsearch.data.folder import cache_folder
 from archsearch.errors import StorageError, UserError
-from archsearch.evaluate.machine import Machine, Source, default_workers
+from archsearch.evaluate.machine import Machine, Source, default_workers, devices_for
 from archsearch.evaluate.pretrained import trained_top1
 from archsearch.evaluate.train_jobs import TrainJob, train_all
 from archsearch.nn.device import environment
@@ -173,12 +173,11 @@ class Stages:
         if len(missing) < len(asked):
             self.listener.note(f"{len(asked) - len(missing)} trainings are known")
         self.listener.training(len(missing))
-        devices, spec = (str(self.plan.device),), self.spec
+        spec = self.spec
         source = Source(self.plan.dataset, spec.data_root, spec.mixers, spec.retrain)
-        machine = Machine.here(devices, spec.workers or default_workers(devices), threads=1)
         facts = environment(self.plan.device)
         jobs = [TrainJob(arch, self.plan.proxy, seed) for _, seed, arch in missing]
-        for index, evaluation in train_all(jobs, source, machine):
+        for index, evaluation in train_all(jobs, source, machine_of(spec)):
             variant, seed, arch = missing[index]
             add(self.record, variant.name, arch, seed, evaluation, facts)
             self.listener.trained(variant, seed, evaluation)
@@ -186,6 +185,12 @@ class Stages:
     def _store(self, outcome: Outcome) -> None:
         self.outcome = outcome
         set_outcome(self.record, outcome)
+
+
+def machine_of(spec: AblationSpec) -> Machine:
+    """Return the devices and the number of workers of a spec's trainings: all GPUs of a model, one worker each."""
+    devices = devices_for(spec.device)
+    return Machine.here(devices, spec.workers or default_workers(devices), threads=1)
 
 
 def _timed_alike(outcome: Outcome, before: Outcome) -> bool:

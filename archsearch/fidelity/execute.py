@@ -5,18 +5,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
-import torch
 
 from archsearch.data import ImageData, load, reduce
 from archsearch.data.folder import Track
 from archsearch.errors import UserError
-from archsearch.evaluate.machine import Machine, Source, default_workers
+from archsearch.evaluate.machine import Machine, Source, default_workers, devices_for
 from archsearch.evaluate.train_jobs import TrainJob, TrainWork, train_all
 from archsearch.fidelity.plan import Plan, Schedule
 from archsearch.fidelity.spec import FidelitySpec
 from archsearch.fidelity.subjects import Subject, draw, published, zero_cost
 from archsearch.fidelity.training_records import record_of
-from archsearch.nn.device import pick_device
 from archsearch.recipes import ProxyRecipe
 from archsearch.trial import Evaluation
 
@@ -93,7 +91,7 @@ def run(
         ArchsearchError: A training ended its process several times.
     """
     spec, progress = spec or FidelitySpec(), progress or _ignore
-    device = pick_device(spec.device)
+    machine = machine_of(spec)
     plan.check()
     first = plan.all_schedules[0].proxy
     data = _load(plan, spec, track)
@@ -101,7 +99,17 @@ def run(
     subjects = draw(plan.space, plan.archs, [schedule.proxy for schedule in plan.all_schedules], spec.seed)
     untrained = {subject.name: scores for subject, scores in zero_cost(subjects, first, reduce(data, first))}
     asked = trainings(plan, subjects, published(plan))
-    return _train(asked, _shares(asked, data), untrained, spec, device, progress)
+    return _train(asked, _shares(asked, data), untrained, spec, machine, progress)
+
+
+def machine_of(spec: FidelitySpec) -> Machine:
+    """Return the devices and the number of workers of a spec: all GPUs of a model, one worker each.
+
+    Raises:
+        OptionError: The device is missing.
+    """
+    devices = devices_for(spec.device)
+    return Machine.here(devices, default_workers(devices) if spec.workers is None else spec.workers, threads=1)
 
 
 def _ignore(event: FidelityEvent) -> None:
@@ -145,17 +153,15 @@ def _train(
     shares: Sequence[float],
     untrained: Mapping[str, Mapping[str, float]],
     spec: FidelitySpec,
-    device: torch.device,
+    machine: Machine,
     progress: FidelityProgress,
 ) -> pd.DataFrame:
     """Train all, several at a time; ``shares`` are of all work, and ``untrained`` has scores by the subject's name."""
     jobs = [TrainJob(subject.arch, schedule.proxy, seed) for subject, schedule, seed in asked]
     source = Source(spec.dataset, spec.data_root, spec.mixers, spec.retrain)
-    devices = (str(device),)
-    workers = default_workers(devices) if spec.workers is None else spec.workers
     records: dict[int, dict[str, Any]] = {}
     progress(TrainingsStarted(len(asked)))
-    for place, evaluation in _evaluations(jobs, source, Machine.here(devices, workers, threads=1)):
+    for place, evaluation in _evaluations(jobs, source, machine):
         subject, schedule, seed = asked[place]
         records[place] = record_of(subject, schedule, seed, evaluation) | dict(untrained.get(subject.name, {}))
         progress(TrainingDone(records[place], place, shares[place]))

@@ -14,8 +14,8 @@ class FidelitySpec:
     Attributes:
         dataset: Data set, of ``archsearch.recipes.DATASETS``.
         data_root: Folder to read (``folder``), or to download into; None for the cache.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
-        workers: Trainings at a time, each in a process of one thread; None for one per core, on a GPU one. 0 trains
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``; ``auto`` and ``cuda`` mean all GPUs of the first one's model.
+        workers: Trainings at a time, each in a process of one thread; None for one per GPU or core. 0 trains
             in this process.
         seed: Seed of drawing the architectures.
         retrain: Whether to train again what the disk cache holds.

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import pytest
@@ -6,6 +7,7 @@ import tiny
 from archsearch.ablation import AblationListener, AblationSpec, run
 from archsearch.ablation.record import outcome_of
 from archsearch.ablation.resolve import resolve
+from archsearch.ablation.stages import machine_of
 from archsearch.ablation.yaml import load_study
 from archsearch.errors import OptionError, StudyFileError
 from archsearch.recipes import PROXIES
@@ -102,3 +104,11 @@ def test_specs_that_say_nothing_cannot_be_made(fields, says):
 def test_operators_are_no_ablation():
     with pytest.raises(StudyFileError, match="study figure3 counts operators and compares no networks"):
         run(AblationSpec("figure3"))
+
+
+def test_all_gpus_of_a_model_train(three_gpus):
+    spec = AblationSpec("inceptionnext_table8")
+    machine = machine_of(spec)
+    assert (machine.devices, machine.workers, machine.threads) == (("cuda:0", "cuda:1"), 2, 1)
+    assert machine_of(dataclasses.replace(spec, device="cuda:2")).devices == ("cuda:2",)
+    assert machine_of(dataclasses.replace(spec, device="cuda", workers=4)).workers == 4

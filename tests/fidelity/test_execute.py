@@ -21,6 +21,7 @@ from archsearch.fidelity import (
     TrainingDone,
     TrainingsStarted,
 )
+from archsearch.fidelity.execute import machine_of
 from archsearch.recipes import ProxyRecipe
 from archsearch.space.yaml import load_space
 
@@ -109,6 +110,14 @@ def fill(root):
             folder.mkdir(parents=True)
             for i in range(count):
                 Image.fromarray(rng.integers(0, 255, (12, 12, 3), dtype=np.uint8)).save(folder / f"{i}.png")
+
+
+def test_all_gpus_of_a_model_train(three_gpus):
+    machine = machine_of(FidelitySpec())
+    assert (machine.devices, machine.workers, machine.threads) == (("cuda:0", "cuda:1"), 2, 1)
+    assert machine_of(FidelitySpec(device="cuda:2")).devices == ("cuda:2",)
+    assert machine_of(FidelitySpec(workers=4)).workers == 4
+    assert machine_of(HERE).workers == 0
 
 
 def longer(plan, **changes):

@@ -13,10 +13,11 @@ from archsearch.benchmark.clocks import synchronize
 from archsearch.benchmark.conditions import Conditions
 from archsearch.benchmark.energy import energy_per_image
 from archsearch.benchmark.exclusive import timing_lock
-from archsearch.benchmark.jobs import Job, Measured, Network
+from archsearch.benchmark.jobs import REFERENCE, Job, Measured, Network
 from archsearch.benchmark.loading import (
     LoadedNetwork,
     PreparedStep,
+    Uncaptured,
     built_network,
     failure,
     free_memory,
@@ -33,9 +34,6 @@ from archsearch.nn.device import environment, identity, is_out_of_memory
 
 #: Reporter of progress: takes an event's name, and its details as keyword arguments.
 Say = Callable[..., None]
-
-#: Index of the reference among the networks of a job.
-REFERENCE = -1
 
 
 class Bencher:
@@ -66,6 +64,7 @@ class Bencher:
         Raises:
             OptionError: The device cannot do what the job asks for.
             DeviceLost: The device no longer responds after an error.
+            Uncaptured: A step cannot be captured as a CUDA graph.
         """
         for mode in job.modes:
             check_device(replace(job.bench, mode=mode), self.device)
@@ -114,7 +113,11 @@ class Bencher:
             if beside and memory_nearly_full(self.device):
                 loaded[index] = LoadedNetwork(measured=Measured(deferred=True))
                 continue
-            loaded[index] = self._load_one(built[index], index, job)
+            try:
+                loaded[index] = self._load_one(built[index], index, job)
+            except Uncaptured as failed:
+                failed.crowded = beside and failed.out_of_memory
+                raise
             if beside and loaded[index].did_not_fit:
                 loaded[index] = LoadedNetwork(measured=Measured(deferred=True))
                 free_memory(self.device)
@@ -122,7 +125,8 @@ class Bencher:
 
     def _load_reference(self, job: Job) -> LoadedNetwork:
         """Load the reference, unless the last job had the same."""
-        key = (job.reference, job.bench, job.kinds, job.modes, job.thorough, job.roofline)
+        failed = tuple(job.failures(REFERENCE).items())
+        key = (job.reference, job.bench, job.kinds, job.modes, job.thorough, job.roofline, failed)
         if key not in self._reference:
             self._reference.clear()
             reference = self._load_one(built_network(job.reference, job), REFERENCE, job)

@@ -28,6 +28,8 @@ LISTENS_S = 60.0
 class Program:
     """A process that times, as the process that starts it sees it."""
 
+    starts = True  # as in ``Shared``
+
     def __init__(self, settings: Mapping[str, Any]) -> None:
         """Start it.
 
@@ -101,6 +103,11 @@ class Shared:
                 self._program = Program({**settings, "address": str(address)})
                 connection = self._first(self._program, address)
         self._connection = connection
+
+    @property
+    def starts(self) -> bool:
+        """Whether this process has started it."""
+        return self._program is not None
 
     def send(self, line: str) -> None:
         """Send a job.

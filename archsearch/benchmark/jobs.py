@@ -10,6 +10,8 @@ from archsearch.recipes import BenchRecipe
 
 #: A network at the resolution it is timed at.
 Network = Arch | TimmModel
+#: Index of the reference among the networks of a job.
+REFERENCE = -1
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,8 @@ class Job:
         energy: Whether the energy of inference is read in any case.
         roofline: Whether to time the parts of each network, for a roofline.
         probe: Whether to load the networks only, to see if they fit, and time nothing.
+        failed: Steps that are not tried, as they failed in a process that they made useless: index of the network (of
+            the reference, ``REFERENCE``), setting, and why, in one line.
     """
 
     networks: tuple[Network, ...]
@@ -39,6 +43,7 @@ class Job:
     energy: bool = False
     roofline: bool = False
     probe: bool = False
+    failed: tuple[tuple[int, Setting, str], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-ready data for ``from_dict``."""
@@ -50,6 +55,7 @@ class Job:
             "networks": [network_to_dict(network) for network in self.networks],
             "reference": network_to_dict(self.reference),
             "bench": asdict(self.bench),
+            "failed": [[index, asdict(setting), error] for index, setting, error in self.failed],
         }
 
     @classmethod
@@ -66,7 +72,12 @@ class Job:
             energy=data["energy"],
             roofline=data["roofline"],
             probe=data["probe"],
+            failed=tuple((index, Setting(**setting), error) for index, setting, error in data["failed"]),
         )
+
+    def failures(self, index: int) -> dict[Setting, str]:
+        """Return why steps of a network are not tried, by setting; ``index`` is its own in the job."""
+        return {setting: error for other, setting, error in self.failed if other == index}
 
     def settings(self, img_size: int) -> list[Setting]:
         """Return the setting of every step to time, for a network with images of ``img_size`` pixels."""

@@ -12,7 +12,7 @@ from torch import nn
 from archsearch.benchmark.clocks import block_timer, synchronize
 from archsearch.benchmark.jobs import OUT_OF_MEMORY, Job, Measured, Network
 from archsearch.benchmark.protocol import WarmUp
-from archsearch.benchmark.timed_steps import lay_out, make_step
+from archsearch.benchmark.timed_steps import CaptureFailed, lay_out, make_step
 from archsearch.benchmark.timing import Setting
 from archsearch.complexity.counts import count, count_activations
 from archsearch.errors import ArchsearchError, UserError
@@ -79,6 +79,25 @@ class DeviceLost(ArchsearchError):
         self.index = index
 
 
+class Uncaptured(ArchsearchError):
+    """A step could not be captured as a CUDA graph, so that its process has to end.
+
+    Attributes:
+        index: Index of the network.
+        setting: Setting of the step.
+        crowded: Whether memory ran out while other networks were loaded beside it.
+    """
+
+    def __init__(self, reason: str, index: int, setting: Setting) -> None:
+        super().__init__(reason)
+        self.index, self.setting, self.crowded = index, setting, False
+
+    @property
+    def out_of_memory(self) -> bool:
+        """Whether memory ran out."""
+        return str(self).startswith(OUT_OF_MEMORY)
+
+
 def built_network(network: Network, job: Job) -> LoadedNetwork:
     """Build a network on the CPU and, in thorough jobs, count its costs; nothing here needs the device.
 
@@ -103,25 +122,32 @@ def built_network(network: Network, job: Job) -> LoadedNetwork:
 def load_network(
     built: LoadedNetwork, index: int, job: Job, device: torch.device, while_busy: Callable[[], None]
 ) -> LoadedNetwork:
-    """Prepare all steps of a network for timing.
+    """Prepare all steps of a network for timing, but for those that the job says have failed in another process.
 
     Args:
         built: Network of ``built_network``; its model is kept only for a roofline.
-        index: Its index in the job, for ``DeviceLost``.
+        index: Its index in the job.
         job: Job it belongs to.
         device: Device to load it on.
         while_busy: Function to call while a GPU works off a block of steps.
 
     Raises:
         DeviceLost: The device no longer responds after an error.
+        Uncaptured: A step cannot be captured as a CUDA graph.
     """
     model, built.model = built.model, None
     if model is None or built.measured.img_size is None:
         return built
     loaded = LoadedNetwork(measured=built.measured, model=model if job.roofline else None)
+    known = job.failures(index)
     for setting in job.settings(built.measured.img_size):
+        if setting in known:
+            loaded.errors[setting] = known[setting]
+            continue
         try:
             loaded.steps[setting] = _prepare(model, setting, device, while_busy)
+        except CaptureFailed as error:
+            raise Uncaptured(failure(error, setting), index, setting) from error
         except Exception as error:
             loaded.errors[setting] = failure(error, setting)
         if setting in loaded.errors:  # outside the handler, in which the error still holds references
@@ -162,7 +188,6 @@ def recover(device: torch.device, error: str, index: int) -> None:
     """
     try:
         if device.type == "cuda":
-            torch.cuda.set_stream(torch.cuda.default_stream(device))  # a failed capture may leave its own behind
             torch.cuda.synchronize(device)
         free_memory(device)
     except Exception:
@@ -192,4 +217,6 @@ def failure(error: Exception, setting: Setting) -> str:
     """Return in one line why a step could not be timed."""
     if is_out_of_memory(error):
         return f"{OUT_OF_MEMORY} at batch {setting.batch_size}"
+    if isinstance(error, CaptureFailed):
+        return first_line(error)
     return f"{type(error).__name__}: {first_line(error)}"

@@ -8,6 +8,7 @@ from typing import Any
 from archsearch.benchmark.channels import Program, Shared, words_of
 from archsearch.benchmark.exclusive import lock_folder
 from archsearch.benchmark.jobs import Job, Measured
+from archsearch.benchmark.timing import Setting
 from archsearch.errors import ArchsearchError, OptionError
 
 #: Progress callback that takes an event: its name under ``event``, and its details.
@@ -19,12 +20,26 @@ class ProcessDied(ArchsearchError):
 
     Attributes:
         index: Index of the network that it was loading or warming up; None if unknown.
-        begun: Whether it had begun with the job.
+        begun: Whether it had begun with the job, or was of no use from the beginning.
     """
 
     def __init__(self, reason: str, index: int | None, begun: bool = True) -> None:
         super().__init__(reason)
         self.index, self.begun = index, begun
+
+
+class StepUncaptured(ProcessDied):
+    """A step could not be captured as a CUDA graph, and the process that tried it has ended.
+
+    Attributes:
+        setting: Setting of the step.
+        error: Why, in one line.
+        crowded: Whether memory ran out while other networks were loaded beside it.
+    """
+
+    def __init__(self, event: Mapping[str, Any]) -> None:
+        self.setting, self.error, self.crowded = Setting(**event["setting"]), event["error"], event["crowded"]
+        super().__init__(f"{self.setting.kind}: {self.error}", event["index"])
 
 
 class TimingProcess:
@@ -55,12 +70,14 @@ class TimingProcess:
 
         Raises:
             OptionError: There is no such device, or a file of mixers is wrong.
+            ProcessDied: The process has ended before it was ready.
         """
         self.listen = listen
         self._index: int | None = None
         settings = {"device": device, "mixers": [*map(str, mixers)], "cores": [*cores], "run": run}
         self._channel = Shared(settings, _address(device, run)) if run else Program(settings)
         self._lines = self._channel.lines()
+        self._begun = self._channel.starts  # one that another process has started may end with that one's job
         try:
             self.facts = self._await("ready")
         except BaseException:
@@ -79,6 +96,7 @@ class TimingProcess:
         Raises:
             OptionError: The device cannot do what the job asks for.
             ProcessDied: The process has ended; this object is of no more use.
+            StepUncaptured: It has, as a step could not be captured as a CUDA graph.
             ArchsearchError: It failed in an unexpected way.
         """
         self._index, self._begun = None, isinstance(self._channel, Program)
@@ -104,6 +122,8 @@ class TimingProcess:
                 raise OptionError(event["error"])
             if event["event"] == "lost":
                 raise ProcessDied(f"the device was lost: {event['error']}", event["index"])
+            if event["event"] == "uncaptured":
+                raise StepUncaptured(event)
             if event["event"] == "failed":
                 error = ArchsearchError(event["error"])
                 error.add_note(event["traceback"])

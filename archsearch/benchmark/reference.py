@@ -10,7 +10,7 @@ from typing import Any
 
 from archsearch.arch.networks import find
 from archsearch.benchmark.jobs import Job
-from archsearch.benchmark.process import TimingProcess
+from archsearch.benchmark.process import StepUncaptured, TimingProcess
 from archsearch.benchmark.reference_speed import ReferenceSpeed
 from archsearch.benchmark.timing import Timing
 from archsearch.errors import OptionError
@@ -54,7 +54,10 @@ def time_reference(
 
 
 def _timings(process: TimingProcess, job: Job) -> dict[str, Timing]:
-    (measured,) = process.run(job)
+    try:
+        (measured,) = process.run(job)
+    except StepUncaptured as step:
+        raise OptionError(f"the reference cannot be timed ({step}); choose another") from None
     best = {timing.setting.kind: timing for timing in measured.timings if timing.best}
     if missing := [kind for kind in job.kinds if kind not in best]:
         reasons = [measured.error, *(timing.error for timing in measured.timings)]

@@ -5,8 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from archsearch.benchmark.jobs import Job, Measured
-from archsearch.benchmark.process import Listen, ProcessDied, TimingProcess
+from archsearch.benchmark.jobs import REFERENCE, Job, Measured
+from archsearch.benchmark.process import Listen, ProcessDied, StepUncaptured, TimingProcess
+from archsearch.benchmark.timing import Setting
 from archsearch.errors import ArchsearchError, UserError
 
 
@@ -71,10 +72,14 @@ class Session:
         """Time groups of networks, one process after another, until all have a result."""
         results: dict[int, Measured] = {}
         groups = [list(range(len(job.networks)))]
+        failed: list[tuple[int, Setting, str]] = []
         while groups:
             group = groups.pop(0)
             try:
-                answers = self._in_one_process(job, group)
+                answers = self._in_one_process(replace(job, failed=tuple(failed)), group)
+            except StepUncaptured as step:
+                groups = self._without(step, group, failed) + groups
+                continue
             except UserError as error:
                 if not results:
                     raise
@@ -100,8 +105,25 @@ class Session:
 
         process, self._process = self._process or TimingProcess(self.device, self.mixers), None
         process.listen = listen
+        places = {REFERENCE: REFERENCE} | {index: place for place, index in enumerate(group)}
+        failed = tuple((places[index], setting, error) for index, setting, error in job.failed if index in places)
         with process:
-            return process.run(replace(job, networks=tuple(job.networks[index] for index in group)))
+            return process.run(replace(job, networks=tuple(job.networks[index] for index in group), failed=failed))
+
+    def _without(
+        self, step: StepUncaptured, group: list[int], failed: list[tuple[int, Setting, str]]
+    ) -> list[list[int]]:
+        """Take note of a step that cannot be captured, and return the groups that the others are timed in.
+
+        A network for whose graph there was no room beside the others is timed without them.
+        """
+        index = REFERENCE if step.index is None or step.index < 0 else group[step.index]
+        if step.crowded:
+            self.listen({"event": "deferred", "count": 1})
+            return [[other for other in group if other != index], [index]]
+        failed.append((index, step.setting, step.error))
+        self.listen({"event": "died", "reason": str(step)})
+        return [group]
 
     def _regroup(self, died: ArchsearchError, group: list[int], results: dict[int, Measured]) -> list[list[int]]:
         """Give the error to the network that the process was at; return groups of those still to be timed."""

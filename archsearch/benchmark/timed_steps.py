@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from archsearch.benchmark.clocks import Step
 from archsearch.benchmark.timing import Setting
 from archsearch.errors import OptionError
+from archsearch.nn.device import first_line
 from archsearch.recipes import BenchRecipe
 
 #: Type of weights and images, for precisions other than float32.
@@ -87,11 +88,14 @@ def make_step(model: nn.Module, setting: Setting, device: torch.device) -> Step:
     """Return a step of a model from ``lay_out``, compiled or captured as the setting's mode says.
 
     Two models of one setting share nothing. The step has not run yet, unless it was captured.
+
+    Raises:
+        CaptureFailed: The step cannot be captured, and the process is of no more use.
     """
     make = _train_step if setting.kind == "train" else _infer_step
     ran = _compiled(model) if setting.mode == "compile" else model
     step = make(model, ran, setting, device)
-    return _captured(step) if setting.mode == "cudagraph" else step
+    return _captured(step, device) if setting.mode == "cudagraph" else step
 
 
 def _compiled(model: nn.Module) -> Callable[[Tensor], Tensor]:
@@ -132,31 +136,52 @@ def _train_step(model: nn.Module, ran: Callable[[Tensor], Tensor], setting: Sett
     return step
 
 
-def _captured(step: Step) -> Step:
-    """Capture a step as a CUDA graph: one launch for all of its kernels."""
-    stream, pool = _for_captures()
-    stream.wait_stream(torch.cuda.current_stream())
+class CaptureFailed(Exception):
+    """A step could not be captured as a CUDA graph, in one line why.
+
+    torch (2.9 to 2.12 at least) is then of no more use in this process: random numbers outside of captures and further
+    captures in the same pool raise, and the allocator no longer frees cached memory when it runs out.
+    """
+
+
+def _captured(step: Step, device: torch.device) -> Step:
+    """Capture a step as a CUDA graph: one launch for all of its kernels.
+
+    Raises:
+        CaptureFailed: It cannot be captured; errors of the runs before are raised as they are.
+    """
+    stream, pool = _for_captures(device)
+    stream.wait_stream(torch.cuda.current_stream(device))
     with torch.cuda.stream(stream):
         for _ in range(CAPTURE_WARMUP):
             step()
-    torch.cuda.current_stream().wait_stream(stream)
-    torch.cuda.synchronize()
-    torch.cuda.reset_peak_memory_stats()  # memory used in choosing kernels does not count
+    torch.cuda.current_stream(device).wait_stream(stream)
+    torch.cuda.synchronize(device)
+    torch.cuda.reset_peak_memory_stats(device)  # memory used in choosing kernels does not count
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, pool=pool, stream=stream):
-        step()
+    try:
+        with torch.cuda.graph(graph, pool=pool, stream=stream):
+            output = step()
+    except Exception as error:
+        first = error.__context__ or error  # what the step raised, before the capture could not be ended
+        raise CaptureFailed(f"no CUDA graph of it: {type(first).__name__}: {first_line(first)}") from error
 
-    def replay(owner: Step = step) -> None:
-        """Replay the graph, which knows addresses only: ``owner`` keeps the model and its images at them."""
+    def replay(owner: Step = step) -> object:
+        """Replay the graph, which knows addresses only: ``owner`` keeps the model and its images at them.
+
+        Returns:
+            What the step returned when it was captured, filled anew by each replay.
+        """
         graph.replay()
+        return output
 
     return replay
 
 
 @cache
-def _for_captures() -> tuple[torch.cuda.Stream, Any]:
-    """Return the stream and memory pool of all graphs: they never replay at once, and no output is kept."""
-    return torch.cuda.Stream(), torch.cuda.graph_pool_handle()
+def _for_captures(device: torch.device) -> tuple[torch.cuda.Stream, Any]:
+    """Return the stream and memory pool of all graphs on a device: they never replay at once."""
+    return torch.cuda.Stream(device), torch.cuda.graph_pool_handle()
 
 
 def _format(setting: Setting) -> torch.memory_format:

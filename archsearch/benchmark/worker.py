@@ -10,6 +10,7 @@ It ends as soon as stdin does, or the last of its clients, and its locks end wit
 """
 
 import contextlib
+import dataclasses
 import json
 import os
 import signal
@@ -49,7 +50,7 @@ def main() -> None:
 def _do(bencher: Any, request: Request) -> None:
     """Run one job, and send its results or what went wrong."""
     from archsearch.benchmark.jobs import Job
-    from archsearch.benchmark.loading import DeviceLost
+    from archsearch.benchmark.loading import DeviceLost, Uncaptured
     from archsearch.errors import UserError
 
     try:
@@ -59,6 +60,10 @@ def _do(bencher: Any, request: Request) -> None:
     except DeviceLost as error:
         request.end("lost", error=str(error), index=error.index)
         os._exit(1)  # no cleanup works any more
+    except Uncaptured as error:
+        setting = dataclasses.asdict(error.setting)
+        request.end("uncaptured", error=str(error), index=error.index, setting=setting, crowded=error.crowded)
+        os._exit(1)  # torch does not recover from it
     except Exception as error:
         request.end("failed", error=f"{type(error).__name__}: {error}", traceback=traceback.format_exc())
     else:

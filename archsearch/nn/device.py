@@ -3,6 +3,7 @@
 import os
 import platform
 import subprocess
+from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -100,13 +101,31 @@ def _processor() -> str:
     return f"{names[0]} ({len(names)} logical cores)" if names else platform.processor() or platform.machine()
 
 
-def is_out_of_memory(error: Exception) -> bool:
-    """Whether an error means that memory has run out, on a GPU or on the host."""
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error means that memory has run out, on a GPU or on the host.
+
+    Errors that it followed on count too: where memory runs out while a CUDA graph is captured, torch raises that the
+    capture failed, in the context of the first error.
+    """
+    return any(map(_says_out_of_memory, origins(error)))
+
+
+def origins(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error, and those that it was raised from or in the handling of, back to the first."""
+    seen: set[int] = set()
+    at: BaseException | None = error
+    while at is not None and id(at) not in seen:
+        yield at
+        seen.add(id(at))
+        at = at.__cause__ or at.__context__
+
+
+def _says_out_of_memory(error: BaseException) -> bool:
     words = str(error).lower()
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(said in words for said in NO_MEMORY)
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """Return the first line of an error's message."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 

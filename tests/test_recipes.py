@@ -3,9 +3,19 @@ import pytest
 from archsearch.arch.networks import NETWORKS, network
 from archsearch.errors import OptionError, UserError
 from archsearch.recipes import PROXIES, ProxyRecipe, override
+from archsearch.space.proxy_needs import fitted
 from archsearch.space.proxy_yaml import load_proxy
 
 SPACE = {"width": 0.25, "depth": 0.5}
+
+
+def fit(recipe):
+    """Return a recipe as a space makes it that changes two fields."""
+    return fitted(recipe, SPACE, {})
+
+
+def as_it_is(recipe):
+    return recipe
 
 
 def test_the_papers_recipe_trains_the_target_itself():
@@ -18,7 +28,7 @@ def test_the_papers_recipe_trains_the_target_itself():
     assert (paper.mixup, paper.cutmix, paper.erasing, paper.rand_augment) == (0.8, 1.0, 0.25, 9)
     assert (paper.label_smoothing, paper.ema) == (0.1, 0)
     assert paper.batch_size / paper.accumulate == 512  # of one of eight GPUs
-    assert load_proxy("paper", "cpu", SPACE) == paper  # no space shrinks it
+    assert load_proxy("paper", "cpu", fit) == paper  # no space shrinks it
 
 
 @pytest.mark.parametrize("name", sorted(set(PROXIES) - {"paper"}), ids="recipe_{}".format)
@@ -63,12 +73,12 @@ def test_impossible_values(changes, words):
 def test_a_recipe_of_ones_own(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text("base: gpu\nepochs: 40\nwidth: 3/8\nstem_patch_size: null\n")
-    found = load_proxy(str(path), "cpu", SPACE)
+    found = load_proxy(str(path), "cpu", fit)
     assert found == override(PROXIES["gpu"], {"depth": 0.5, "epochs": 40, "width": 0.375, "stem_patch_size": None})
     path.write_text("accumulate: 3\nbatch_size: 96\ncrop_padding: 40\nimg_size: 64\n")  # in any order
-    assert load_proxy(str(path), "cpu", {}).batch_size == 96
+    assert load_proxy(str(path), "cpu", as_it_is).batch_size == 96
     path.write_text("epochs: 2\n")
-    assert load_proxy(str(path), "cpu", SPACE) == override(PROXIES["cpu"], {**SPACE, "epochs": 2})
+    assert load_proxy(str(path), "cpu", fit) == override(PROXIES["cpu"], {**SPACE, "epochs": 2})
 
 
 @pytest.mark.parametrize(
@@ -87,10 +97,10 @@ def test_wrong_files_are_told_with_their_line(tmp_path, text, words):
     if text is not None:
         path.write_text(text)
     with pytest.raises(OptionError) as error:
-        load_proxy(str(path), "cpu", {})
+        load_proxy(str(path), "cpu", as_it_is)
     assert words in str(error.value)
 
 
 def test_unknown_names():
     with pytest.raises(OptionError, match=r"unknown proxy 'cup': did you mean 'cpu'.*; or name a YAML file"):
-        load_proxy("cup", "cpu", {})
+        load_proxy("cup", "cpu", as_it_is)

@@ -9,7 +9,9 @@ from archsearch.arch.networks import TimmModel
 from archsearch.arch.paper import Published
 from archsearch.arch.params import Value
 from archsearch.errors import ArchError, StudyFileError, unknown
+from archsearch.recipes import ProxyRecipe
 from archsearch.space.axes import STAGE_AXES
+from archsearch.space.proxy_needs import fitted
 from archsearch.space.space import Space
 
 #: Kinds of throughput that are measured.
@@ -59,6 +61,7 @@ class ListStudy:
         full: Whether the variants are all combinations of the factors' values.
         train: Whether to train them even if no data set is named.
         proxy: Fields of the proxy recipe that it changes.
+        needs: What its proxy networks need (``archsearch.space.proxy_needs``).
         device: Device of the paper's speeds.
         columns: Columns of the paper with images/s for ``train`` and ``infer``; the first one that a row has counts.
         changes: Fields of the recipe of the timing that it changes, by kind of device, ``cpu`` and ``gpu``.
@@ -77,6 +80,11 @@ class ListStudy:
     changes: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"cpu": {}, "gpu": {}})
     resolutions: Mapping[str, float] = field(default_factory=lambda: {"cpu": 1, "gpu": 1})
     kernel_sizes: tuple[int, ...] = ()
+    needs: Mapping[str, Any] = field(default_factory=dict)
+
+    def fitted(self, recipe: ProxyRecipe) -> ProxyRecipe:
+        """Return a recipe as it makes the proxy networks of this study."""
+        return fitted(recipe, self.proxy, self.needs)
 
     @property
     def baseline(self) -> Variant:
@@ -151,7 +159,7 @@ def around(name: str, space: Space, params: Mapping[str, Value], arch: Arch) -> 
     if len(variants) == 1:
         raise StudyFileError(f"space {space.name} has no other choice than {name}")
     title = f"{name}: every other choice of space {space.name}, one at a time"
-    return ListStudy(f"around-{name}", title, with_parts(variants))
+    return ListStudy(f"around-{name}", title, with_parts(variants), needs=space.needs)
 
 
 def combine(study: ListStudy, names: Sequence[str]) -> Variant:

@@ -14,6 +14,7 @@ factors:
 full: false                           # true: every combination of the factors' values
 train: true                           # false: counted and timed, trained only where --dataset is given
 proxy: {stem_patch_size: 4}           # changes to the recipe of the proxy networks
+needs: {width: 1/4}                   # what they need, whatever recipe makes them, as in a space
 cpu: {batch_size: 2, resolution: 1/2} # changes to the recipe of the timing, by kind of device
 table: 8                              # table of the paper to show figures of; without factors: its rows are the study
 device: A100                          # device of the paper's speeds
@@ -32,12 +33,12 @@ from archsearch.arch.networks import TimmModel, find
 from archsearch.arch.paper import TABLES, Published, rows
 from archsearch.errors import StudyFileError, UserError, unknown
 from archsearch.recipes import BENCHES, override
-from archsearch.space.yaml import read_baseline, read_proxy
+from archsearch.space.yaml import read_baseline, read_needs, read_proxy
 from archsearch.utils.yaml_lines import Table, YamlError, check_keys, locate, mapping, number, read_table, told_as
 
 KEYS = (
-    "title", "baseline", "factors", "full", "networks", "train", "proxy", "cpu", "gpu", "table", "device", "columns",
-    "partial", "operators",
+    "title", "baseline", "factors", "full", "networks", "train", "proxy", "needs", "cpu", "gpu", "table", "device",
+    "columns", "partial", "operators",
 )  # fmt: skip
 #: Keys that make sense only beside ``table``.
 OF_TABLE = ("columns", "device", "partial", "networks")
@@ -78,6 +79,7 @@ class _Reader:
             full=table.get("full", False),
             train=table.get("train", True),
             proxy=read_proxy(self.path, table),
+            needs=read_needs(self.path, table),
             device=str(table.get("device", "the paper's device")),
             columns=self._columns(published),
             changes={kind: changes for kind, (changes, _) in recipes.items()},

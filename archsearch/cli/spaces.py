@@ -34,11 +34,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _describe(space: "Space") -> str:
-    from archsearch.recipes import PROXIES, override
+    from archsearch.recipes import PROXIES
 
     distinct = space.distinct()
     size = f"{distinct:,} distinct architectures" if distinct is not None else f"{space.points():,} points"
-    proxy = override(PROXIES["cpu"], space.proxy)
+    proxy = space.fitted(PROXIES["cpu"])
     try:
         proxies = space.distinct_proxies(proxy)
     except ArchError as error:
@@ -53,9 +53,13 @@ def _describe(space: "Space") -> str:
         when = "".join(f"  (when {k} is {' or '.join(map(str, v))})" for k, v in axis.when.items())
         values = ", ".join(f"{v:g}" if isinstance(v, float) else str(v) for v in axis.values)
         lines.append(f"  {axis.name:<{width}}  {values}{when}")
-    if space.proxy:
-        lines.append(
-            "  proxy: "
-            + ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in space.proxy.items())
-        )
+    for key, fields in (("needs", space.needs), ("proxy", space.proxy)):
+        if fields:
+            lines.append(f"  {key}: " + ", ".join(f"{name} {_words(value)}" for name, value in fields.items()))
     return "\n".join(lines) + "\n"
+
+
+def _words(value: object) -> str:
+    if isinstance(value, tuple):
+        return " or ".join(map(_words, value))
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -118,7 +118,7 @@ def _base(path: Path, table: Table, spaces: Path) -> tuple[Space, ProxyRecipe]:
     try:
         recipe = str(table.get("proxy", "cpu"))
         beside = str(path.parent / recipe) if recipe.endswith((".yaml", ".yml")) else recipe
-        return space, load_proxy(beside, "cpu", space.proxy)
+        return space, load_proxy(beside, "cpu", space.fitted)
     except UserError as error:
         raise YamlError(str(error), table.lines["proxy"]) from None
 

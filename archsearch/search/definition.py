@@ -25,6 +25,8 @@ from archsearch.utils.key_fields import key_fields
 RECIPE = "archsearch"
 #: Study attribute with the number of validation images.
 VAL_IMAGES = "val_images"
+#: Parts of a space that are no part of a study's identity: what they make of its proxy recipe is.
+ASKED = ("proxy", "needs")
 #: Fields of a study's recipe that were added later, and the value that their absence means.
 FORMER: dict[str, Any] = {"constraints": [], "seeds": 1, "protocol": 1}
 
@@ -185,6 +187,8 @@ def _check_recipe(study: Study, stored: Mapping[str, Any]) -> None:
     now, before = FORMER | study.recipe(), FORMER | dict(stored)
     check_known(study.name, before, {*now, "mixers"})
     before["space"] = before["space"] | {"baseline": _read_baseline(study.name, before["space"]["baseline"])}
+    for recipe in (now, before):
+        recipe["space"] = {key: value for key, value in recipe["space"].items() if key not in ASKED}
     check_same(study.name, now, before, matters)
 
 

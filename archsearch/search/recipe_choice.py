@@ -7,7 +7,7 @@ from typing import Any
 
 from archsearch.errors import OptionError, UserError, unknown
 from archsearch.recipes import BENCHES, BenchRecipe, ProxyRecipe, override
-from archsearch.space.proxy_yaml import load_proxy
+from archsearch.space.proxy_yaml import Fit, load_proxy
 
 
 @dataclass(frozen=True)
@@ -34,15 +34,15 @@ class RecipeChoice:
     def recipes(
         self,
         kind: str,
-        space_changes: Mapping[str, Any],
+        fit: Fit,
         default_proxy: str | None = None,
         default_bench_changes: Mapping[str, Any] | None = None,
     ) -> tuple[ProxyRecipe, BenchRecipe]:
-        """Return the recipes for a kind of device: the named ones, then the file's changes, then the caller's.
+        """Return the recipes for a kind of device: the named ones, fitted, then changed by a file and the caller.
 
         Args:
             kind: Kind of device, ``cpu`` or ``gpu``.
-            space_changes: Fields of the proxy recipe that the space or study file changes.
+            fit: What the space or study makes of a named proxy recipe.
             default_proxy: Name of the proxy recipe where none was chosen; None for that of the device.
             default_bench_changes: Fields that the study file changes in the device's own recipe of the timing.
 
@@ -51,7 +51,7 @@ class RecipeChoice:
         """
         proxy, bench = self.proxy, self.bench
         if not isinstance(proxy, ProxyRecipe):
-            proxy = load_proxy(str(proxy or default_proxy or kind), kind, space_changes)
+            proxy = load_proxy(str(proxy or default_proxy or kind), kind, fit)
         if not isinstance(bench, BenchRecipe):
             bench = self._named_bench(kind, default_bench_changes or {})
         try:

@@ -91,7 +91,7 @@ def resolve(spec: StudySpec, *, create: bool = True) -> ResolvedStudy:
         constraints=constraints,
         sampler=sampler,
         n_trials=spec.n_trials or (sampler == "grid" and space.distinct()) or N_TRIALS,
-        recipes={kind: spec.recipes.recipes(kind, space.proxy) for kind in ("cpu", "gpu")},
+        recipes={kind: spec.recipes.recipes(kind, space.fitted) for kind in ("cpu", "gpu")},
         begun=before is not None,
     )
     check_engine(spec.engine, resolved.quantities)

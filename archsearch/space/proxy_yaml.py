@@ -6,41 +6,42 @@ crop_padding: 4
 width: 3/8
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from archsearch.errors import OptionError, UserError, unknown
 from archsearch.recipes import PROXIES, ProxyRecipe, override
 from archsearch.utils.yaml_lines import line_of, number, read_table, told_as
 
+#: What a space or a study makes of a recipe, as ``Space.fitted``.
+Fit = Callable[[ProxyRecipe], ProxyRecipe]
 
-def load_proxy(name_or_path: str, kind: str, space: Mapping[str, Any]) -> ProxyRecipe:
-    """Return the proxy recipe for a space: a named one, changed by the space (if it shrinks networks) and by a file.
+
+def load_proxy(name_or_path: str, kind: str, fit: Fit) -> ProxyRecipe:
+    """Return the proxy recipe for a space or a study: a named one, fitted to it, then changed by a file.
 
     Args:
         name_or_path: Key of ``PROXIES``, or path of a YAML file.
         kind: Recipe that a file changes if it names none.
-        space: Fields that the space changes.
+        fit: What the space or study makes of a named recipe.
 
     Raises:
         OptionError: There is no such recipe, or the file is wrong; the message names the line.
     """
     if Path(name_or_path).suffix not in (".yaml", ".yml"):
-        return _base(name_or_path, space)
+        return _base(name_or_path, fit)
     path = Path(name_or_path)
     with told_as(OptionError, path):
         table = read_table(path)
     changes = {name: number(value) for name, value in table.items() if name != "base"}
     try:
-        return override(_base(str(table.get("base", kind)), space), changes)
+        return override(_base(str(table.get("base", kind)), fit), changes)
     except UserError as error:
         line = line_of(table, error) or table.lines.get("base")
         raise OptionError(f"{path}{f', line {line}' if line else ''}: {error}") from None
 
 
-def _base(name: str, space: Mapping[str, Any]) -> ProxyRecipe:
+def _base(name: str, fit: Fit) -> ProxyRecipe:
     if name not in PROXIES:
         raise OptionError(unknown("proxy", name, PROXIES) + "; or name a YAML file")
-    proxy = PROXIES[name]
-    return proxy if proxy.full_size else override(proxy, space)
+    return fit(PROXIES[name])

@@ -12,6 +12,7 @@ from archsearch.arch.params import Value
 from archsearch.errors import ArchError, SpaceError
 from archsearch.recipes import BenchRecipe, ProxyRecipe
 from archsearch.space.axes import ARCH_AXES, STAGE_AXES, decode
+from archsearch.space.proxy_needs import fitted
 
 #: Maximum number of points that are all visited when a space is checked and counted; beyond it, a sample is.
 EXHAUSTIVE = 50_000
@@ -55,6 +56,7 @@ class Space:
         baseline: Architecture that candidates share where no axis says otherwise.
         axes: Axes in the order of the file.
         proxy: Fields of the proxy recipe that this space changes.
+        needs: What its proxy networks need (``archsearch.space.proxy_needs``).
     """
 
     name: str
@@ -62,6 +64,11 @@ class Space:
     baseline: Arch
     axes: tuple[Axis, ...]
     proxy: Mapping[str, Value] = field(default_factory=dict)
+    needs: Mapping[str, Any] = field(default_factory=dict)
+
+    def fitted(self, recipe: ProxyRecipe) -> ProxyRecipe:
+        """Return a recipe as it makes the proxy networks of this space."""
+        return fitted(recipe, self.proxy, self.needs)
 
     def active(self, genes: Params) -> dict[str, Value]:
         """Return the values of the open axes alone.
@@ -194,13 +201,18 @@ class Space:
         return len({change(self.arch(params)) for params in self.grid()})
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what identifies this space, ready for JSON; its name and path do not."""
+        """Return what this space is but for its name and path, ready for JSON."""
         return {
             "baseline": self.baseline.key_fields(),
             "axes": {
                 a.name: {"values": list(a.values), "when": {k: list(v) for k, v in a.when.items()}} for a in self.axes
             },
             "proxy": dict(self.proxy),
+            **(
+                {"needs": {k: list(v) if isinstance(v, tuple) else v for k, v in self.needs.items()}}
+                if self.needs
+                else {}
+            ),
         }
 
 
@@ -214,7 +226,8 @@ def space_from_dict(name: str, data: Mapping[str, Any]) -> Space:
         Axis(axis, tuple(spec["values"]), {key: tuple(values) for key, values in spec["when"].items()})
         for axis, spec in data["axes"].items()
     )
-    return Space(name, "", Arch.from_dict(data["baseline"]), axes, data["proxy"])
+    needs = {key: tuple(need) if isinstance(need, list) else need for key, need in data.get("needs", {}).items()}
+    return Space(name, "", Arch.from_dict(data["baseline"]), axes, data["proxy"], needs)
 
 
 def _grid(axes: tuple[Axis, ...], params: dict[str, Value]) -> Iterator[dict[str, Value]]:

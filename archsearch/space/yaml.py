@@ -8,7 +8,8 @@
         values: [1/16, 1/8]
         when: {token_mixer: inception}    # open only where the choice fits
       depths: [[2, 2, 6, 2], [3, 3, 9, 3]]
-    proxy: {width: 1/4}                   # what the proxy of this space does differently
+    needs: {width: 1/4}                   # what its proxy networks need, whatever recipe makes them
+    proxy: {width_step: 8}                # fields of the recipe that this space changes
 
 An axis is a field of ``Arch``, ``token_mixer``, or a parameter of a mixer; the latter two
 take a ``stageN.`` prefix, as do ``depth``, ``dim`` and ``mlp_ratio``.
@@ -26,6 +27,7 @@ from archsearch.arch.params import Value
 from archsearch.errors import ArchError, SpaceError, UserError, unknown
 from archsearch.recipes import ProxyRecipe, override
 from archsearch.space.axes import ARCH_AXES, LIST_AXES, STAGE_AXES
+from archsearch.space.proxy_needs import NEEDS, checked_need
 from archsearch.space.space import Axis, Params, Space, mixer_axes
 from archsearch.utils.package_data import shipped
 from archsearch.utils.yaml_lines import Table, YamlError, check_keys, locate, mapping, number, read_table, told_as
@@ -76,10 +78,19 @@ def read_proxy(path: Path, table: Table) -> dict[str, Value]:
     return _Reader(path, table).proxy()
 
 
+def read_needs(path: Path, table: Table) -> dict[str, Any]:
+    """Return what proxy networks need under ``needs``.
+
+    Raises:
+        YamlError: Something in it is wrong.
+    """
+    return _Reader(path, table).needs()
+
+
 class _Reader:
     """Reader of a YAML table; every error is a ``YamlError`` with its line."""
 
-    KEYS = ("name", "description", "baseline", "axes", "proxy")
+    KEYS = ("name", "description", "baseline", "axes", "proxy", "needs")
 
     def __init__(self, path: Path, table: Table) -> None:
         self.path, self.table = path, table
@@ -102,6 +113,7 @@ class _Reader:
             baseline=baseline,
             axes=self.axes(baseline),
             proxy=self.proxy(),
+            needs=self.needs(),
         )
         self.check(space)
         return space
@@ -125,6 +137,19 @@ class _Reader:
             except UserError as error:
                 raise YamlError(f"proxy: {error}", table.lines[key]) from None
         return dict(number(table))
+
+    def needs(self) -> dict[str, Any]:
+        if "needs" not in self.table:
+            return {}
+        table = mapping(self.table, "needs")
+        check_keys(table, NEEDS, "need of proxy networks")
+        needs = {}
+        for key, value in table.items():
+            try:
+                needs[key] = checked_need(key, number(value))
+            except UserError as error:
+                raise YamlError(f"needs: {error}", table.lines[key]) from None
+        return needs
 
     def axes(self, baseline: Arch) -> tuple[Axis, ...]:
         table = mapping(self.table, "axes")

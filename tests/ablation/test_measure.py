@@ -63,7 +63,7 @@ def test_every_study_has_proxies(name, proxy):
     from archsearch.recipes import PROXIES
 
     study = load_study(name, FOLDER)
-    check_proxies(study, override(PROXIES[proxy], study.proxy))
+    check_proxies(study, study.fitted(PROXIES[proxy]))
 
 
 def test_combinations_join_a_study_once(results):

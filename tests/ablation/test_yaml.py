@@ -13,7 +13,7 @@ from archsearch.ablation.yaml import load_study
 from archsearch.arch.networks import NETWORKS, TimmModel, network
 from archsearch.arch.paper import rows
 from archsearch.errors import StudyFileError
-from archsearch.recipes import PROXIES
+from archsearch.recipes import PROXIES, override
 from archsearch.utils.package_data import shipped
 
 FOLDER = shipped("studies")
@@ -188,6 +188,7 @@ def test_around_a_trial_everything_differs_in_one_choice(seed):
     space = tiny.shipped_space("inception_dw")
     params = space.sample(random.Random(seed))
     study = around("found", space, params, space.arch(params))
+    assert study.fitted(PROXIES["smoke"]) == space.fitted(PROXIES["smoke"])
     assert study.baseline.network == space.arch(params)
     assert len({v.network.key for v in study.variants}) == len(study.variants) > 1
     for variant in study.variants[1:]:
@@ -272,6 +273,11 @@ def test_mistakes_about_rows_are_told_with_their_line(tmp_path, change, says):
         (("baseline: inceptionnext_tiny", "baseline: [a]"), r"line 2: 'baseline' must be a mapping"),
         (("title: mine", "device: A100"), r"line 1: device speaks of a table of the paper"),
         (("title: mine", "proxy: {widht: 1/4}"), r"line 1: proxy: unknown field .*did you mean 'width'"),
+        (
+            ("title: mine", "needs: {widht: 1/4}"),
+            r"line 1: unknown need of proxy networks 'widht': did you mean 'width'",
+        ),
+        (("title: mine", "needs: {depth: 0}"), r"line 1: needs: depth is 0, but must be a number greater than 0"),
     ],
 )
 def test_mistakes_about_factors_are_told_with_their_line(tmp_path, change, says):
@@ -295,6 +301,15 @@ def test_the_examples_of_the_documentation_are_studies(tmp_path):
     study = load(tmp_path, example)
     assert len(study.variants) == 9
     assert len(all_pairs(study, PROXIES["cpu_long"])) > 0
+
+
+def test_recipes_are_fitted_to_what_a_study_says(tmp_path):
+    text = "baseline: inceptionnext_tiny\nfactors: {norm: [layer]}\nproxy: {width_step: 8}\nneeds: {width: 3/8}\n"
+    made = load(tmp_path, text).fitted(PROXIES["cpu_long"])
+    assert made == override(PROXIES["cpu_long"], {"width_step": 8, "width": 3 / 8})
+    iso = load_study("isotropic_table5", FOLDER)
+    for name in ("cpu", "cpu_long", "smoke"):
+        assert iso.fitted(PROXIES[name]) == override(PROXIES[name], {"width": 1 / 4, "stem_patch_size": 4})
 
 
 def test_part_of_a_table_where_that_is_said(tmp_path):

@@ -39,6 +39,14 @@ def test_a_plan(tmp_path):
     ]
 
 
+def test_schedules_start_from_what_the_space_makes_of_a_recipe(tmp_path):
+    plan = written(
+        tmp_path, GOOD.replace("proxy: cpu", "proxy: smoke").replace("wide: {width: 3/8}", "thin: {width: 1/8}")
+    )
+    made = [(s.proxy.width, s.proxy.depth, s.proxy.width_step) for s in plan.schedules]
+    assert made == [(1 / 4, 1 / 3, 16), (1 / 8, 1 / 3, 16)]
+
+
 @pytest.mark.parametrize("name", sorted(path.stem for path in FOLDER.glob("*.yaml")))
 def test_shipped_plans_load_and_their_proxies_exist(name):
     plan = load_plan(name, FOLDER, SPACES)

@@ -12,6 +12,7 @@ from optuna.trial import TrialState, create_trial
 from archsearch.errors import OptionError, StorageError
 from archsearch.evaluate.constraint import parse_constraints
 from archsearch.objectives import parse_objectives
+from archsearch.recipes import PROXIES
 from archsearch.report.page.payload import page_data
 from archsearch.report.view import own_box, view_of
 from archsearch.search.definition import create_or_resume
@@ -332,6 +333,22 @@ def test_a_study_from_before_a_field_came_goes_on(storage, study):
     wider = dataclasses.replace(study.space, baseline=study.space.baseline.replace(block="metaformer"))
     with pytest.raises(StorageError, match=r"exists with another space\.baseline"):
         create_or_resume(dataclasses.replace(study, space=wider), storage)
+
+
+def test_a_study_from_before_spaces_had_needs_goes_on(storage):
+    """What its space said of the proxy is in the proxy recipe, which has to stay the same."""
+    space = tiny.shipped_space("inception_dw")
+    study = tiny.make_study("inception_dw", proxy=space.fitted(PROXIES["cpu"]))
+    record = create_or_resume(study, storage)
+    recipe = record.user_attrs["archsearch"]
+    assert recipe["space"].pop("needs") == {"width": 0.25, "depth": 1 / 3, "img_size": 32, "stem_patch_size": 2}
+    recipe["space"]["proxy"] = {"width": 0.25, "depth": 1 / 3, "img_size": 32, "stem_patch_size": 2}
+    record.set_user_attr("archsearch", recipe)
+    create_or_resume(study, storage)
+    wider = dataclasses.replace(space, needs={"width": 1 / 2})
+    other = dataclasses.replace(study, space=wider, proxy=wider.fitted(PROXIES["cpu"]))
+    with pytest.raises(StorageError, match=r"exists with another proxy\.width \(0.25, not 0.5\)"):
+        create_or_resume(other, storage)
 
 
 def constrained(arch, seed, report):

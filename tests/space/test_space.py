@@ -15,7 +15,7 @@ from archsearch.arch.mixer import Mixer
 from archsearch.arch.networks import network
 from archsearch.errors import SpaceError
 from archsearch.nn import build
-from archsearch.recipes import PROXIES, BenchRecipe, ProxyRecipe, override
+from archsearch.recipes import PROXIES, BenchRecipe, ProxyRecipe
 from archsearch.space.locate import locate, misfit
 from archsearch.space.space import Axis, Space
 from archsearch.space.yaml import load_space
@@ -46,7 +46,7 @@ def test_every_draw_builds_learns_and_round_trips(name, seed):
     again = Arch.from_dict(json.loads(json.dumps(target.to_dict())))
     assert again == target
     assert space.arch(params).key == target.key == again.key
-    proxy = override(PROXIES["cpu"], space.proxy)
+    proxy = space.fitted(PROXIES["cpu"])
     for arch in (target.replace(img_size=32, num_classes=5), proxy.shrink(target, num_classes=5)):
         model = build(arch)
         assert arch.img_size == 32
@@ -137,7 +137,7 @@ def test_a_space_of_any_size_tells_where_an_architecture_is(tmp_path):
 def test_targets_do_not_share_proxies(name):
     """Two architectures that the proxy cannot tell apart would be ranked by their cost alone."""
     space = shipped_space(name)
-    proxy = override(PROXIES["cpu"], space.proxy)
+    proxy = space.fitted(PROXIES["cpu"])
     assert space.distinct_proxies(proxy) == space.distinct()
     some = {space.arch(params) for params in itertools.islice(space.some(), 2000)}
     assert len({proxy.shrink(arch, 10) for arch in some}) == len(some) > 30
@@ -153,7 +153,7 @@ def test_targets_do_not_share_proxies(name):
 def test_proxies_of_a_shipped_space_exist_under_every_recipe(name):
     space = shipped_space(name)
     for recipe in PROXIES.values():
-        space.check_proxy(override(recipe, space.proxy))
+        space.check_proxy(space.fitted(recipe))
 
 
 def test_count_and_grid_agree(small_space):
@@ -357,8 +357,8 @@ def test_the_readmes_spaces_are_spaces(tmp_path, name):
     readme = Path(__file__).parents[2] / "README.md"
     (text,) = (t for t in re.findall(r"```yaml\n(.*?)```", readme.read_text(), re.S) if f"name: {name}\n" in t)
     space = read(tmp_path, text)
-    space.check_proxy(override(PROXIES["cpu"], space.proxy))
-    assert space.distinct() == space.distinct_proxies(override(PROXIES["cpu"], space.proxy)) > 1
+    space.check_proxy(space.fitted(PROXIES["cpu"]))
+    assert space.distinct() == space.distinct_proxies(space.fitted(PROXIES["cpu"])) > 1
 
 
 def test_unnamed_files_need_plain_names(tmp_path):

@@ -16,7 +16,8 @@ The protocol, in the order in which it is followed:
     (eager, ``torch.compile``, CUDA graph) are part of a timing's setting. The batch never shrinks by
     itself: a network that does not fit is reported as such.
 4.  **Blocks** (``clocks``): steps are timed in blocks of at least ``min_block_s``, on a GPU with device
-    events and without synchronisation inside.
+    events and without synchronisation inside; but a latency is that of steps which wait for each other, by the wall
+    clock, and their median and 95th percentile are recorded too.
 5.  **Warm-up** (``protocol``): until three medians in a row, each of three blocks, agree within 1 %, and
     for at least ``warmup_s``. A step that never settles is timed and marked.
 6.  **Rounds** (``protocol``): in every round each candidate is timed for one block, in a new random order,

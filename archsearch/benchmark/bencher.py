@@ -195,6 +195,8 @@ class Bencher:
             for key, step in steps.items()
             if key[0] != REFERENCE or job.reference in job.networks
         }
+        for step in steps.values():
+            step.singles_s.clear()  # the reference's, of an earlier job
         retries = self._alloc_retries()
         self.conditions.start_rounds()
         times = interleave(pairs, job.bench, job.seed, failed, lambda done, of: self.say("round", number=done, of=of))

@@ -13,8 +13,8 @@ def block_timer(
 ) -> Callable[[int], float]:
     """Return a function that runs a number of steps and returns the seconds they took.
 
-    One more step runs ahead of them untimed, so that the caches are not another network's; not on a
-    CPU where a single step makes a block.
+    One more step runs ahead of them untimed, so that the caches are not another network's; not where a single step
+    makes a block.
 
     Args:
         step: Step to time.
@@ -23,13 +23,41 @@ def block_timer(
     """
 
     def block(steps: int) -> float:
-        if steps > 1 or device.type != "cpu":
+        if runs_ahead(steps):
             step()
         if device.type == "cuda":
             return _cuda_block(step, steps, while_busy)
         return _wall_block(step, steps, lambda: synchronize(device))
 
     return block
+
+
+class SingleSteps:
+    """Runs a number of steps, each after the one before has ended, and returns the seconds they took together.
+
+    On a GPU a step in a row of steps is launched while the one before it runs, so that what they take together is the
+    inverse of a throughput; whoever waits for one result waits for a whole step.
+
+    Attributes:
+        last: Seconds of each step of the last block.
+    """
+
+    def __init__(self, step: Step, device: torch.device) -> None:
+        """Take a step, and the device that it runs on."""
+        self.step, self.device = step, device
+        self.last: list[float] = []
+
+    def __call__(self, steps: int) -> float:
+        """Run a block of steps, with one ahead of them as in ``block_timer``."""
+        if runs_ahead(steps):
+            self.step()
+        self.last = [_wall_block(self.step, 1, lambda: synchronize(self.device)) for _ in range(steps)]
+        return sum(self.last)
+
+
+def runs_ahead(steps: int) -> bool:
+    """Return whether a step runs ahead of a block untimed: not where a single one makes a block, which is as long."""
+    return steps > 1
 
 
 def synchronize(device: torch.device) -> None:

@@ -2,6 +2,7 @@
 
 import time
 
+from archsearch.benchmark.clocks import runs_ahead
 from archsearch.benchmark.loading import PreparedStep
 from archsearch.benchmark.nvml import Nvml
 
@@ -41,8 +42,8 @@ def _run_until_tick(step: PreparedStep, nvml: Nvml, seconds: float) -> tuple[int
     start, steps, last = time.monotonic(), 0, nvml.energy_mj()
     while True:
         long_enough = time.monotonic() - start >= seconds
-        step.seconds_per_step()
-        steps += 1 + step.warm.steps  # a block runs one untimed step ahead
+        step.block(step.warm.steps)
+        steps += step.warm.steps + runs_ahead(step.warm.steps)
         now = nvml.energy_mj()
         if now is None or time.monotonic() - start > seconds + ENERGY_S:
             return None, steps

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from archsearch.benchmark.clocks import block_timer, synchronize
+from archsearch.benchmark.clocks import SingleSteps, block_timer, synchronize
 from archsearch.benchmark.jobs import OUT_OF_MEMORY, Job, Measured, Network
 from archsearch.benchmark.protocol import WarmUp
 from archsearch.benchmark.timed_steps import CaptureFailed, lay_out, make_step
@@ -29,20 +29,25 @@ class PreparedStep:
 
     Attributes:
         setting: Kind of step and conditions.
-        block: Function that runs a number of steps and returns their seconds.
+        block: Function that runs a number of steps and returns their seconds; for ``latency``, each step is waited for.
         peak_memory_mb: Peak memory of a step in MiB; None if unknown.
         warm: Outcome of the warm-up; None before it.
+        singles_s: Seconds of each step of the rounds, for ``latency``.
     """
 
     setting: Setting
     block: Callable[[int], float]
     peak_memory_mb: float | None
     warm: WarmUp | None = None
+    singles_s: list[float] = field(default_factory=list)
 
     def seconds_per_step(self) -> float:
         """Run a block of as many steps as the warm-up found long enough; return seconds per step."""
         assert self.warm is not None, "not warmed up"  # noqa: S101 - a defect, not a user's input
-        return self.block(self.warm.steps) / self.warm.steps
+        seconds = self.block(self.warm.steps) / self.warm.steps
+        if isinstance(self.block, SingleSteps):
+            self.singles_s += self.block.last
+        return seconds
 
 
 @dataclass
@@ -172,7 +177,9 @@ def _prepare(model: nn.Module, setting: Setting, device: torch.device, while_bus
     if cuda and not captured:
         peak = torch.cuda.max_memory_allocated(device)
     peak_mb = None if peak is None else (peak - before) / 2**20
-    return PreparedStep(setting, block_timer(step, device, while_busy), peak_mb)
+    alone = setting.kind == "latency"
+    block = SingleSteps(step, device) if alone else block_timer(step, device, while_busy)
+    return PreparedStep(setting, block, peak_mb)
 
 
 def recover(device: torch.device, error: str, index: int) -> None:

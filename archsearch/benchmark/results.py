@@ -7,6 +7,7 @@ from archsearch.benchmark.jobs import Measured
 from archsearch.benchmark.loading import LoadedNetwork, PreparedStep
 from archsearch.benchmark.protocol import Times
 from archsearch.benchmark.timing import Setting, Timing
+from archsearch.stats.intervals import median_and_tail
 
 #: A step to time: its network's index in the job, and its setting.
 StepKey = tuple[int, Setting]
@@ -56,6 +57,7 @@ def _timings(
             settled=step.warm.settled,
             peak_memory_mb=step.peak_memory_mb,
             energy_mj=energies.get(key),
+            single_steps_s=median_and_tail(step.singles_s) if step.singles_s else None,
         )
 
 

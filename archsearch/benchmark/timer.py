@@ -76,14 +76,20 @@ class Timings:
             self.store.put(self._fixed_key(bench, kind), dict(speed))
 
     def _fixed_key(self, bench: BenchRecipe, kind: str) -> dict[str, Any]:
-        return {"protocol": PROTOCOL, "fixed_reference": kind, "bench": key_fields(bench), **self.device}
+        key = {"protocol": PROTOCOL, "fixed_reference": kind, "bench": key_fields(bench), **self.device}
+        return key | self._steps(kind)
 
     def _key(self, network: Network, bench: BenchRecipe, kind: str, reference: Network | None) -> dict[str, Any]:
         named = network.key if isinstance(network, Arch) else network_to_dict(network)
         recipe = key_fields(bench)
         if reference is not None:
             recipe["reference"] = reference.key if isinstance(reference, Arch) else network_to_dict(reference)
-        return {"protocol": PROTOCOL, "arch": named, "bench": recipe, "kind": kind, **self.device}
+        key = {"protocol": PROTOCOL, "arch": named, "bench": recipe, "kind": kind, **self.device}
+        return key | self._steps(kind)
+
+    def _steps(self, kind: str) -> dict[str, str]:
+        """What tells latencies on a GPU from those of earlier versions, whose steps did not wait for each other."""
+        return {"steps": "single"} if kind == "latency" and (self.device["cuda"] or self.device["cudnn"]) else {}
 
 
 class Timer:

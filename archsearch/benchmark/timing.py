@@ -55,6 +55,8 @@ class Timing:
         best: Whether this is the network's faster layout.
         error: Why the step could not be timed, in one line.
         conditions: State of the machine during the rounds, from ``archsearch.benchmark.conditions``.
+        single_steps_s: Median and 95th percentile of the seconds of the single steps of all rounds, or of those of the
+            last sitting, for ``latency``, whose steps wait for each other; None for other kinds, and in older records.
         recalled: Whether the timing comes from the disk cache; not part of the record.
         fixed_s: Seconds per step of the reference by which a study turns relative throughputs into scores, from
             ``archsearch.benchmark.reference``; None outside of studies; not part of the record.
@@ -71,6 +73,7 @@ class Timing:
     best: bool = False
     error: str | None = None
     conditions: dict[str, Any] = field(default_factory=dict)
+    single_steps_s: tuple[float, float] | None = None
     recalled: bool = field(default=False, compare=False)
     fixed_s: float | None = field(default=None, compare=False)
 
@@ -171,7 +174,8 @@ class Timing:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON-ready data for ``from_dict``."""
-        return {name: value for name, value in asdict(self).items() if name not in NOT_RECORDED}
+        empty = () if self.single_steps_s else ("single_steps_s",)
+        return {name: value for name, value in asdict(self).items() if name not in (*NOT_RECORDED, *empty)}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "Timing":
@@ -180,6 +184,8 @@ class Timing:
         values["setting"] = Setting(**data["setting"])
         for name in ("blocks_s", "reference_s"):
             values[name] = tuple(data[name])
+        if data.get("single_steps_s") is not None:
+            values["single_steps_s"] = tuple(data["single_steps_s"])
         return cls(**values)
 
     def details(self) -> dict[str, Any]:
@@ -200,12 +206,14 @@ class Timing:
             "settled": self.settled,
             "peak_memory_mb": self.peak_memory_mb,
             "conditions": self.conditions,
+            **({} if self.single_steps_s is None else {"single_steps_s": list(self.single_steps_s)}),
             **({} if self.fixed_s is None else {"fixed_reference_s": self.fixed_s}),
         }
 
     @classmethod
     def from_details(cls, details: Mapping[str, Any]) -> "Timing":
         """Read what ``details`` returned, as far as it is recorded there."""
+        singles = details.get("single_steps_s")
         return cls(
             Setting(**{f.name: details[f.name] for f in fields(Setting)}),
             tuple(details["blocks_s"]),
@@ -214,5 +222,6 @@ class Timing:
             settled=details["settled"],
             peak_memory_mb=details["peak_memory_mb"],
             conditions=details["conditions"],
+            single_steps_s=None if singles is None else tuple(singles),
             best=True,
         )

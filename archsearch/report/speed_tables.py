@@ -131,12 +131,20 @@ def _timing_columns(timing: Timing, measured: Measured) -> dict[str, Any]:
         "peak_memory_mb": timing.peak_memory_mb,
         "energy_mj": timing.energy_mj,
         "settled": timing.settled,
+        **_single_steps(timing),
         "remarks": timing.remarks,
         "steps_per_block": timing.steps_per_block,
         "blocks_ms": [block * 1e3 for block in timing.blocks_s],
         "reference_blocks_ms": [block * 1e3 for block in timing.reference_s],
     }
     return {f"{prefix}_{name}": value for name, value in columns.items()}
+
+
+def _single_steps(timing: Timing) -> dict[str, float]:
+    if timing.single_steps_s is None:
+        return {}
+    middle, tail = timing.single_steps_s
+    return {"step_time_median": middle * 1e3, "step_time_p95": tail * 1e3}
 
 
 def _conditions(timings: Sequence[Timing]) -> dict[str, Any]:
@@ -170,6 +178,8 @@ def _cells(entries: Sequence[Entry], reference: str) -> tuple[list[str], list[li
         ("layout", lambda row: row.get("layout") or ""),
         *speeds,
         ("latency (ms)", lambda row: _number(row.get("latency_step_time"), 1, 2)),
+        ("median", lambda row: _number(row.get("latency_step_time_median"), 1, 2)),
+        ("p95", lambda row: _number(row.get("latency_step_time_p95"), 1, 2)),
         ("train memory (MiB)", lambda row: _number(row.get("train_peak_memory_mb"), 1, 0)),
         ("energy (mJ/img)", lambda row: _number(row.get("infer_energy_mj"), 1, 1)),
         ("note", _note),

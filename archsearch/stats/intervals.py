@@ -36,6 +36,16 @@ def quartiles(values: Sequence[float]) -> tuple[float, float]:
     return float(low), float(high)
 
 
+def median_and_tail(values: Sequence[float]) -> tuple[float, float]:
+    """Return the median and the 95th percentile, interpolated.
+
+    >>> median_and_tail([1.0, 2.0, 3.0, 4.0, 5.0])
+    (3.0, 4.8)
+    """
+    middle, tail = np.quantile(values, (0.5, 0.95))
+    return float(middle), float(tail)
+
+
 def median_interval(values: Sequence[float], level: float = LEVEL, seed: int = 0) -> tuple[float, float]:
     """Return a percentile bootstrap interval of the median; the same values give the same interval.
 

@@ -58,6 +58,12 @@ def test_everything_of_a_network_is_timed_beside_the_reference(process):
         assert 0.05 < timing.ratio < 20
         assert timing.steps_per_block * timing.step_s >= 0.001
         assert timing.conditions["load_average"] is not None
+        if timing.setting.kind == "latency":
+            middle, tail = timing.single_steps_s
+            assert min(timing.blocks_s) / 3 < middle <= tail
+            assert middle < 1.5 * max(timing.blocks_s)
+        else:
+            assert timing.single_steps_s is None
     for kind in ("infer", "latency", "train"):
         ours = [t for t in plain.timings if t.setting.kind == kind]
         (best,) = [t for t in ours if t.best]

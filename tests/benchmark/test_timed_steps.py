@@ -9,7 +9,7 @@ import torch
 
 from archsearch.arch.networks import network
 from archsearch.benchmark import timed_steps as steps
-from archsearch.benchmark.clocks import block_timer
+from archsearch.benchmark.clocks import SingleSteps, block_timer
 from archsearch.benchmark.jobs import Job
 from archsearch.benchmark.loading import built_network, failure, load_network
 from archsearch.benchmark.timed_steps import check_device, has_tf32, images_for, lay_out, make_step, set_precision
@@ -129,6 +129,30 @@ def test_blocks_of_steps():
     assert len(ran) == 6  # one ran ahead
     block(1)
     assert len(ran) == 7
+
+
+@pytest.mark.parametrize("device", ["cuda:0", "mps"])
+def test_steps_whose_latency_is_timed_wait_for_each_other(device, monkeypatch):
+    """Others are launched while the one before them runs; what stands in for the device notes what it is asked for."""
+    said = []
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: said.append("wait"))
+    monkeypatch.setattr(torch.mps, "synchronize", lambda: said.append("wait"))
+    block = SingleSteps(lambda: said.append("step"), torch.device(device))
+    seconds = block(3)
+    assert said == ["step", *["wait", "step", "wait"] * 3]  # the first runs ahead, untimed
+    assert len(block.last) == 3
+    assert seconds == sum(block.last)
+    said.clear()
+    block(1)
+    assert said == ["wait", "step", "wait"]
+
+
+def test_a_block_on_mps_begins_and_ends_with_an_idle_device(monkeypatch):
+    said = []
+    monkeypatch.setattr(torch.mps, "synchronize", lambda: said.append("wait"))
+    block = block_timer(lambda: said.append("step"), torch.device("mps"))
+    assert block(3) > 0
+    assert said == ["step", "wait", "step", "step", "step", "wait"]
 
 
 def test_networks_that_cannot_be_timed_say_why():

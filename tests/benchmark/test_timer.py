@@ -184,6 +184,23 @@ def test_a_network_of_timms_is_timed_beside_any_reference(store):
     assert (again == timing, again.recalled) == (not disturbed, not disturbed)
 
 
+def test_latencies_on_a_gpu_whose_steps_did_not_wait_are_not_found(tmp_path, monkeypatch):
+    gpu, cpu = ({**FACTS, "cuda": cuda} for cuda in ("13.0", None))
+    found = {}
+    for name, facts in (("gpu", gpu), ("cpu", cpu)):
+        timings = Timings(tmp_path / name, facts)
+        with monkeypatch.context() as earlier:
+            earlier.setattr(Timings, "_steps", lambda self, kind: {})
+            for kind in ("infer", "latency"):
+                timings.put(tiny.SMALL, BENCH, kind, fake(kind))
+                timings.fix(BENCH, kind, {"step_s": 1.0})
+        found[name] = [
+            (timings.get(tiny.SMALL, BENCH, kind) is not None, timings.fixed(BENCH, kind) is not None)
+            for kind in ("infer", "latency")
+        ]
+    assert found == {"gpu": [(True, True), (False, False)], "cpu": [(True, True)] * 2}
+
+
 #: Digests of the keys of version 0.1.0: a timing that was kept then is found now.
 PINNED = {
     "smoke": "d7a68a02b8457e1c279fef8a",

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import pytest
@@ -35,6 +36,15 @@ def test_figures_from_blocks():
 def test_timings_travel_as_json():
     for timing in (TIMING, Timing(SETTING, error="out of memory at batch 8")):
         assert Timing.from_dict(json.loads(json.dumps(timing.to_dict()))) == timing
+
+
+def test_single_steps_travel_and_records_from_before_them_are_read():
+    timing = dataclasses.replace(TIMING, single_steps_s=(0.2, 0.3))
+    assert Timing.from_dict(json.loads(json.dumps(timing.to_dict()))) == timing
+    assert Timing.from_details(json.loads(json.dumps(timing.details()))).single_steps_s == (0.2, 0.3)
+    assert "single_steps_s" not in TIMING.to_dict()
+    assert "single_steps_s" not in TIMING.details()
+    assert Timing.from_details(TIMING.details()).single_steps_s is None
 
 
 def test_results_travel_as_json():

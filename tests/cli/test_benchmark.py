@@ -1,5 +1,6 @@
 import csv
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,7 @@ def test_timms_columns_come_first(capsys, tmp_path):
             assert float(row[f"{kind}_samples_per_sec_low"]) <= speed <= float(row[f"{kind}_samples_per_sec_high"])
             assert float(row[f"{kind}_ratio_low"]) <= float(row[f"{kind}_ratio"]) <= float(row[f"{kind}_ratio_high"])
             assert len(row[f"{kind}_blocks_ms"].split()) == len(row[f"{kind}_reference_blocks_ms"].split()) == 2
+        assert 0 < float(row["latency_step_time_median"]) <= float(row["latency_step_time_p95"])
         assert row["env_torch"]
         assert row["load_average"]
         assert (row["precision"], row["mode"], row["reference"]) == ("fp32", "eager", "small.json")
@@ -64,6 +66,7 @@ def test_every_format_and_a_results_file(capsys, tmp_path):
     assert "plain.json" in table
     assert "small.json" in table
     assert "train" not in table
+    assert re.search(r"latency \(ms\) +median +p95", table)
     (row,) = json.loads(out_file.read_text())
     assert row["layout"] == "channels_last"
     assert row["arch"] == tiny.PLAIN.to_dict()
@@ -75,6 +78,8 @@ def test_every_format_and_a_results_file(capsys, tmp_path):
     code, out, _ = bench(capsys, "plain.json", "-b", "3", "--amp", "-f", "json", "--channels-last")
     (row,) = json.loads(out)
     assert (row["precision"], row["infer_batch_size"], row["latency_batch_size"]) == ("amp_bf16", 3, 1)
+    assert row["latency_step_time_p95"] > 0
+    assert "infer_step_time_p95" not in row
 
 
 def test_what_cannot_be_measured_leaves_the_rest(capsys):

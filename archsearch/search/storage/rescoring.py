@@ -98,6 +98,18 @@ def is_known(detail: Mapping[str, Any], within: float) -> bool:
     return retimed_half_width(detail["ratio"], (ends[0], ends[1])) <= within
 
 
+def waited(detail: Mapping[str, Any], versions: Mapping[str, str]) -> bool:
+    """Return whether a recorded timing is made of steps as they are timed now.
+
+    On a GPU, the steps of a latency did not wait for each other in earlier versions.
+
+    Args:
+        detail: What ``Timing.details`` returned.
+        versions: Versions that speeds depend on, from ``archsearch.nn.device.versions``.
+    """
+    return detail.get("kind") != "latency" or "cuda" not in versions or "single_steps_s" in detail
+
+
 def speeds_from(trials: Iterable[FrozenTrial]) -> dict[str, ReferenceSpeed]:
     """Return the reference's speeds from the blocks that trials have recorded; nothing where none has.
 

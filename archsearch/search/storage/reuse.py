@@ -20,7 +20,7 @@ from archsearch.search.same_recipe import same_part, timed_alike
 from archsearch.search.storage.mirror import StorageMirror
 from archsearch.search.storage.opening import attribute_rows
 from archsearch.search.storage.records import accuracies_of
-from archsearch.search.storage.rescoring import is_known, refixed, score_of
+from archsearch.search.storage.rescoring import is_known, refixed, score_of, waited
 from archsearch.trial import Epoch, Evaluation, finite
 
 #: Number of rows of a database to read again, since rows may become visible out of order.
@@ -183,7 +183,8 @@ class ResultReuse:
         for name in sorted(self._speeds & scores.keys() & details.keys() - known) if timed else ():
             # A trial's environment is not that of a timing which it reused.
             taken_over = "#" in attrs.get("reused", {}).get(name, "")
-            if not taken_over and is_known(details[name], self.study.bench.known_within):
+            known_well = is_known(details[name], self.study.bench.known_within)
+            if not taken_over and known_well and waited(details[name], self.versions):
                 gathered.details[name] = refixed(name, details[name], self.fixed)
                 gathered.scores[name] = score_of(name, gathered.details[name], scores[name])
                 gathered.reused[name] = origin

@@ -6,7 +6,15 @@ from optuna.trial import TrialState, create_trial
 
 from archsearch.benchmark.reference_speed import ReferenceSpeed
 from archsearch.benchmark.timing import Setting, Timing
-from archsearch.search.storage.rescoring import REFERENCE_SPEEDS, Rescoring, is_known, refixed, score_of, speeds_from
+from archsearch.search.storage.rescoring import (
+    REFERENCE_SPEEDS,
+    Rescoring,
+    is_known,
+    refixed,
+    score_of,
+    speeds_from,
+    waited,
+)
 from archsearch.stats.noise import score_interval
 
 NAMES = ("accuracy", "infer_throughput", "latency_ms")
@@ -99,3 +107,10 @@ def test_what_is_taken_over_is_known_well_enough(spread, within, known):
     disturbed = timing(own, [0.1] * 10, warnings=["busy"])
     assert is_known(disturbed.details(), within) == (known and within > 0)
     assert disturbed.known(within) == (known and within > 0)
+
+
+def test_latencies_of_a_gpu_count_where_their_steps_waited_for_each_other():
+    gpu, cpu = {"torch": "2", "cuda": "13.0"}, {"torch": "2"}
+    before, now = {"kind": "latency"}, {"kind": "latency", "single_steps_s": [0.1, 0.2]}
+    assert [waited(detail, gpu) for detail in (before, now, {"kind": "infer"})] == [False, True, True]
+    assert waited(before, cpu)

@@ -37,7 +37,7 @@ class Nvml:
         try:
             pynvml.nvmlInit()
             self._gpu = pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{uuid}".encode())
-        except pynvml.NVMLError as error:
+        except _errors(pynvml) as error:
             self.missing = f"NVML has nothing to say: {error}"
 
     def facts(self) -> dict[str, Any]:
@@ -76,8 +76,13 @@ class Nvml:
             return None
         try:
             return question(self._nvml, self._gpu)
-        except (self._nvml.NVMLError, OSError):  # a GPU that does not know, or a driver that went away
+        except _errors(self._nvml):
             return None
+
+
+def _errors(nvml: Any) -> tuple[type[Exception], ...]:
+    """The errors of a GPU that does not know, of a driver older than the library, and of one that went away."""
+    return nvml.NVMLError, getattr(nvml, "NVMLLibraryMismatchError", nvml.NVMLError), OSError
 
 
 def _text(value: str | bytes) -> str:

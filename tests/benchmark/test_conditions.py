@@ -18,18 +18,27 @@ class NVMLError(Exception):
     pass
 
 
-class FakeNvml:
-    """One GPU: busy for as many looks as ``busy`` has entries, throttling as ``bits`` say."""
+class NVMLLibraryMismatchError(Exception):
+    """No ``NVMLError``, in nvidia-ml-py too."""
 
-    NVMLError = NVMLError
+
+class FakeNvml:
+    """One GPU: busy for as many looks as ``busy`` has entries, throttling as ``bits`` say.
+
+    It does not support what is ``unknown``, and its driver is too old for what is ``mismatched``.
+    """
+
+    NVMLError, NVMLLibraryMismatchError = NVMLError, NVMLLibraryMismatchError
     NVML_CLOCK_SM, NVML_CLOCK_MEM, NVML_TEMPERATURE_GPU = 1, 2, 0
 
-    def __init__(self, busy=(0,), bits=(0,), unknown=()):
-        self.busy, self.bits, self.unknown = list(busy), list(bits), unknown
+    def __init__(self, busy=(0,), bits=(0,), unknown=(), mismatched=()):
+        self.busy, self.bits, self.unknown, self.mismatched = list(busy), list(bits), unknown, mismatched
 
     def __getattribute__(self, name):
         if name.startswith("nvml") and name in object.__getattribute__(self, "unknown"):
             raise NVMLError("Not Supported")
+        if name.startswith("nvml") and name in object.__getattribute__(self, "mismatched"):
+            raise NVMLLibraryMismatchError("Unversioned function called")
         return object.__getattribute__(self, name)
 
     def nvmlInit(self):
@@ -125,6 +134,16 @@ def test_a_gpu_that_does_not_know_leaves_gaps(gpu):
     assert facts["power_w"] is None
     assert facts["busy_before"] is None
     assert facts["temperature_c"] == [61, 61, 61]
+
+
+def test_a_driver_that_is_older_than_the_library_leaves_gaps(gpu):
+    nvml = gpu(mismatched=("nvmlDeviceGetComputeRunningProcesses", "nvmlDeviceGetTotalEnergyConsumption"))
+    facts = told(nvml)
+    assert (facts["other_processes"], facts["new_processes"], nvml.energy_mj()) == ([], [], None)
+    assert facts["temperature_c"] == [61, 61, 61]
+    unusable = gpu(mismatched=("nvmlInit",))
+    assert unusable.missing == "NVML has nothing to say: Unversioned function called"
+    assert unusable.energy_mj() is None
 
 
 def test_without_the_library_one_line_says_so(monkeypatch):

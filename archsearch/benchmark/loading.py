@@ -194,8 +194,7 @@ def recover(device: torch.device, error: str, index: int) -> None:
         DeviceLost: The device does not respond.
     """
     try:
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+        synchronize(device)
         free_memory(device)
     except Exception:
         raise DeviceLost(error, index) from None
@@ -206,6 +205,8 @@ def free_memory(device: torch.device) -> None:
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()
 
 
 def memory_nearly_full(device: torch.device) -> bool:

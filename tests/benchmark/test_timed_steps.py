@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from archsearch.arch.networks import network
+from archsearch.benchmark import roofline
 from archsearch.benchmark import timed_steps as steps
 from archsearch.benchmark.clocks import SingleSteps, block_timer
 from archsearch.benchmark.jobs import Job
@@ -153,6 +154,14 @@ def test_a_block_on_mps_begins_and_ends_with_an_idle_device(monkeypatch):
     block = block_timer(lambda: said.append("step"), torch.device("mps"))
     assert block(3) > 0
     assert said == ["step", "wait", "step", "step", "step", "wait"]
+
+
+def test_parts_on_mps_are_timed_from_one_idle_moment_to_another(monkeypatch):
+    said = []
+    monkeypatch.setattr(torch.mps, "synchronize", lambda: said.append("wait"))
+    monkeypatch.setattr(roofline, "perf_counter", lambda: said.append("clock"))
+    roofline._now(torch.device("mps"))
+    assert said == ["wait", "clock"]
 
 
 def test_networks_that_cannot_be_timed_say_why():

@@ -158,7 +158,7 @@ class Bencher:
         self._warm_up(job, steps, failed)
         references = _references(steps)
         times, conditions = self._rounds(job, steps, references, failed)
-        read = [key for key in times if job.thorough or (job.energy and key[1].kind == "infer")]
+        read = [key for key in times if job.energy and (job.thorough or key[1].kind == "infer")]
         energies = {key: energy_per_image(steps[key], self.nvml) for key in read}
         facts, unknown = environment(self.device), error_lines(loaded[REFERENCE])
         results = []

@@ -143,6 +143,7 @@ def _job(spec: BenchmarkSpec, recipe: BenchRecipe, networks: Mapping[str, Networ
         modes=spec.modes or (recipe.mode,),
         seed=spec.seed,
         thorough=True,
+        energy=spec.energy,
         roofline=spec.roofline,
     )
 

@@ -25,8 +25,8 @@ class Job:
         kinds: Kinds of step, of ``archsearch.benchmark.timing.KINDS``.
         modes: Execution modes, of ``archsearch.recipes.MODES``; they replace the recipe's.
         seed: Seed of the order within rounds.
-        thorough: Whether to count activations and read the energy too.
-        energy: Whether the energy of inference is read in any case.
+        thorough: Whether to count activations too, and to look longer for what is asked for.
+        energy: Whether to read the energy per image of inference; in thorough jobs, of every kind of step.
         roofline: Whether to time the parts of each network, for a roofline.
         probe: Whether to load the networks only, to see if they fit, and time nothing.
         failed: Steps that are not tried, as they failed in a process that they made useless: index of the network (of

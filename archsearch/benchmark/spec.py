@@ -55,6 +55,7 @@ class BenchmarkSpec:
         seed: Seed of the order of the networks within each round.
         roofline: Whether to time the parts of each network too, and compare them with the device's limits.
         fit_batch: Whether to halve the batch, for all networks alike, until every network fits.
+        energy: Whether to read the energy per image on a GPU that counts it, which takes three seconds per step.
         mixers: Files of the user's own mixers, loaded by the process that times. To build architectures with
             them in this process, load them first (``archsearch.nn.load_mixers``).
 
@@ -73,6 +74,7 @@ class BenchmarkSpec:
     seed: int = 0
     roofline: bool = False
     fit_batch: bool = False
+    energy: bool = True
     mixers: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:

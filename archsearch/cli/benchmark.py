@@ -57,6 +57,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps (%(default)s)")
     _add_conditions(parser)
     _add_rounds(parser)
+    energy = "do not read the energy per image, which takes 3 s per step on a GPU"
+    add("--no-energy", dest="energy", action="store_false", help=energy)
     add("--roofline", action="store_true", help="also time each network's parts, beside the device's limits")
     add("--drawing", type=Path, metavar="FILE.html", help="write a figure of the --roofline")
     add("--results-file", type=Path, metavar="FILE", help="write the results here too, with the raw block times")
@@ -185,6 +187,7 @@ def _spec(args: argparse.Namespace, study: "ListStudy | None", changes: dict[str
         seed=args.seed,
         roofline=args.roofline,
         fit_batch=args.fit_batch,
+        energy=args.energy,
         mixers=tuple(args.mixers),
     )
 

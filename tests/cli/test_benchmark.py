@@ -1,3 +1,4 @@
+import argparse
 import csv
 import json
 import re
@@ -6,6 +7,8 @@ from pathlib import Path
 import pytest
 import tiny
 from command import FAST, contents, refused, run
+
+from archsearch.cli import benchmark as verb
 
 QUICK = ["--rounds", "2", "--set", "bench.min_block_s=0.001", "bench.warmup_limit_s=0.01", "-q"]
 
@@ -220,3 +223,11 @@ def test_a_study_of_a_papers_table(capsys, tmp_path):
 def test_bad_input_is_one_line_and_changes_nothing(capsys, tmp_path, words, says):
     assert says in refused(capsys, tmp_path, "benchmark", *words)
     assert contents(tmp_path)
+
+
+@pytest.mark.parametrize(("words", "reads"), [((), True), (("--no-energy",), False)])
+def test_energy_is_read_unless_told_not_to(words, reads):
+    parser = argparse.ArgumentParser()
+    verb.add_arguments(parser)
+    args = parser.parse_args(["plain.json", *words, "--storage", "none.db"])
+    assert verb._spec(args, None, {}).energy == reads

@@ -49,7 +49,7 @@ def main() -> None:
     args = parser.parse_args()
     device = pick_device(args.device)
     proxy = PROXIES["cpu" if device.type == "cpu" else "gpu"]
-    changes = {"epochs": 1, "train_samples": args.samples, "crop_padding": 4, "flip": True}
+    changes = {"epochs": 1, "train_samples": args.samples, "crop_padding": 4, "flip": True, "cutout": 0, "ema": 0.0}
     if args.batch_size:
         changes["batch_size"] = args.batch_size
     proxy = dataclasses.replace(proxy, **changes)

@@ -23,8 +23,8 @@ def add_data(parser: argparse.ArgumentParser, default: str | None = "drawn") -> 
 def add_recipes(parser: argparse.ArgumentParser, proxy: str = "by device") -> None:
     """Add ``--proxy``, ``--bench``, ``--epochs``, ``--set``, ``--remeasure`` and ``--retrain``."""
     add = parser.add_argument
-    add("--proxy", metavar="NAME|FILE", help=f"proxy recipe: smoke, cpu, cpu_long, gpu, paper, or a YAML file "
-        f"(default: {proxy})")  # fmt: skip
+    add("--proxy", metavar="NAME|FILE", help=f"proxy recipe: smoke, cpu, cpu_long, gpu, gpu_fast, paper, or a YAML "
+        f"file (default: {proxy})")  # fmt: skip
     add("--bench", metavar="NAME", help="recipe of the timing: smoke, cpu, gpu (default: by device)")
     add("--epochs", type=positive_int, metavar="N", help="number of epochs; short for --set proxy.epochs=N")
     add(

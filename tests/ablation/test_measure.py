@@ -58,7 +58,7 @@ def test_proxies_that_cannot_show_a_difference_are_refused():
 
 
 @pytest.mark.parametrize("name", ["convnext_table1", "inceptionnext_table8", "isotropic_table5", "imagenet_table4"])
-@pytest.mark.parametrize("proxy", ["cpu_long", "gpu"])
+@pytest.mark.parametrize("proxy", ["cpu_long", "gpu", "gpu_fast"])
 def test_every_study_has_proxies(name, proxy):
     from archsearch.recipes import PROXIES
 

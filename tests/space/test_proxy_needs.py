@@ -37,6 +37,16 @@ def test_recipes_for_a_cpu_are_those_of_stored_studies(space, recipe):
     assert {name: made[name] for name in wanted} == wanted
 
 
+@pytest.mark.parametrize("space", SPACES)
+def test_the_recipe_for_a_gpu_is_as_large_as_it_says(space):
+    space = shipped_space(space)
+    proxy = space.fitted(PROXIES["gpu"])
+    made = proxy.shrink(space.baseline, 10)
+    assert made.dims == (48, 96, 192, 384)
+    assert [made.side(stage) for stage in range(4)] == [32, 16, 8, 4]
+    assert proxy.depth == OWN.get(space.name, {}).get("depth", 1 / 3)
+
+
 def test_a_recipe_that_offers_more_keeps_it():
     needs = {"width": 1 / 4, "depth": 1 / 2, "img_size": 32, "stem_patch_size": 2}
     small = ProxyRecipe(width=1 / 6, depth=0.1, img_size=24, stem_patch_size=4)

@@ -134,10 +134,11 @@ def test_a_space_of_any_size_tells_where_an_architecture_is(tmp_path):
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_targets_do_not_share_proxies(name):
+@pytest.mark.parametrize("recipe", ["cpu", "gpu", "gpu_fast"], ids="recipe_{}".format)
+def test_targets_do_not_share_proxies(name, recipe):
     """Two architectures that the proxy cannot tell apart would be ranked by their cost alone."""
     space = shipped_space(name)
-    proxy = space.fitted(PROXIES["cpu"])
+    proxy = space.fitted(PROXIES[recipe])
     assert space.distinct_proxies(proxy) == space.distinct()
     some = {space.arch(params) for params in itertools.islice(space.some(), 2000)}
     assert len({proxy.shrink(arch, 10) for arch in some}) == len(some) > 30

@@ -176,7 +176,7 @@ PINNED = {
     "smoke": "2c2caa1bdf53fd8e06e51956",
     "cpu": "645a1e0e661e1b510f05bf74",
     "cpu_long": "85eae0b6852b9d2d14a1c4ca",
-    "gpu": "5ab1bc219b62698ff105dc35",
+    "gpu_fast": "5ab1bc219b62698ff105dc35",
     "paper": "71d91695174b3166255c4f97",
     "identity": "36c3dab40ac2ff2131de05da",
     "pooling": "859668a110a321acb2ec3066",

@@ -3,6 +3,7 @@ import itertools
 import math
 
 import pytest
+import tiny
 import torch
 import torch.nn.functional as F
 
@@ -12,7 +13,7 @@ from archsearch.data.images import Split
 from archsearch.data.stream import batches
 from archsearch.errors import DivergedError
 from archsearch.nn import build, init_fan_in
-from archsearch.recipes import ProxyRecipe
+from archsearch.recipes import PROXIES, ProxyRecipe
 from archsearch.train import Training
 from archsearch.train.optimizer import Schedule
 from archsearch.train.steps import GraphStep, Step, forward
@@ -46,6 +47,25 @@ def test_it_learns(data):
     assert [e.epoch for e in epochs] == [1, 2, 3, 4, 5, 6]
     assert epochs[0].train_loss > 1.8
     assert epochs[-1].train_loss < 1.2  # few enough samples to be learned by heart
+
+
+def test_the_recipe_for_a_gpu_takes_a_step(data):
+    space = tiny.shipped_space("inception_dw")
+    proxy = space.fitted(PROXIES["gpu"])
+    few = reduce(data, dataclasses.replace(proxy, train_samples=16, val_samples=16))
+    torch.manual_seed(0)
+    model = build(proxy.shrink(space.baseline, len(few.classes)))
+    init_fan_in(model)
+    before = model.stem[0].weight.detach().clone()
+    training = Training(model, few, proxy, 0)
+    assert training.per_epoch == 1
+    epoch = next(training)
+    assert 0 < epoch.train_loss < 20
+    assert 0 <= epoch.accuracy <= 1
+    after = model.stem[0].weight
+    assert after.shape == (48, 3, 1, 1)
+    assert after.isfinite().all()
+    assert not torch.equal(before, after)
 
 
 def test_the_caller_stops_it_by_not_asking(data):
@@ -207,6 +227,21 @@ def test_trains_on_a_gpu_the_same_every_time(data):
         runs.append(numbers(training))
         assert training.step._graph is not None
     assert runs[0] == runs[1]
+
+
+@pytest.mark.gpu
+def test_the_recipe_for_a_gpu_trains_on_one():
+    space, device = tiny.shipped_space("inception_dw"), torch.device("cuda:0")
+    proxy = space.fitted(PROXIES["gpu"])
+    every = reduce(load("drawn", None, 32), proxy)
+    torch.manual_seed(0)
+    model = build(proxy.shrink(space.baseline, len(every.classes)))
+    init_fan_in(model)
+    training = Training(model.to(device), every.to(device), proxy, 0)
+    epochs = list(training)
+    assert training.step._graph is not None
+    assert epochs[-1].train_loss < epochs[0].train_loss
+    assert epochs[-1].accuracy > 2 / len(every.classes)
 
 
 @pytest.mark.gpu

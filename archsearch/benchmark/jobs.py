@@ -29,6 +29,8 @@ class Job:
         energy: Whether to read the energy per image of inference; in thorough jobs, of every kind of step.
         roofline: Whether to time the parts of each network, for a roofline.
         probe: Whether to load the networks only, to see if they fit, and time nothing.
+        layouts: Layout that is known to be faster, by kind of step; the networks are timed in that one alone, and the
+            reference in all of the recipe.
         failed: Steps that are not tried, as they failed in a process that they made useless: index of the network (of
             the reference, ``REFERENCE``), setting, and why, in one line.
     """
@@ -43,6 +45,7 @@ class Job:
     energy: bool = False
     roofline: bool = False
     probe: bool = False
+    layouts: tuple[tuple[str, str], ...] = ()
     failed: tuple[tuple[int, Setting, str], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -55,6 +58,7 @@ class Job:
             "networks": [network_to_dict(network) for network in self.networks],
             "reference": network_to_dict(self.reference),
             "bench": asdict(self.bench),
+            "layouts": self.layouts,
             "failed": [[index, asdict(setting), error] for index, setting, error in self.failed],
         }
 
@@ -72,6 +76,7 @@ class Job:
             energy=data["energy"],
             roofline=data["roofline"],
             probe=data["probe"],
+            layouts=tuple((kind, layout) for kind, layout in data["layouts"]),
             failed=tuple((index, Setting(**setting), error) for index, setting, error in data["failed"]),
         )
 
@@ -79,14 +84,20 @@ class Job:
         """Return why steps of a network are not tried, by setting; ``index`` is its own in the job."""
         return {setting: error for other, setting, error in self.failed if other == index}
 
-    def settings(self, img_size: int) -> list[Setting]:
-        """Return the setting of every step to time, for a network with images of ``img_size`` pixels."""
-        bench = self.bench
+    def settings(self, img_size: int, index: int = 0) -> list[Setting]:
+        """Return the setting of every step to time.
+
+        Args:
+            img_size: Side of the network's images in pixels.
+            index: Its index in the job, or ``REFERENCE``.
+        """
+        bench, known = self.bench, {} if index == REFERENCE else dict(self.layouts)
         return [
             Setting(kind, mode, layout, bench.precision, 1 if kind == "latency" else bench.batch_size, img_size)
             for mode in self.modes
             for layout in bench.layouts
             for kind in self.kinds
+            if known.get(kind, layout) == layout
         ]
 
 

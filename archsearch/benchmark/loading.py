@@ -145,7 +145,7 @@ def load_network(
         return built
     loaded = LoadedNetwork(measured=built.measured, model=model if job.roofline else None)
     known = job.failures(index)
-    for setting in job.settings(built.measured.img_size):
+    for setting in job.settings(built.measured.img_size, index):
         if setting in known:
             loaded.errors[setting] = known[setting]
             continue

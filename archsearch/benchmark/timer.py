@@ -9,6 +9,7 @@ from archsearch.arch import Arch
 from archsearch.arch.networks import find
 from archsearch.benchmark.exclusive import OnWait, cpu_work_lock, ignore_wait
 from archsearch.benchmark.jobs import Job, Measured, Network, network_to_dict
+from archsearch.benchmark.layouts import KnownLayouts
 from archsearch.benchmark.process import ProcessDied, TimingProcess
 from archsearch.benchmark.reference_speed import DEVICE_FACTS
 from archsearch.benchmark.timing import Timing
@@ -127,6 +128,7 @@ class Timer:
         self.bench, self.device, self.timings, self.mixers = bench, device, timings, mixers
         self.on_wait, self.remeasure, self.reference, self.cores = on_wait, remeasure, reference, cores
         self.reports, self.run, self.fixed = tuple(reports), run, dict(fixed or {})
+        self.layouts = KnownLayouts(timings, bench)
         self._process: TimingProcess | None = None
 
     def __enter__(self) -> "Timer":
@@ -172,10 +174,12 @@ class Timer:
         reference = self.reference or find(self.bench.reference, self.bench.img_size or None)
         target = self.bench.resized(network) if isinstance(network, Arch) else network
         energy = any(report.field == "energy_mj" for report in self.reports)
-        job = Job((target,), reference, self.bench, kinds, (self.bench.mode,), energy=energy)
+        layouts = tuple(self.layouts.of(target, kinds).items())
+        job = Job((target,), reference, self.bench, kinds, (self.bench.mode,), energy=energy, layouts=layouts)
         measured = self._run(job)
         if measured.error:
             raise TrialError(measured.error)
+        self.layouts.learn(target, measured.timings)
         best = [timing for timing in measured.timings if timing.best]
         if len(best) < len(kinds):
             failed = next(timing for timing in measured.timings if timing.error)

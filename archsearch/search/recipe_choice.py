@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from archsearch.errors import OptionError, UserError, unknown
-from archsearch.recipes import BENCHES, BenchRecipe, ProxyRecipe, override
+from archsearch.recipes import BENCHES, FORMER_BENCHES, BenchRecipe, ProxyRecipe, override
 from archsearch.space.proxy_yaml import Fit, load_proxy
 
 
@@ -58,6 +58,16 @@ class RecipeChoice:
             return override(proxy, self.proxy_changes), override(bench, self.bench_changes)
         except UserError as error:
             raise OptionError(f"--set: {error}") from None
+
+    def former_bench(self, kind: str) -> BenchRecipe | None:
+        """Return what ``recipes`` returned in an earlier version for a kind of device; None if that is the same.
+
+        Args:
+            kind: Kind of device, ``cpu`` or ``gpu``.
+        """
+        if isinstance(self.bench, BenchRecipe) or str(self.bench or kind) not in FORMER_BENCHES:
+            return None
+        return override(FORMER_BENCHES[str(self.bench or kind)], self.bench_changes)
 
     def _named_bench(self, kind: str, changes: Mapping[str, Any]) -> BenchRecipe:
         name = str(self.bench or kind)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from archsearch.arch.networks import find
 from archsearch.errors import OptionError
@@ -13,11 +13,13 @@ from archsearch.objectives import Objective, Tier, parse_objectives
 from archsearch.recipes import BenchRecipe, ProxyRecipe, check_dataset
 from archsearch.search.definition import Study, recorded
 from archsearch.search.place import Place, check_engine
+from archsearch.search.same_recipe import same_part
 from archsearch.search.samplers.by_name import check_sampler
 from archsearch.search.spec import StudySpec
 from archsearch.search.storage.opening import check_storage
 from archsearch.space.space import Space
 from archsearch.space.yaml import load_space
+from archsearch.utils.key_fields import key_fields
 
 if TYPE_CHECKING:
     from archsearch.data import ImageData
@@ -43,6 +45,7 @@ class ResolvedStudy:
         n_trials: Number of trials in all, with those of earlier runs.
         recipes: Proxy recipe and recipe of the timing by kind of device, ``cpu`` and ``gpu``.
         begun: Whether the storage has the study already.
+        begun_bench: Recipe of the timing that it was made with, as stored; None where there is none.
     """
 
     spec: StudySpec
@@ -54,6 +57,7 @@ class ResolvedStudy:
     n_trials: int
     recipes: Mapping[str, tuple[ProxyRecipe, BenchRecipe]]
     begun: bool
+    begun_bench: Mapping[str, Any] | None = None
 
     @property
     def quantities(self) -> tuple[Objective, ...]:
@@ -93,6 +97,7 @@ def resolve(spec: StudySpec, *, create: bool = True) -> ResolvedStudy:
         n_trials=spec.n_trials or (sampler == "grid" and space.distinct()) or N_TRIALS,
         recipes={kind: spec.recipes.recipes(kind, space.fitted) for kind in ("cpu", "gpu")},
         begun=before is not None,
+        begun_bench=(before or {}).get("bench"),
     )
     check_engine(spec.engine, resolved.quantities)
     check_dataset(spec.dataset, None if spec.data_root is None else Path(spec.data_root))
@@ -155,7 +160,7 @@ def _recipes_at(resolved: ResolvedStudy, place: Place) -> tuple[ProxyRecipe, Ben
 
     spec, space = resolved.spec, resolved.space
     proxy, bench = resolved.recipes[place.kind]
-    bench = place.suited(bench, spec.recipes.chose_precision)
+    bench = _as_begun(resolved, place, place.suited(bench, spec.recipes.chose_precision))
     place.ask(partial(check_reported, resolved.quantities, place.device))
     space.check_proxy(proxy)
     space.check_bench(bench)
@@ -163,6 +168,16 @@ def _recipes_at(resolved: ResolvedStudy, place: Place) -> tuple[ProxyRecipe, Ben
     if spec.mixers:
         _try_mixers(space, proxy, bench)
     return proxy, bench
+
+
+def _as_begun(resolved: ResolvedStudy, place: Place, bench: BenchRecipe) -> BenchRecipe:
+    """A recipe of the timing, or that which an earlier version had under its name where the study began with that."""
+    begun, choice = resolved.begun_bench, resolved.spec.recipes
+    former = choice.former_bench(place.kind)
+    if begun is None or former is None or same_part("bench", begun, key_fields(bench)):
+        return bench
+    former = place.suited(former, choice.chose_precision)
+    return former if same_part("bench", begun, key_fields(former)) else bench
 
 
 def _try_mixers(space: Space, proxy: ProxyRecipe, bench: BenchRecipe) -> None:

@@ -13,7 +13,7 @@ from archsearch.benchmark.timing import Setting, Timing
 from archsearch.errors import TrialError
 from archsearch.nn.device import environment
 from archsearch.objectives import parse_objectives
-from archsearch.recipes import BENCHES, BenchRecipe
+from archsearch.recipes import BENCHES, FORMER_BENCHES, BenchRecipe
 
 BENCH = dataclasses.replace(tiny.BENCH, img_size=0, reference="inceptionnext_atto")
 FACTS = environment(torch.device("cpu"))
@@ -215,9 +215,9 @@ PINNED_FACTS = {"host": "h", "device_name": "d", "torch": "2", "timm": "1", "thr
 @pytest.mark.parametrize("change", [lambda record: record, newer], ids=["today", "with new fields"])
 def test_timings_of_the_first_release_are_found(change, tmp_path, monkeypatch):
     add_parameter(monkeypatch, "inception")
-    arch, gpu = change(network("inceptionnext_tiny")), change(BENCHES["gpu"])
+    arch, gpu = change(network("inceptionnext_tiny")), change(FORMER_BENCHES["gpu"])
     known = {
-        **{name: (arch, change(bench), "infer") for name, bench in BENCHES.items()},
+        **{name: (arch, change(bench), "infer") for name, bench in (BENCHES | FORMER_BENCHES).items()},
         "reference": (arch, gpu, "train", change(network("convnext_atto"))),
         "timm": (TimmModel("resnet18", None), gpu, "latency"),
     }
@@ -225,4 +225,4 @@ def test_timings_of_the_first_release_are_found(change, tmp_path, monkeypatch):
     for name, where in known.items():
         (tmp_path / f"{PINNED[name]}.json").write_text(json.dumps(fake(where[2]).to_dict()))
         assert timings.get(*where) == fake(where[2]), name
-    assert timings.get(arch, newer(BENCHES["gpu"], power_limit=200), "infer") is None
+    assert timings.get(arch, newer(FORMER_BENCHES["gpu"], power_limit=200), "infer") is None

@@ -4,7 +4,7 @@ import json
 import pytest
 
 from archsearch.arch.networks import find
-from archsearch.benchmark.jobs import Job, Measured
+from archsearch.benchmark.jobs import REFERENCE, Job, Measured
 from archsearch.benchmark.timing import Setting, Timing
 from archsearch.recipes import BENCHES
 from archsearch.stats.intervals import RETIMING, median_interval
@@ -57,11 +57,13 @@ def test_results_travel_as_json():
 def test_jobs_travel_as_json():
     networks = (find("inceptionnext_tiny", 96), find("timm:resnet18", 96), find("timm:resnet18"))
     job = Job(networks, networks[0], BENCHES["gpu"], ("infer", "latency"), ("eager", "cudagraph"), 7, True, True)
+    job = dataclasses.replace(job, layouts=(("infer", "channels_last"),), failed=((REFERENCE, SETTING, "no graph"),))
     assert Job.from_dict(json.loads(json.dumps(job.to_dict()))) == job
 
 
 def test_a_job_names_everything_that_is_timed():
-    job = Job((), find("convnext_atto"), BENCHES["gpu"], ("train", "latency"), ("eager", "compile"))
+    bench = dataclasses.replace(BENCHES["gpu"], layout="channels_last")
+    job = Job((), find("convnext_atto"), bench, ("train", "latency"), ("eager", "compile"))
     settings = job.settings(224)
     assert [(s.kind, s.mode, s.batch_size) for s in settings] == [
         ("train", "eager", 128),
@@ -70,6 +72,14 @@ def test_a_job_names_everything_that_is_timed():
         ("latency", "compile", 1),
     ]
     assert {(s.layout, s.precision, s.img_size) for s in settings} == {("channels_last", "tf32", 224)}
+
+
+def test_a_layout_that_is_known_is_the_networks_own_and_not_the_references():
+    job = Job((), find("convnext_atto"), BENCHES["gpu"], ("train", "infer"), layouts=(("train", "channels_first"),))
+    first, last = "channels_first", "channels_last"
+    own = [(s.kind, s.layout) for s in job.settings(224)]
+    assert own == [("train", first), ("infer", first), ("infer", last)]
+    assert [(s.kind, s.layout) for s in job.settings(224, REFERENCE)] == [*own[:2], ("train", last), ("infer", last)]
 
 
 def test_details_hold_what_a_record_needs():

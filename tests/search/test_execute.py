@@ -1,6 +1,7 @@
 """The library's entry point: a specification to a result, without a command line."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import pytest
 from command import run as run_command
@@ -8,9 +9,12 @@ from command import run as run_command
 import archsearch
 from archsearch import Engine, StudySpec
 from archsearch.errors import ArchError, OptionError, SpaceError, StorageError, UserError
+from archsearch.recipes import BENCHES, FORMER_BENCHES
 from archsearch.search import ProgressListener, repeat, run
-from archsearch.search.resolve import resolve
+from archsearch.search.recipe_choice import RecipeChoice
+from archsearch.search.resolve import _as_begun, resolve
 from archsearch.space.yaml import load_space
+from archsearch.utils.key_fields import key_fields
 
 
 @pytest.fixture
@@ -152,3 +156,22 @@ def test_names_are_exported():
     assert archsearch.load_space("inception_dw").name == "inception_dw"
     assert archsearch.network("inceptionnext_tiny") == archsearch.load_space("inception_dw").baseline
     assert archsearch.search.run is run
+
+
+def test_a_study_goes_on_with_the_timing_recipe_that_it_began_with():
+    """The recipe ``gpu`` has changed; another change of the caller's is no reason to go back to the former one."""
+    place = SimpleNamespace(kind="gpu", suited=lambda bench, chosen: bench)
+    cases = {
+        None: BENCHES["gpu"],
+        FORMER_BENCHES["gpu"]: FORMER_BENCHES["gpu"],
+        BENCHES["gpu"]: BENCHES["gpu"],
+        dataclasses.replace(FORMER_BENCHES["gpu"], batch_size=8): BENCHES["gpu"],
+    }
+    for begun, expected in cases.items():
+        stored = begun and key_fields(begun)
+        resolved = SimpleNamespace(begun_bench=stored, spec=SimpleNamespace(recipes=RecipeChoice()))
+        assert _as_begun(resolved, place, BENCHES["gpu"]) == expected
+    chosen = RecipeChoice(bench_changes={"batch_size": 8})
+    begun_at_8 = [*cases][3]
+    resolved = SimpleNamespace(begun_bench=key_fields(begun_at_8), spec=SimpleNamespace(recipes=chosen))
+    assert _as_begun(resolved, place, dataclasses.replace(BENCHES["gpu"], batch_size=8)) == begun_at_8

@@ -108,6 +108,18 @@ class Arch:
             side //= 2
         return side
 
+    @property
+    def outline(self) -> str:
+        """The size of the network in words: widths, depths, image and maps.
+
+        >>> from archsearch.arch.networks import network
+        >>> network("inceptionnext_tiny").outline
+        'dims 96-192-384-768, depths 3-3-9-3, images of 224 px, maps of 56-28-14-7'
+        """
+        maps = (self.side(stage) for stage in range(len(self.depths)))
+        dims, depths, sides = ("-".join(map(str, sizes)) for sizes in (self.dims, self.depths, maps))
+        return f"dims {dims}, depths {depths}, images of {self.img_size} px, maps of {sides}"
+
     def _check_stages(self) -> None:
         stages = len(self.depths)
         for name in ("dims", "mixers", "mlp_ratios"):

@@ -11,7 +11,11 @@ from archsearch.errors import OptionError
 if TYPE_CHECKING:
     from archsearch.arch import Arch
     from archsearch.arch.networks import TimmModel
+    from archsearch.arch.paper import Published
     from archsearch.complexity.breakdown import Breakdown
+
+#: Number of classes of a proxy whose data set is not known: that of CIFAR-10.
+PROXY_CLASSES = 10
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,6 +28,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--img-size", type=positive_int, metavar="PX", help="side of the image in pixels (default: the network's)"
+    )
+    parser.add_argument(
+        "--proxy",
+        metavar="NAME|FILE",
+        help="describe the network's proxy by this recipe: smoke, cpu, cpu_long, gpu, gpu_fast, paper, or a YAML file",
+    )
+    parser.add_argument(
+        "--space", metavar="NAME|FILE", help="with --proxy: search space whose proxies it is one of (default: none)"
     )
     parser.add_argument(
         "--audit", action="store_true", help="show MACs by two counters and bytes moved of every operator"
@@ -54,12 +66,37 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _network(args: argparse.Namespace) -> int:
-    """Print the parts of a network, and draw its blocks where asked for."""
+    """Describe a network, or its proxy."""
     from archsearch.arch.networks import find
     from archsearch.arch.paper import published
 
     load_own_mixers(args.mixers)
     network = find(args.network, args.img_size)
+    if args.proxy or args.space:
+        return _show(args, *_proxy(args, network), ())
+    return _show(args, args.network, network, published(args.network))
+
+
+def _proxy(args: argparse.Namespace, network: "Arch | TimmModel") -> "tuple[str, Arch]":
+    """Return the name and the architecture of a network's proxy."""
+    from archsearch.space.proxy_yaml import load_proxy
+    from archsearch.space.yaml import load_space
+
+    arch = _arch(network)
+    if not args.proxy:
+        raise OptionError(f"--space {args.space} fits a recipe of proxies; name one by --proxy")
+    if arch is None:
+        raise OptionError(f"{network} comes ready made from timm and has no proxy; leave --proxy out")
+    if args.img_size:
+        raise OptionError("--img-size: the recipe says how large a proxy's images are; leave one of them out")
+    recipe = load_proxy(args.proxy, "cpu", load_space(args.space).fitted if args.space else lambda named: named)
+    made = recipe.shrink(arch, arch.num_classes if recipe.full_size else PROXY_CLASSES)
+    where = f", space {args.space}" if args.space else ""
+    return f"proxy of {args.network} (recipe {args.proxy}{where}, {made.num_classes} classes)", made
+
+
+def _show(args: argparse.Namespace, name: str, network: "Arch | TimmModel", published: "tuple[Published, ...]") -> int:
+    """Print the parts of a network, and draw its blocks where asked for."""
     arch = _arch(network)
     if args.drawing and arch is None:
         raise OptionError("--drawing draws the blocks of our own networks, not of timm's; leave it out")
@@ -67,7 +104,7 @@ def _network(args: argparse.Namespace) -> int:
     from archsearch.report.network_tables import Description, description_table, operators_table
     from archsearch.utils.tables import render
 
-    told = Description(args.network, arch, _breakdown(network), published(args.network))
+    told = Description(name, arch, _breakdown(network), published)
     text = render(operators_table(told) if args.audit else description_table(told), args.format)
     if args.drawing and arch:
         from archsearch.report.drawing import block_svg
@@ -84,7 +121,7 @@ def _names(args: argparse.Namespace) -> int:
     from archsearch.report.network_tables import names_table
     from archsearch.utils.tables import render
 
-    if args.img_size or args.audit or args.drawing or args.mixers:
+    if args.img_size or args.audit or args.drawing or args.mixers or args.proxy or args.space:
         raise OptionError("name a network, or leave these options out to see all names")
     sys.stdout.write(render(names_table(NETWORKS, published), args.format) + "\n")
     return 0
@@ -118,8 +155,8 @@ def _operators(args: argparse.Namespace) -> int:
     """Print Table 2 and write Figure 3, for the first map of InceptionNeXt-T."""
     from archsearch.arch.networks import network
 
-    if args.network or args.audit or args.mixers:
-        raise OptionError("--operators takes no network, --audit or --mixers; leave them out")
+    if args.network or args.audit or args.mixers or args.proxy or args.space:
+        raise OptionError("--operators takes no network, --audit, --mixers, --proxy or --space; leave them out")
     from archsearch.complexity.operators import kernel_costs
     from archsearch.report.kernel_costs import figure_html, kernel_figure, kernels_table, kernels_title
     from archsearch.utils.tables import render

@@ -115,6 +115,8 @@ def _title(told: Description) -> str:
         f"{told.name}: {told.breakdown.params:,} parameters, "
         f"{told.breakdown.audit.macs[''] / 1e9:.3f} GMACs at {side} x {side} px{key}"
     ]
+    if told.arch:
+        lines.append(told.arch.outline)
     for row in told.published:
         figures = f"{row.figures['params_m']} M parameters, {row.figures['macs_g']} GMACs"
         top1 = f", {row.figures['top1']} % top-1" if "top1" in row.figures else ""

@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from archsearch.errors import OptionError, StorageError
+from archsearch.arch import Arch
+from archsearch.errors import OptionError, StorageError, UserError
 from archsearch.objectives import OBJECTIVES, Objective
+from archsearch.recipes import ProxyRecipe
 from archsearch.report.frame import trials_frame
 from archsearch.report.smoothed import OBSERVED, SmoothedScores, Smoothing, smoothed_scores
 from archsearch.stats.fronts import costs, nondominated
 from archsearch.stats.hypervolume import Box, box_of
 from archsearch.stats.noise import AccuracyNoise, accuracy_noise, front_chances, with_level_seeds
 from archsearch.trial import Trial
+from archsearch.utils.key_fields import restored
 
 if TYPE_CHECKING:
     import optuna
@@ -51,6 +54,18 @@ class StudyView:
     def objectives(self) -> tuple[Objective, ...]:
         """Objectives in the order of the study."""
         return tuple(OBJECTIVES[name] for name in self.recipe["objectives"])
+
+    @cached_property
+    def proxy_outline(self) -> str:
+        """The size of the baseline's proxy network, as the study's record has it; empty where it cannot be told."""
+        baseline, proxy = self.recipe.get("space", {}).get("baseline"), self.recipe.get("proxy")
+        if baseline is None or proxy is None:
+            return ""
+        try:
+            target = Arch.from_dict(baseline)
+            return restored(ProxyRecipe, proxy).shrink(target, target.num_classes).outline
+        except UserError:  # a newer version's, or a mixer of the user's own that is not here
+            return ""
 
     @cached_property
     def level(self) -> Sequence[Trial]:

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from archsearch.complexity.parts import PartCounter
+from archsearch.objectives import Tier
 from archsearch.search.definition import VAL_IMAGES, create_or_resume, validation_images
 from archsearch.search.dispatch import carry_out
 from archsearch.search.early_stopping import EarlyStopping
@@ -83,6 +84,9 @@ def run(spec: StudySpec | ResolvedStudy, progress: Progress | ProgressListener |
         prepare(["archsearch.search.engines.job", "archsearch.evaluate.evaluator"])
     with place_of(spec.engine, spec.device) as place:
         study, data = define(resolved, place, shown.track)
+        if any(quantity.tier is Tier.TRAINED for quantity in study.quantities):
+            proxy = study.proxy.shrink(study.space.baseline, len(data.classes))
+            shown.say(f"proxy network of the baseline: {proxy.outline}")
         count = PartCounter("activations" in {quantity.name for quantity in study.quantities})
         speeds = fixed_speeds(study, spec.storage, place, spec.remeasure, shown.say)
         if not resolved.begun:

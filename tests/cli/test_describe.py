@@ -10,6 +10,7 @@ from command import run
 
 from archsearch.arch.networks import NETWORKS, network
 from archsearch.arch.paper import rows
+from archsearch.recipes import PROXIES
 
 #: Every row of the four tables that the project reproduces to the digit.
 ROWS = [row for table in ("1", "3", "5", "8") for row in rows(table)]
@@ -68,6 +69,26 @@ def test_an_architecture_from_a_file(capsys):
     assert arch.key in out
     Path("told.json").write_text(run(capsys, "describe", "mine.json", "-f", "json")[1])
     assert arch.key in run(capsys, "describe", "told.json")[1]
+
+
+def test_the_proxy_of_a_network_is_described(capsys):
+    code, out, err = run(capsys, "describe", "inceptionnext_tiny", "--proxy", "gpu", "--space", "macro")
+    assert (code, err) == (0, "")
+    title, outline, *parts = out.splitlines()
+    assert re.match(
+        r"proxy of inceptionnext_tiny \(recipe gpu, space macro, 10 classes\): [\d,]+ parameters, 0\.", title
+    )
+    assert "at 32 x 32 px" in title
+    assert outline == "dims 48-96-192-384, depths 2-2-4-2, images of 32 px, maps of 32-16-8-4"
+    assert "paper" not in out
+    assert any("48 x 32 x 32" in part for part in parts)
+
+    words = ("describe", "inceptionnext_tiny", "-f", "json", "--proxy")
+    told = json.loads(run(capsys, *words, "cpu")[1])
+    assert told["arch"] == PROXIES["cpu"].shrink(network("inceptionnext_tiny"), 10).to_dict()
+    Path("mine.yaml").write_text("base: cpu\nwidth: 1/2\n")
+    assert json.loads(run(capsys, *words, "mine.yaml")[1])["arch"]["dims"] == [48, 96, 192, 384]
+    assert json.loads(run(capsys, *words, "paper")[1])["arch"] == network("inceptionnext_tiny").to_dict()
 
 
 def test_any_network_of_timms(capsys):
@@ -151,7 +172,7 @@ def test_mixers_of_ones_own_are_described_and_drawn(capsys):
         (["inceptionnext_tiny", "--drawing", "b.png"], "must end in .svg"),
         (["inceptionnext_tiny", "--drawing", "/dev/null/b.svg"], "cannot write it"),
         (["timm:resnet18", "--drawing", "b.svg"], "draws the blocks of our own networks, not of timm's"),
-        (["inceptionnext_tiny", "--operators"], "--operators takes no network, --audit or --mixers"),
+        (["inceptionnext_tiny", "--operators"], "--operators takes no network, --audit, --mixers, --proxy or --space"),
         (["--operators", "--drawing", "b.svg"], "must end in .html"),
         (["inceptionnext_tiny", "--mixers", "none.py"], "none.py: there is no such file"),
         (["own.json", "--mixers", "own.py", "--drawing", "own.svg"], "forward returns a tensor of"),
@@ -163,7 +184,15 @@ def test_mixers_of_ones_own_are_described_and_drawn(capsys):
         (["thin.json"], "stage 1: mlp_ratio 0.001 leaves no channel: int(0.001 * 40) = 0"),
         (["infinite.json"], "layer_scale_init_value is 1000000"),
         (["--audit"], "name a network"),
-        (["--operators", "--mixers", "own.py"], "--operators takes no network, --audit or --mixers"),
+        (["--proxy", "cpu"], "name a network"),
+        (["--operators", "--proxy", "cpu"], "--operators takes no network"),
+        (["inceptionnext_tiny", "--proxy", "cup"], "unknown proxy 'cup': did you mean 'cpu'"),
+        (["inceptionnext_tiny", "--proxy", "cpu", "--space", "macros"], "unknown space 'macros': did you mean 'macro'"),
+        (["inceptionnext_tiny", "--space", "macro"], "--space macro fits a recipe of proxies; name one by --proxy"),
+        (["inceptionnext_tiny", "--proxy", "cpu", "--img-size", 64], "--img-size: the recipe says how large"),
+        (["timm:resnet18", "--proxy", "cpu"], "timm:resnet18 comes ready made from timm and has no proxy"),
+        (["metanext_attn_small_iso", "--proxy", "gpu_fast"], "num_heads 6 does not divide dim 128"),
+        (["--operators", "--mixers", "own.py"], "--operators takes no network, --audit, --mixers, --proxy or --space"),
         (["inceptionnext_tiny", "--mixers", "."], "must end in .py"),
         (["own.json"], "comes with --mixers FILE"),
         (["own.json", "--mixers", "own.py"], "forward returns a tensor of (2, 80, 28, 27)"),

@@ -51,6 +51,8 @@ def test_a_study_runs_and_goes_on_from_python(spec, capsys):
     result = run(spec, heard)
     assert capsys.readouterr() == ("", ""), "a library prints nothing"
     assert heard.ends == [0, 1, 2]
+    outline = "dims 16-32-80-160, depths 1-1-1-1, images of 32 px, maps of 16-8-4-2"
+    assert heard.remarks[0] == f"proxy network of the baseline: {outline}"
     assert result.name == "small-accuracy-macs-drawn"
     assert [trial.number for trial in result.trials] == [0, 1, 2]
     assert {objective.name for objective in result.objectives} == {"accuracy", "macs"}

@@ -121,6 +121,7 @@ def _head(view: StudyView, front: list[int], box: Box | None, noise: dict[str, A
         "name": view.name,
         "command": view.command,
         "recipe": clean(view.recipe),
+        "proxy_network": view.proxy_outline,
         "objectives": view.recipe["objectives"],
         "running": view.running,
         "front": front,

@@ -7,12 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from plotly.offline import get_plotlyjs
-from tiny import RECIPE, trial
+from tiny import RECIPE, shipped_space, trial
 from views import HOSTILE, hostile_view, noisy_view, one_of_each, view
 
+from archsearch.recipes import PROXIES
 from archsearch.report.page.columns import column, columns
 from archsearch.report.page.html import write_page
 from archsearch.report.page.payload import page_data
+from archsearch.utils.key_fields import key_fields
 
 VALUES = st.one_of(
     st.none(),
@@ -40,6 +42,15 @@ def test_what_a_row_lacks_is_none_and_what_is_not_finite_too():
     made = columns([{"a": 1}, {"b": math.inf}, {"a": 2}])
     assert decoded(made["a"], 3) == [1, None, 2]
     assert decoded(made["b"], 3) == [None, None, None]
+
+
+def test_a_page_says_how_large_proxies_are():
+    space = shipped_space("macro")
+    recipe = {**RECIPE, "space": space.to_dict(), "proxy": key_fields(space.fitted(PROXIES["gpu"]))}
+    (told,) = page_data([view(recipe=recipe)])["studies"]
+    assert told["proxy_network"] == "dims 48-96-192-384, depths 2-2-4-2, images of 32 px, maps of 32-16-8-4"
+    newer = {**recipe, "proxy": {**recipe["proxy"], "layers": 3}}
+    assert [head["proxy_network"] for head in page_data([view(), view(recipe=newer)])["studies"]] == ["", ""]
 
 
 def test_a_page_holds_every_trial_with_all_that_is_known_of_it():

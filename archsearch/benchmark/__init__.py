@@ -10,7 +10,8 @@ The protocol, in the order in which it is followed:
     beside each other take turns, each group in a new process and beside the reference.
 2.  **Exclusive use of the device** (``exclusive``): one lock per device. Timing holds it exclusively,
     trainings share it, so nothing of ours trains on a device that is being timed. Work of other
-    programs is looked for beforehand and reported (``conditions``).
+    programs is looked for beforehand and reported (``conditions``). What needs no exclusive use is done
+    before: networks are built, counted and, for a study, moved to the device.
 3.  **One step** (``timed_steps``): inference is a forward pass; training is forward, loss, backward and
     optimiser. Images and targets are on the device beforehand. Precision, memory layout and mode
     (eager, ``torch.compile``, CUDA graph) are part of a timing's setting. The batch never shrinks by

@@ -10,9 +10,9 @@ from torch import nn
 
 from archsearch.benchmark import roofline
 from archsearch.benchmark.clocks import synchronize
-from archsearch.benchmark.conditions import Conditions
+from archsearch.benchmark.conditions import FORGETS_S, Conditions
 from archsearch.benchmark.energy import energy_per_image
-from archsearch.benchmark.exclusive import timing_lock
+from archsearch.benchmark.exclusive import given_back_within, timing_lock, training_lock
 from archsearch.benchmark.jobs import REFERENCE, Job, Measured, Network
 from archsearch.benchmark.loading import (
     LoadedNetwork,
@@ -21,6 +21,7 @@ from archsearch.benchmark.loading import (
     built_network,
     failure,
     free_memory,
+    lay_out_ahead,
     load_network,
     memory_nearly_full,
     recover,
@@ -28,10 +29,12 @@ from archsearch.benchmark.loading import (
 from archsearch.benchmark.nvml import Nvml
 from archsearch.benchmark.protocol import Pair, Times, interleave, warm_up
 from archsearch.benchmark.results import StepKey, error_lines, timings_of, untimed
-from archsearch.benchmark.timed_steps import check_device, set_precision
+from archsearch.benchmark.timed_steps import check_device, limit_kernel_trials, set_precision
 from archsearch.errors import OptionError
 from archsearch.nn.device import environment, identity, is_out_of_memory
 
+#: Types of device that models are built on, so that they need not be moved there.
+HOST_TYPES = ("cpu",)
 #: Reporter of progress: takes an event's name, and its details as keyword arguments.
 Say = Callable[..., None]
 
@@ -70,11 +73,16 @@ class Bencher:
             check_device(replace(job.bench, mode=mode), self.device)
         set_precision(job.bench.precision)
         torch.manual_seed(job.seed)
+        limit_kernel_trials(job.thorough)
         built = [self._build(network, index, job) for index, network in enumerate(job.networks)]
+        if self.device.type not in HOST_TYPES and not job.thorough:
+            with training_lock(identity(self.device), self._waits, self.run_name):
+                for index, network in enumerate(built):
+                    lay_out_ahead(network, index, job, self.device)
         with timing_lock(identity(self.device), self._waits, self.run_name):
             self.conditions = Conditions(self.nvml)
             synchronize(self.device)
-            self.conditions.check_idle()
+            self.conditions.check_idle(given_back_within(identity(self.device), FORGETS_S))
             return self._run(job, built)
 
     def _waits(self, holder: str | None) -> None:

@@ -30,11 +30,18 @@ class Conditions:
         self.start = time.monotonic()
         self.cpu = CpuTimes.now()
 
-    def check_idle(self) -> None:
-        """Look for other programs' work on a GPU, while it has none of ours."""
+    def check_idle(self, ours_before: bool = False) -> None:
+        """Look for other programs' work on a GPU, while it has none of ours.
+
+        Args:
+            ours_before: Whether work of ours has used the GPU within the last ``FORGETS_S``: NVML is not waited for
+                until it forgets that, while the device is held, and ``busy`` stays unknown.
+        """
         if self.nvml is None:
             return
         self.others = [pid for pid in self.nvml.processes() if pid != os.getpid()]
+        if ours_before:
+            return
         end = time.monotonic() + FORGETS_S
         self.busy = self.nvml.utilization()
         while self.busy and time.monotonic() < end:

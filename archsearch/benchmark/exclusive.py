@@ -24,6 +24,8 @@ PATIENCE = 2.0
 #: Callback that takes who holds the device, in words, if the lock has to be waited for (``OWN`` where it is the same
 #: run), and None when the wait is over.
 OnWait = Callable[[str | None], None]
+#: File whose time is that at which a lock was given back last.
+ENDED = "ended"
 #: Holder of a device that belongs to the same run as the process that waits for it.
 OWN = ""
 
@@ -58,6 +60,19 @@ def training_lock(device: str, on_wait: OnWait = ignore_wait, run: str = "") -> 
         yield
 
 
+def given_back_within(device: str, seconds: float) -> bool:
+    """Return whether a process of this user gave the device's lock back at most so many seconds ago.
+
+    Args:
+        device: Identity of the device.
+        seconds: Seconds before now.
+    """
+    try:
+        return 0 <= time.time() - (lock_folder(device) / ENDED).stat().st_mtime <= seconds
+    except OSError:
+        return False
+
+
 def cpu_work_lock(device: torch.device, on_wait: OnWait = ignore_wait, run: str = "") -> AbstractContextManager[None]:
     """Keep other work of the processor from running beside a timing on it.
 
@@ -83,6 +98,7 @@ def _held(device: str, purpose: str, on_wait: OnWait, run: str) -> Iterator[None
             yield
         finally:
             note.unlink(missing_ok=True)
+            (folder / ENDED).touch()
             lock.release()
     finally:
         lock.close()

@@ -50,6 +50,26 @@ class PreparedStep:
         return seconds
 
 
+@dataclass(frozen=True)
+class LaidOut:
+    """A model on the device, in the type and memory layout of a setting.
+
+    Attributes:
+        model: The model.
+        allocated: Bytes that a GPU's allocator gave it.
+    """
+
+    model: nn.Module
+    allocated: int
+
+    @classmethod
+    def of(cls, model: nn.Module, setting: Setting, device: torch.device) -> "LaidOut":
+        """Lay out a copy of a model."""
+        before = _allocated(device)
+        laid_out = lay_out(copy.deepcopy(model), setting, device)
+        return cls(laid_out, _allocated(device) - before)
+
+
 @dataclass
 class LoadedNetwork:
     """One network on the device.
@@ -59,12 +79,14 @@ class LoadedNetwork:
         errors: Why a step cannot be timed, in one line, by setting.
         measured: Results so far.
         model: The network on the CPU, until its steps are prepared and where its parts are to be timed; else None.
+        laid_out: Copies of it that are on the device already, by setting.
     """
 
     steps: dict[Setting, PreparedStep] = field(default_factory=dict)
     errors: dict[Setting, str] = field(default_factory=dict)
     measured: Measured = Measured()  # noqa: RUF009 - frozen
     model: nn.Module | None = None
+    laid_out: dict[Setting, LaidOut] = field(default_factory=dict)
 
     @property
     def did_not_fit(self) -> bool:
@@ -124,6 +146,35 @@ def built_network(network: Network, job: Job) -> LoadedNetwork:
     return LoadedNetwork(measured=Measured(counted.params, counted.macs, activations, img_size), model=model)
 
 
+def lay_out_ahead(built: LoadedNetwork, index: int, job: Job, device: torch.device) -> None:
+    """Move a copy of a network to the device for each of its steps, as far as there is room.
+
+    Args:
+        built: Network of ``built_network``; ``laid_out`` is filled.
+        index: Its index in the job.
+        job: Job it belongs to.
+        device: Device to move it to.
+
+    Raises:
+        DeviceLost: The device no longer responds after an error.
+    """
+    if built.model is None or built.measured.img_size is None:
+        return
+    reason, known = None, job.failures(index)
+    for setting in job.settings(built.measured.img_size, index):
+        if setting in known:
+            continue
+        try:
+            built.laid_out[setting] = LaidOut.of(built.model, setting, device)
+        except Exception as error:  # ``load_network`` tries again, and reports it
+            reason = failure(error, setting)
+            break
+    synchronize(device)
+    if reason is not None:
+        built.laid_out.clear()
+        recover(device, reason, index)
+
+
 def load_network(
     built: LoadedNetwork, index: int, job: Job, device: torch.device, while_busy: Callable[[], None]
 ) -> LoadedNetwork:
@@ -150,7 +201,7 @@ def load_network(
             loaded.errors[setting] = known[setting]
             continue
         try:
-            loaded.steps[setting] = _prepare(model, setting, device, while_busy)
+            loaded.steps[setting] = _prepare(model, built.laid_out.pop(setting, None), setting, device, while_busy)
         except CaptureFailed as error:
             raise Uncaptured(failure(error, setting), index, setting) from error
         except Exception as error:
@@ -160,11 +211,14 @@ def load_network(
     return loaded
 
 
-def _prepare(model: nn.Module, setting: Setting, device: torch.device, while_busy: Callable[[], None]) -> PreparedStep:
+def _prepare(
+    model: nn.Module, ahead: LaidOut | None, setting: Setting, device: torch.device, while_busy: Callable[[], None]
+) -> PreparedStep:
     """Run a step a few times, which compiles, chooses kernels and claims memory; then read the memory of one more."""
+    ready = ahead or LaidOut.of(model, setting, device)
     cuda, captured = device.type == "cuda", setting.mode == "cudagraph"
-    before = torch.cuda.memory_allocated(device) if cuda else 0
-    step = make_step(lay_out(copy.deepcopy(model), setting, device), setting, device)
+    before = _allocated(device) - ready.allocated
+    step = make_step(ready.model, setting, device)
     if not captured:
         for _ in range(2):
             step()
@@ -180,6 +234,10 @@ def _prepare(model: nn.Module, setting: Setting, device: torch.device, while_bus
     alone = setting.kind == "latency"
     block = SingleSteps(step, device) if alone else block_timer(step, device, while_busy)
     return PreparedStep(setting, block, peak_mb)
+
+
+def _allocated(device: torch.device) -> int:
+    return torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
 
 
 def recover(device: torch.device, error: str, index: int) -> None:

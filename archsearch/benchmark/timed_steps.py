@@ -20,6 +20,8 @@ from archsearch.recipes import BenchRecipe
 _WHOLE = {"bf16": torch.bfloat16, "fp16": torch.float16}
 #: Type that autocast uses, by precision.
 _AUTOCAST = {"amp_bf16": torch.bfloat16, "amp_fp16": torch.float16}
+#: Kernels that cuDNN tries for each convolution, which takes most of a first step's time; and torch's default.
+KERNELS, KERNELS_THOROUGH = 4, 10
 #: Runs before a step is captured as a CUDA graph, as torch's documentation asks for.
 CAPTURE_WARMUP = 3
 
@@ -64,6 +66,11 @@ def set_precision(precision: str) -> None:
     torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
     torch.backends.cudnn.allow_tf32 = precision == "tf32"
     torch.backends.cudnn.benchmark = True
+
+
+def limit_kernel_trials(thorough: bool) -> None:
+    """Set for the process how many kernels cuDNN tries for a convolution: its best guesses, or torch's default."""
+    torch.backends.cudnn.benchmark_limit = KERNELS_THOROUGH if thorough else KERNELS
 
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[object]:

@@ -103,3 +103,14 @@ def test_an_error_inside_gives_the_device_back():
         raise ZeroDivisionError
     assert took(exclusive.timing_lock) < 1.0
     assert os.getpid()
+
+
+@pytest.mark.parametrize("how", ["timing_lock", "training_lock"])
+def test_it_is_known_when_a_device_was_given_back(how):
+    assert not exclusive.given_back_within("gpu", 60.0)
+    with getattr(exclusive, how)("gpu"):
+        assert not exclusive.given_back_within("gpu", 60.0)
+    assert exclusive.given_back_within("gpu", 60.0)
+    assert not exclusive.given_back_within("another", 60.0)
+    time.sleep(0.05)
+    assert not exclusive.given_back_within("gpu", 0.01)

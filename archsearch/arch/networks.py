@@ -1,8 +1,10 @@
 """Named networks: the baselines of spaces and ablations, with every row of the paper's tables among them."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from archsearch.arch.architecture import MOST, Arch
 from archsearch.arch.mixer import Mixer
@@ -106,6 +108,15 @@ NETWORKS: dict[str, Arch] = {**_FAMILIES, **_TABLE_1, **_TABLE_5, **_TABLE_8}
 
 #: Prefix of the names of timm's networks.
 TIMM = "timm:"
+#: Arguments of ``timm.create_model`` that are set here, and why.
+FIXED = {
+    "img_size": "--img-size says it",
+    "in_chans": "images have 3 channels",
+    **dict.fromkeys(
+        ("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir"),
+        "networks are built without weights",
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -115,17 +126,40 @@ class TimmModel:
     Attributes:
         name: Name in timm.
         img_size: Side of the image in pixels; None for the network's own.
+        kwargs: Arguments of ``timm.create_model``, ready for JSON.
+        reparam: Whether its branches are merged as for inference (``timm.utils.reparameterize_model``).
     """
 
     name: str
     img_size: int | None = None
+    kwargs: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    reparam: bool = False
 
     def __post_init__(self) -> None:
         if self.img_size is not None and not 0 < self.img_size <= MOST["img_size"]:
             raise ArchError(f"img_size {self.img_size} is out of range; use at most {MOST['img_size']}")
+        for name, value in self.kwargs.items():
+            if name in FIXED:
+                raise ArchError(f"{TIMM}{self.name}: {name} is not for choice here: {FIXED[name]}")
+            try:
+                json.dumps(value)
+            except (TypeError, ValueError):
+                raise ArchError(
+                    f"{TIMM}{self.name}: {name}={value!r} is no number, text, truth value, list or mapping"
+                ) from None
 
     def __str__(self) -> str:
-        return TIMM + self.name
+        return TIMM + self.name + variation(self.kwargs, self.reparam)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return data for ``from_dict``, ready for JSON; what is not asked for is left out."""
+        kwargs = {"kwargs": dict(self.kwargs)} if self.kwargs else {}
+        return {"name": self.name, "img_size": self.img_size, **kwargs, **({"reparam": True} if self.reparam else {})}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "TimmModel":
+        """Read what ``to_dict`` returned."""
+        return cls(**data)
 
 
 def network(name: str) -> Arch:
@@ -158,6 +192,35 @@ def find(reference: str, img_size: int | None = None) -> Arch | TimmModel:
         return TimmModel(reference.removeprefix(TIMM), img_size)
     arch = read_arch(Path(reference)) if reference.endswith(".json") else network(reference)
     return arch if img_size is None else arch.replace(img_size=img_size)
+
+
+def varied(network: Arch | TimmModel, kwargs: Mapping[str, Any], reparam: bool = False) -> Arch | TimmModel:
+    """Return a network that is made with other arguments.
+
+    Args:
+        network: Network.
+        kwargs: Arguments of ``timm.create_model`` for a network of timm's, fields of ``Arch`` for one of ours.
+        reparam: Whether the branches of a network of timm's are merged as for inference; ours have none to merge.
+
+    Raises:
+        ArchError: A field is unknown, or the network cannot exist.
+
+    >>> str(varied(TimmModel("repvgg_a0"), {"drop_rate": 0.1}, reparam=True))
+    'timm:repvgg_a0 (drop_rate=0.1, reparam)'
+    """
+    if isinstance(network, TimmModel):
+        return replace(network, kwargs={**network.kwargs, **kwargs}, reparam=reparam or network.reparam)
+    return Arch.from_dict({**network.to_dict(), **kwargs})
+
+
+def variation(kwargs: Mapping[str, Any], reparam: bool) -> str:
+    """Return what is added to the name of a network that is made with other arguments; empty for none.
+
+    >>> variation({"act": "relu"}, False), variation({}, False)
+    (' (act=relu)', '')
+    """
+    words = [f"{name}={value}" for name, value in kwargs.items()] + ["reparam"] * reparam
+    return f" ({', '.join(words)})" if words else ""
 
 
 def read_arch(path: Path) -> Arch:

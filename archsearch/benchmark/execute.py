@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from archsearch.arch.networks import find
+from archsearch.arch.networks import TimmModel, find, variation, varied
 from archsearch.benchmark.jobs import Job, Measured, Network
 from archsearch.benchmark.session import Session
 from archsearch.benchmark.spec import BenchmarkSpec, NamedNetwork, resized
@@ -96,7 +96,8 @@ def run(spec: BenchmarkSpec, progress: BenchmarkProgress | None = None) -> Bench
         _refuse_if_nothing(named)
         networks = {entry.name: network for entry in named if (network := entry.on(kind)) is not None}
         names += networks
-        measured = dict(zip(networks, session.run(_job(spec, recipe, networks)), strict=True))
+        reference = networks.get(recipe.reference) or _reference(spec, recipe.reference, kind)
+        measured = dict(zip(networks, session.run(_job(spec, recipe, networks, reference)), strict=True))
     records = tuple(_record(entry, networks.get(entry.name), measured.get(entry.name)) for entry in named)
     if all(record.measured.users_fault for record in records):
         raise OptionError(_reasons(str(record.measured.error) for record in records))
@@ -111,8 +112,26 @@ def _found(spec: BenchmarkSpec) -> list[NamedNetwork]:
             entry = NamedNetwork(given, find(given, spec.img_size)) if isinstance(given, str) else given
         except UserError as error:
             entry = NamedNetwork(str(given), error=str(error))
+        entry = _varied(entry, spec)
         found.setdefault(entry.name, entry)
     return list(found.values())
+
+
+def _varied(entry: NamedNetwork, spec: BenchmarkSpec) -> NamedNetwork:
+    """Make a network with the spec's arguments, which its name then tells."""
+
+    def change(network: Network) -> Network:
+        return varied(network, spec.model_kwargs, spec.reparam)
+
+    given = entry.network
+    if given is None or not (spec.model_kwargs or spec.reparam):
+        return entry
+    try:
+        made = {kind: change(one) for kind, one in given.items()} if isinstance(given, Mapping) else change(given)
+    except UserError as error:
+        return NamedNetwork(entry.name, error=str(error))
+    ours = not isinstance(next(iter(made.values())) if isinstance(made, dict) else made, TimmModel)
+    return NamedNetwork(entry.name + variation(spec.model_kwargs, spec.reparam and not ours), made)
 
 
 def _sized(entry: NamedNetwork, kind: str, img_size: int | None) -> NamedNetwork:
@@ -134,10 +153,17 @@ def _reasons(errors: Iterable[str]) -> str:
     return "; ".join(dict.fromkeys(errors))
 
 
-def _job(spec: BenchmarkSpec, recipe: BenchRecipe, networks: Mapping[str, Network]) -> Job:
+def _reference(spec: BenchmarkSpec, name: str, kind: str) -> Network:
+    """Return the reference as it is named, without the arguments that the networks are made with."""
+    given = (entry.on(kind) for entry in spec.networks if isinstance(entry, NamedNetwork) and entry.name == name)
+    network = next(given, None)
+    return find(name, spec.img_size) if network is None else resized(network, spec.img_size)
+
+
+def _job(spec: BenchmarkSpec, recipe: BenchRecipe, networks: Mapping[str, Network], reference: Network) -> Job:
     return Job(
         networks=tuple(networks.values()),
-        reference=networks.get(recipe.reference) or find(recipe.reference, spec.img_size),
+        reference=reference,
         bench=recipe,
         kinds=spec.kinds,
         modes=spec.modes or (recipe.mode,),

@@ -103,12 +103,12 @@ class Job:
 
 def network_to_dict(network: Network) -> dict[str, Any]:
     """Return JSON-ready data for ``network_from_dict``."""
-    return {"arch": network.to_dict()} if isinstance(network, Arch) else {"timm": asdict(network)}
+    return {"arch": network.to_dict()} if isinstance(network, Arch) else {"timm": network.to_dict()}
 
 
 def network_from_dict(data: dict[str, Any]) -> Network:
     """Read what ``network_to_dict`` returned."""
-    return Arch.from_dict(data["arch"]) if "arch" in data else TimmModel(**data["timm"])
+    return Arch.from_dict(data["arch"]) if "arch" in data else TimmModel.from_dict(data["timm"])
 
 
 @dataclass(frozen=True)

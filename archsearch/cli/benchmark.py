@@ -12,6 +12,7 @@ from archsearch.cli.options import (
     add_storage,
     assignments,
     check_writable,
+    keyword_arguments,
     natural,
     positive_int,
     seconds,
@@ -55,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--study", metavar="NAME|FILE", help="time the networks of a study (see studies/) instead of MODELs")
     add("--bench", choices=tuple(BENCHES), default="both", help="steps to time (%(default)s)")
     add("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps (%(default)s)")
+    _add_networks(parser)
     _add_conditions(parser)
     _add_rounds(parser)
     energy = "do not read the energy per image, which takes 3 s per step on a GPU"
@@ -69,12 +71,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_format(parser)
 
 
+def _add_networks(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say how MODELs are made."""
+    add = parser.add_argument
+    add("--model-kwargs", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="arguments of timm's "
+        "networks, and fields of the architectures of ours, as in drop_path_rate=0.1")  # fmt: skip
+    merge = "merge the branches of timm's networks as for inference (RepVGG, MobileOne, FastViT, ...)"
+    add("--reparam", action="store_true", help=merge)
+
+
 def _add_conditions(parser: argparse.ArgumentParser) -> None:
     """Add the options that say under which conditions a step is timed."""
     add = parser.add_argument
     add("-b", "--batch-size", type=positive_int, metavar="N", help="images per step (default: 128, on a CPU 2)")
     add("--fit-batch", action="store_true", help="halve the batch, for all networks alike, until every one fits")
     add("--img-size", type=positive_int, metavar="PX", help="side of the images (default: each network's own)")
+    add("--input-size", nargs=3, type=positive_int, metavar=("3", "PX", "PX"), help="the same in timm's words")
     arithmetic = "arithmetic (default: tf32 where the device has it, else float32)"
     add("--precision", choices=tuple(PRECISIONS), help=arithmetic)
     add("--amp", action="store_true", help="use automatic mixed precision (autocast) instead of --precision")
@@ -126,6 +138,9 @@ def _check(args: argparse.Namespace) -> None:
         raise OptionError("name one or more MODELs, or --study NAME for the rows of one of the paper's tables")
     if args.study is not None and args.reference is not None:
         raise OptionError("--reference: a study's ratios are to its baseline; leave it out")
+    if args.study is not None and (args.model_kwargs or args.reparam):
+        raise OptionError("--model-kwargs and --reparam: a study's networks are what it says; leave them out")
+    _check_input_size(args)
     if args.channels_last and args.channels_first:
         raise OptionError("--channels-last and --channels-first: leave both out to time both")
     if args.precision and args.amp:
@@ -138,11 +153,24 @@ def _check(args: argparse.Namespace) -> None:
         raise OptionError("--drawing draws the --roofline, into a file whose name ends in .html")
 
 
+def _check_input_size(args: argparse.Namespace) -> None:
+    if args.input_size is None:
+        return
+    channels, height, width = args.input_size
+    given = f"--input-size {channels} {height} {width}"
+    if channels != 3 or height != width:
+        raise OptionError(f"{given}: images have 3 channels and are square; write --input-size 3 {height} {height}")
+    if args.img_size not in (None, height):
+        raise OptionError(f"{given} and --img-size {args.img_size} differ; leave one of them out")
+
+
 def _changes(args: argparse.Namespace) -> dict[str, Any]:
     """Fields of the recipe that the command line sets, with an option of their own or with ``--set``."""
     from archsearch.recipes import BenchRecipe, override
 
     options = {field: getattr(args, option) for option, field in FIELDS.items() if getattr(args, option) is not None}
+    if args.input_size:
+        options["img_size"] = args.input_size[-1]
     if args.precision:
         options["precision"] = PRECISIONS[args.precision]
     if args.channels_last or args.channels_first:
@@ -152,6 +180,8 @@ def _changes(args: argparse.Namespace) -> dict[str, Any]:
         field = FIELDS.get(name, name)
         if field in assigned and getattr(args, name) is not None:
             raise OptionError(f"--set bench.{field} and --{name.replace('_', '-')} say the same; leave one out")
+    if args.input_size and "img_size" in assigned:
+        raise OptionError("--set bench.img_size and --input-size say the same; leave one out")
     limit = {"max_rounds": args.rounds} if args.rounds else {}
     changes = options | limit | assigned
     try:
@@ -189,6 +219,8 @@ def _spec(args: argparse.Namespace, study: "ListStudy | None", changes: dict[str
         fit_batch=args.fit_batch,
         energy=args.energy,
         mixers=tuple(args.mixers),
+        model_kwargs=keyword_arguments(args.model_kwargs, "--model-kwargs"),
+        reparam=args.reparam,
     )
 
 

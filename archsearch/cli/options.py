@@ -1,6 +1,7 @@
 """Options that several verbs share, and their types, whose errors are one line."""
 
 import argparse
+import ast
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,31 @@ def assignments(words: list[str], recipes: tuple[str, ...]) -> dict[str, dict[st
             raise OptionError(f"--set {word}: write {forms}")
         changes[recipe][name] = _value(value)
     return changes
+
+
+def keyword_arguments(words: list[str], option: str) -> dict[str, Any]:
+    """Parse ``KEY=VALUE`` words as timm does: values are Python's literals, or else text.
+
+    Args:
+        words: Words of the command line.
+        option: Name of their option, for the message.
+
+    Raises:
+        OptionError: A word has another form.
+
+    >>> keyword_arguments(["depths=(2, 2)", "act_layer=relu"], "--model-kwargs")
+    {'depths': (2, 2), 'act_layer': 'relu'}
+    """
+    found: dict[str, Any] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals or not name.isidentifier():
+            raise OptionError(f"{option} {word}: write KEY=VALUE")
+        try:
+            found[name] = ast.literal_eval(value)
+        except (MemoryError, RecursionError, SyntaxError, TypeError, ValueError):
+            found[name] = value
+    return found
 
 
 def _value(text: str) -> Any:

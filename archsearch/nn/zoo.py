@@ -42,10 +42,11 @@ def build_timm(wanted: TimmModel) -> tuple[nn.Module, int]:
         own = timm.get_pretrained_cfg(wanted.name)
         size = wanted.img_size or (own.input_size[-1] if own else 224)
         try:
-            return _create(timm.create_model, wanted, size).eval(), size
-        except (AssertionError, ValueError, RuntimeError) as error:
+            model = _create(timm.create_model, wanted, size).eval()
+        except (AssertionError, AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise ArchError(f"timm:{wanted.name} cannot be built for images of {size} px: {reason}") from None
+            raise ArchError(f"{wanted} cannot be built for images of {size} px: {reason}") from None
+        return _merged(model) if wanted.reparam else model, size
 
 
 def build_trained(weights: str, folder: Path | None = None) -> nn.Module:
@@ -77,11 +78,22 @@ def build_trained(weights: str, folder: Path | None = None) -> nn.Module:
             ) from error
 
 
+def _merged(model: nn.Module) -> nn.Module:
+    """Merge the branches of a network; timm takes some weights beside them for branches too, and freezes them."""
+    from timm.utils.model import reparameterize_model
+
+    frozen = {name for name, weight in model.named_parameters() if not weight.requires_grad}
+    merged: nn.Module = reparameterize_model(model, inplace=True)
+    for name, weight in merged.named_parameters():
+        weight.requires_grad_(name not in frozen)
+    return merged
+
+
 def _create(create: Any, wanted: TimmModel, size: int) -> nn.Module:
     """Create the network; only transformers take the size of the image as an argument."""
     if wanted.img_size is None:
-        return create(wanted.name)
+        return create(wanted.name, **wanted.kwargs)
     try:
-        return create(wanted.name, img_size=size)
+        return create(wanted.name, img_size=size, **wanted.kwargs)
     except TypeError:
-        return create(wanted.name)
+        return create(wanted.name, **wanted.kwargs)

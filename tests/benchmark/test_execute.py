@@ -9,6 +9,7 @@ import pytest
 import tiny
 
 from archsearch import benchmark
+from archsearch.arch.networks import TimmModel
 from archsearch.benchmark import BenchmarkSpec, NamedNetwork, default_recipe
 from archsearch.errors import OptionError, UserError
 
@@ -46,6 +47,22 @@ def test_networks_by_kind_of_device_and_at_another_size():
     assert [timing.setting.img_size for timing in record.measured.timings] == [96]
 
 
+def test_networks_are_made_with_other_arguments_and_the_reference_is_not():
+    changes = QUICK | {"layout": "channels_last"}
+    by_name = "timm:repghostnet_050"
+    spec = BenchmarkSpec(
+        (SMALL, by_name), "cpu", ("infer",), changes=changes, model_kwargs={"num_classes": 7}, reparam=True
+    )
+    small, ghost = benchmark.run(spec).records
+    assert [small.name, ghost.name] == ["small (num_classes=7)", f"{by_name} (num_classes=7, reparam)"]
+    assert small.network == tiny.SMALL.replace(num_classes=7)
+    assert ghost.network == TimmModel("repghostnet_050", None, {"num_classes": 7}, reparam=True)
+    plain = BenchmarkSpec((by_name,), "cpu", ("infer",), changes=changes | {"reference": by_name, "img_size": 64})
+    (before,) = benchmark.run(dataclasses.replace(plain, model_kwargs={"num_classes": 7})).records
+    assert ghost.measured.params < before.measured.params
+    assert small.measured.timings[0].reference_s, "it is the one that is named, with its own classes"
+
+
 def test_the_recipe_is_completed_for_the_device():
     spec = BenchmarkSpec(("inceptionnext_tiny",), device_changes={"gpu": {"batch_size": 64}}, changes={"rounds": 3})
     assert spec.recipe_on("cpu", has_tf32=False) == dataclasses.replace(default_recipe("cpu"), rounds=3)
@@ -65,6 +82,7 @@ def test_the_recipe_is_completed_for_the_device():
         ({"changes": QUICK | {"img_size": 16}}, "smaller than the network's stride 32"),
         ({"changes": QUICK | {"reference": "nosuch"}}, "unknown network 'nosuch'"),
         ({"modes": ("cudagraph",)}, "mode cudagraph needs a CUDA device"),
+        ({"model_kwargs": {"atc": "relu"}}, "unknown field of an architecture 'atc': did you mean 'act'"),
     ],
 )
 def test_what_cannot_be_timed_is_refused(fields, says):

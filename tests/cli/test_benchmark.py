@@ -62,6 +62,21 @@ def test_timms_columns_come_first(capsys, tmp_path):
         assert sorted(row["infer_best"] for row in rows if row["model"] == model) == ["False", "True"]
 
 
+def test_timms_words_for_size_arguments_and_merged_branches(capsys):
+    words = ["--input-size", "3", "64", "64", "--bench", "infer", "--channels-last", "-f", "json"]
+    made = ["--model-kwargs", "num_classes=7", "norm=layer", "--reparam"]
+    code, out, err = bench(capsys, "plain.json", *words, *made)
+    assert code == 0, err
+    (row,) = json.loads(out)
+    assert row["model"] == "plain.json (num_classes=7, norm=layer)"
+    assert row["arch"] == tiny.PLAIN.replace(num_classes=7, norm="layer", img_size=64).to_dict()
+    code, out, err = bench(capsys, "timm:repghostnet_050", *words, "--reparam")
+    assert code == 0, err
+    (row,) = json.loads(out)
+    assert (row["model"], row["infer_img_size"]) == ("timm:repghostnet_050 (reparam)", 64)
+    assert row["params"] == 2_306_528  # with branches 2,313,968
+
+
 def test_every_format_and_a_results_file(capsys, tmp_path):
     out_file = tmp_path / "runs" / "speed.json"
     code, table, err = bench(capsys, "plain.json", "--bench", "infer", "--channels-last", "--results-file", out_file)
@@ -187,6 +202,26 @@ def test_a_study_of_a_papers_table(capsys, tmp_path):
         (["missing.json"], "cannot read missing.json"),
         (["study:s#1"], "there is no storage"),
         (["plain.json", "--device", "cuda:7"], "no device 'cuda:7' here"),
+        (
+            ["plain.json", "--input-size", "1", "64", "64"],
+            "images have 3 channels and are square; write --input-size 3",
+        ),
+        (
+            ["plain.json", "--input-size", "3", "64", "96"],
+            "--input-size 3 64 96: images have 3 channels and are square",
+        ),
+        (
+            ["plain.json", "--input-size", "3", "64", "64", "--img-size", "96"],
+            "--img-size 96 differ; leave one of them",
+        ),
+        (["plain.json", "--input-size", "3", "64", "64", "--set", "bench.img_size=96"], "--input-size say the same"),
+        (["plain.json", "--input-size", "3", "64"], "--input-size: expected 3 arguments"),
+        (["plain.json", "--input-size", "3", "16", "16"], "smaller than the network's stride 32"),
+        (["plain.json", "--model-kwargs", "act"], "--model-kwargs act: write KEY=VALUE"),
+        (["plain.json", "--model-kwargs", "atc=relu"], "unknown field of an architecture 'atc': did you mean 'act'"),
+        (["timm:resnet18", "--model-kwargs", "pretrained=True"], "networks are built without weights"),
+        (["timm:resnet18", "--model-kwargs", "depht=3"], "depht"),
+        (["--study", "convnext_table1", "--reparam"], "a study's networks are what it says; leave them out"),
         (["plain.json", "-b", "0"], "at least 1"),
         (["plain.json", "--rounds", "0"], "at least 1"),
         (["plain.json", "--mode", "jit"], "unknown mode 'jit'"),

@@ -110,12 +110,12 @@ def resolve(spec: AblationSpec, networks: Networks | None = None) -> ResolvedAbl
     chosen = _chosen(spec, study, train)
     check_dataset(dataset, spec.data_root)
     choice = RecipeChoice(spec.proxy, spec.proxy_changes, spec.bench, spec.bench_changes)
-    recipes = {kind: choice.recipes(kind, study.fitted, PROXY[kind], study.changes[kind]) for kind in PROXY}
+    device = pick_device(spec.device)
+    kind = _kind(device)
+    proxy, bench = choice.recipes(kind, study.fitted, PROXY[kind], study.changes[kind])
     check_storage(spec.storage, create=True)
     if spec.importance is not None:
         load(spec.importance, open_storage(spec.storage, create=False))
-    device = pick_device(spec.device)
-    proxy, bench = recipes[_kind(device)]
     if search is not None and spec.proxy is None:
         fits = search.proxy if spec.study is None else study.fitted(search.proxy)  # else it is made for its space
         proxy = override(fits, spec.proxy_changes)

@@ -9,6 +9,9 @@ from archsearch.errors import OptionError, UserError, unknown
 from archsearch.recipes import BENCHES, FORMER_BENCHES, BenchRecipe, ProxyRecipe, override
 from archsearch.space.proxy_yaml import Fit, load_proxy
 
+#: Kinds of device that default recipes are named after.
+KINDS = ("cpu", "gpu")
+
 
 @dataclass(frozen=True)
 class RecipeChoice:
@@ -58,6 +61,25 @@ class RecipeChoice:
             return override(proxy, self.proxy_changes), override(bench, self.bench_changes)
         except UserError as error:
             raise OptionError(f"--set: {error}") from None
+
+    def by_kind(self, fit: Fit) -> dict[str, tuple[ProxyRecipe, BenchRecipe]]:
+        """Return the recipes by kind of device, for those kinds that have any: the study runs on one of them.
+
+        Args:
+            fit: What the space makes of a named proxy recipe.
+
+        Raises:
+            UserError: What was chosen is wrong on every kind of device.
+        """
+        found, errors = {}, list[UserError]()
+        for kind in KINDS:
+            try:
+                found[kind] = self.recipes(kind, fit)
+            except UserError as error:  # cutout is 8, say, on images that are made smaller
+                errors.append(error)
+        if not found:
+            raise errors[0]
+        return found
 
     def former_bench(self, kind: str) -> BenchRecipe | None:
         """Return what ``recipes`` returned in an earlier version for a kind of device; None if that is the same.

@@ -43,7 +43,7 @@ class ResolvedStudy:
         constraints: Constraints that candidates have to keep.
         sampler: Name of the sampler.
         n_trials: Number of trials in all, with those of earlier runs.
-        recipes: Proxy recipe and recipe of the timing by kind of device, ``cpu`` and ``gpu``.
+        recipes: Proxy recipe and recipe of the timing by kind of device, ``cpu`` and ``gpu``, where they can be had.
         begun: Whether the storage has the study already.
         begun_bench: Recipe of the timing that it was made with, as stored; None where there is none.
     """
@@ -95,7 +95,7 @@ def resolve(spec: StudySpec, *, create: bool = True) -> ResolvedStudy:
         constraints=constraints,
         sampler=sampler,
         n_trials=spec.n_trials or (sampler == "grid" and space.distinct()) or N_TRIALS,
-        recipes={kind: spec.recipes.recipes(kind, space.fitted) for kind in ("cpu", "gpu")},
+        recipes=spec.recipes.by_kind(space.fitted),
         begun=before is not None,
         begun_bench=(before or {}).get("bench"),
     )
@@ -159,6 +159,8 @@ def _recipes_at(resolved: ResolvedStudy, place: Place) -> tuple[ProxyRecipe, Ben
     from archsearch.benchmark.reported import check_reported
 
     spec, space = resolved.spec, resolved.space
+    if place.kind not in resolved.recipes:
+        spec.recipes.recipes(place.kind, space.fitted)  # says why
     proxy, bench = resolved.recipes[place.kind]
     bench = _as_begun(resolved, place, place.suited(bench, spec.recipes.chose_precision))
     place.ask(partial(check_reported, resolved.quantities, place.device))

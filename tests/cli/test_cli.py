@@ -208,6 +208,8 @@ def test_spaces_prints_every_size(capsys):
     code, out, _ = run(capsys, "spaces")
     assert code == 0
     assert "inception_dw: 948 distinct architectures" in out
+    assert "  needs: width 0.25 or 0.5, depth 0.5, img_size 32, stem_patch_size 2\n" in out
+    assert "  proxy: width_step 8\n" in out
 
 
 SCRIPT = Path(sys.executable).with_name("archsearch")

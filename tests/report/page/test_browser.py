@@ -13,13 +13,15 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
 from served import go, serving
-from tiny import make_study, trial
+from tiny import RECIPE, make_study, shipped_space, trial
 from views import HOSTILE, LUCKY, hostile_view, noisy_view, one_of_each, searched_view, view
 
 from archsearch.ablation.analysis import Report
 from archsearch.ablation.outcome import Outcome, Result
 from archsearch.arch import Arch
+from archsearch.recipes import PROXIES
 from archsearch.report.page.html import write_page
+from archsearch.utils.key_fields import key_fields
 
 pytestmark = pytest.mark.browser
 
@@ -439,10 +441,17 @@ def test_studies_with_little_to_show(open_page, trials):
 
 
 def test_one_objective_is_shown_too(open_page):
-    from tiny import RECIPE
-
     page = open_page(view(recipe={**RECIPE, "objectives": ["accuracy"]}))
     seen(page, "pareto")
+    assert "of a proxy network trained on drawn;" in page.find_element(By.ID, "studies").text
+
+
+def test_the_size_of_proxies_is_told(open_page):
+    space = shipped_space("inception_dw")
+    recipe = {**RECIPE, "space": space.to_dict(), "proxy": key_fields(space.fitted(PROXIES["cpu"]))}
+    outline = "dims 24-48-96-192, depths 1-1-3-1, images of 32 px, maps of 16-8-4-2"
+    told = open_page(view(recipe=recipe)).find_element(By.ID, "studies").text
+    assert f"of a proxy network (of the baseline: {outline}) trained on drawn;" in told
 
 
 def test_names_are_text_and_nothing_else(open_page):

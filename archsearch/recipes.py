@@ -184,6 +184,8 @@ class BenchRecipe:
         warmup_limit_s: Seconds of warm-up after which a step is timed even if its speed has not settled.
         known_within: Half the width of a relative throughput's interval, as a share of it, within which a study has to
             know it: rounds are added, and a timing that is still wider is made again later; 0 takes any.
+        near_front: The same for candidates that are on the front, or may be at the better end of that interval: such a
+            one is timed once more where it is not known so well, and the rounds are joined; 0 times none again.
     """
 
     #: Fields of the first release; ``archsearch.utils.key_fields`` says what they are for. Never changed.
@@ -206,6 +208,7 @@ class BenchRecipe:
     warmup_s: float = 1.0
     warmup_limit_s: float = 20.0
     known_within: float = field(default=0.0, metadata={KEYED: False})
+    near_front: float = field(default=0.0, metadata={KEYED: False})
 
     def __post_init__(self) -> None:
         _check(self, "greater than 0", ("batch_size", "rounds"), lambda v: v > 0)
@@ -215,7 +218,7 @@ class BenchRecipe:
             ("img_size", "max_rounds", "tolerance", "patience_s", "min_block_s", "warmup_s", "warmup_limit_s"),
             lambda v: v >= 0,
         )
-        _check(self, "in [0, 1)", ("known_within",), lambda v: 0 <= v < 1)
+        _check(self, "in [0, 1)", ("known_within", "near_front"), lambda v: 0 <= v < 1)
         for name, known in (("precision", PRECISIONS), ("mode", MODES), ("layout", (*LAYOUTS, *BOTH))):
             if getattr(self, name) not in known:
                 raise UserError(unknown(name, getattr(self, name), known))
@@ -287,7 +290,20 @@ PROXIES: dict[str, ProxyRecipe] = {
 BENCHES: dict[str, BenchRecipe] = {
     "smoke": BenchRecipe(1, precision="fp32", rounds=2, max_rounds=0, min_block_s=0, warmup_s=0, warmup_limit_s=0),
     "cpu": BenchRecipe(2, precision="fp32", max_rounds=0, warmup_s=0.0, warmup_limit_s=1.0, known_within=0.08),
-    "gpu": BenchRecipe(layout="best", known_within=0.08),
+    "gpu": BenchRecipe(
+        layout="best",
+        rounds=5,
+        max_rounds=10,
+        tolerance=0.03,
+        warmup_s=0.5,
+        known_within=0.08,
+        near_front=0.015,
+    ),
+}
+#: Changes to these recipes, by kind of device, for what times each network once, and shows how fast it is.
+PATIENT: dict[str, dict[str, Any]] = {
+    "cpu": {},
+    "gpu": {"rounds": 10, "max_rounds": 30, "tolerance": 0.01, "warmup_s": 1.0, "near_front": 0.0},
 }
 #: Timing recipes that earlier versions had under a name; a study that began with one goes on with it.
 FORMER_BENCHES: dict[str, BenchRecipe] = {"gpu": BenchRecipe(known_within=0.08)}

@@ -15,7 +15,7 @@ from archsearch.arch.networks import TimmModel
 from archsearch.benchmark.timed_steps import recipe_on_device
 from archsearch.errors import OptionError, StudyFileError
 from archsearch.nn.device import device_name, pick_device
-from archsearch.recipes import TRAINER, BenchRecipe, ProxyRecipe, check_dataset, override
+from archsearch.recipes import PATIENT, TRAINER, BenchRecipe, ProxyRecipe, check_dataset, override
 from archsearch.search.definition import load, own_mixers
 from archsearch.search.recipe_choice import RecipeChoice
 from archsearch.search.storage.opening import check_storage, open_storage
@@ -112,7 +112,7 @@ def resolve(spec: AblationSpec, networks: Networks | None = None) -> ResolvedAbl
     choice = RecipeChoice(spec.proxy, spec.proxy_changes, spec.bench, spec.bench_changes)
     device = pick_device(spec.device)
     kind = _kind(device)
-    proxy, bench = choice.recipes(kind, study.fitted, PROXY[kind], study.changes[kind])
+    proxy, bench = choice.recipes(kind, study.fitted, PROXY[kind], {**PATIENT[kind], **study.changes[kind]})
     check_storage(spec.storage, create=True)
     if spec.importance is not None:
         load(spec.importance, open_storage(spec.storage, create=False))

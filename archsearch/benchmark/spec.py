@@ -8,7 +8,7 @@ from typing import Any
 from archsearch.arch import Arch
 from archsearch.benchmark.jobs import Network
 from archsearch.errors import OptionError, unknown
-from archsearch.recipes import BENCHES, MODES, BenchRecipe, override
+from archsearch.recipes import BENCHES, MODES, PATIENT, BenchRecipe, override
 
 #: Steps that are timed unless a spec names others, in the order of the columns.
 ALL_KINDS = ("train", "infer", "latency")
@@ -117,7 +117,8 @@ def default_recipe(kind: str) -> BenchRecipe:
     >>> default_recipe("cpu").warmup_limit_s, default_recipe("gpu").max_rounds
     (5.0, 100)
     """
-    return override(BENCHES[kind], THOROUGH | ({"warmup_limit_s": CPU_WARMUP_S} if kind == "cpu" else {}))
+    limit = {"warmup_limit_s": CPU_WARMUP_S} if kind == "cpu" else {}
+    return override(BENCHES[kind], PATIENT[kind] | THOROUGH | limit)
 
 
 def resized(network: Network, img_size: int | None) -> Network:

@@ -137,17 +137,18 @@ class Timer:
     def __exit__(self, *args: object) -> None:
         self.close()
 
-    def __call__(self, network: Network, kinds: Sequence[str]) -> dict[str, Timing]:
+    def __call__(self, network: Network, kinds: Sequence[str], anew: bool = False) -> dict[str, Timing]:
         """Return the timing of each kind of step, in the better layout.
 
         Args:
             network: Network to time.
             kinds: Kinds of step.
+            anew: Whether cached timings are ignored for this one.
 
         Raises:
             TrialError: The network cannot be timed; the message says why.
         """
-        timings = {} if self.remeasure else self._known(network, kinds)
+        timings = {} if self.remeasure or anew else self._known(network, kinds)
         missing = tuple(kind for kind in kinds if kind not in timings)
         for timing in self._measure(network, missing) if missing else ():
             if timing.known(self.bench.known_within):

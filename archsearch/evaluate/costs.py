@@ -1,9 +1,9 @@
 """Costs of a target network that are known before training, and the constraints on them."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
+from typing import Any, Protocol
 
 from archsearch.arch import Arch
 from archsearch.benchmark.timing import Timing
@@ -13,11 +13,21 @@ from archsearch.evaluate.constraint import Constraint
 from archsearch.objectives import OBJECTIVES, FromDevice, FromTime, Objective, Tier
 from archsearch.stats.intervals import retimed
 
-#: Times a target network, given its architecture and the kinds of step; returns a timing per kind.
-TimeIt = Callable[[Arch, tuple[str, ...]], Mapping[str, Timing]]
+
+class TimeIt(Protocol):
+    """Times a target network."""
+
+    def __call__(self, arch: Arch, kinds: tuple[str, ...], anew: bool = False, /) -> Mapping[str, Timing]:
+        """Return a timing per kind of step.
+
+        Args:
+            arch: Target architecture.
+            kinds: Kinds of step.
+            anew: Whether a timing that is known already does not do.
+        """
 
 
-def never(arch: Arch, kinds: tuple[str, ...]) -> Mapping[str, Timing]:
+def never(arch: Arch, kinds: tuple[str, ...], anew: bool = False) -> Mapping[str, Timing]:
     """Refuse to time, where an evaluation has no timer."""
     raise TrialError("a speed is wanted, and there is nothing to time it with")
 
@@ -60,15 +70,21 @@ class Costs:
             Names of those objectives whose timing was in the cache.
         """
         measured = {name: how for name in speeds if (how := OBJECTIVES[name].measured)}
-        timings = time_it(arch, tuple(dict.fromkeys(how.step for how in measured.values()))) if measured else {}
+        kinds = tuple(dict.fromkeys(how.step for how in measured.values()))
+        closer = any(self._is_known(name) for name in measured)  # whose timing may be in the cache
+        timings = {} if not kinds else time_it(arch, kinds, True) if closer else time_it(arch, kinds)
         for name, how in measured.items():
             timing = timings[how.step]
-            if name in self.details:  # it was put off
+            if name in self.details:  # it was put off, or its speed is needed closer
                 timing = timing.joined(Timing.from_details(self.details[name]))
             self.details[name] = timing.details()
             if not self.within or timing.known(self.within):
                 self.scores[name] = _score(name, how, timing)
         return [name for name, how in measured.items() if timings[how.step].recalled]
+
+    def _is_known(self, name: str) -> bool:
+        """Whether an objective has a timing that could be scored."""
+        return name in self.details and Timing.from_details(self.details[name]).known(self.within)
 
     def doubts(self, speeds: Iterable[str]) -> str | None:
         """Return why some measured objectives cannot be scored yet, in words; None where all can."""

@@ -12,6 +12,7 @@ from archsearch import benchmark
 from archsearch.arch.networks import TimmModel
 from archsearch.benchmark import BenchmarkSpec, NamedNetwork, default_recipe
 from archsearch.errors import OptionError, UserError
+from archsearch.recipes import FORMER_BENCHES
 
 QUICK = {"rounds": 2, "max_rounds": 2, "min_block_s": 0.001, "warmup_limit_s": 0.01, "reference": "small"}
 SMALL, PLAIN = NamedNetwork("small", tiny.SMALL), NamedNetwork("plain", tiny.PLAIN)
@@ -68,6 +69,8 @@ def test_the_recipe_is_completed_for_the_device():
     assert spec.recipe_on("cpu", has_tf32=False) == dataclasses.replace(default_recipe("cpu"), rounds=3)
     gpu = spec.recipe_on("gpu", has_tf32=True)
     assert (gpu.batch_size, gpu.precision, gpu.layout) == (64, "tf32", "both")
+    patient = dataclasses.replace(FORMER_BENCHES["gpu"], layout="both", max_rounds=100, known_within=0.0)
+    assert default_recipe("gpu") == patient, "what it was before studies asked for less"
     assert spec.recipe_on("gpu", has_tf32=False).precision == "fp32"
     asked = BenchmarkSpec((), changes={"precision": "tf32"})
     assert asked.recipe_on("cpu", has_tf32=False).precision == "tf32"  # which the device then refuses

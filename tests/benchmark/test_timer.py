@@ -60,6 +60,13 @@ def test_known_timings_are_made_anew_where_asked(store):
     assert len(again.asked) == 1
 
 
+def test_a_known_timing_does_not_do_where_another_one_is_asked_for(store):
+    timer = Counted(BENCH, "cpu", store)
+    for anew in (False, False, True):
+        timer(tiny.SMALL, ("infer",), anew)
+    assert len(timer.asked) == 2
+
+
 def test_a_known_timing_without_energy_is_made_anew_where_energy_is_asked_for(store):
     Counted(BENCH, "cpu", store)(tiny.SMALL, ("infer",))
     again = Counted(BENCH, "cpu", store, reports=reported(parse_objectives("energy_mj,infer_throughput")))

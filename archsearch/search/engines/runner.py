@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 from archsearch.search.engines.job import Evaluate
+from archsearch.search.near_front import NearFront, without
 from archsearch.search.search import Candidate, Search
 from archsearch.search.storage.mirror import LAST_PATIENCE_S
 from archsearch.search.storage.reuse import ResultReuse
@@ -68,6 +69,7 @@ class _Underway:
     reported: EpochDone | SeedDone | None = None
     waited: bool = False
     timings: int = 0
+    complete: tuple[Evaluation, Mapping[str, Any]] | None = None  # the result before it was timed once more
 
 
 class Runner:
@@ -98,6 +100,7 @@ class Runner:
         self._until = None if timeout is None else time.monotonic() + timeout
         self._underway: dict[int, _Underway] = {}
         self._dry = False
+        self._near_front = NearFront(search)
 
     @property
     def left(self) -> int:
@@ -189,8 +192,12 @@ class Runner:
         """
         if evaluation.error or evaluation.pruned:
             evaluation = replace(evaluation, put_off=None)
+        underway = self._underway[number]
+        if underway.complete and (evaluation.error or evaluation.put_off):
+            evaluation, environment = underway.complete  # it is known well enough for a score
+        elif not underway.complete and self._times_closer(number, evaluation, environment):
+            return
         if evaluation.put_off:
-            underway = self._underway[number]
             underway.timings += 1
             if underway.timings < TIMINGS:
                 underway.candidate = replace(underway.candidate, known=replace(evaluation, put_off=None))
@@ -202,6 +209,17 @@ class Runner:
         del self._underway[number]
         self._dry = False  # a sampler knows more now
 
+    def _times_closer(self, number: int, evaluation: Evaluation, environment: Mapping[str, Any]) -> bool:
+        """Have a candidate timed once more whose speed decides whether it is on the front; return whether it is."""
+        names = [] if evaluation.put_off or self.search.mirror.ending() else self._near_front.doubtful(evaluation)
+        if not names:
+            return False
+        underway = self._underway[number]
+        underway.complete = evaluation, environment
+        underway.candidate = replace(underway.candidate, known=without(evaluation, names))
+        self._put_off.appendleft((time.monotonic(), number))
+        return True
+
     def lost(self, number: int, reason: str, again: bool = True, blame: bool = True) -> None:
         """Run a candidate again whose worker died, or record it as failed.
 
@@ -212,6 +230,9 @@ class Runner:
             blame: Whether the candidate may be to blame.
         """
         underway = self._underway[number]
+        if underway.complete:
+            self.ended(number, *underway.complete)
+            return
         if again and self.search.lose(underway.candidate, reason, blame):
             self.listener.lost(underway.candidate, reason)
             del self._underway[number]

@@ -42,9 +42,15 @@ class SingleSteps:
         last: Seconds of each step of the last block.
     """
 
-    def __init__(self, step: Step, device: torch.device) -> None:
-        """Take a step, and the device that it runs on."""
-        self.step, self.device = step, device
+    def __init__(self, step: Step, device: torch.device, after: Callable[[], None] = lambda: None) -> None:
+        """Run nothing yet.
+
+        Args:
+            step: Step to time.
+            device: Device that the step runs on.
+            after: Function to call right after a block on a GPU, whose clocks are still those of the block.
+        """
+        self.step, self.device, self.after = step, device, after
         self.last: list[float] = []
 
     def __call__(self, steps: int) -> float:
@@ -52,6 +58,8 @@ class SingleSteps:
         if runs_ahead(steps):
             self.step()
         self.last = [_wall_block(self.step, 1, lambda: synchronize(self.device)) for _ in range(steps)]
+        if self.device.type == "cuda":
+            self.after()
         return sum(self.last)
 
 

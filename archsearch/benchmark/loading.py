@@ -232,7 +232,7 @@ def _prepare(
         peak = torch.cuda.max_memory_allocated(device)
     peak_mb = None if peak is None else (peak - before) / 2**20
     alone = setting.kind == "latency"
-    block = SingleSteps(step, device) if alone else block_timer(step, device, while_busy)
+    block = SingleSteps(step, device, while_busy) if alone else block_timer(step, device, while_busy)
     return PreparedStep(setting, block, peak_mb)
 
 

@@ -12,7 +12,7 @@ from archsearch.benchmark import roofline
 from archsearch.benchmark import timed_steps as steps
 from archsearch.benchmark.clocks import SingleSteps, block_timer
 from archsearch.benchmark.jobs import Job
-from archsearch.benchmark.loading import built_network, failure, load_network
+from archsearch.benchmark.loading import built_network, failure, lay_out_ahead, load_network
 from archsearch.benchmark.timed_steps import check_device, has_tf32, images_for, lay_out, make_step, set_precision
 from archsearch.benchmark.timing import Setting
 from archsearch.errors import OptionError
@@ -138,10 +138,12 @@ def test_steps_whose_latency_is_timed_wait_for_each_other(device, monkeypatch):
     said = []
     monkeypatch.setattr(torch.cuda, "synchronize", lambda device: said.append("wait"))
     monkeypatch.setattr(torch.mps, "synchronize", lambda: said.append("wait"))
-    block = SingleSteps(lambda: said.append("step"), torch.device(device))
+    sampled = []
+    block = SingleSteps(lambda: said.append("step"), torch.device(device), lambda: sampled.append(len(said)))
     seconds = block(3)
     assert said == ["step", *["wait", "step", "wait"] * 3]  # the first runs ahead, untimed
     assert len(block.last) == 3
+    assert sampled == ([len(said)] if device == "cuda:0" else []), "the state of the device, after the last step"
     assert seconds == sum(block.last)
     said.clear()
     block(1)
@@ -274,6 +276,29 @@ def test_device_events_agree_with_the_wall_clock():
         step()
     torch.cuda.synchronize()
     assert measured == pytest.approx((perf_counter() - start) / 50, rel=0.3)
+
+
+@pytest.mark.gpu
+def test_a_latency_is_no_shorter_than_a_step_in_a_row():
+    _, step = ready(dataclasses.replace(INFER, kind="latency", batch_size=1, img_size=224), GPU)
+    in_a_row, alone = block_timer(step, GPU), SingleSteps(step, GPU)
+    for block in (in_a_row, alone):
+        block(20)
+    assert alone(100) > 0.9 * in_a_row(100)
+
+
+@pytest.mark.gpu
+def test_peak_memory_holds_the_weights_that_were_on_the_device_before():
+    """Of two small images, the activations are a small part of it."""
+    arch = network("inceptionnext_atto").replace(img_size=32)
+    mib = 4 * sum(p.numel() for p in build(arch).parameters()) / 2**20
+    job = Job((), arch, BenchRecipe(batch_size=2, precision="fp32"))
+    load_network(built_network(arch, job), 0, job, GPU, lambda: None)  # the first pays for cuBLAS's own memory
+    built = built_network(arch, job)
+    lay_out_ahead(built, 0, job, GPU)
+    assert len(built.laid_out) == 1
+    (step,) = load_network(built, 0, job, GPU, lambda: None).steps.values()
+    assert mib < step.peak_memory_mb < 3 * mib
 
 
 @pytest.mark.gpu

@@ -84,9 +84,6 @@ def run(spec: StudySpec | ResolvedStudy, progress: Progress | ProgressListener |
         prepare(["archsearch.search.engines.job", "archsearch.evaluate.evaluator"])
     with place_of(spec.engine, spec.device) as place:
         study, data = define(resolved, place, shown.track)
-        if any(quantity.tier is Tier.TRAINED for quantity in study.quantities):
-            proxy = study.proxy.shrink(study.space.baseline, len(data.classes))
-            shown.say(f"proxy network of the baseline: {proxy.outline}")
         count = PartCounter("activations" in {quantity.name for quantity in study.quantities})
         speeds = fixed_speeds(study, spec.storage, place, spec.remeasure, shown.say)
         if not resolved.begun:
@@ -122,11 +119,19 @@ def _search(
             study, search.mirror, place.versions, not spec.retrain, not spec.remeasure, step_seconds(speeds)
         )
         stop = EarlyStopping(search, study.proxy.epochs)
+        _tell_proxy(study, data, shown)
         with shown.following(search, resolved.n_trials) as listener:
             search.mirror.trouble = listener.say
             runner = Runner(search, resolved.n_trials, listener, spec.timeout, stop, reuse)
             carry_out(spec, runner, study, data, place, step_seconds(speeds))
         return result_of(search, spec.storage)
+
+
+def _tell_proxy(study: "Study", data: "ImageData", shown: Progress) -> None:
+    """Say how large the networks are whose accuracies follow."""
+    if any(quantity.tier is Tier.TRAINED for quantity in study.quantities):
+        proxy = study.proxy.shrink(study.space.baseline, len(data.classes))
+        shown.say(f"proxy network of the baseline: {proxy.outline}")
 
 
 def result_of(search: Search, storage: str) -> StudyResult:

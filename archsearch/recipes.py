@@ -66,6 +66,7 @@ class ProxyRecipe:
         cutout: Side of a grey square at a random place, in pixels; 0 for none.
         mixup: Alpha of mixup's Beta distribution; 0 for no mixup.
         cutmix: Alpha of CutMix's Beta distribution; 0 for no CutMix. With mixup, half of the images each.
+        precision: Arithmetic, one of ``PROXY_PRECISIONS``; those with bfloat16 are float32 on devices without it.
     """
 
     #: Fields of the first release; ``archsearch.utils.key_fields`` says what they are for. Never changed.
@@ -102,8 +103,11 @@ class ProxyRecipe:
     cutout: int = 0
     mixup: float = 0.0
     cutmix: float = 0.0
+    precision: str = "amp_bf16"
 
     def __post_init__(self) -> None:
+        if self.precision not in PROXY_PRECISIONS:
+            raise UserError(unknown("precision", self.precision, PROXY_PRECISIONS))
         positive = ("width", "width_step", "depth", "img_size", "stem_patch_size", "epochs", "batch_size", "accumulate")
         _check(self, "greater than 0", (*positive, "lr"), lambda v: v > 0)
         at_least_0 = ("layer_scale_init_value", "train_samples", "val_samples", "weight_decay", "mixup", "cutmix")
@@ -155,6 +159,8 @@ OWN = ("stem_patch_size", "layer_scale_init_value", "drop_path_rate")
 
 #: Names of the arithmetic: ``bf16`` and ``fp16`` convert the whole network, ``amp_*`` is autocast from float32.
 PRECISIONS = ("tf32", "fp32", "bf16", "fp16", "amp_bf16", "amp_fp16")
+#: Arithmetic of proxy networks: autocast; bfloat16 for all but norms, with the optimizer's weights in float32; float32.
+PROXY_PRECISIONS = ("amp_bf16", "bf16", "tf32", "fp32")
 #: Ways to run a step: operator by operator, compiled by ``torch.compile``, or replayed as a CUDA graph.
 MODES = ("eager", "compile", "cudagraph")
 #: Memory layouts of images and weights.

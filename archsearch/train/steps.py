@@ -1,32 +1,17 @@
 """Training steps: run operator by operator, or captured once and replayed as a CUDA graph."""
 
-import logging
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from archsearch.nn.device import has_bfloat16
 from archsearch.recipes import ProxyRecipe
-from archsearch.train.optimizer import adamw
+from archsearch.train.capture import capture, failed, run_beside
+from archsearch.train.optimizer import Average, adamw
+from archsearch.train.precision import ShadowWeights, autocasts, forward
+from archsearch.train.turns import Turn
 
 #: Number of steps before one is captured; libraries choose their kernels during them.
 WARMUP_STEPS = 3
-
-logger = logging.getLogger(__name__)
-
-
-def forward(model: nn.Module, images: Tensor) -> Tensor:
-    """Return the logits of normalised images in float32; computed in bfloat16 where the hardware supports it."""
-    images = images.contiguous(memory_format=torch.channels_last)
-    enabled = has_bfloat16(images.device)
-    with torch.autocast(images.device.type, torch.bfloat16, enabled=enabled, cache_enabled=not _capturing(images)):
-        logits: Tensor = model(images)
-    return logits.float()
-
-
-def _capturing(images: Tensor) -> bool:
-    return images.is_cuda and torch.cuda.is_current_stream_capturing()
 
 
 class Step:
@@ -34,23 +19,25 @@ class Step:
 
     Attributes:
         optimizer: Optimizer of the model's weights.
+        average: Moving average of the model, updated by every step; None for no average.
     """
 
-    def __init__(
-        self, model: nn.Module, proxy: ProxyRecipe, mean: Tensor, std: Tensor, capturable: bool = False
-    ) -> None:
-        """Create the optimizer.
+    def __init__(self, model: nn.Module, proxy: ProxyRecipe, mean: Tensor, std: Tensor, captured: bool = False) -> None:
+        """Create the optimizer and the moving average.
 
         Args:
             model: Model on the device that trains.
             proxy: Recipe of the training.
             mean: Mean per channel, from ``archsearch.train.training.channel_statistics``.
             std: Standard deviation per channel.
-            capturable: Whether a step can be captured in a CUDA graph.
+            captured: Whether the step is going to be captured in a CUDA graph.
         """
         self.model, self.proxy, self.mean, self.std = model, proxy, mean, std
-        self.optimizer = adamw(model, proxy, capturable)
-        self._lr = torch.tensor(float(proxy.lr), device=mean.device) if capturable else None
+        self.optimizer = adamw(model, proxy, captured)
+        self.average = Average(model, proxy.ema) if proxy.ema else None
+        self._autocast = autocasts(proxy.precision, mean.device)
+        self._shadow = ShadowWeights(model, proxy.precision) if self._wants_shadow(captured) else None
+        self._lr = torch.tensor(float(proxy.lr), device=mean.device) if captured else None
         self._loss_sum = torch.zeros((), device=mean.device)
         self._count = 0
 
@@ -69,25 +56,45 @@ class Step:
         self._run(images, targets)
         self._count += 1
 
-    def mean_loss(self) -> float:
-        """Return the mean loss of the steps since the last call; waits for the device."""
-        mean = self._loss_sum.item() / max(1, self._count)
+    def mean_loss(self, turn: Turn | None = None) -> float:
+        """Return the mean loss of the steps since the last call; waits for the device.
+
+        Args:
+            turn: Turn of the training, where others share its process.
+        """
+        with (turn or Turn()).apart():
+            total = self._loss_sum.item()
+        mean = total / max(1, self._count)
         self._loss_sum.zero_()
         self._count = 0
         return mean
 
+    def _wants_shadow(self, captured: bool) -> bool:
+        """Whether weights are copied in bfloat16: on a GPU, or where a recipe says so; a CPU has kernels of its own."""
+        return self._autocast and (captured or self.proxy.precision == "bf16")
+
     def _run(self, images: Tensor, targets: Tensor) -> None:
         self.optimizer.zero_grad(set_to_none=True)
+        self._update(images, targets)
+
+    def _update(self, images: Tensor, targets: Tensor) -> None:
+        """Compute the gradients, and change weights and average; what a CUDA graph holds."""
+        if self._shadow is not None:
+            self._shadow.refresh()
         self._backward(images, targets)
         self.optimizer.step()
+        if self.average is not None:
+            self.average.update()
 
     def _backward(self, images: Tensor, targets: Tensor) -> None:
-        parts = self.proxy.accumulate
+        parts, weights = self.proxy.accumulate, None if self._shadow is None else self._shadow.copies
         for part, wanted in zip(images.chunk(parts), targets.chunk(parts), strict=True):
-            logits = forward(self.model, (part.float() - self.mean) / self.std)
+            logits = forward(self.model, (part.float() - self.mean) / self.std, self._autocast, weights)
             loss = F.cross_entropy(logits, wanted, label_smoothing=self.proxy.label_smoothing)
             loss = loss * (len(part) / len(images))
             loss.backward()
+            if self._shadow is not None:
+                self._shadow.collect()
             self._loss_sum += loss.detach()
 
 
@@ -99,49 +106,25 @@ class GraphStep(Step):
     """
 
     def __init__(self, model: nn.Module, proxy: ProxyRecipe, mean: Tensor, std: Tensor) -> None:
-        super().__init__(model, proxy, mean, std, capturable=True)
+        super().__init__(model, proxy, mean, std, captured=True)
         self._done = 0
         self._stream = torch.cuda.Stream(mean.device)
         self._graph: torch.cuda.CUDAGraph | None = None
         self._images = self._targets = mean
-        self._possible = True
 
     def _run(self, images: Tensor, targets: Tensor) -> None:
-        if not self._possible:
-            super()._run(images, targets)
-            return
-        if self._done < WARMUP_STEPS:
-            self._run_beside(images, targets)
-        elif self._graph is None:
+        if self._graph is None and self._done >= WARMUP_STEPS and not failed():
             self._capture(images, targets)
         if self._graph is not None:
             self._images.copy_(images)
             self._targets.copy_(targets)
             self._graph.replay()
+        else:
+            run_beside(lambda: super(GraphStep, self)._run(images, targets), self._stream)
         self._done += 1
 
-    def _run_beside(self, images: Tensor, targets: Tensor) -> None:
-        """Run a step on the stream that will capture, as CUDA graphs require."""
-        usual = torch.cuda.current_stream(images.device)
-        self._stream.wait_stream(usual)
-        with torch.cuda.stream(self._stream):
-            super()._run(images, targets)
-        usual.wait_stream(self._stream)
-
     def _capture(self, images: Tensor, targets: Tensor) -> None:
-        """Capture a step without running it; if that fails, run this and all later steps operator by operator."""
+        """Capture a step without running it."""
         self._images, self._targets = images.clone(), targets.clone()
         self.optimizer.zero_grad(set_to_none=True)  # so that gradients are allocated in the graph's memory
-        graph, usual = torch.cuda.CUDAGraph(), torch.cuda.current_stream(images.device)
-        try:
-            # Thread-local: another thread may copy images to the device meanwhile.
-            with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
-                self._backward(self._images, self._targets)
-                self.optimizer.step()
-        except RuntimeError as error:
-            logger.warning("this network's step cannot be captured as a CUDA graph: %s", str(error).partition("\n")[0])
-            torch.cuda.set_stream(usual)  # a failed capture may leave another one
-            self._possible = False
-            super()._run(images, targets)
-            return
-        self._graph = graph
+        self._graph = capture(lambda: self._update(self._images, self._targets), self._stream)

@@ -12,19 +12,22 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from archsearch.data.images import ImageData, Split
-from archsearch.data.stream import batches, fetch
+from archsearch.data.stream import batches
 from archsearch.errors import DivergedError
 from archsearch.nn.device import has_bfloat16
 from archsearch.recipes import ProxyRecipe
 from archsearch.train.kernels import speed_up
-from archsearch.train.optimizer import Schedule, averaged
-from archsearch.train.steps import GraphStep, Step, forward
+from archsearch.train.optimizer import Schedule
+from archsearch.train.precision import autocasts
+from archsearch.train.steps import GraphStep, Step
+from archsearch.train.turns import Turn
+from archsearch.train.validation import Validation
 from archsearch.trial import Epoch
 
-#: Number of pixels of all images of one evaluation step, by type of device.
-EVAL_PIXELS = {"cpu": 1 << 18, "cuda": 1 << 23}
 #: Number of images that mean and standard deviation are estimated from.
 STATISTICS_IMAGES = 2048
+#: Whether float32 is multiplied in TF32, for precisions that say so.
+TF32 = {"tf32": True, "fp32": False}
 #: A training has diverged when the loss of an epoch exceeds that of a uniform guess by this much. The first epoch is
 #: exempt: its loss may be that high and still come down.
 DIVERGED = 2.0
@@ -34,13 +37,15 @@ class Training(Iterator[Epoch]):
     """Train a model in place; each ``next`` is one pass over the samples and one validation.
 
     The same seed on the same device gives the same results, whether the training ran in one go or was stopped after
-    some epoch and resumed from its state.
+    some epoch and resumed from its state, alone or beside others.
 
     Attributes:
         done: Number of epochs so far.
     """
 
-    def __init__(self, model: nn.Module, data: ImageData, proxy: ProxyRecipe, seed: int) -> None:
+    def __init__(
+        self, model: nn.Module, data: ImageData, proxy: ProxyRecipe, seed: int, turn: Turn | None = None
+    ) -> None:
         """Prepare the training.
 
         Args:
@@ -48,8 +53,10 @@ class Training(Iterator[Epoch]):
             data: Data set, reduced to the recipe's samples; its images may be on another device.
             proxy: Recipe of the training.
             seed: Seed of data order and augmentation.
+            turn: Turn of this training, where others share its process; the caller has taken it.
         """
         self.model, self.data, self.proxy, self.seed = model, data, proxy, seed
+        self.turn = turn or Turn()
         self.device = next(model.parameters()).device
         model.to(memory_format=torch.channels_last)
         if self.device.type == "cpu" and has_bfloat16(self.device):
@@ -57,7 +64,9 @@ class Training(Iterator[Epoch]):
         self.mean, self.std = (value.to(self.device) for value in channel_statistics(data.train))
         step = GraphStep if self.device.type == "cuda" else Step
         self.step = step(model, proxy, self.mean, self.std)
-        self.average = averaged(model, proxy.ema) if proxy.ema else None
+        judged = model if self.step.average is None else self.step.average.model
+        autocast = autocasts(proxy.precision, self.device)
+        self.validate = Validation(judged, data.val, self.mean, self.std, autocast)
         self.per_epoch = len(data.train) // min(proxy.batch_size, len(data.train))
         self.schedule = Schedule(self.per_epoch * proxy.epochs, proxy.warmup)
         self.done = 0
@@ -73,17 +82,16 @@ class Training(Iterator[Epoch]):
             raise StopIteration
         start = time.perf_counter()
         epoch = self.done + 1
-        with _repeatable(self.device):
+        with repeatable(self.device, self.proxy.precision):
             train_loss = self._pass(epoch)
             self._check(train_loss, epoch)
-            judged = self.model if self.average is None else self.average
-            accuracy = evaluate_accuracy(judged, self.data.val, self.mean, self.std)
+            accuracy = self.validate(self.turn)
         self.done = epoch
         return Epoch(epoch, train_loss, accuracy, time.perf_counter() - start)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state after the last complete epoch, for ``torch.save``."""
-        average = None if self.average is None else self.average.state_dict()
+        average = None if self.step.average is None else self.step.average.state_dict()
         optimizer = self.step.optimizer.state_dict()
         return {"done": self.done, "model": self.model.state_dict(), "optimizer": optimizer, "average": average}
 
@@ -91,8 +99,8 @@ class Training(Iterator[Epoch]):
         """Resume from a state of a training with the same model, data, recipe and seed."""
         self.model.load_state_dict(state["model"])
         self.step.optimizer.load_state_dict(state["optimizer"])
-        if self.average is not None:
-            self.average.load_state_dict(state["average"])
+        if self.step.average is not None:
+            self.step.average.load_state_dict(state["average"])
         self.done = state["done"]
 
     def _pass(self, epoch: int) -> float:
@@ -103,10 +111,9 @@ class Training(Iterator[Epoch]):
         number = (epoch - 1) * self.per_epoch
         for images, targets in batches(self.data, self.proxy, self.seed, epoch, self.device):
             self.step(images, targets, self.proxy.lr * self.schedule(number))
-            if self.average is not None:
-                self.average.update_parameters(self.model)
             number += 1
-        return self.step.mean_loss()
+            self.turn.pass_on()
+        return self.step.mean_loss(self.turn)
 
     def _check(self, train_loss: float, epoch: int) -> None:
         if not math.isfinite(train_loss):
@@ -119,19 +126,28 @@ class Training(Iterator[Epoch]):
 
 
 @contextmanager
-def _repeatable(device: torch.device) -> Iterator[None]:
-    """Compute on the device with deterministic kernels."""
+def repeatable(device: torch.device, precision: str) -> Iterator[None]:
+    """Compute on a GPU with deterministic kernels, and in a precision.
+
+    Args:
+        device: Device that trains.
+        precision: One of ``archsearch.recipes.PROXY_PRECISIONS``.
+    """
     if device.type != "cuda":
         yield
         return
-    cudnn = torch.backends.cudnn
-    before = cudnn.benchmark, cudnn.deterministic
+    cudnn, matmul = torch.backends.cudnn, torch.get_float32_matmul_precision()
+    before = cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32
     cudnn.benchmark, cudnn.deterministic = False, True
+    if precision in TF32:
+        cudnn.allow_tf32 = TF32[precision]
+        torch.set_float32_matmul_precision("high" if TF32[precision] else "highest")
     try:
         with torch.cuda.device(device), sdpa_kernel(SDPBackend.MATH):  # the others sum gradients in any order
             yield
     finally:
-        cudnn.benchmark, cudnn.deterministic = before
+        cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32 = before
+        torch.set_float32_matmul_precision(matmul)
 
 
 def channel_statistics(split: Split) -> tuple[Tensor, Tensor]:
@@ -141,16 +157,3 @@ def channel_statistics(split: Split) -> tuple[Tensor, Tensor]:
     sample = split.pixels(torch.arange(0, len(split), every, device=split.labels.device)).cpu().float()
     mean = sample.mean((0, 2, 3), keepdim=True)
     return mean, sample.std((0, 2, 3), keepdim=True).clamp_min(1.0)
-
-
-@torch.no_grad()
-def evaluate_accuracy(model: nn.Module, split: Split, mean: Tensor, std: Tensor) -> float:
-    """Return the top-1 accuracy on a split, a fraction; leaves the model in evaluation mode."""
-    model.eval()
-    device, size = mean.device, split.store.shape[-1]
-    at_once = max(1, EVAL_PIXELS.get(device.type, EVAL_PIXELS["cpu"]) // size**2)
-    correct = torch.zeros((), dtype=torch.int64, device=device)
-    for images, labels in fetch(split, torch.arange(len(split)).split(at_once), device):
-        logits = forward(model, (images.float() - mean) / std)
-        correct += (logits.argmax(1) == labels).sum()
-    return correct.item() / len(split)

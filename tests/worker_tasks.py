@@ -4,12 +4,14 @@ import dataclasses
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from archsearch.errors import OptionError
 from archsearch.trial import Epoch, EpochDone, Evaluation, Waiting
+from archsearch.utils.worker_process import Last
 
 #: Number of epochs of a made-up training.
 EPOCHS = 3
@@ -103,8 +105,8 @@ def patient(seconds, say):
     return "worked"
 
 
-def make_patient(index):
-    return patient
+def make_patient(indices):
+    return [patient] * len(indices)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,3 +162,42 @@ class Dangerous:
             held = []
             while True:
                 held.append(bytearray(b"x" * (16 << 20)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Side:
+    """Workers that share a process: each job is a word that says what to do; the result names process and thread."""
+
+    folder: Path
+
+    def __call__(self, indices):
+        return [self.work] * len(indices)
+
+    def work(self, job, say):
+        if job == "meet":  # only two at a time get on
+            say("here")
+            self.meeting()
+        elif job == "die":
+            say("here")
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif job == "die soon":
+            time.sleep(1)
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif job == "fail":
+            raise ValueError("nobody expected this")
+        elif job == "hang":
+            say("here")
+            time.sleep(600)
+        done = os.getpid(), threading.get_ident()
+        return Last(done) if job == "last" else done
+
+    def meeting(self):
+        (self.folder / f"{os.getpid()}-{threading.get_ident()}").touch()
+        end = time.monotonic() + 20
+        while len(list(self.folder.iterdir())) < 2:
+            assert time.monotonic() < end, "nobody came"
+            time.sleep(0.01)
+
+
+def make_nothing(indices):
+    raise RuntimeError("no memory on the device")

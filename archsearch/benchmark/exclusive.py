@@ -8,6 +8,7 @@ import os
 import re
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -92,7 +93,7 @@ def _held(device: str, purpose: str, on_wait: OnWait, run: str) -> Iterator[None
     try:
         if _take(take, lambda: on_wait(_holders(folder, run))):
             on_wait(None)
-        note = folder / f"{os.getpid()}.json"
+        note = folder / f"{os.getpid()}-{threading.get_ident()}.json"
         note.write_text(json.dumps({"purpose": purpose, "command": " ".join(sys.argv)[:200], "run": run}))
         try:
             yield
@@ -139,7 +140,7 @@ def _holders(folder: Path, run: str) -> str:
         try:
             holder = json.loads(note.read_text())
             if os.name == "posix":
-                os.kill(int(note.stem), 0)
+                os.kill(_process(note), 0)
         except ProcessLookupError:
             note.unlink(missing_ok=True)
         except (OSError, ValueError):
@@ -148,5 +149,10 @@ def _holders(folder: Path, run: str) -> str:
             if run and holder.get("run") == run:
                 own = True
             else:
-                words.append(f"process {note.stem} is {holder['purpose']} ({holder['command']})")
-    return "; ".join(words) or (OWN if own else "another process holds it")
+                words.append(f"process {_process(note)} is {holder['purpose']} ({holder['command']})")
+    return "; ".join(dict.fromkeys(words)) or (OWN if own else "another process holds it")
+
+
+def _process(note: Path) -> int:
+    """The process whose thread left a note."""
+    return int(note.stem.partition("-")[0])

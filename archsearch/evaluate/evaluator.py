@@ -8,7 +8,7 @@ import dataclasses
 import os
 import secrets
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,11 @@ from typing import Any
 import torch
 
 from archsearch.arch import Arch
+from archsearch.benchmark.clocks import synchronize
 from archsearch.benchmark.exclusive import training_lock
 from archsearch.benchmark.reported import reported
 from archsearch.benchmark.timer import Timer, Timings
+from archsearch.benchmark.timing import Timing
 from archsearch.data import ImageData, load_for
 from archsearch.data.folder import cache_folder
 from archsearch.data.images import from_arrays
@@ -33,6 +35,8 @@ from archsearch.nn.device import environment, identity
 from archsearch.objectives import Objective, Tier
 from archsearch.recipes import BenchRecipe, ProxyRecipe
 from archsearch.train.cache import Trainings
+from archsearch.train.capture import failed
+from archsearch.train.turns import Line, SharedTurn, Turn
 from archsearch.trial import Evaluation, GoingOn, ProgressCallback, SeedDone, Trial, Waiting, WorkerEvent
 
 
@@ -77,9 +81,25 @@ class StudyWork:
         """Return the evaluator of a worker, given the worker's index."""
         return Evaluator(self, index)
 
+    def several(self, indices: Sequence[int]) -> list["Evaluator"]:
+        """Return the evaluators of workers that share this process: they train side by side on the same images."""
+        first = Evaluator(self, indices[0])
+        shared = dataclasses.replace(self, data=first.task.data)
+        evaluators = [first, *(Evaluator(shared, index) for index in indices[1:])]
+        synchronize(first.device)  # the images are copied on a stream that none of them uses
+        line = Line()
+        for evaluator in evaluators:
+            evaluator.turn = SharedTurn(line, evaluator.device)
+        return evaluators
+
 
 class Evaluator:
-    """Evaluates candidates one after another, with data, timer and caches that it keeps."""
+    """Evaluates candidates one after another, with data, timer and caches that it keeps.
+
+    Attributes:
+        device: Device that trains.
+        turn: Turn of the evaluations, where others share their process.
+    """
 
     def __init__(self, work: StudyWork, index: int) -> None:
         """Load the data and start nothing else.
@@ -89,7 +109,7 @@ class Evaluator:
             index: Index of the worker.
         """
         source, machine = work.source, work.machine
-        self.device = machine.device(index)
+        self.device, self.turn = machine.device(index), Turn()
         whole = environment(self.device)  # a timing has the machine to itself, whatever this worker's share is
         machine.restrict(index)
         machine.load_mixers(source)
@@ -110,13 +130,13 @@ class Evaluator:
         with training_lock(identity(self.device)):  # data may be copied to a GPU on which another process is timing
             data = work.data or load_for(work.proxy, source.dataset, source.root, self.device)
         within = work.bench.known_within
-        limits = Limits(work.constraints, work.baseline, self.timer, within) if work.baseline else None
+        limits = Limits(work.constraints, work.baseline, self._time, within) if work.baseline else None
         self.task = Task(
             work.objectives,
             work.proxy,
             data,
             self.device,
-            self.timer,
+            self._time,
             trainings=trainings,
             limits=limits,
             seeds=work.seeds,
@@ -139,12 +159,27 @@ class Evaluator:
             The evaluation, and the environment that it was made in.
         """
 
-        def on_wait(holder: str | None) -> None:
+        def on_wait(holder: str | None) -> None:  # called only while others have their turn
             report(GoingOn() if holder is None else Waiting(holder))
 
+        def report_apart(event: WorkerEvent) -> bool:
+            with self.turn.apart():
+                return report(event)
+
         self.timer.on_wait = on_wait
-        evaluation = evaluate(arch, dataclasses.replace(self.task, on_wait=on_wait), seed, report, known)
-        return evaluation, environment(self.device)
+        task = dataclasses.replace(self.task, on_wait=on_wait, turn=self.turn)
+        with self.turn.taken():
+            return evaluate(arch, task, seed, report_apart, known), environment(self.device)
+
+    @property
+    def spent(self) -> bool:
+        """Whether a failed capture has left this process in a state in which it should evaluate nothing more."""
+        return failed()
+
+    def _time(self, arch: Arch, kinds: tuple[str, ...]) -> Mapping[str, Timing]:
+        """Time a network, in another process."""
+        with self.turn.apart():
+            return self.timer(arch, kinds)
 
     def close(self) -> None:
         """End the timing process."""

@@ -17,6 +17,8 @@ from archsearch.nn.device import pick_device
 
 #: Bytes of memory to allow for a worker on a CPU: torch, its networks, and its timing process.
 WORKER_BYTES = 2 << 30
+#: Number of candidates that a process of a GPU trains side by side, and bytes of the GPU's memory to allow for each.
+SIDE_BY_SIDE, CANDIDATE_BYTES = 4, 4 << 30
 
 
 @dataclass(frozen=True)
@@ -42,15 +44,17 @@ class Machine:
 
     Attributes:
         devices: Device names, assigned to workers in turn.
-        workers: Number of worker processes; 0 to work in this process.
+        workers: Number of workers; 0 to work in this process.
         cores: Logical cores that may be used; empty where the system does not tell.
         threads: Threads per worker; 0 for an equal share of the cores.
+        beside: Maximum number of workers that share a process; 0 for ``SIDE_BY_SIDE`` on a GPU and 1 elsewhere.
     """
 
     devices: tuple[str, ...]
     workers: int
     cores: tuple[int, ...]
     threads: int = 0
+    beside: int = 0
 
     @classmethod
     def here(cls, devices: Sequence[str], workers: int, threads: int = 0) -> "Machine":
@@ -60,6 +64,20 @@ class Machine:
     def device(self, index: int) -> torch.device:
         """Return the device of a worker."""
         return torch.device(self.devices[index % len(self.devices)])
+
+    @property
+    def together(self) -> tuple[tuple[int, ...], ...]:
+        """Indices of the workers that share a process, for each process with several.
+
+        >>> Machine(("cuda:0", "cuda:1"), 6, ()).together, Machine(("cpu",), 2, ()).together
+        (((0, 2, 4), (1, 3, 5)), ())
+        >>> Machine(("cuda:0",), 6, ()).together
+        ((0, 1, 2, 3), (4, 5))
+        """
+        beside = self.beside or (SIDE_BY_SIDE if torch.device(self.devices[0]).type == "cuda" else 1)
+        of_devices = [range(first, self.workers, len(self.devices)) for first in range(len(self.devices))]
+        groups = [tuple(own[at : at + beside]) for own in of_devices for at in range(0, len(own), beside)]
+        return tuple(group for group in groups if len(group) > 1)
 
     def share(self, index: int) -> tuple[int, ...]:
         """Return the cores of a worker, which are its own where there are at least as many cores as workers.
@@ -114,8 +132,12 @@ def devices_for(name: str) -> tuple[str, ...]:
 
 
 def default_workers(devices: Sequence[str]) -> int:
-    """Return the default number of workers: one per GPU; on a CPU one per core, as far as memory allows."""
-    if torch.device(devices[0]).type != "cpu":
+    """Return the default number of workers: ``SIDE_BY_SIDE`` per GPU, one per core on a CPU, if memory allows."""
+    first = torch.device(devices[0])
+    if first.type == "cuda":
+        room = torch.cuda.get_device_properties(first).total_memory // CANDIDATE_BYTES
+        return len(devices) * max(1, min(SIDE_BY_SIDE, room))
+    if first.type != "cpu":
         return len(devices)
     cores = len(available_cores()) or os.cpu_count() or 1
     try:

@@ -3,7 +3,7 @@
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,7 @@ from archsearch.objectives import Objective, Tier
 from archsearch.recipes import ProxyRecipe
 from archsearch.train import Training
 from archsearch.train.cache import Trainings
+from archsearch.train.turns import Turn
 from archsearch.trial import Epoch, EpochDone, Evaluation, ProgressCallback, SeedDone, WorkerEvent
 
 #: Origins of scores that were in a disk cache.
@@ -49,6 +50,7 @@ class Task:
         seeds: Maximum number of training seeds per candidate.
         run: Name of the run of the study, for locks.
         known_within: Half the width of its interval, as a share, within which a speed has to be known; 0 takes any.
+        turn: Turn of the evaluation, where others share its process; the caller has taken it.
     """
 
     objectives: tuple[Objective, ...]
@@ -63,6 +65,7 @@ class Task:
     seeds: int = 1
     run: str = ""
     known_within: float = 0.0
+    turn: Turn = field(default_factory=Turn)
 
 
 @dataclass
@@ -272,7 +275,7 @@ def train(arch: Arch, task: Task, seed: int) -> Iterator[Epoch]:
     """
     proxy_arch = task.proxy.shrink(arch, len(task.data.classes))
     if task.trainings is None:
-        with training_lock(identity(task.device), task.on_wait, task.run):
+        with training_on(task.device, task.turn, task.on_wait, task.run):
             training = _start(proxy_arch, task, seed)
         yield from _alternating(training, task)
         return
@@ -281,7 +284,8 @@ def train(arch: Arch, task: Task, seed: int) -> Iterator[Epoch]:
 
 
 def _start(proxy_arch: Arch, task: Task, seed: int) -> Training:
-    return Training(build_proxy(proxy_arch, task.proxy, seed).to(task.device), task.data, task.proxy, seed)
+    model = build_proxy(proxy_arch, task.proxy, seed).to(task.device)
+    return Training(model, task.data, task.proxy, seed, task.turn)
 
 
 def build_proxy(proxy_arch: Arch, proxy: ProxyRecipe, seed: int) -> MetaNeXt:
@@ -302,8 +306,24 @@ def build_proxy(proxy_arch: Arch, proxy: ProxyRecipe, seed: int) -> MetaNeXt:
 def _alternating(epochs: Iterator[Epoch], task: Task) -> Iterator[Epoch]:
     """Yield the same epochs, and let other processes time on the device between two of them."""
     while True:
-        with training_lock(identity(task.device), task.on_wait, task.run):
+        with training_on(task.device, task.turn, task.on_wait, task.run):
             epoch = next(epochs, None)
         if epoch is None:
             return
         yield epoch
+
+
+@contextmanager
+def training_on(device: torch.device, turn: Turn, on_wait: OnWait, run: str = "") -> Iterator[None]:
+    """Hold a device for training; others of this process compute while it has to be waited for.
+
+    Args:
+        device: Device that trains.
+        turn: Turn that the caller has taken.
+        on_wait: Callback for a wait, as for ``archsearch.benchmark.exclusive``.
+        run: Name of the run that this process belongs to.
+    """
+    with ExitStack() as held:
+        with turn.apart():
+            held.enter_context(training_lock(identity(device), on_wait, run))
+        yield

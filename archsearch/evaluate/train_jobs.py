@@ -2,23 +2,29 @@
 
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+
+import torch
 
 from archsearch.arch import Arch
-from archsearch.benchmark.exclusive import training_lock
+from archsearch.benchmark.clocks import synchronize
 from archsearch.data import ImageData, load_for
 from archsearch.data.folder import cache_folder
 from archsearch.errors import ArchsearchError
 from archsearch.evaluate.machine import Machine, Source
-from archsearch.evaluate.pipeline import Task, evaluate
-from archsearch.nn.device import environment, identity
+from archsearch.evaluate.pipeline import Task, evaluate, training_on
+from archsearch.nn.device import environment
 from archsearch.objectives import parse_objectives
 from archsearch.recipes import ProxyRecipe
 from archsearch.train.cache import Trainings
+from archsearch.train.capture import failed
+from archsearch.train.turns import Line, SharedTurn, Turn
 from archsearch.trial import Evaluation
-from archsearch.utils.worker_process import Say
-from archsearch.utils.workers import ATTEMPTS, Died, Done, Workers
+from archsearch.utils.worker_events import ATTEMPTS, Died, Done
+from archsearch.utils.worker_process import Last, Say, Work
+from archsearch.utils.workers import Workers
 
 
 @dataclass(frozen=True)
@@ -48,30 +54,58 @@ class TrainWork:
     source: Source
     machine: Machine
 
-    def __call__(self, index: int) -> Callable[[TrainJob, Say], Evaluation]:
-        """Return a function from a job to its evaluation, whose only score is the accuracy."""
-        device = self.machine.device(index)
-        self.machine.restrict(index)
+    def __call__(self, indices: Sequence[int]) -> list[Work]:
+        """Return what each of these workers, which share this process, does with its jobs.
+
+        Its result is an evaluation whose only score is the accuracy.
+        """
+        device = self.machine.device(indices[0])
+        self.machine.restrict(indices[0])
         self.machine.load_mixers(self.source)
         trainings = Trainings(cache_folder() / "trainings", environment(device), reuse=not self.source.retrain)
-        objectives = parse_objectives("accuracy")
-        held: dict[tuple[int, int, int], ImageData] = {}
+        images, line = _Images(self.source, device), Line()
+        turns = [SharedTurn(line, device) if len(indices) > 1 else Turn() for _ in indices]
+        return [partial(_train, images, trainings, turn) for turn in turns]
 
-        def work(job: TrainJob, say: Say) -> Evaluation:
-            wanted = (job.proxy.img_size, job.proxy.train_samples, job.proxy.val_samples)
-            if wanted not in held:  # the images of another recipe are dropped first
-                held.clear()
-                with training_lock(identity(device), _say_holder):
-                    held[wanted] = load_for(job.proxy, self.source.dataset, self.source.root, device)
-            data = held[wanted]
-            task = Task(objectives, job.proxy, data, device, on_wait=_say_holder, trainings=trainings, counted=False)
-            return evaluate(job.arch, task, job.seed)
 
-        return work
+class _Images:
+    """The images of the recipe that was last asked for."""
+
+    def __init__(self, source: Source, device: torch.device) -> None:
+        self.source, self.device = source, device
+        self._held: dict[tuple[int, int, int], ImageData] = {}
+
+    def of(self, proxy: ProxyRecipe, turn: Turn) -> ImageData:
+        """Return a recipe's images on the device; those of another recipe are dropped first."""
+        wanted = (proxy.img_size, proxy.train_samples, proxy.val_samples)
+        if wanted not in self._held:
+            with training_on(self.device, turn, _say_holder):
+                self._held.clear()
+                data = self._held[wanted] = load_for(proxy, self.source.dataset, self.source.root, self.device)
+                synchronize(self.device)  # streams of other trainings will read them
+            return data
+        return self._held[wanted]
+
+
+def _train(images: _Images, trainings: Trainings, turn: Turn, job: TrainJob, say: Say) -> Evaluation | Last:
+    """Train a proxy network."""
+    with turn.taken():
+        task = Task(
+            parse_objectives("accuracy"),
+            job.proxy,
+            images.of(job.proxy, turn),
+            images.device,
+            on_wait=_say_holder,
+            trainings=trainings,
+            counted=False,
+            turn=turn,
+        )
+        evaluation = evaluate(job.arch, task, job.seed)
+        return Last(evaluation) if failed() else evaluation
 
 
 def train_all(jobs: Sequence[TrainJob], source: Source, machine: Machine) -> Iterator[tuple[int, Evaluation]]:
-    """Train several proxy networks at a time, in worker processes that end with this iterator.
+    """Train several proxy networks at a time in workers, which end with this iterator, or one by one without any.
 
     A finished training is in the disk cache before it is yielded, so that an interrupted run continues from there.
 
@@ -86,9 +120,12 @@ def train_all(jobs: Sequence[TrainJob], source: Source, machine: Machine) -> Ite
     Raises:
         ArchsearchError: Two workers died with the same training.
     """
+    if not machine.workers:
+        yield from _train_here(jobs, source, machine)
+        return
     waiting, running = deque(range(len(jobs))), dict[int, int]()
     deaths = [0] * len(jobs)
-    with Workers(TrainWork(source, machine), machine.workers, [__name__]) as workers:
+    with Workers(TrainWork(source, machine), machine.workers, [__name__], machine.together) as workers:
         while waiting or running:
             for worker in workers.idle[: len(waiting)]:
                 running[worker] = waiting.popleft()
@@ -98,13 +135,21 @@ def train_all(jobs: Sequence[TrainJob], source: Source, machine: Machine) -> Ite
                     yield running.pop(event.worker), event.result
                 elif isinstance(event, Died):
                     index = running.pop(event.worker)
-                    deaths[index] += 1
+                    deaths[index] += not event.shared
                     if deaths[index] == ATTEMPTS:
                         raise ArchsearchError(
                             f"a training was tried {ATTEMPTS} times, and {event.reason}; "
                             "what was finished is kept: run the same command again, with fewer --workers"
                         )
                     waiting.appendleft(index)
+
+
+def _train_here(jobs: Sequence[TrainJob], source: Source, machine: Machine) -> Iterator[tuple[int, Evaluation]]:
+    """Train in this process."""
+    (train,) = TrainWork(source, machine)([0])
+    for place, job in enumerate(jobs):
+        done = train(job, lambda said: None)
+        yield place, done.result if isinstance(done, Last) else done
 
 
 def _say_holder(holder: str | None) -> None:

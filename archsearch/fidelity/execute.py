@@ -1,6 +1,6 @@
 """Carry out a plan: draw architectures, score them untrained, and train all of them with every schedule."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,13 +10,12 @@ from archsearch.data import ImageData, load, reduce
 from archsearch.data.folder import Track
 from archsearch.errors import UserError
 from archsearch.evaluate.machine import Machine, Source, default_workers, devices_for
-from archsearch.evaluate.train_jobs import TrainJob, TrainWork, train_all
+from archsearch.evaluate.train_jobs import TrainJob, train_all
 from archsearch.fidelity.plan import Plan, Schedule
 from archsearch.fidelity.spec import FidelitySpec
 from archsearch.fidelity.subjects import Subject, draw, published, zero_cost
 from archsearch.fidelity.training_records import record_of
 from archsearch.recipes import ProxyRecipe
-from archsearch.trial import Evaluation
 
 
 @dataclass(frozen=True)
@@ -161,21 +160,11 @@ def _train(
     source = Source(spec.dataset, spec.data_root, spec.mixers, spec.retrain)
     records: dict[int, dict[str, Any]] = {}
     progress(TrainingsStarted(len(asked)))
-    for place, evaluation in _evaluations(jobs, source, machine):
+    for place, evaluation in train_all(jobs, source, machine):
         subject, schedule, seed = asked[place]
         records[place] = record_of(subject, schedule, seed, evaluation) | dict(untrained.get(subject.name, {}))
         progress(TrainingDone(records[place], place, shares[place]))
     return pd.DataFrame([records[place] for place in sorted(records)])
-
-
-def _evaluations(jobs: Sequence[TrainJob], source: Source, machine: Machine) -> Iterator[tuple[int, Evaluation]]:
-    """Train in worker processes, or in this one where there are none; yield each evaluation with its job's index."""
-    if machine.workers:
-        yield from train_all(jobs, source, machine)
-        return
-    train = TrainWork(source, machine)(0)
-    for place, job in enumerate(jobs):
-        yield place, train(job, lambda *said: None)
 
 
 def _shares(asked: Sequence[Training], data: ImageData) -> list[float]:

@@ -44,7 +44,7 @@ def carry_out(
         with contextlib.closing(dataclasses.replace(work, data=data)(0)) as evaluate:
             run_here(runner, evaluate)
     else:
-        run_local(runner, work, machine.workers, spec.engine.trial_timeout)
+        run_local(runner, work, machine.workers, spec.engine.trial_timeout, machine.together)
 
 
 def _on_ray(

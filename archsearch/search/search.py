@@ -23,7 +23,7 @@ from archsearch.search.storage.records import STATES, end_attrs, is_candidate, s
 from archsearch.search.warm_start import Start
 from archsearch.space.space import EXHAUSTIVE
 from archsearch.trial import Evaluation, Trial, refuse_non_finite
-from archsearch.utils.workers import ATTEMPTS
+from archsearch.utils.worker_events import ATTEMPTS
 
 #: Number of draws in a row that may repeat known architectures before an unknown one is picked at random.
 REDRAWS = 20

@@ -2,23 +2,25 @@
 
 Every worker has a pipe of its own and shares no lock with others, so that one killed at any moment blocks none of the
 rest. Where the system has it, workers are forked from a server that has imported what they need, and start at once.
+
+Several workers may share a process, in a thread each. Its death costs the jobs of all of them; as it cannot be told
+which was to blame, none is, and from then on these workers have a process each.
 """
 
 import contextlib
 import math
 import signal
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from archsearch.errors import ArchsearchError, UserError
 from archsearch.utils.time_limit import TimeLimit
-from archsearch.utils.worker_process import MakeWork, context_for, start_process
+from archsearch.utils.worker_events import Died, Done, Event, Said
+from archsearch.utils.worker_process import MakeWorks, context_for, start_process
 
-#: Number of workers that may die with a job before the job is to blame.
-ATTEMPTS = 2
 #: Number of failed starts in a row after which to give up.
 FALSE_STARTS = 3
 #: Maximum seconds for the start of a process, which imports torch, finds its GPU and loads its data.
@@ -29,55 +31,22 @@ END_S = 10.0
 MOST_S = 1e6
 
 
-@dataclass(frozen=True)
-class Said:
-    """Progress of a job, whose worker waits for ``Workers.answer``.
+@dataclass
+class _Process:
+    """A process and its workers by index; ``retiring``: whether it is replaced when their jobs are done."""
 
-    Attributes:
-        worker: Index of the worker.
-        what: Progress, of any type.
-    """
+    process: Any
+    workers: "dict[int, _Worker]" = field(default_factory=dict)
+    retiring: bool = False
 
-    worker: int
-    what: Any
-
-
-@dataclass(frozen=True)
-class Done:
-    """The end of a job.
-
-    Attributes:
-        worker: Index of the worker.
-        result: Result of the job.
-    """
-
-    worker: int
-    result: Any
-
-
-@dataclass(frozen=True)
-class Died:
-    """The death of a worker, and with it of its job; the next job gets a new process.
-
-    Attributes:
-        worker: Index of the worker.
-        reason: Cause of death, in words.
-        late: Whether it was killed because its job took too long.
-        started: Whether it had been ready for jobs.
-    """
-
-    worker: int
-    reason: str
-    late: bool = False
-    started: bool = True
-
-
-Event = Said | Done | Died
+    @property
+    def busy(self) -> "dict[int, _Worker]":
+        return {index: worker for index, worker in self.workers.items() if worker.busy}
 
 
 @dataclass
 class _Worker:
-    process: Any
+    home: _Process
     pipe: "Connection[Any, Any]"
     limit: TimeLimit
     busy: bool = False
@@ -88,17 +57,22 @@ class _Worker:
 class Workers:
     """A fixed number of workers, each started with its first job. A context manager that ends them."""
 
-    def __init__(self, make: MakeWork, count: int, preload: Sequence[str] = ()) -> None:
+    def __init__(
+        self, make: MakeWorks, count: int, preload: Sequence[str] = (), together: Iterable[Sequence[int]] = ()
+    ) -> None:
         """Start nothing yet.
 
         Args:
             make: Makes the work of each worker, in the worker.
             count: Number of workers.
             preload: Modules that workers need and that take long to import.
+            together: Indices of the workers that share a process, for each such process.
         """
         self.make, self.count = make, count
         self._context = context_for(preload)
+        self._together = {index: tuple(group) for group in together for index in group}
         self._workers: dict[int, _Worker] = {}
+        self._news: list[Event] = []
         self._false_starts = 0
         self._heard = time.monotonic()
 
@@ -111,7 +85,8 @@ class Workers:
     @property
     def idle(self) -> list[int]:
         """Indices of the workers that have no job."""
-        return [i for i in range(self.count) if i not in self._workers or not self._workers[i].busy]
+        known = self._workers
+        return [i for i in range(self.count) if i not in known or not (known[i].busy or known[i].home.retiring)]
 
     def start(self, worker: int, job: Any, limit_s: float | None = None) -> None:
         """Give a job to an idle worker.
@@ -129,11 +104,10 @@ class Workers:
             try:
                 known.pipe.send(job)
             except OSError:  # killed while it was idle
-                self._bury(worker)
+                self._news += self._dead(known.home)
                 continue
             known.busy, known.limit_s = True, limit_s
-            if known.ready:
-                known.limit = TimeLimit(limit_s or math.inf)
+            known.limit = TimeLimit((limit_s or math.inf) if known.ready else START_S)
             return
         raise ArchsearchError("new worker processes end at once; see what ends this program's processes")
 
@@ -160,80 +134,117 @@ class Workers:
         Raises:
             ArchsearchError: Workers cannot be started; a ``UserError`` where the user has to change something.
         """
+        news, self._news = self._news, []
+        yield from news
         busy = {index: worker for index, worker in self._workers.items() if worker.busy}
         away = time.monotonic() - self._heard  # this process was not here to answer
         for worker in busy.values():
             worker.limit.extend(away)
         waitable = {worker.pipe: index for index, worker in busy.items()}
-        spoken = wait(list(waitable), self._patience(timeout))
+        spoken = wait(list(waitable), 0.0 if news else self._patience(timeout))
         late = [i for i, worker in busy.items() if worker.limit.over and worker.pipe not in spoken]
         self._heard = time.monotonic()
         for pipe in spoken:
-            event = self._receive(waitable[pipe])  # type: ignore[index]
-            if event is not None:
-                yield event
+            index = waitable[pipe]  # type: ignore[index]
+            if self._workers.get(index) is busy[index]:  # not one whose process has ended meanwhile
+                yield from self._receive(index)
         for index in late:
-            yield self._kill_late(index, busy[index])
+            if self._workers.get(index) is busy[index]:
+                yield from self._kill_late(index)
 
     def close(self) -> None:
         """Kill all workers."""
-        for worker in self._workers.values():
-            worker.process.kill()
-        for index in list(self._workers):
-            self._bury(index)
+        homes = [worker.home for worker in self._workers.values()]
+        for home in homes:
+            home.process.kill()
+        for home in homes:
+            self._end(home)
 
     def _begin(self, index: int) -> _Worker:
-        process, pipe = start_process(self._context, self.make, index)
-        self._workers[index] = _Worker(process, pipe, TimeLimit(START_S))
+        group = self._together.get(index, (index,))
+        process, pipes = start_process(self._context, self.make, group)
+        home = _Process(process)
+        for member, pipe in zip(group, pipes, strict=True):
+            home.workers[member] = self._workers[member] = _Worker(home, pipe, TimeLimit(START_S))
         return self._workers[index]
 
-    def _kill_late(self, index: int, worker: _Worker) -> Died:
+    def _kill_late(self, index: int) -> list[Event]:
+        worker = self._workers[index]
         reason = f"took longer than {worker.limit.seconds:g} s"
-        self._bury(index)
+        others = worker.home.busy.keys() - {index}
+        self._end(worker.home)
         if not worker.ready:
             self._false_start(f"a worker process {reason} to start")
-        return Died(index, reason, late=worker.ready, started=worker.ready)
+        ended = "its process ended with another one's job, which took too long"
+        return [
+            Died(index, reason, late=worker.ready, started=worker.ready),
+            *(Died(other, ended, shared=True) for other in sorted(others)),
+        ]
 
-    def _bury(self, index: int) -> None:
-        """Kill a worker, and wait for its end as long as that is reasonable."""
-        worker = self._workers.pop(index)
-        worker.busy = False
-        worker.process.kill()
-        worker.process.join(END_S)
-        worker.pipe.close()
+    def _end(self, home: _Process) -> None:
+        """Kill a process, and wait for its end as long as that is reasonable."""
+        home.process.kill()
+        home.process.join(END_S)
+        for index, worker in home.workers.items():
+            worker.pipe.close()
+            if self._workers.get(index) is worker:
+                del self._workers[index]
+
+    def _dead(self, home: _Process, reason: str = "") -> list[Event]:
+        """Return the ends of the jobs of a process that has ended, or has to."""
+        if not reason:
+            home.process.join(END_S)  # wait for its own end, before it is killed
+        events: list[Event] = [event for index in list(home.busy) for event in self._last_words(index)]
+        busy = home.busy
+        self._end(home)
+        how = _end_of(home.process)
+        if len(busy) > 1:
+            for index in home.workers:
+                self._together.pop(index, None)
+        if busy and not any(worker.ready for worker in busy.values()):
+            self._false_start(reason or f"a worker process {how} while it started")
+        reason = reason or f"its process {how}"
+        return events + [Died(i, reason, started=w.ready, shared=len(busy) > 1) for i, w in busy.items()]
+
+    def _last_words(self, index: int) -> Iterator[Event]:
+        """The result that a worker sent before its process ended, if it did."""
+        worker = self._workers[index]
+        with contextlib.suppress(EOFError, OSError):
+            while worker.busy and worker.pipe.poll():
+                kind, what = worker.pipe.recv()
+                worker.ready |= kind == "ready"
+                if kind in ("done", "last"):
+                    worker.busy = False
+                    yield Done(index, what)
 
     def _patience(self, timeout: float | None) -> float:
         rests = [worker.limit.deadline - time.monotonic() for worker in self._workers.values() if worker.busy]
         return max(0.0, min(*rests, MOST_S if timeout is None else timeout, MOST_S))
 
-    def _receive(self, index: int) -> Event | None:
-        """Return the event of a worker's message; None where it is ready for its first job."""
+    def _receive(self, index: int) -> list[Event]:
+        """Return the events of a worker's message; none where it is ready for its first job."""
         worker = self._workers[index]
         worker.limit.go_on()
         try:
             kind, what = worker.pipe.recv()
         except (EOFError, OSError):  # dead, perhaps in the middle of a message
-            worker.process.join(END_S)  # wait for its own end, before it is killed
-            self._bury(index)
-            how = _end_of(worker)
-            if not worker.ready:
-                self._false_start(f"a worker process {how} while it started")
-            return Died(index, f"its process {how}", started=worker.ready)
+            return self._dead(worker.home)
         if kind == "ready":
             worker.ready, self._false_starts = True, 0
             worker.limit = TimeLimit(worker.limit_s or math.inf)
-            return None
+            return []
         if kind == "said":
-            return Said(index, what)
-        if kind == "done":
-            worker.busy = False
-            return Done(index, what)
-        self._bury(index)
-        if isinstance(what, UserError):
-            raise what
-        if not worker.ready:
-            self._false_start(str(what))
-        return Died(index, str(what), started=worker.ready)
+            return [Said(index, what)]
+        if kind == "failed":
+            if isinstance(what, UserError):
+                self._end(worker.home)
+                raise what
+            return self._dead(worker.home, str(what))
+        worker.busy = False
+        worker.home.retiring |= kind == "last"
+        if worker.home.retiring and not worker.home.busy:
+            self._end(worker.home)
+        return [Done(index, what)]
 
     def _false_start(self, reason: str) -> None:
         self._false_starts += 1
@@ -241,9 +252,9 @@ class Workers:
             raise ArchsearchError(f"{reason}, {FALSE_STARTS} times in a row; see to that, or give fewer --workers")
 
 
-def _end_of(worker: _Worker) -> str:
+def _end_of(process: Any) -> str:
     """Return how a process ended, in words."""
-    code = worker.process.exitcode
+    code = process.exitcode
     if code is None:
         return "does not answer"
     if code == -signal.SIGKILL:

@@ -88,7 +88,7 @@ def test_holders_that_are_gone_are_forgotten(tmp_path):
     dead = holder("shared")
     dead.kill()
     dead.wait()
-    note = next(tmp_path.rglob(f"{dead.pid}.json"))
+    note = next(tmp_path.rglob(f"{dead.pid}-*.json"))
     alive = holder("shared", 1.5)
     words = []
     took(exclusive.timing_lock, words)

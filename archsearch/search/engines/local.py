@@ -1,28 +1,38 @@
-"""The engine for one machine: worker processes, each with one candidate at a time."""
+"""The engine for one machine: workers in processes, each with one candidate at a time."""
+
+from collections.abc import Iterable, Sequence
 
 from archsearch.search.engines.job import EvaluateJobs, Job, MakeEvaluate
 from archsearch.search.engines.runner import Runner, giving_back
 from archsearch.trial import Waiting
-from archsearch.utils.workers import Died, Said, Workers
+from archsearch.utils.worker_events import Died, Said
+from archsearch.utils.workers import Workers
 
 #: Seconds between two looks for new candidates while no worker reports anything.
 TICK_S = 1.0
 
 
-def run_local(runner: Runner, make_evaluate: MakeEvaluate, workers: int, trial_timeout: float | None = None) -> None:
+def run_local(
+    runner: Runner,
+    make_evaluate: MakeEvaluate,
+    workers: int,
+    trial_timeout: float | None = None,
+    together: Iterable[Sequence[int]] = (),
+) -> None:
     """Evaluate candidates in worker processes until the runner has no more.
 
     Args:
         runner: Runner of the study.
         make_evaluate: Called once in each worker; picklable.
-        workers: Number of worker processes.
+        workers: Number of workers.
         trial_timeout: Seconds after which a candidate's process is ended and the candidate recorded as failed.
+        together: Indices of the workers that share a process, for each such process; the others have one each.
 
     Raises:
         ArchsearchError: Workers cannot be started.
     """
     work = EvaluateJobs(make_evaluate)
-    with giving_back(runner.search), Workers(work, workers, work.modules) as processes:
+    with giving_back(runner.search), Workers(work, workers, work.modules, together) as processes:
         jobs: dict[int, int] = {}
         while True:
             for worker in processes.idle:
@@ -37,6 +47,6 @@ def run_local(runner: Runner, make_evaluate: MakeEvaluate, workers: int, trial_t
                     waits = isinstance(event.what, Waiting)
                     processes.answer(event.worker, runner.reported(jobs[event.worker], event.what), waits)
                 elif isinstance(event, Died):
-                    runner.lost(jobs.pop(event.worker), event.reason, not event.late, event.started)
+                    runner.lost(jobs.pop(event.worker), event.reason, not event.late, event.blamed)
                 else:
                     runner.ended(jobs.pop(event.worker), *event.result)

@@ -1,3 +1,4 @@
+import dataclasses
 import subprocess
 import sys
 import textwrap
@@ -12,7 +13,8 @@ from archsearch.evaluate.evaluator import StudyWork
 from archsearch.evaluate.machine import Machine, Source
 from archsearch.objectives import parse_objectives
 from archsearch.search.engines.job import EvaluateJobs, Job
-from archsearch.utils.workers import Done, Said, Workers
+from archsearch.utils.worker_events import Done, Said
+from archsearch.utils.workers import Workers
 
 #: Libraries of the parent's work: asking for candidates, keeping records, showing them.
 PARENTS = {"optuna", "sqlalchemy", "alembic", "scipy", "pandas", "sklearn", "moocore", "plotly", "rich", "ray"}
@@ -52,6 +54,44 @@ def test_a_worker_of_a_study_imports_no_library_of_its_parent():
     modules = {name.split(".")[0] for name in environment["modules"]}
     assert {"torch", "archsearch"} <= modules
     assert not modules & PARENTS
+
+
+@pytest.mark.slow
+def test_candidates_that_share_a_process_are_scored_as_each_alone():
+    """Each trains in turn with the others; timings are the work of another process, for which none of them waits."""
+    archs = [network("inceptionnext_atto"), network("convnext_atto")]
+    work = StudyWork(
+        Source("drawn", None, retrain=True),
+        Machine.here(["cpu"], 2, threads=1),
+        parse_objectives("pareto"),
+        dataclasses.replace(tiny.PROXY, epochs=2, drop_path_rate=0.3),
+        tiny.BENCH,
+        remeasure=True,
+        seeds=2,
+    )
+    jobs = EvaluateJobs(work)
+    found, processes = {}, {}
+    for together in ((), [(0, 1)]):
+        with Workers(jobs, 2, jobs.modules, together) as workers:
+            for worker, arch in enumerate(archs):
+                workers.start(worker, Job(arch, 0))
+            left = {0, 1}
+            while left:
+                for event in workers.events():
+                    if isinstance(event, Said):
+                        workers.answer(event.worker, True)
+                        continue
+                    assert isinstance(event, Done), event
+                    left.discard(event.worker)
+                    evaluation, _ = event.result
+                    assert evaluation.error is None
+                    curve = [(epoch.train_loss, epoch.accuracy) for epoch in evaluation.curve]
+                    found.setdefault(event.worker, []).append((curve, evaluation.accuracies, evaluation.scores["macs"]))
+                    assert evaluation.scores["infer_throughput"] > 0
+            processes[len(together)] = {workers._workers[worker].home.process.pid for worker in (0, 1)}
+    assert found[0][0] == found[0][1]
+    assert found[1][0] == found[1][1]
+    assert [len(processes[n]) for n in (0, 1)] == [2, 1]
 
 
 @pytest.mark.ray

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 
 import numpy as np
 import torch
@@ -64,10 +65,16 @@ def fetch(split: Split, chunks: tuple[Tensor, ...], device: torch.device) -> Ite
         for chunk in chunks:
             yield _fetch(split, chunk, device)
         return
+    stream = torch.cuda.current_stream(device) if device.type == "cuda" else None
+
+    def copied(chunk: Tensor) -> tuple[Tensor, Tensor]:
+        with nullcontext() if stream is None else torch.cuda.stream(stream):  # a new thread has the default stream
+            return _fetch(split, chunk, device)
+
     with ThreadPoolExecutor(1) as ahead:
         waiting: deque[Future[tuple[Tensor, Tensor]]] = deque()
         for chunk in chunks:
-            waiting.append(ahead.submit(_fetch, split, chunk, device))
+            waiting.append(ahead.submit(copied, chunk))
             if len(waiting) > 1:
                 yield waiting.popleft().result()
         while waiting:

@@ -29,7 +29,7 @@ from archsearch.errors import ArchsearchError
 from archsearch.evaluate.constraint import Constraint
 from archsearch.evaluate.costs import Limits
 from archsearch.evaluate.machine import Machine, Source, available_cores
-from archsearch.evaluate.pipeline import Task, evaluate
+from archsearch.evaluate.pipeline import Task, evaluate, in_turn
 from archsearch.nn.device import device_name as model_of
 from archsearch.nn.device import environment, identity
 from archsearch.objectives import Objective, Tier
@@ -109,7 +109,8 @@ class Evaluator:
             index: Index of the worker.
         """
         source, machine = work.source, work.machine
-        self.device, self.turn = machine.device(index), Turn()
+        self.device = machine.device(index)
+        self.turn = self._now = Turn()
         whole = environment(self.device)  # a timing has the machine to itself, whatever this worker's share is
         machine.restrict(index)
         machine.load_mixers(source)
@@ -163,13 +164,16 @@ class Evaluator:
             report(GoingOn() if holder is None else Waiting(holder))
 
         def report_apart(event: WorkerEvent) -> bool:
-            with self.turn.apart():
+            with self._now.apart():
                 return report(event)
 
+        def run(turn: Turn) -> Evaluation:
+            self._now = turn
+            task = dataclasses.replace(self.task, on_wait=on_wait, turn=turn)
+            return evaluate(arch, task, seed, report_apart, known)
+
         self.timer.on_wait = on_wait
-        task = dataclasses.replace(self.task, on_wait=on_wait, turn=self.turn)
-        with self.turn.taken():
-            return evaluate(arch, task, seed, report_apart, known), environment(self.device)
+        return in_turn(self.turn, run), environment(self.device)
 
     @property
     def spent(self) -> bool:
@@ -178,7 +182,7 @@ class Evaluator:
 
     def _time(self, arch: Arch, kinds: tuple[str, ...]) -> Mapping[str, Timing]:
         """Time a network, in another process."""
-        with self.turn.apart():
+        with self._now.apart():
             return self.timer(arch, kinds)
 
     def close(self) -> None:

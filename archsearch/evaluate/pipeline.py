@@ -28,6 +28,10 @@ from archsearch.trial import Epoch, EpochDone, Evaluation, ProgressCallback, See
 EARLIER_TRAINING, EARLIER_TIMING = "an earlier training on this machine", "an earlier timing on this machine"
 
 
+#: First words of the error of a training that ran out of memory.
+NO_ROOM = "out of memory"
+
+
 def never_stop(event: WorkerEvent) -> bool:
     """Progress callback that stops nothing."""
     return True
@@ -173,7 +177,7 @@ def evaluate(
         return progress.so_far(str(error))
     except Exception as error:  # whatever it is, it ends this candidate and not the study
         if is_out_of_memory(error):
-            return progress.so_far(f"out of memory: {str(error).splitlines()[0] if str(error) else task.device}")
+            return progress.so_far(f"{NO_ROOM}: {str(error).splitlines()[0] if str(error) else task.device}")
         if not answers(task.device):  # whatever this process tries next would fail too
             raise ArchsearchError(f"the device was lost: {first_line(error)}") from error
         return progress.so_far(f"{type(error).__name__}: {error}".splitlines()[0], traceback.format_exc())
@@ -182,6 +186,21 @@ def evaluate(
             with suppress(RuntimeError):  # a lost device has been reported by then
                 torch.cuda.empty_cache()
     return progress.so_far(pruned=pruned)
+
+
+def in_turn(turn: Turn, run: Callable[[Turn], Evaluation]) -> Evaluation:
+    """Evaluate when it is one's turn; once more, alone in the process, where memory ran out beside others.
+
+    Args:
+        turn: Turn of the evaluation.
+        run: Function that evaluates, given the turn that it has.
+    """
+    with turn.taken():
+        done = run(turn)
+    if not turn.shared or not (done.error or "").startswith(NO_ROOM):
+        return done
+    with turn.alone() as only:
+        return run(only)
 
 
 def _cost(arch: Arch, task: Task, progress: _Progress) -> None:

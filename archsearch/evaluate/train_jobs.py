@@ -14,7 +14,7 @@ from archsearch.data import ImageData, load_for
 from archsearch.data.folder import cache_folder
 from archsearch.errors import ArchsearchError
 from archsearch.evaluate.machine import Machine, Source
-from archsearch.evaluate.pipeline import Task, evaluate, training_on
+from archsearch.evaluate.pipeline import Task, evaluate, in_turn, training_on
 from archsearch.nn.device import environment
 from archsearch.objectives import parse_objectives
 from archsearch.recipes import ProxyRecipe
@@ -89,19 +89,23 @@ class _Images:
 
 def _train(images: _Images, trainings: Trainings, turn: Turn, job: TrainJob, say: Say) -> Evaluation | Last:
     """Train a proxy network."""
-    with turn.taken():
+
+    def run(turn: Turn) -> Evaluation:
+        data = images.of(job.proxy, turn)
         task = Task(
             parse_objectives("accuracy"),
             job.proxy,
-            images.of(job.proxy, turn),
+            data,
             images.device,
             on_wait=_say_holder,
             trainings=trainings,
             counted=False,
             turn=turn,
         )
-        evaluation = evaluate(job.arch, task, job.seed)
-        return Last(evaluation) if failed() else evaluation
+        return evaluate(job.arch, task, job.seed)
+
+    evaluation = in_turn(turn, run)
+    return Last(evaluation) if failed() else evaluation
 
 
 def train_all(jobs: Sequence[TrainJob], source: Source, machine: Machine) -> Iterator[tuple[int, Evaluation]]:

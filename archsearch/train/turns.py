@@ -16,11 +16,21 @@ import torch
 
 
 class Turn:
-    """The turn of a training that has its process to itself; the base class of those that share one."""
+    """The turn of a training that has its process to itself; the base class of those that share one.
+
+    Attributes:
+        shared: Whether others share the process.
+    """
+
+    shared = False
 
     def taken(self) -> AbstractContextManager[None]:
         """Wait for the turn, and compute until the context ends."""
         return nullcontext()
+
+    def alone(self) -> "AbstractContextManager[Turn]":
+        """Wait until nobody else uses the process, for a training that did not fit beside others; then yield a turn."""
+        return nullcontext(self)
 
     def pass_on(self) -> None:
         """Let others compute before going on."""
@@ -32,6 +42,8 @@ class Turn:
 
 class SharedTurn(Turn):
     """The turn of one of several trainings, which stands in line with the others."""
+
+    shared = True
 
     def __init__(self, line: "Line", device: torch.device) -> None:
         """Stand in no line yet.
@@ -46,12 +58,22 @@ class SharedTurn(Turn):
     @contextmanager
     def taken(self) -> Iterator[None]:
         """Wait for the turn, and compute on a stream of one's own until the context ends."""
+        with self._line.guest():
+            yield from self._turn()
+
+    def _turn(self) -> Iterator[None]:
         self._line.enter()
         try:
             with nullcontext() if self._stream is None else torch.cuda.stream(self._stream):
                 yield
         finally:
             self._line.leave()
+
+    @contextmanager
+    def alone(self) -> Iterator[Turn]:
+        """Wait until all others have finished what they were at, and keep them from beginning anything else."""
+        with self._line.only_guest():
+            yield Turn()
 
     def pass_on(self) -> None:
         """Let those compute who stand in line now."""
@@ -72,12 +94,44 @@ class SharedTurn(Turn):
 
 
 class Line:
-    """Threads that wait for their turn, first come, first served."""
+    """Threads that wait for their turn, first come, first served, for as long as they are guests."""
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
         self._waiting: deque[threading.Event] = deque()
         self._taken = False
+        self._door = threading.Condition()
+        self._guests, self._closed = 0, False
+
+    @contextmanager
+    def guest(self) -> Iterator[None]:
+        """Be one of those who stand in line again and again, as soon as nobody has to be the only one."""
+        with self._door:
+            self._door.wait_for(lambda: not self._closed)
+            self._guests += 1
+        try:
+            yield
+        finally:
+            self._leave()
+
+    @contextmanager
+    def only_guest(self) -> Iterator[None]:
+        """Wait until no guest is left, and let none in until the context ends."""
+        with self._door:
+            self._door.wait_for(lambda: not self._closed)
+            self._closed = True
+            self._door.wait_for(lambda: not self._guests)
+        try:
+            yield
+        finally:
+            with self._door:
+                self._closed = False
+                self._door.notify_all()
+
+    def _leave(self) -> None:
+        with self._door:
+            self._guests -= 1
+            self._door.notify_all()
 
     @property
     def wanted(self) -> bool:

@@ -17,13 +17,15 @@ from archsearch.data.images import Split
 from archsearch.errors import ArchsearchError, DivergedError
 from archsearch.evaluate.constraint import parse_constraints
 from archsearch.evaluate.costs import Limits
-from archsearch.evaluate.pipeline import Task, evaluate
+from archsearch.evaluate.pipeline import Task, evaluate, in_turn
 from archsearch.objectives import parse_objectives
 from archsearch.train import Training
 from archsearch.train.cache import Trainings
+from archsearch.train.turns import Line, SharedTurn, Turn
 from archsearch.trial import Epoch, EpochDone, Evaluation, SeedDone
 
 ATTO = network("inceptionnext_atto")
+CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
@@ -406,3 +408,16 @@ def test_a_baseline_that_is_not_known_well_enough_puts_its_candidates_off(data):
     again = evaluate(ATTO, quiet, 0, known=dataclasses.replace(first, put_off=None))
     assert again.put_off is None
     assert again.excess == {"infer_throughput >= 0.5 * baseline": pytest.approx(-1.0)}
+
+
+def test_what_did_not_fit_beside_others_is_tried_alone():
+    shared, tried = SharedTurn(Line(), CPU), []
+
+    def run(turn):
+        tried.append(turn.shared)
+        return Evaluation(error="out of memory: 3 GiB" if turn.shared else None)
+
+    assert in_turn(shared, run).error is None
+    assert tried == [True, False]
+    assert in_turn(Turn(), lambda turn: Evaluation(error="out of memory")).error == "out of memory"
+    assert in_turn(shared, lambda turn: Evaluation(error="diverged: nan")).error == "diverged: nan"

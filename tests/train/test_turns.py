@@ -134,6 +134,31 @@ def test_a_training_that_fails_gives_its_turn_away():
     line.enter()  # nobody holds it
 
 
+def test_one_may_wait_until_it_is_alone():
+    line, log = Line(), []
+    one, other = SharedTurn(line, CPU), SharedTurn(line, CPU)
+    begun, may_end = threading.Event(), threading.Event()
+
+    def long():
+        with other.taken(), other.apart():
+            begun.set()
+            may_end.wait(10)
+        log.append("other has ended")
+        with other.taken():
+            log.append("other again")
+
+    thread = threading.Thread(target=long)
+    thread.start()
+    begun.wait(10)
+    threading.Timer(0.3, may_end.set).start()
+    with one.alone() as turn:
+        time.sleep(0.3)
+        assert log == ["other has ended"]
+        assert not turn.shared
+    thread.join(10)
+    assert log == ["other has ended", "other again"]
+
+
 @pytest.mark.gpu
 def test_on_a_gpu_they_give_the_numbers_of_each_alone(data):
     device = torch.device("cuda:0")

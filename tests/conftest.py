@@ -42,6 +42,8 @@ def three_gpus(monkeypatch):
     names = ("first model", "first model", "another model")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: len(names))
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: names[getattr(device, "index", device)])
+    memory = SimpleNamespace(total_memory=10 << 30)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: memory)
 
 
 @pytest.fixture

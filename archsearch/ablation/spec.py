@@ -47,7 +47,7 @@ class AblationSpec:
         bench_changes: Fields of it to change.
         device: ``auto``, ``cpu``, ``cuda``, or ``cuda:N``; ``auto`` and ``cuda`` train on all GPUs of the first one's
             model.
-        workers: Number of trainings at a time; None for one per GPU or core.
+        workers: Number of trainings at a time; None for one per core, on GPUs up to four each.
         storage: URL of an Optuna storage, or path of an SQLite file.
         study_name: Name in the storage; None for one made of the study and the data set.
         mixers: Python files with token mixers of the user's; they are executed.

@@ -45,8 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--weights", metavar="hub|DIR", help="evaluate published weights on the images in --data-root DIR/val instead")
     add("--no-train", action="store_true", help="count and time only")
     add("--no-speed", action="store_true", help="count and train only")
-    add("--workers", type=positive_int, metavar="N", help="number of trainings at a time (default: one per GPU, or "
-        "per core)")  # fmt: skip
+    add("--workers", type=positive_int, metavar="N", help="number of trainings at a time (default: one per core; up "
+        "to 4 per GPU)")  # fmt: skip
     add("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1 (%(default)s)")
     add("--study-name", metavar="NAME", help="name in the storage (default: ablate, study and data set)")
     add("--page", type=Path, metavar="FILE", help="HTML page to write (default: beside the storage)")

@@ -19,8 +19,8 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="local: processes of this machine; ray: Ray Tune (%(default)s)",
     )
-    add("--workers", type=natural, metavar="N", help="number of candidates evaluated at a time (default: one per GPU, "
-        "or per core); 0: in the command's own process")  # fmt: skip
+    add("--workers", type=natural, metavar="N", help="number of candidates evaluated at a time (default: one per core; "
+        "up to 4 per GPU, as its memory allows); 0: in the command's own process")  # fmt: skip
     add("--trial-timeout", type=seconds, metavar="SECONDS", help="end a candidate that takes longer, as failed")
     add("--ray-address", metavar="HOST:PORT", help="address of a Ray cluster, or auto (default: start one here)")
     add("--gpus-per-trial", type=share_of_one, metavar="N", help="GPUs of a Ray cluster per candidate (default: 1, "

@@ -62,7 +62,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="number of training seeds per architecture and schedule (default: the plan's)",
     )
     add("--seed", type=natural, default=0, metavar="N", help="seed of drawing the architectures (%(default)s)")
-    add("--workers", type=positive_int, metavar="N", help="trainings at a time (default: one per GPU, or per core)")
+    add(
+        "--workers", type=positive_int, metavar="N", help="trainings at a time (default: one per core; up to 4 per GPU)"
+    )
     add("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1 (%(default)s)")
     add("--retrain", action="store_true", help="ignore the disk cache and train everything again")
     add("--results-file", type=Path, metavar="FILE.csv", help="write the records to this file, a row per training")

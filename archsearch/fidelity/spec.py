@@ -15,7 +15,7 @@ class FidelitySpec:
         dataset: Data set, of ``archsearch.recipes.DATASETS``.
         data_root: Folder to read (``folder``), or to download into; None for the cache.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``; ``auto`` and ``cuda`` mean all GPUs of the first one's model.
-        workers: Trainings at a time, each in a process of one thread; None for one per GPU or core. 0 trains
+        workers: Trainings at a time, each with one thread; None for one per core, on GPUs up to four each. 0 trains
             in this process.
         seed: Seed of drawing the architectures.
         retrain: Whether to train again what the disk cache holds.

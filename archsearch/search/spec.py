@@ -23,7 +23,8 @@ class Engine:
 
     Attributes:
         name: ``local`` or ``ray``.
-        workers: Number of candidates evaluated at a time; None for one per GPU or core, 0 for this process itself.
+        workers: Number of candidates evaluated at a time; None for one per core, on GPUs up to four each, as memory
+            allows; 0 for this process itself.
         trial_timeout: Seconds after which a candidate is ended and recorded as failed.
         ray_address: Address of a Ray cluster, ``HOST:PORT`` or ``auto``; None to start one on this machine.
         gpus_per_trial: GPUs of a Ray cluster per candidate; None for 1 where it has any.

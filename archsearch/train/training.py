@@ -21,7 +21,7 @@ from archsearch.train.optimizer import Schedule
 from archsearch.train.precision import autocasts
 from archsearch.train.steps import GraphStep, Step
 from archsearch.train.turns import Turn
-from archsearch.train.validation import Validation
+from archsearch.train.accuracy import Validation
 from archsearch.trial import Epoch
 
 #: Number of images that mean and standard deviation are estimated from.

@@ -194,7 +194,13 @@ class Workers:
         """Return the ends of the jobs of a process that has ended, or has to."""
         if not reason:
             home.process.join(END_S)  # wait for its own end, before it is killed
-        events: list[Event] = [event for index in list(home.busy) for event in self._last_words(index)]
+        events: list[Event] = []
+        for index in list(home.busy):
+            for kind, what in self._last_words(index):
+                if kind in ("done", "last"):
+                    home.workers[index].busy = False
+                    events.append(Done(index, what))
+                reason = str(what) if kind == "failed" else reason
         busy = home.busy
         self._end(home)
         how = _end_of(home.process)
@@ -206,16 +212,14 @@ class Workers:
         reason = reason or f"its process {how}"
         return events + [Died(i, reason, started=w.ready, shared=len(busy) > 1) for i, w in busy.items()]
 
-    def _last_words(self, index: int) -> Iterator[Event]:
-        """The result that a worker sent before its process ended, if it did."""
+    def _last_words(self, index: int) -> Iterator[tuple[str, Any]]:
+        """What a worker sent before its process ended."""
         worker = self._workers[index]
         with contextlib.suppress(EOFError, OSError):
-            while worker.busy and worker.pipe.poll():
+            while worker.pipe.poll():
                 kind, what = worker.pipe.recv()
                 worker.ready |= kind == "ready"
-                if kind in ("done", "last"):
-                    worker.busy = False
-                    yield Done(index, what)
+                yield kind, what
 
     def _patience(self, timeout: float | None) -> float:
         rests = [worker.limit.deadline - time.monotonic() for worker in self._workers.values() if worker.busy]

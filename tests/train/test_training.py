@@ -22,7 +22,7 @@ from archsearch.train.optimizer import Schedule
 from archsearch.train.precision import autocasts, forward
 from archsearch.train.steps import GraphStep, Step
 from archsearch.train.training import channel_statistics, repeatable
-from archsearch.train.validation import Validation
+from archsearch.train.accuracy import Validation
 
 CPU = torch.device("cpu")
 PROXY = ProxyRecipe(

@@ -13,7 +13,8 @@ OLD = {"epochs": 3, "width": 0.5}
 
 def test_a_field_counts_where_it_changes_what_was_done_before():
     plain = key_fields(PROXIES["cpu"])
-    assert key_fields(newer(PROXIES["cpu"])) == plain == dataclasses.asdict(PROXIES["cpu"])
+    first = {name: value for name, value in dataclasses.asdict(PROXIES["cpu"]).items() if name in ProxyRecipe.FIRST}
+    assert key_fields(newer(PROXIES["cpu"])) == plain == first
     assert key_fields(newer(PROXIES["cpu"], grad_clip=1.0)) == plain | {"grad_clip": 1.0}
     assert key_fields(NewerProxy()) == key_fields(ProxyRecipe()) | {"schedule": "linear"}
 
@@ -23,7 +24,7 @@ def test_fields_of_the_first_release_are_explicit():
     for kind in (ProxyRecipe, BenchRecipe):
         assert list(key_fields(kind())) == list(kind.FIRST)
         keyed = [field.name for field in dataclasses.fields(kind) if field.metadata.get(KEYED, True)]
-        assert keyed == list(kind.FIRST)
+        assert keyed[: len(kind.FIRST)] == list(kind.FIRST)
 
 
 def test_what_is_missing_means_what_was_done_before():

@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from archsearch.arch.mixer import Mixer
 from archsearch.arch.networks import network
@@ -77,6 +78,30 @@ def test_bf16_converts_no_map_between_layers(data, bfloat16):
         step(data.train.pixels(torch.arange(8)), data.train.labels[:8], 1e-3)
     assert set(seen["amp_bf16"]) == {torch.float32}
     assert set(seen["bf16"]) == {torch.bfloat16}
+
+
+class Casts(TorchDispatchMode):
+    """Counts conversions between types."""
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
+        self.count += operator.overloadpacket is torch.ops.aten._to_copy
+        return operator(*args, **(kwargs or {}))
+
+
+def test_a_step_converts_little(data, bfloat16):
+    """Each conversion is a kernel of its own on a GPU."""
+    images, labels, casts = data.train.pixels(torch.arange(8)), data.train.labels[:8], {}
+    for shadow, precision in ((False, "amp_bf16"), (True, "amp_bf16"), (True, "bf16")):
+        step, _ = run(data, dataclasses.replace(PROXY, precision=precision), shadow, steps=1)
+        with Casts() as counted:
+            step(images, labels, 1e-3)
+        casts[shadow, precision] = counted.count
+    assert casts[True, "amp_bf16"] < casts[False, "amp_bf16"] / 3
+    assert casts[True, "bf16"] <= 4  # of the images, the logits, and their gradients
 
 
 @pytest.mark.parametrize("precision", PROXY_PRECISIONS)

@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import isolation  # before torch, whose threads read the environment when they are loaded
 import pytest

@@ -16,12 +16,12 @@ from archsearch.data.stream import batches
 from archsearch.errors import DivergedError
 from archsearch.nn.device import has_bfloat16
 from archsearch.recipes import ProxyRecipe
+from archsearch.train.accuracy import Validation
 from archsearch.train.kernels import speed_up
 from archsearch.train.optimizer import Schedule
 from archsearch.train.precision import autocasts
 from archsearch.train.steps import GraphStep, Step
 from archsearch.train.turns import Turn
-from archsearch.train.accuracy import Validation
 from archsearch.trial import Epoch
 
 #: Number of images that mean and standard deviation are estimated from.

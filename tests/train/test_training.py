@@ -18,11 +18,11 @@ from archsearch.errors import DivergedError
 from archsearch.nn import build, init_fan_in
 from archsearch.recipes import PROXIES, ProxyRecipe
 from archsearch.train import Training, capture
+from archsearch.train.accuracy import Validation
 from archsearch.train.optimizer import Schedule
 from archsearch.train.precision import autocasts, forward
 from archsearch.train.steps import GraphStep, Step
 from archsearch.train.training import channel_statistics, repeatable
-from archsearch.train.accuracy import Validation
 
 CPU = torch.device("cpu")
 PROXY = ProxyRecipe(

@@ -180,10 +180,10 @@ class Evaluator:
         """Whether a failed capture has left this process in a state in which it should evaluate nothing more."""
         return failed()
 
-    def _time(self, arch: Arch, kinds: tuple[str, ...]) -> Mapping[str, Timing]:
+    def _time(self, arch: Arch, kinds: tuple[str, ...], anew: bool = False) -> Mapping[str, Timing]:
         """Time a network, in another process."""
         with self._now.apart():
-            return self.timer(arch, kinds)
+            return self.timer(arch, kinds, anew)
 
     def close(self) -> None:
         """End the timing process."""

@@ -183,3 +183,14 @@ def test_a_dead_process_before_its_job_is_told_from_one_that_died_with_it(run):
         with pytest.raises(ProcessDied) as caught:
             process.run(QUICK)
         assert not caught.value.begun
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_process_that_dies_before_it_is_ready_costs_a_candidate(shared, run, tmp_path):
+    """And is not started again and again for it."""
+    (tmp_path / "dies.py").write_text("import os\nos._exit(3)\n")
+    timings = Timings(tmp_path / "timings", environment(torch.device("cpu")))
+    with Timer(tiny.BENCH, "cpu", timings, (tmp_path / "dies.py",), run=run if shared else "") as timer:
+        for network in (tiny.SMALL, tiny.PLAIN):
+            with pytest.raises(TrialError, match=r"the process that timed it ended \(exit code 3"):
+                timer(network, ("infer",))

@@ -13,18 +13,14 @@ from archsearch.benchmark.clocks import synchronize
 from archsearch.benchmark.conditions import FORGETS_S, Conditions
 from archsearch.benchmark.energy import energy_per_image
 from archsearch.benchmark.exclusive import given_back_within, timing_lock, training_lock
+from archsearch.benchmark.failures import Uncaptured, failure, free_memory, memory_nearly_full, recover
 from archsearch.benchmark.jobs import REFERENCE, Job, Measured, Network
 from archsearch.benchmark.loading import (
     LoadedNetwork,
     PreparedStep,
-    Uncaptured,
     built_network,
-    failure,
-    free_memory,
     lay_out_ahead,
     load_network,
-    memory_nearly_full,
-    recover,
 )
 from archsearch.benchmark.nvml import Nvml
 from archsearch.benchmark.protocol import Pair, Times, interleave, warm_up

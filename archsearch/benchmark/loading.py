@@ -1,26 +1,22 @@
 """Networks on the device, with every step of theirs ready to be timed."""
 
 import copy
-import gc
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import torch
 from torch import nn
 
 from archsearch.benchmark.clocks import SingleSteps, block_timer, synchronize
+from archsearch.benchmark.failures import Uncaptured, failure, recover
 from archsearch.benchmark.jobs import OUT_OF_MEMORY, Job, Measured, Network
 from archsearch.benchmark.protocol import WarmUp
 from archsearch.benchmark.timed_steps import CaptureFailed, lay_out, make_step
 from archsearch.benchmark.timing import Setting
 from archsearch.complexity.counts import count, count_activations
-from archsearch.errors import ArchsearchError, UserError
+from archsearch.errors import UserError
 from archsearch.nn import build_network
-from archsearch.nn.device import first_line, is_out_of_memory
-
-#: Share of the machine's memory to leave free when networks are held on a CPU.
-SPARE = 0.2
+from archsearch.nn.device import first_line
 
 
 @dataclass
@@ -92,37 +88,6 @@ class LoadedNetwork:
     def did_not_fit(self) -> bool:
         """Whether memory ran out for one of its steps."""
         return any(error.startswith(OUT_OF_MEMORY) for error in self.errors.values())
-
-
-class DeviceLost(ArchsearchError):
-    """The device no longer responds after an error, so that its process has to end.
-
-    Attributes:
-        index: Index of the network that was being loaded or timed.
-    """
-
-    def __init__(self, reason: str, index: int) -> None:
-        super().__init__(reason)
-        self.index = index
-
-
-class Uncaptured(ArchsearchError):
-    """A step could not be captured as a CUDA graph, so that its process has to end.
-
-    Attributes:
-        index: Index of the network.
-        setting: Setting of the step.
-        crowded: Whether memory ran out while other networks were loaded beside it.
-    """
-
-    def __init__(self, reason: str, index: int, setting: Setting) -> None:
-        super().__init__(reason)
-        self.index, self.setting, self.crowded = index, setting, False
-
-    @property
-    def out_of_memory(self) -> bool:
-        """Whether memory ran out."""
-        return str(self).startswith(OUT_OF_MEMORY)
 
 
 def built_network(network: Network, job: Job) -> LoadedNetwork:
@@ -238,51 +203,3 @@ def _prepare(
 
 def _allocated(device: torch.device) -> int:
     return torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
-
-
-def recover(device: torch.device, error: str, index: int) -> None:
-    """Free memory after an error, and make sure that the device still responds.
-
-    Args:
-        device: Device that the error happened on.
-        error: The error, in one line.
-        index: Index of the network that it happened to.
-
-    Raises:
-        DeviceLost: The device does not respond.
-    """
-    try:
-        synchronize(device)
-        free_memory(device)
-    except Exception:
-        raise DeviceLost(error, index) from None
-
-
-def free_memory(device: torch.device) -> None:
-    """Release memory that is no longer referenced."""
-    gc.collect()
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-    elif device.type == "mps":
-        torch.mps.empty_cache()
-
-
-def memory_nearly_full(device: torch.device) -> bool:
-    """Whether a CPU's machine is nearly out of memory; on a GPU, allocations fail in time."""
-    if device.type != "cpu":
-        return False
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
-        return False
-    kibibytes = {line.partition(":")[0]: int(line.split()[1]) for line in lines}
-    return kibibytes["MemAvailable"] < SPARE * kibibytes["MemTotal"]
-
-
-def failure(error: Exception, setting: Setting) -> str:
-    """Return in one line why a step could not be timed."""
-    if is_out_of_memory(error):
-        return f"{OUT_OF_MEMORY} at batch {setting.batch_size}"
-    if isinstance(error, CaptureFailed):
-        return first_line(error)
-    return f"{type(error).__name__}: {first_line(error)}"

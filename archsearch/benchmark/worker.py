@@ -49,8 +49,8 @@ def main() -> None:
 
 def _do(bencher: Any, request: Request) -> None:
     """Run one job, and send its results or what went wrong."""
+    from archsearch.benchmark.failures import DeviceLost, Uncaptured
     from archsearch.benchmark.jobs import Job
-    from archsearch.benchmark.loading import DeviceLost, Uncaptured
     from archsearch.errors import UserError
 
     try:

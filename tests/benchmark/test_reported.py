@@ -60,7 +60,7 @@ def test_energy_is_that_of_the_steps_between_two_readings_and_of_inference_alone
 @pytest.mark.parametrize(("steps", "with_ahead"), [(1, 1), (4, 5)])
 def test_energy_is_shared_by_all_steps_that_ran(steps, with_ahead, monkeypatch):
     """Those that run ahead of a block cost energy too; where one step makes a block there are none."""
-    monkeypatch.setattr(energy, "ENERGY_S", 0.01)
+    monkeypatch.setattr(energy, "ENERGY_S", 0.5)
     ran = []
     setting = Setting("infer", "eager", "channels_last", "fp32", 2, 64)
     block = block_timer(lambda: ran.append(1), torch.device("cpu"))
@@ -72,7 +72,7 @@ def test_energy_is_shared_by_all_steps_that_ran(steps, with_ahead, monkeypatch):
 
 @pytest.mark.parametrize("asked", [True, False])
 def test_a_benchmark_reads_the_energy_of_every_kind_of_step_unless_told_not_to(asked, monkeypatch):
-    monkeypatch.setattr(energy, "ENERGY_S", 0.01)
+    monkeypatch.setattr(energy, "ENERGY_S", 0.5)
     bencher = Bencher(torch.device("cpu"), lambda *event, **details: None)
     bencher.nvml = Counter()
     job = Job((tiny.PLAIN,), tiny.SMALL, tiny.BENCH, ("infer", "train"), thorough=True, energy=asked)

@@ -11,8 +11,9 @@ from archsearch.arch.networks import network
 from archsearch.benchmark import roofline
 from archsearch.benchmark import timed_steps as steps
 from archsearch.benchmark.clocks import SingleSteps, block_timer
+from archsearch.benchmark.failures import failure
 from archsearch.benchmark.jobs import Job
-from archsearch.benchmark.loading import built_network, failure, lay_out_ahead, load_network
+from archsearch.benchmark.loading import built_network, lay_out_ahead, load_network
 from archsearch.benchmark.timed_steps import check_device, has_tf32, images_for, lay_out, make_step, set_precision
 from archsearch.benchmark.timing import Setting
 from archsearch.errors import OptionError

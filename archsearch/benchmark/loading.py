@@ -131,10 +131,10 @@ def lay_out_ahead(built: LoadedNetwork, index: int, job: Job, device: torch.devi
             continue
         try:
             built.laid_out[setting] = LaidOut.of(built.model, setting, device)
+            synchronize(device)
         except Exception as error:  # ``load_network`` tries again, and reports it
             reason = failure(error, setting)
             break
-    synchronize(device)
     if reason is not None:
         built.laid_out.clear()
         recover(device, reason, index)

@@ -96,7 +96,7 @@ def in_processes(name: str, images: int, proxy: ProxyRecipe, device: torch.devic
     """From when every worker has finished one training until all have: what starting costs is left out."""
     jobs = [TrainJob(network(name), proxy, seed) for seed in range(workers + max(seeds, 2 * workers))]
     ends = []
-    machine = Machine.here([str(device)], workers, threads=1)
+    machine = dataclasses.replace(Machine.here([str(device)], workers, threads=1), beside=1)
     for _ in train_all(jobs, Source("drawn", None, retrain=True), machine):
         ends.append(time.perf_counter())
     return (len(jobs) - workers) * images / (ends[-1] - ends[workers - 1])

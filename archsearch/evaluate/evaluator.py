@@ -83,9 +83,10 @@ class StudyWork:
 
     def several(self, indices: Sequence[int]) -> list["Evaluator"]:
         """Return the evaluators of workers that share this process: they train side by side on the same images."""
-        first = Evaluator(self, indices[0])
+        whole = environment(self.machine.device(indices[0]))
+        first = Evaluator(self, indices[0], whole)
         shared = dataclasses.replace(self, data=first.task.data)
-        evaluators = [first, *(Evaluator(shared, index) for index in indices[1:])]
+        evaluators = [first, *(Evaluator(shared, index, whole) for index in indices[1:])]
         synchronize(first.device)  # the images are copied on a stream that none of them uses
         line = Line()
         for evaluator in evaluators:
@@ -101,17 +102,18 @@ class Evaluator:
         turn: Turn of the evaluations, where others share their process.
     """
 
-    def __init__(self, work: StudyWork, index: int) -> None:
+    def __init__(self, work: StudyWork, index: int, whole: Mapping[str, Any] | None = None) -> None:
         """Load the data and start nothing else.
 
         Args:
             work: Study to evaluate candidates of.
             index: Index of the worker.
+            whole: Environment before this process was restricted to its share of the machine; None if it is not yet.
         """
         source, machine = work.source, work.machine
         self.device = machine.device(index)
         self.turn = self._now = Turn()
-        whole = environment(self.device)  # a timing has the machine to itself, whatever this worker's share is
+        whole = whole or environment(self.device)  # a timing has the machine to itself, whatever this worker's share is
         machine.restrict(index)
         machine.load_mixers(source)
         cores = machine.cores if machine.workers and self.device.type == "cpu" else ()

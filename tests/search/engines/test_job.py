@@ -94,6 +94,31 @@ def test_candidates_that_share_a_process_are_scored_as_each_alone():
     assert [len(processes[n]) for n in (0, 1)] == [2, 1]
 
 
+@dataclasses.dataclass(frozen=True)
+class Facts:
+    """Tells by which facts about the device each worker of a process finds timings."""
+
+    work: StudyWork
+
+    def __call__(self, indices):
+        timings = [evaluator.timer.timings.device for evaluator in self.work.several(indices)]
+        return [lambda job, say, facts=facts: facts for facts in timings]
+
+
+@pytest.mark.slow
+def test_workers_that_share_a_process_share_timings_too():
+    machine = Machine.here(["cpu"], 2, threads=1)
+    work = StudyWork(Source("drawn", None), machine, parse_objectives("pareto"), tiny.PROXY, tiny.BENCH)
+    facts = {}
+    with Workers(Facts(work), 2, together=[(0, 1)]) as workers:
+        for worker in (0, 1):
+            workers.start(worker, None)
+        while len(facts) < 2:
+            facts |= {event.worker: event.result for event in workers.events()}
+    assert facts[0] == facts[1]
+    assert facts[0]["threads"] > 1 or len(machine.cores) == 1, "those of the machine, not of a worker"
+
+
 @pytest.mark.ray
 def test_an_actor_of_ray_imports_no_further_library_of_its_driver():
     """Ray Tune imports some of them itself, and these are left out."""

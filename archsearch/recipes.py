@@ -264,6 +264,7 @@ PROXIES: dict[str, ProxyRecipe] = {
         ema=0.99,
         crop_padding=4,
         cutout=8,
+        precision="bf16",
     ),
     "gpu_fast": ProxyRecipe(
         width=1 / 3, width_step=8, epochs=20, train_samples=0, val_samples=0, batch_size=128, crop_padding=4

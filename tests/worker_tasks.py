@@ -61,6 +61,10 @@ def make_failing(index, **parameters):
     return failing
 
 
+def refuse(complaint):
+    raise OptionError(complaint)
+
+
 def make_nothing_at_all(index, **parameters):
     raise RuntimeError("no memory on the device")
 

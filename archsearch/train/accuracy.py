@@ -18,7 +18,9 @@ NOTHING = -1
 class Validation:
     """Counts the images that a model classifies correctly; on a GPU by a CUDA graph."""
 
-    def __init__(self, model: nn.Module, split: Split, mean: Tensor, std: Tensor, autocast: bool) -> None:
+    def __init__(
+        self, model: nn.Module, split: Split, mean: Tensor, std: Tensor, autocast: bool, most: int | None = None
+    ) -> None:
         """Capture nothing yet.
 
         Args:
@@ -27,11 +29,12 @@ class Validation:
             mean: Mean per channel, (1, 3, 1, 1) in grey levels.
             std: Standard deviation per channel.
             autocast: Whether to compute in bfloat16 by autocast.
+            most: Maximum number of images at once; None for as many as is fast.
         """
         self.model, self.split, self.mean, self.std, self.autocast = model, split, mean, std, autocast
         side, device = split.store.shape[-1], mean.device
         at_once = EVAL_PIXELS.get(device.type, EVAL_PIXELS["cpu"]) // side**2
-        self.batch_size = max(1, min(at_once, len(split)))
+        self.batch_size = max(1, min(at_once, len(split), most or at_once))
         self._correct = torch.zeros((), dtype=torch.int64, device=device)
         self._captured: _CapturedCount | None = None
 

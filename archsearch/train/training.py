@@ -66,7 +66,9 @@ class Training(Iterator[Epoch]):
         self.step = step(model, proxy, self.mean, self.std)
         judged = model if self.step.average is None else self.step.average.model
         autocast = autocasts(proxy.precision, self.device)
-        self.validate = Validation(judged, data.val, self.mean, self.std, autocast)
+        part = proxy.batch_size // proxy.accumulate  # what fits in training fits here, too
+        most = part if self.device.type == "cuda" else None
+        self.validate = Validation(judged, data.val, self.mean, self.std, autocast, most)
         self.per_epoch = len(data.train) // min(proxy.batch_size, len(data.train))
         self.schedule = Schedule(self.per_epoch * proxy.epochs, proxy.warmup)
         self.done = 0

@@ -148,8 +148,11 @@ def ask_cluster(question: Callable[[], Any], share: Share) -> Any:
     """
     import ray
 
+    def ask() -> Any:  # Ray takes functions alone, and no other callables
+        return question()
+
     others = dict(share.others)
-    task = ray.remote(num_cpus=share.cpus, num_gpus=share.gpus, resources=others or None, max_retries=0)(question)
+    task = ray.remote(num_cpus=share.cpus, num_gpus=share.gpus, resources=others or None, max_retries=0)(ask)
     try:
         return ray.get(task.remote(), timeout=ANSWER_S)
     except ray.exceptions.GetTimeoutError:

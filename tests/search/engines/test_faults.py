@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import optuna
@@ -488,7 +489,8 @@ def test_a_truncated_record_of_a_training_is_made_again(tmp_path):
 @pytest.mark.slow
 def test_a_ray_node_that_is_killed_costs_its_trials_one_try(tmp_path):
     """Two nodes on loopback, one of which dies with what it was doing."""
-    pytest.importorskip("ray")
+    if not find_spec("ray"):  # not imported here: it reads its settings from the environment then
+        pytest.skip("Ray is not installed here")
     done = subprocess.run(
         [sys.executable, PROGRAM.with_name("run_two_nodes.py"), str(tmp_path / "s.db")],
         capture_output=True,

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from archsearch.data.images import pinned
 from archsearch.recipes import ProxyRecipe
 
 #: Images that share the operations of one draw of RandAugment.
@@ -47,7 +48,7 @@ def augment(images: Tensor, proxy: ProxyRecipe, flip: bool, rng: np.random.Gener
     if proxy.erasing:
         erased = rng.random(count) < proxy.erasing
         noise = rng.integers(0, 256, images.shape, dtype=np.uint8)
-        images = paste(images, torch.from_numpy(noise).to(images.device), draw_erased(count, size, rng), erased)
+        images = paste(images, there(noise, images), draw_erased(count, size, rng), erased)
     if proxy.cutout:
         box = np.stack([*rng.integers(0, size, (2, count)), *np.full((2, count), proxy.cutout)])
         box[:2] -= proxy.cutout // 2
@@ -71,7 +72,7 @@ def shift_flip(images: Tensor, shift: np.ndarray, mirrored: np.ndarray) -> Tenso
     rows = places + shift[0, :, None]
     columns = np.where(mirrored[:, None], places[::-1], places) + shift[1, :, None]
     last = size - 1
-    rows, columns = (torch.from_numpy(last - abs(last - abs(side))).to(images.device) for side in (rows, columns))
+    rows, columns = (there(last - abs(last - abs(side)), images) for side in (rows, columns))
     sample = torch.arange(len(images), device=images.device)[:, None, None]
     return images.permute(0, 2, 3, 1)[sample, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
@@ -99,7 +100,7 @@ def _log_uniform(bounds: tuple[float, float], count: int, rng: np.random.Generat
 
 def crop_resize(images: Tensor, extent: np.ndarray, centre: np.ndarray) -> Tensor:
     """Resize a rectangle of each image to full size (bilinear): (N, C, S, S) uint8 to the same."""
-    across, along = (torch.from_numpy(side).float().to(images.device) for side in (extent, centre))
+    across, along = (there(side, images).float() for side in (extent, centre))
     theta = torch.zeros(len(images), 2, 3, device=images.device)
     theta[:, 0, 0], theta[:, 1, 1] = across
     theta[:, 0, 2], theta[:, 1, 2] = along
@@ -160,7 +161,7 @@ def paste(images: Tensor, other: Tensor, box: np.ndarray, where: np.ndarray | No
     )
     if where is not None:
         down &= where[:, None]
-    rows, columns = (torch.from_numpy(inside).to(images.device) for inside in (down, along))
+    rows, columns = (there(inside, images) for inside in (down, along))
     return torch.where((rows[:, :, None] & columns[:, None, :])[:, None], other, images)
 
 
@@ -184,10 +185,15 @@ def mix(
     drawn = [rng.beta(alpha, alpha, count) if alpha else np.ones(count) for alpha in (proxy.mixup, proxy.cutmix)]
     box = draw_boxes(drawn[1], images.shape[-1], rng)
     kept = np.where(cut, 1 - box[2] * box[3] / images.shape[-1] ** 2, drawn[0]).astype(np.float32)
-    weight = torch.from_numpy(kept).to(images.device)
+    weight = there(kept, images)
     neighbours = images.roll(1, 0)
     blend = torch.lerp(neighbours.float(), images.float(), weight[:, None, None, None]).round().to(images.dtype)
     pasted = paste(images, neighbours, box)
-    mixed = torch.where(torch.from_numpy(cut).to(images.device)[:, None, None, None], pasted, blend)
+    mixed = torch.where(there(cut, images)[:, None, None, None], pasted, blend)
     targets = F.one_hot(labels, classes).float()
     return mixed, torch.lerp(targets.roll(1, 0), targets, weight[:, None])
+
+
+def there(array: np.ndarray, images: Tensor) -> Tensor:
+    """Return an array as a tensor on the device of images; the host does not wait for the copy."""
+    return pinned(torch.from_numpy(array), images.device).to(images.device, non_blocking=True)

@@ -107,6 +107,16 @@ class ImageData:
         return dataclasses.replace(self, train=moved[0], val=moved[1])
 
 
+def pinned(values: Tensor, device: torch.device) -> Tensor:
+    """Return values in memory that a device reads without making the host wait (``non_blocking=True``).
+
+    Args:
+        values: Tensor on the CPU.
+        device: Device that they are going to be copied to.
+    """
+    return values.pin_memory() if device.type == "cuda" else values
+
+
 def to_arrays(data: ImageData) -> dict[str, Any]:
     """Return a data set as plain values and NumPy arrays, to send to another machine."""
     plain: dict[str, Any] = {f.name: getattr(data, f.name) for f in dataclasses.fields(data) if f.name not in SPLITS}

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from archsearch.data.augment import augment, mix
-from archsearch.data.images import ImageData, Split
+from archsearch.data.images import ImageData, Split, pinned
 from archsearch.recipes import ProxyRecipe
 
 #: Bytes of images to fetch and augment at once.
@@ -43,7 +43,7 @@ def batches(
     """
     rng = np.random.default_rng((seed, epoch))
     size = min(proxy.batch_size, len(data.train))
-    order = torch.from_numpy(rng.permutation(len(data.train))[: len(data.train) // size * size])
+    order = pinned(torch.from_numpy(rng.permutation(len(data.train))[: len(data.train) // size * size]), device)
     at_once = size * max(1, CHUNK_BYTES // (size * data.train.store[0].numel()))
     for images, labels in fetch(data.train, order.split(at_once), device):
         changed = augment(images, proxy, data.flip, rng)
@@ -82,7 +82,7 @@ def fetch(split: Split, chunks: tuple[Tensor, ...], device: torch.device) -> Ite
 
 
 def _fetch(split: Split, chunk: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
-    where = chunk.to(split.labels.device)
+    where = chunk.to(split.labels.device, non_blocking=True)
     images, labels = split.pixels(where), split.labels[where]
     if images.device != device and device.type == "cuda":
         images = images.pin_memory()

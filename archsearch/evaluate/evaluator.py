@@ -175,7 +175,7 @@ class Evaluator:
             return evaluate(arch, task, seed, report_apart, known)
 
         self.timer.on_wait = on_wait
-        return in_turn(self.turn, run), environment(self.device)
+        return in_turn(self.turn, run, on_wait), environment(self.device)
 
     @property
     def spent(self) -> bool:

@@ -1,5 +1,6 @@
 """The evaluation of one architecture, cheapest scores first; a candidate's failure becomes its result."""
 
+import gc
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
@@ -28,8 +29,9 @@ from archsearch.trial import Epoch, EpochDone, Evaluation, ProgressCallback, See
 EARLIER_TRAINING, EARLIER_TIMING = "an earlier training on this machine", "an earlier timing on this machine"
 
 
-#: First words of the error of a training that ran out of memory.
+#: First words of the error of a training that ran out of memory, and words of cuDNN that may mean so.
 NO_ROOM = "out of memory"
+PERHAPS_NO_ROOM = ("unable to find an engine to execute", "cudnn_status_not_initialized")
 
 
 def never_stop(event: WorkerEvent) -> bool:
@@ -188,19 +190,26 @@ def evaluate(
     return progress.so_far(pruned=pruned)
 
 
-def in_turn(turn: Turn, run: Callable[[Turn], Evaluation]) -> Evaluation:
+def in_turn(turn: Turn, run: Callable[[Turn], Evaluation], on_wait: OnWait = ignore_wait) -> Evaluation:
     """Evaluate when it is one's turn; once more, alone in the process, where memory ran out beside others.
 
     Args:
         turn: Turn of the evaluation.
         run: Function that evaluates, given the turn that it has.
+        on_wait: Callback for a wait until others have ended, as for ``archsearch.benchmark.exclusive``.
     """
-    with turn.taken():
+    with turn.taken(on_wait):
         done = run(turn)
-    if not turn.shared or not (done.error or "").startswith(NO_ROOM):
+    if not turn.shared or not _did_not_fit(done):
         return done
-    with turn.alone() as only:
+    with turn.alone(on_wait) as only:
+        gc.collect()  # what the others have left in cycles
         return run(only)
+
+
+def _did_not_fit(done: Evaluation) -> bool:
+    error = done.error or ""
+    return error.startswith(NO_ROOM) or any(words in error.lower() for words in PERHAPS_NO_ROOM)
 
 
 def _cost(arch: Arch, task: Task, progress: _Progress) -> None:

@@ -80,10 +80,10 @@ class _Images:
         wanted = (proxy.img_size, proxy.train_samples, proxy.val_samples)
         if wanted not in self._held:
             with training_on(self.device, turn, _say_holder):
-                self._held.clear()
-                data = self._held[wanted] = load_for(proxy, self.source.dataset, self.source.root, self.device)
-                synchronize(self.device)  # streams of other trainings will read them
-            return data
+                if wanted not in self._held:  # another worker may have loaded them while this one waited
+                    self._held.clear()
+                    self._held[wanted] = load_for(proxy, self.source.dataset, self.source.root, self.device)
+                    synchronize(self.device)  # streams of other trainings will read them
         return self._held[wanted]
 
 

@@ -19,7 +19,14 @@ class Validation:
     """Counts the images that a model classifies correctly; on a GPU by a CUDA graph."""
 
     def __init__(
-        self, model: nn.Module, split: Split, mean: Tensor, std: Tensor, autocast: bool, most: int | None = None
+        self,
+        model: nn.Module,
+        split: Split,
+        mean: Tensor,
+        std: Tensor,
+        autocast: bool,
+        most: int | None = None,
+        stream: torch.cuda.Stream | None = None,
     ) -> None:
         """Capture nothing yet.
 
@@ -30,13 +37,13 @@ class Validation:
             std: Standard deviation per channel.
             autocast: Whether to compute in bfloat16 by autocast.
             most: Maximum number of images at once; None for as many as is fast.
+            stream: Stream to capture; None to compute operator by operator.
         """
-        self.model, self.split, self.mean, self.std, self.autocast = model, split, mean, std, autocast
-        side, device = split.store.shape[-1], mean.device
-        at_once = EVAL_PIXELS.get(device.type, EVAL_PIXELS["cpu"]) // side**2
+        self.split, self._counter = split, _Counter(model, mean, std, autocast)
+        side, self.device = split.store.shape[-1], mean.device
+        at_once = EVAL_PIXELS.get(self.device.type, EVAL_PIXELS["cpu"]) // side**2
         self.batch_size = max(1, min(at_once, len(split), most or at_once))
-        self._correct = torch.zeros((), dtype=torch.int64, device=device)
-        self._captured: _CapturedCount | None = None
+        self._captured = None if stream is None else _CapturedCounter(self._counter, stream)
 
     @torch.no_grad()
     def __call__(self, turn: Turn | None = None) -> float:
@@ -46,53 +53,65 @@ class Validation:
             turn: Turn of the training, where others share its process.
         """
         turn = turn or Turn()
-        self.model.eval()
-        self._correct.zero_()
-        for images, labels in fetch(self.split, torch.arange(len(self.split)).split(self.batch_size), self.mean.device):
-            if self.mean.is_cuda and not failed():
-                self._captured = self._captured or _CapturedCount(self)
-                self._captured(images, labels)
-            else:
-                self.count(images, labels)
+        self._counter.model.eval()
+        self._counter.correct.zero_()
+        count = self._counter if self._captured is None or failed() else self._captured
+        order = torch.arange(len(self.split), device=self.split.labels.device)
+        for images, labels in fetch(self.split, order.split(self.batch_size), self.device):
+            count(images, labels)
             turn.pass_on()
         with turn.apart():
-            correct = int(self._correct.item())
+            correct = int(self._counter.correct.item())
         return correct / len(self.split)
 
-    def count(self, images: Tensor, labels: Tensor) -> None:
-        """Add the number of correctly classified images to the sum on the device.
 
-        Args:
-            images: Images, (N, 3, S, S) as uint8.
-            labels: Labels, (N,).
-        """
-        logits = forward(self.model, (images.float() - self.mean) / self.std, self.autocast)
-        self._correct += (logits.argmax(1) == labels).sum()
+class _Counter:
+    """Adds the number of correctly classified images to a sum on the device."""
 
-
-class _CapturedCount:
-    """``Validation.count`` as a CUDA graph for a batch of fixed size."""
-
-    def __init__(self, validation: Validation) -> None:
-        store, device = validation.split.store, validation.mean.device
-        self._validation = validation
-        self._images = torch.zeros((validation.batch_size, *store.shape[1:]), dtype=torch.uint8, device=device)
-        self._labels = torch.full((validation.batch_size,), NOTHING, device=device)
-        self._stream, self._warm = torch.cuda.Stream(device), False
-        self._graph: torch.cuda.CUDAGraph | None = None
+    def __init__(self, model: nn.Module, mean: Tensor, std: Tensor, autocast: bool) -> None:
+        self.model, self.mean, self.std, self.autocast = model, mean, std, autocast
+        self.correct = torch.zeros((), dtype=torch.int64, device=mean.device)
 
     def __call__(self, images: Tensor, labels: Tensor) -> None:
-        self._images[: len(images)].copy_(images)
-        self._labels.fill_(NOTHING)
-        self._labels[: len(labels)].copy_(labels)
-        if self._graph is None and self._warm:
-            self._graph = capture(self._count, self._stream)
-        if self._graph is not None:
-            self._graph.replay()
-        else:
+        logits = forward(self.model, (images.float() - self.mean) / self.std, self.autocast)
+        self.correct += (logits.argmax(1) == labels).sum()
+
+
+class _CapturedCounter:
+    """The same as a CUDA graph, for batches as large as the first one or smaller."""
+
+    def __init__(self, counter: _Counter, stream: torch.cuda.Stream) -> None:
+        self._counter, self._stream = counter, stream
+        self._batch: tuple[Tensor, Tensor] | None = None
+        self.graph: torch.cuda.CUDAGraph | None = None
+
+    def __call__(self, images: Tensor, labels: Tensor) -> None:
+        if self._batch is None:  # operator by operator, which libraries choose their kernels in
+            self._batch = images.clone(), labels.clone()
             run_beside(self._count, self._stream)
-            self._warm = True
+            return
+        filled(self._batch, images, labels)
+        if self.graph is None and not failed():
+            self.graph = capture(self._count, self._stream)
+        if self.graph is None:
+            run_beside(self._count, self._stream)
+        else:
+            self.graph.replay()
 
     @torch.no_grad()
     def _count(self) -> None:
-        self._validation.count(self._images, self._labels)
+        assert self._batch is not None  # noqa: S101 - it is set before
+        self._counter(*self._batch)
+
+
+def filled(batch: tuple[Tensor, Tensor], images: Tensor, labels: Tensor) -> None:
+    """Write images and labels into a batch that may be larger, whose other labels are those of no image.
+
+    Args:
+        batch: Images (B, 3, S, S) and labels (B,), which are overwritten.
+        images: Images, (N, 3, S, S) with N <= B.
+        labels: Labels, (N,).
+    """
+    batch[0][: len(images)].copy_(images)
+    batch[1].fill_(NOTHING)
+    batch[1][: len(labels)].copy_(labels)

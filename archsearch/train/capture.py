@@ -45,7 +45,7 @@ def capture(launch: Callable[[], None], stream: torch.cuda.Stream) -> torch.cuda
         The graph; None where the function cannot be captured, or an earlier capture has failed in this process.
 
     Raises:
-        RuntimeError: Memory ran out.
+        RuntimeError: Memory ran out; as ``torch.OutOfMemoryError`` without harm to the process.
     """
     if failed():
         return None
@@ -54,6 +54,9 @@ def capture(launch: Callable[[], None], stream: torch.cuda.Stream) -> torch.cuda
         # Thread-local: another thread may copy images to the device meanwhile.
         with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
             launch()
+    except torch.OutOfMemoryError:  # the capture itself has ended well
+        torch.cuda.set_stream(usual)
+        raise
     except RuntimeError as error:
         note_failure(first_line(error))
         torch.cuda.set_stream(usual)  # a failed capture may leave another one

@@ -105,15 +105,19 @@ class GraphStep(Step):
     goes on operator by operator, and a warning says why.
     """
 
-    def __init__(self, model: nn.Module, proxy: ProxyRecipe, mean: Tensor, std: Tensor) -> None:
+    def __init__(
+        self, model: nn.Module, proxy: ProxyRecipe, mean: Tensor, std: Tensor, stream: torch.cuda.Stream
+    ) -> None:
+        """Create the optimizer and the moving average; ``stream`` is the one to capture, the others as for ``Step``."""
         super().__init__(model, proxy, mean, std, captured=True)
-        self._done = 0
-        self._stream = torch.cuda.Stream(mean.device)
+        self._done, self._stream = 0, stream
         self._graph: torch.cuda.CUDAGraph | None = None
         self._images = self._targets = mean
 
     def _run(self, images: Tensor, targets: Tensor) -> None:
-        if self._graph is None and self._done >= WARMUP_STEPS and not failed():
+        if failed():
+            self._graph = None  # in some versions of torch it cannot be replayed any more
+        elif self._graph is None and self._done >= WARMUP_STEPS:
             self._capture(images, targets)
         if self._graph is not None:
             self._images.copy_(images)

@@ -62,13 +62,12 @@ class Training(Iterator[Epoch]):
         if self.device.type == "cpu" and has_bfloat16(self.device):
             speed_up(model)
         self.mean, self.std = (value.to(self.device) for value in channel_statistics(data.train))
-        step = GraphStep if self.device.type == "cuda" else Step
-        self.step = step(model, proxy, self.mean, self.std)
+        self.step = self._step()
         judged = model if self.step.average is None else self.step.average.model
         autocast = autocasts(proxy.precision, self.device)
         part = proxy.batch_size // proxy.accumulate  # what fits in training fits here, too
         most = part if self.device.type == "cuda" else None
-        self.validate = Validation(judged, data.val, self.mean, self.std, autocast, most)
+        self.validate = Validation(judged, data.val, self.mean, self.std, autocast, most, self._stream)
         self.per_epoch = len(data.train) // min(proxy.batch_size, len(data.train))
         self.schedule = Schedule(self.per_epoch * proxy.epochs, proxy.warmup)
         self.done = 0
@@ -104,6 +103,16 @@ class Training(Iterator[Epoch]):
         if self.step.average is not None:
             self.step.average.load_state_dict(state["average"])
         self.done = state["done"]
+
+    @property
+    def _stream(self) -> torch.cuda.Stream | None:
+        """Stream for captures; None where nothing can be captured."""
+        return self.turn.capture_stream(self.device) if self.device.type == "cuda" else None
+
+    def _step(self) -> Step:
+        if (stream := self._stream) is None:
+            return Step(self.model, self.proxy, self.mean, self.std)
+        return GraphStep(self.model, self.proxy, self.mean, self.std, stream)
 
     def _pass(self, epoch: int) -> float:
         """Train on every sample once; return the mean loss."""

@@ -10,9 +10,16 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+from functools import cache
 
 import torch
+
+#: Callback that takes an empty text when a wait begins, and None when it is over.
+OnWait = Callable[[str | None], None]
+
+
+def ignore_wait(holder: str | None) -> None:
+    """Ignore a wait."""
 
 
 class Turn:
@@ -24,11 +31,15 @@ class Turn:
 
     shared = False
 
-    def taken(self) -> AbstractContextManager[None]:
-        """Wait for the turn, and compute until the context ends."""
+    def taken(self, on_wait: OnWait = ignore_wait) -> AbstractContextManager[None]:
+        """Wait for the turn, and compute until the context ends.
+
+        Args:
+            on_wait: Callback for a wait until another training no longer has to be alone.
+        """
         return nullcontext()
 
-    def alone(self) -> "AbstractContextManager[Turn]":
+    def alone(self, on_wait: OnWait = ignore_wait) -> "AbstractContextManager[Turn]":
         """Wait until nobody else uses the process, for a training that did not fit beside others; then yield a turn."""
         return nullcontext(self)
 
@@ -38,6 +49,19 @@ class Turn:
     def apart(self) -> AbstractContextManager[None]:
         """Let others compute while the context waits for something; nothing in it may use torch but to wait."""
         return nullcontext()
+
+    def capture_stream(self, device: torch.device) -> torch.cuda.Stream:
+        """Return the stream on which this training's CUDA graphs are captured, always the same.
+
+        CUDA has few streams and hands them out again and again, and what is captured on one shares memory of cuBLAS:
+        trainings whose graphs are replayed at the same time must not have one in common.
+        """
+        return _stream_of(device)
+
+
+@cache
+def _stream_of(device: torch.device) -> torch.cuda.Stream:
+    return torch.cuda.Stream(device)
 
 
 class SharedTurn(Turn):
@@ -52,27 +76,25 @@ class SharedTurn(Turn):
             line: Line of the trainings of this process.
             device: Device that trains.
         """
-        self._line, self._device = line, device
-        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None  # of one's own
+        self._line, self._fresh = line, _process_state()
+        self._streams = (torch.cuda.Stream(device), torch.cuda.Stream(device)) if device.type == "cuda" else None
+        self._random = _OwnGenerator(device) if device.type == "cuda" else None
 
     @contextmanager
-    def taken(self) -> Iterator[None]:
+    def taken(self, on_wait: OnWait = ignore_wait) -> Iterator[None]:
         """Wait for the turn, and compute on a stream of one's own until the context ends."""
-        with self._line.guest():
-            yield from self._turn()
-
-    def _turn(self) -> Iterator[None]:
-        self._line.enter()
-        try:
-            with nullcontext() if self._stream is None else torch.cuda.stream(self._stream):
-                yield
-        finally:
-            self._line.leave()
+        with self._line.guest(on_wait):
+            self._enter(self._fresh)
+            try:
+                with nullcontext() if self._streams is None else torch.cuda.stream(self._streams[0]):
+                    yield
+            finally:
+                self._leave()
 
     @contextmanager
-    def alone(self) -> Iterator[Turn]:
+    def alone(self, on_wait: OnWait = ignore_wait) -> Iterator[Turn]:
         """Wait until all others have finished what they were at, and keep them from beginning anything else."""
-        with self._line.only_guest():
+        with self._line.only_guest(on_wait):
             yield Turn()
 
     def pass_on(self) -> None:
@@ -84,13 +106,27 @@ class SharedTurn(Turn):
     @contextmanager
     def apart(self) -> Iterator[None]:
         """Leave the line for the time of the context, and stand in it again."""
-        restore = _process_state(self._device)
-        self._line.leave()
+        restore = _process_state()
+        self._leave()
         try:
             yield
         finally:
-            self._line.enter()
-            restore()
+            self._enter(restore)
+
+    def _enter(self, restore: Callable[[], None]) -> None:
+        self._line.enter()
+        restore()
+        if self._random is not None:
+            self._random.use()
+
+    def _leave(self) -> None:
+        if self._random is not None:
+            self._random.put_away()
+        self._line.leave()
+
+    def capture_stream(self, device: torch.device) -> torch.cuda.Stream:
+        """Return a stream of one's own."""
+        return super().capture_stream(device) if self._streams is None else self._streams[1]
 
 
 class Line:
@@ -104,20 +140,22 @@ class Line:
         self._guests, self._closed = 0, False
 
     @contextmanager
-    def guest(self) -> Iterator[None]:
+    def guest(self, on_wait: OnWait = ignore_wait) -> Iterator[None]:
         """Be one of those who stand in line again and again, as soon as nobody has to be the only one."""
-        with self._door:
+        with _waiting(on_wait if self._closed else ignore_wait), self._door:
             self._door.wait_for(lambda: not self._closed)
             self._guests += 1
         try:
             yield
         finally:
-            self._leave()
+            with self._door:
+                self._guests -= 1
+                self._door.notify_all()
 
     @contextmanager
-    def only_guest(self) -> Iterator[None]:
+    def only_guest(self, on_wait: OnWait = ignore_wait) -> Iterator[None]:
         """Wait until no guest is left, and let none in until the context ends."""
-        with self._door:
+        with _waiting(on_wait), self._door:
             self._door.wait_for(lambda: not self._closed)
             self._closed = True
             self._door.wait_for(lambda: not self._guests)
@@ -127,11 +165,6 @@ class Line:
             with self._door:
                 self._closed = False
                 self._door.notify_all()
-
-    def _leave(self) -> None:
-        with self._door:
-            self._guests -= 1
-            self._door.notify_all()
 
     @property
     def wanted(self) -> bool:
@@ -157,21 +190,45 @@ class Line:
                 self._taken = False
 
 
-def _process_state(device: torch.device) -> Callable[[], None]:
-    """Return a function that restores what torch keeps per process and trainings change: seeds and settings."""
+@contextmanager
+def _waiting(on_wait: OnWait) -> Iterator[None]:
+    on_wait("")
+    yield
+    on_wait(None)
+
+
+class _OwnGenerator:
+    """Random numbers of one training on a GPU.
+
+    CUDA graphs read seed and offset from the state that the generator had when they were captured, and a state has room
+    for one graph at a time: trainings whose graphs are replayed at the same time need a state each.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        torch.cuda.init()
+        self._default = torch.cuda.default_generators[device.index or 0]
+        self._own, self._usual = self._default.clone_state(), self._default.graphsafe_get_state()
+
+    def use(self) -> None:
+        """Let the device's generator have this state."""
+        self._usual = self._default.graphsafe_get_state()
+        self._default.graphsafe_set_state(self._own)
+
+    def put_away(self) -> None:
+        """Give the device's generator the state that it had before."""
+        self._own = self._default.graphsafe_get_state()  # a failed capture has given it another one
+        self._default.graphsafe_set_state(self._usual)
+
+
+def _process_state() -> Callable[[], None]:
+    """Return a function that restores what torch keeps per process and trainings change: the seed, and settings."""
     cudnn, cuda = torch.backends.cudnn, torch.backends.cuda
-    generators: list[tuple[Callable[[torch.Tensor], Any], torch.Tensor]] = [
-        (torch.set_rng_state, torch.get_rng_state())
-    ]
-    if device.type == "cuda":
-        generators.append((lambda state: torch.cuda.set_rng_state(state, device), torch.cuda.get_rng_state(device)))
+    random, matmul = torch.get_rng_state(), torch.get_float32_matmul_precision()
     settings = cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32
-    matmul = torch.get_float32_matmul_precision()
-    attention = (cuda.flash_sdp_enabled(), cuda.mem_efficient_sdp_enabled(), cuda.cudnn_sdp_enabled())
+    attention = cuda.flash_sdp_enabled(), cuda.mem_efficient_sdp_enabled(), cuda.cudnn_sdp_enabled()
 
     def restore() -> None:
-        for set_state, state in generators:
-            set_state(state)
+        torch.set_rng_state(random)
         cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32 = settings
         torch.set_float32_matmul_precision(matmul)
         cuda.enable_flash_sdp(attention[0])

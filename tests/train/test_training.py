@@ -3,6 +3,7 @@ import itertools
 import math
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 
 import pytest
 import tiny
@@ -18,7 +19,7 @@ from archsearch.errors import DivergedError
 from archsearch.nn import build, init_fan_in
 from archsearch.recipes import PROXIES, ProxyRecipe
 from archsearch.train import Training, capture
-from archsearch.train.accuracy import Validation
+from archsearch.train.accuracy import Validation, _Counter, filled
 from archsearch.train.optimizer import Schedule
 from archsearch.train.precision import autocasts, forward
 from archsearch.train.steps import GraphStep, Step
@@ -265,7 +266,7 @@ def test_the_recipe_for_a_gpu_trains_on_one():
 def test_a_captured_step_is_the_plain_one(data):
     device = torch.device("cuda:0")
     ends = []
-    for kind in (Step, GraphStep):
+    for kind in (Step, partial(GraphStep, stream=torch.cuda.Stream(device))):
         torch.manual_seed(0)
         model = build(RICH.shrink(network("convnext_atto"), 8)).to(device, memory_format=torch.channels_last)
         proxy = dataclasses.replace(RICH, drop_path_rate=0.0)
@@ -280,16 +281,38 @@ def test_a_captured_step_is_the_plain_one(data):
     assert torch.allclose(ends[0][0], ends[1][0], atol=2e-3)
 
 
+def test_a_batch_that_is_not_full_counts_its_own_images(data):
+    """As a captured validation fills the last batch up."""
+    torch.manual_seed(0)
+    model = build(PROXY.shrink(network("inceptionnext_atto"), 8)).eval()
+    mean, std = channel_statistics(data.train)
+    counter = _Counter(model, mean, std, autocast=False)
+    images, labels = data.val.pixels(torch.arange(40)), data.val.labels[:40]
+    batch = data.train.pixels(torch.arange(64)).clone(), data.train.labels[:64].clone()
+    with torch.no_grad():
+        counter(images, labels)
+        alone = counter.correct.item()
+        filled(batch, images, labels)
+        counter(*batch)
+    assert alone > 0
+    assert counter.correct.item() == 2 * alone
+
+
 @pytest.mark.gpu
 def test_a_captured_validation_counts_the_same(data):
     device = torch.device("cuda:0")
+    torch.manual_seed(0)
     model = build(PROXY.shrink(network("inceptionnext_atto"), 8)).to(device)
+    there = data.to(device).val
     mean, std = (value.to(device) for value in channel_statistics(data.train))
-    validation = Validation(model, data.val, mean, std, autocast=False)
-    validation.batch_size = 100  # the last batch is not full
-    counts = [validation() for _ in range(3)]
-    assert validation._captured._graph is not None
-    assert counts == [accuracy_of(model.cpu(), data.val, mean.cpu(), std.cpu())] * 3
+    plain, captured = (
+        Validation(model, there, mean, std, autocast=False, most=100, stream=stream)  # the last batch is not full
+        for stream in (None, torch.cuda.Stream(device))
+    )
+    with repeatable(device, "fp32"):
+        counts = [captured() for _ in range(3)]
+        assert captured._captured.graph is not None
+        assert counts == [plain()] * 3
 
 
 class Waits(torch.nn.Module):

@@ -1,8 +1,10 @@
 """Several trainings in threads of one process."""
 
 import dataclasses
+import gc
 import threading
 import time
+import weakref
 
 import pytest
 import torch
@@ -151,12 +153,26 @@ def test_one_may_wait_until_it_is_alone():
     thread.start()
     begun.wait(10)
     threading.Timer(0.3, may_end.set).start()
-    with one.alone() as turn:
+    with one.alone(log.append) as turn:
         time.sleep(0.3)
-        assert log == ["other has ended"]
+        assert log == ["", "other has ended", None], "the wait is told, as no part of one's own time"
         assert not turn.shared
     thread.join(10)
-    assert log == ["other has ended", "other again"]
+    assert log[3:] == ["other again"]
+
+
+def test_a_training_leaves_no_cycle_behind(data):
+    """What it holds on a device is free as soon as nobody wants it, and not when Python next looks for cycles."""
+    torch.manual_seed(0)
+    training = Training(build(PROXY.shrink(network("inceptionnext_atto"), 8)), data, PROXY, 0)
+    next(training)
+    model = weakref.ref(training.model)
+    gc.disable()
+    try:
+        del training
+        assert model() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.gpu

@@ -147,6 +147,15 @@ class GoingOn:
 WorkerEvent = EpochDone | SeedDone | Waiting | GoingOn
 #: Progress callback; returns False to stop the training (after an epoch), or to train no further seed.
 ProgressCallback = Callable[[WorkerEvent], bool]
+#: Callback that takes who holds the device, in words, if it has to be waited for (``OWN`` where it is the same
+#: run), and None when the wait is over.
+OnWait = Callable[[str | None], None]
+#: Holder of a device that belongs to the same run as the process that waits for it.
+OWN = ""
+
+
+def ignore_wait(holder: str | None) -> None:
+    """Ignore that the device has to be waited for."""
 
 
 @dataclass(frozen=True)

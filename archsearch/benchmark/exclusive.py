@@ -18,21 +18,13 @@ import torch
 from filelock import ReadWriteLock, Timeout
 
 from archsearch.nn.device import identity
+from archsearch.trial import OWN, OnWait, ignore_wait
 
 #: Seconds to wait for a lock before its holder is reported.
 PATIENCE = 2.0
 
-#: Callback that takes who holds the device, in words, if the lock has to be waited for (``OWN`` where it is the same
-#: run), and None when the wait is over.
-OnWait = Callable[[str | None], None]
 #: File whose time is that at which a lock was given back last.
 ENDED = "ended"
-#: Holder of a device that belongs to the same run as the process that waits for it.
-OWN = ""
-
-
-def ignore_wait(holder: str | None) -> None:
-    """Ignore that the device has to be waited for."""
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import Any
 
 from archsearch.arch import Arch
 from archsearch.arch.networks import find
-from archsearch.benchmark.exclusive import OnWait, cpu_work_lock, ignore_wait
+from archsearch.benchmark.exclusive import cpu_work_lock
 from archsearch.benchmark.jobs import Job, Measured, Network, network_to_dict
 from archsearch.benchmark.layouts import KnownLayouts
 from archsearch.benchmark.process import ProcessDied, TimingProcess
@@ -17,6 +17,7 @@ from archsearch.errors import ArchsearchError, TrialError
 from archsearch.nn.device import pick_device
 from archsearch.objectives import FromDevice
 from archsearch.recipes import PROTOCOL, BenchRecipe
+from archsearch.trial import OnWait, ignore_wait
 from archsearch.utils.disk_cache import DiskCache
 from archsearch.utils.key_fields import key_fields
 

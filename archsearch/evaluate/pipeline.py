@@ -12,7 +12,7 @@ import torch
 
 from archsearch.arch import Arch
 from archsearch.benchmark.clocks import answers
-from archsearch.benchmark.exclusive import OnWait, ignore_wait, training_lock
+from archsearch.benchmark.exclusive import training_lock
 from archsearch.data.images import ImageData
 from archsearch.errors import ArchsearchError, TrialError
 from archsearch.evaluate.costs import Costs, Limits, NotYet, TimeIt, never
@@ -23,7 +23,7 @@ from archsearch.recipes import ProxyRecipe
 from archsearch.train import Training
 from archsearch.train.cache import Trainings
 from archsearch.train.turns import Turn
-from archsearch.trial import Epoch, EpochDone, Evaluation, ProgressCallback, SeedDone, WorkerEvent
+from archsearch.trial import Epoch, EpochDone, Evaluation, OnWait, ProgressCallback, SeedDone, WorkerEvent, ignore_wait
 
 #: Origins of scores that were in a disk cache.
 EARLIER_TRAINING, EARLIER_TIMING = "an earlier training on this machine", "an earlier timing on this machine"

@@ -14,12 +14,7 @@ from functools import cache
 
 import torch
 
-#: Callback that takes an empty text when a wait begins, and None when it is over.
-OnWait = Callable[[str | None], None]
-
-
-def ignore_wait(holder: str | None) -> None:
-    """Ignore a wait."""
+from archsearch.trial import OWN, OnWait, ignore_wait
 
 
 class Turn:
@@ -192,7 +187,7 @@ class Line:
 
 @contextmanager
 def _waiting(on_wait: OnWait) -> Iterator[None]:
-    on_wait("")
+    on_wait(OWN)
     yield
     on_wait(None)
 

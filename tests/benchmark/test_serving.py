@@ -15,13 +15,14 @@ import torch
 
 from archsearch.arch.networks import TimmModel
 from archsearch.benchmark.channels import Program
-from archsearch.benchmark.exclusive import OWN, training_lock
+from archsearch.benchmark.exclusive import training_lock
 from archsearch.benchmark.jobs import Job
 from archsearch.benchmark.process import ProcessDied, TimingProcess
 from archsearch.benchmark.timer import Timer, Timings
 from archsearch.errors import OptionError, TrialError
 from archsearch.nn.device import environment
 from archsearch.recipes import BenchRecipe
+from archsearch.trial import OWN
 
 BENCH = BenchRecipe(2, precision="fp32", rounds=4, max_rounds=4, min_block_s=0.002, warmup_s=0.0, warmup_limit_s=0.05)
 QUICK = Job((tiny.PLAIN,), tiny.SMALL, BENCH)

@@ -84,6 +84,6 @@ def fetch(split: Split, chunks: tuple[Tensor, ...], device: torch.device) -> Ite
 def _fetch(split: Split, chunk: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
     where = chunk.to(split.labels.device, non_blocking=True)
     images, labels = split.pixels(where), split.labels[where]
-    if images.device != device and device.type == "cuda":
-        images = images.pin_memory()
+    if images.device != device:
+        images = pinned(images, device)
     return images.to(device, non_blocking=True), labels.to(device, non_blocking=True)

@@ -21,7 +21,7 @@ from archsearch.arch import Arch
 from archsearch.benchmark.timer import Timer, Timings
 from archsearch.data.folder import cache_folder
 from archsearch.errors import StorageError, UserError
-from archsearch.evaluate.machine import Machine, Source, default_workers, devices_for
+from archsearch.evaluate.machine import Machine, Source, machine_for
 from archsearch.evaluate.pretrained import trained_top1
 from archsearch.evaluate.train_jobs import TrainJob, train_all
 from archsearch.nn.device import environment
@@ -188,9 +188,8 @@ class Stages:
 
 
 def machine_of(spec: AblationSpec) -> Machine:
-    """Return the devices and the number of workers of a spec's trainings: all GPUs of a model, one worker each."""
-    devices = devices_for(spec.device)
-    return Machine.here(devices, spec.workers or default_workers(devices), threads=1)
+    """Return the devices and the workers of a spec's trainings."""
+    return machine_for(spec.device, spec.workers or None, threads=1)
 
 
 def _timed_alike(outcome: Outcome, before: Outcome) -> bool:

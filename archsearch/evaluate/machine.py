@@ -131,6 +131,21 @@ def devices_for(name: str) -> tuple[str, ...]:
     return tuple(f"cuda:{i}" for i in alike)
 
 
+def machine_for(name: str, workers: int | None, threads: int = 0) -> Machine:
+    """Return this machine for a ``--device`` and a ``--workers`` option.
+
+    Args:
+        name: Name of a device, as for ``devices_for``.
+        workers: Number of workers, 0 to work in this process; None for the default.
+        threads: Threads per worker; 0 for an equal share of the cores.
+
+    Raises:
+        OptionError: There is no such device.
+    """
+    devices = devices_for(name)
+    return Machine.here(devices, default_workers(devices) if workers is None else workers, threads)
+
+
 def default_workers(devices: Sequence[str]) -> int:
     """Return the default number of workers: ``SIDE_BY_SIDE`` per GPU, one per core on a CPU, if memory allows."""
     first = torch.device(devices[0])

@@ -9,7 +9,7 @@ import pandas as pd
 from archsearch.data import ImageData, load, reduce
 from archsearch.data.folder import Track
 from archsearch.errors import UserError
-from archsearch.evaluate.machine import Machine, Source, default_workers, devices_for
+from archsearch.evaluate.machine import Machine, Source, machine_for
 from archsearch.evaluate.train_jobs import TrainJob, train_all
 from archsearch.fidelity.plan import Plan, Schedule
 from archsearch.fidelity.spec import FidelitySpec
@@ -102,13 +102,12 @@ def run(
 
 
 def machine_of(spec: FidelitySpec) -> Machine:
-    """Return the devices and the number of workers of a spec: all GPUs of a model, one worker each.
+    """Return the devices and the workers of a spec.
 
     Raises:
         OptionError: The device is missing.
     """
-    devices = devices_for(spec.device)
-    return Machine.here(devices, default_workers(devices) if spec.workers is None else spec.workers, threads=1)
+    return machine_for(spec.device, spec.workers, threads=1)
 
 
 def _ignore(event: FidelityEvent) -> None:

@@ -16,8 +16,8 @@ from archsearch.nn.mixers import MIXERS
 #: Fixtures that start a server once for all tests, which therefore run in one worker of pytest-xdist.
 SERVERS = {"_cluster": "ray", "postgres": "postgresql", "chromium": "chromium"}
 
-#: Stands in for CUDA in the process that loads it, which pytest would do while it looks for examples in docstrings.
-collect_ignore = ["benchmark/capturing.py"]
+#: Change the process that loads them, which pytest would do again while it looks for examples in docstrings.
+collect_ignore = ["benchmark/capturing.py", "isolation.py"]
 
 # A busy machine makes no example wrong.
 settings.register_profile("archsearch", deadline=None)

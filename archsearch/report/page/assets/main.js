@@ -166,5 +166,7 @@ showRecipes();
 if (data.live) follow();
 
 // For scripts: rows are counted in the order of the studies' trials.
+const chartOf = (id) => charts.find((made) => made.id === id);
 window.archsearch = { select: (list) => choose(list === "half" ? [...Array(rows.n).keys()].filter((row) => row % 2) : list), csvText,
-  marked: (id) => (charts.find((made) => made.id === id).marked ?? []).map(number).sort((a, b) => a - b) };
+  drawn: (id) => chartOf(id).plotted && !chartOf(id).dirty,
+  marked: (id) => (chartOf(id).marked ?? []).map(number).sort((a, b) => a - b) };

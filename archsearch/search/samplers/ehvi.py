@@ -1,10 +1,13 @@
 """Expected hypervolume improvement (EHVI) of candidates whose costs are known and whose score is predicted."""
 
 import warnings
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.special import ndtr
-from scipy.stats import qmc
+
+if TYPE_CHECKING:
+    from scipy.stats import qmc
 
 #: Number of points at which a box of costs is sampled, by its dimensions; and where it has more.
 PROBES = {1: 512, 2: 1024}
@@ -38,12 +41,18 @@ def probability_below_zero(mean: np.ndarray, sd: np.ndarray) -> np.ndarray:
     return np.asarray(ndtr(-mean / np.maximum(sd, 1e-12)))
 
 
+def _sobol(dimensions: int, scrambled_by: np.random.Generator | None = None) -> "qmc.Sobol":
+    from scipy.stats import qmc  # here, as it takes a second, which a study has when its first trials are under way
+
+    return qmc.Sobol(dimensions, scramble=scrambled_by is not None, rng=scrambled_by)
+
+
 def probes(dimensions: int) -> np.ndarray:
     """Return points spread evenly over the unit cube, (M, dimensions); the same every time."""
     count = PROBES.get(dimensions, MANY_PROBES)
     if dimensions == 1:
         return (np.arange(count)[:, None] + 0.5) / count
-    sobol = qmc.Sobol(dimensions, scramble=False).random(count)
+    sobol = _sobol(dimensions).random(count)
     return np.asarray((sobol + 0.5 / count) % 1.0)
 
 
@@ -55,7 +64,7 @@ def sobol_point(index: int, dimensions: int, seed: int) -> np.ndarray:
         dimensions: Dimensions of the cube.
         seed: Seed of the scrambling.
     """
-    sequence = qmc.Sobol(dimensions, scramble=True, rng=np.random.default_rng(seed))
+    sequence = _sobol(dimensions, np.random.default_rng(seed))
     if index:
         sequence.fast_forward(index)
     with warnings.catch_warnings():

@@ -13,6 +13,7 @@ os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32), R
 os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # as everywhere but there, it would listen to all the world
 
 import run_study  # noqa: E402
+import worker_tasks  # noqa: E402
 from ray.cluster_utils import Cluster  # noqa: E402
 
 from archsearch.search.definition import create_or_resume  # noqa: E402
@@ -41,7 +42,7 @@ def main(url):
     search = Search(study, StorageMirror(create_or_resume(study, open_storage(url, create=True))))
     with cluster(nodes.address) as machines:
         assert [there["CPU"] for there in machines] == [1, 1], machines
-        run_ray(Runner(search, 30, Kills()), run_study.MakeSlow(0.1), Share(1, 0), {})
+        run_ray(Runner(search, 30, Kills()), worker_tasks.MakeSlow(0.1), Share(1, 0), {})
     nodes.shutdown()
 
 

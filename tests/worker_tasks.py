@@ -39,6 +39,23 @@ def make(index, **parameters):
     return made_up
 
 
+@dataclasses.dataclass(frozen=True)
+class MakeSlow:
+    """Evaluates as ``made_up``, with a pause in seconds at each epoch."""
+
+    pause: float
+
+    def __call__(self, index, **parameters):
+        return self.evaluate
+
+    def evaluate(self, arch, seed, report, known=None):
+        def report_slowly(what):
+            time.sleep(self.pause)
+            return report(what)
+
+        return made_up(arch, seed, report_slowly)
+
+
 def knowing(arch, seed, report, known=None):
     """Keep known scores and give -1 for the others, so that tests see which were known."""
     known = known or Evaluation()

@@ -129,7 +129,7 @@ def train_all(jobs: Sequence[TrainJob], source: Source, machine: Machine) -> Ite
         return
     waiting, running = deque(range(len(jobs))), dict[int, int]()
     deaths = [0] * len(jobs)
-    with Workers(TrainWork(source, machine), machine.workers, [__name__], machine.together) as workers:
+    with Workers(TrainWork(source, machine), machine.workers, [__name__, "torch._dynamo"], machine.together) as workers:
         while waiting or running:
             for worker in workers.idle[: len(waiting)]:
                 running[worker] = waiting.popleft()

@@ -81,7 +81,8 @@ def run(spec: StudySpec | ResolvedStudy, progress: Progress | ProgressListener |
     spec, remarks = resolved.spec, list[str]()
     starts = read_starts(spec.start_from, resolved.space, resolved.name, spec.storage, remarks.append)
     if spec.engine.name == "local" and spec.engine.workers != 0:
-        prepare(["archsearch.search.engines.job", "archsearch.evaluate.evaluator"])
+        # Any optimizer imports torch's compiler, which takes a second: once for all workers.
+        prepare(["archsearch.search.engines.job", "archsearch.evaluate.evaluator", "torch._dynamo"])
     with place_of(spec.engine, spec.device) as place:
         study, data = define(resolved, place, shown.track)
         count = PartCounter("activations" in {quantity.name for quantity in study.quantities})

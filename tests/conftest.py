@@ -57,6 +57,13 @@ def small_space(tmp_path) -> Path:
     return path
 
 
+@pytest.fixture
+def wide_space(tmp_path) -> Path:
+    path = tmp_path / "wide.yaml"
+    path.write_text(tiny.WIDE_SPACE)
+    return path
+
+
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(config, items):
     """Skip tests whose machine is missing; group those that share a fixture; begin with the slow ones."""

@@ -82,9 +82,9 @@ def test_sigkill_costs_one_trial_which_runs_again(small_space, tmp_path):
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_cleanly_and_one_process_owns_the_study(small_space, tmp_path):
+def test_ctrl_c_ends_cleanly_and_one_process_owns_the_study(wide_space, tmp_path):
     storage = tmp_path / "s.db"
-    long = (small_space, storage, 50, "--epochs", "20")  # trials that last, so that it still runs when the second comes
+    long = (wide_space, storage, 30, "--epochs", "4")  # it still runs when the second comes
     process = start(*long)
     wait_for_running_trial(storage, after=1)
     second = subprocess.run(command(*long), capture_output=True, text=True, check=False)

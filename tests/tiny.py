@@ -40,6 +40,11 @@ axes:
 proxy: {width: 1/2, depth: 1/6}
 """
 
+#: As many architectures as a study needs that is to be caught in its middle on any machine.
+WIDE_SPACE = SPACE.replace("values: [7, 9]", "values: [3, 5, 7, 9, 11, 13, 15, 17]").replace(
+    "values: [3, 5]", "values: [3, 5, 7, 9, 11, 13, 15, 17]"
+)
+
 
 @cache
 def shipped_space(name):

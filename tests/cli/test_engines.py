@@ -17,8 +17,8 @@ from archsearch.search.storage.opening import open_storage
 
 CLI = Path(__file__).parents[2] / "cli.py"
 QUICK = ["--proxy", "smoke", "--set", "proxy.train_samples=64"]
-#: Trainings that last, so that a study over ten architectures is caught in its middle on any machine.
-LONG = ["--epochs", "150", "--no-early-stopping"]
+#: Trainings that last, so that a study over the wide space is caught in its middle on any machine.
+LONG = ["--epochs", "25", "--no-early-stopping"]
 
 
 def words(space, storage, *more):
@@ -164,10 +164,10 @@ def await_trials(process, storage, count):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", ["local", pytest.param("ray", marks=pytest.mark.ray)])
-def test_sigterm_leaves_a_study_that_goes_on(small_space, tmp_path, engine):
+def test_sigterm_leaves_a_study_that_goes_on(wide_space, tmp_path, engine):
     """As Slurm sends it: to every process of the step."""
     storage = tmp_path / "s.db"
-    long = words(small_space, storage, "--n-trials", "50", *LONG, "--engine", engine, "--workers", "2")
+    long = words(wide_space, storage, "--n-trials", "30", *LONG, "--engine", engine, "--workers", "2")
     process = subprocess.Popen(long, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
     await_trials(process, storage, 2)
     start = time.monotonic()
@@ -186,7 +186,7 @@ def test_sigterm_leaves_a_study_that_goes_on(small_space, tmp_path, engine):
     assert 1 <= len(lost) <= 2
     done = len(essence(storage))
     again = subprocess.run(
-        words(small_space, storage, "--n-trials", str(done + 1), *LONG),
+        words(wide_space, storage, "--n-trials", str(done + 1), *LONG),
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert f"trial {lost[0].number} was lost with its process and will run again" in again.stderr
@@ -196,11 +196,11 @@ def test_sigterm_leaves_a_study_that_goes_on(small_space, tmp_path, engine):
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_a_study_on_ray_goes_on_after_its_driver_was_killed(small_space, tmp_path):
+def test_a_study_on_ray_goes_on_after_its_driver_was_killed(wide_space, tmp_path):
     storage = tmp_path / "s.db"
     options = ("--engine", "ray", "--workers", "2", *LONG)
     driver = subprocess.Popen(
-        words(small_space, storage, "--n-trials", "50", *options), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        words(wide_space, storage, "--n-trials", "30", *options), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     await_trials(driver, storage, 1)
     driver.kill()
@@ -210,7 +210,7 @@ def test_a_study_on_ray_goes_on_after_its_driver_was_killed(small_space, tmp_pat
     assert left
     total = len(before) + 1
     again = subprocess.run(
-        words(small_space, storage, "--n-trials", str(total), *options), capture_output=True, text=True, check=False
+        words(wide_space, storage, "--n-trials", str(total), *options), capture_output=True, text=True, check=False
     )
     assert again.returncode == 0, again.stderr
     after = {t.number: t.values for t in trials(storage) if t.state == TrialState.COMPLETE}

@@ -1,5 +1,6 @@
 """The engines from the command line, as a user and a batch system see them."""
 
+import contextlib
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ import optuna
 import pytest
 from command import refused, run
 from optuna.trial import TrialState
+from processes import children
 
 from archsearch.search.storage.opening import open_storage
 
@@ -64,18 +66,26 @@ def test_wrong_options_are_refused(capsys, tmp_path, monkeypatch, options, compl
     ("options", "complaint"),
     [
         (["--ray-address", "127.0.0.1:1"], "--ray-address 127.0.0.1:1: no Ray cluster answers there"),
-        (["--ray-address", "auto"], "no Ray cluster runs on this machine; start one"),
+        (["--ray-address", "auto"], "; start one (ray start --head)"),
         (["--ray-address", "127.0.0.1"], "write HOST:PORT, or auto"),
         (["--ray-address", "ray://127.0.0.1:10001"], "run the command on a machine of the cluster"),
     ],
 )
 def test_a_cluster_that_is_not_there_is_said_to_be(tmp_path, options, complaint):
-    done = subprocess.run(
-        words("inception_dw", tmp_path / "s.db", "--engine", "ray", *options),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    refused_by_ray(tmp_path, options, complaint)
+
+
+@pytest.mark.ray
+def test_a_cluster_that_has_ended_is_said_not_to_answer(tmp_path, monkeypatch):
+    """As where one that was killed has left its address behind, or its last process has not noticed yet."""
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    complaint = ":1 (Connection refused); start one (ray start --head)"  # after the address that Ray makes of it
+    refused_by_ray(tmp_path, ["--ray-address", "auto"], complaint)
+
+
+def refused_by_ray(tmp_path, options, complaint):
+    command = words("inception_dw", tmp_path / "s.db", "--engine", "ray", *options)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert complaint in done.stderr
     assert done.stderr.count("\n") == 1, done.stderr
@@ -203,6 +213,7 @@ def test_a_study_on_ray_goes_on_after_its_driver_was_killed(wide_space, tmp_path
         words(wide_space, storage, "--n-trials", "30", *options), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     await_trials(driver, storage, 1)
+    cluster = children(driver.pid)
     driver.kill()
     driver.wait()
     before = {t.number: t.values for t in trials(storage) if t.state == TrialState.COMPLETE}
@@ -217,6 +228,9 @@ def test_a_study_on_ray_goes_on_after_its_driver_was_killed(wide_space, tmp_path
     assert before.items() < after.items()
     reruns = [t.user_attrs["rerun_of"] for t in trials(storage) if "rerun_of" in t.user_attrs]
     assert reruns == left[:1]
+    for pid in cluster:  # they would take a minute to see that nobody is there
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 @pytest.mark.serial

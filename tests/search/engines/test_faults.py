@@ -20,6 +20,7 @@ import pytest
 import run_study
 import worker_tasks
 from optuna.trial import TrialState
+from processes import alive, children
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError
 
@@ -65,13 +66,6 @@ def undisturbed(tmp_path, n_trials):
     search = search_of(f"sqlite:///{tmp_path}/undisturbed.db")
     run_here(Runner(search, n_trials, ProgressListener()), worker_tasks.make(0))
     return {t.arch.key: [t.evaluation.scores[o.name] for o in search.study.objectives] for t in search.trials}
-
-
-def children(pid):
-    """Processes that were started by one, however indirectly."""
-    tasks = Path(f"/proc/{pid}/task").glob("*/children")
-    found = [int(word) for task in tasks for word in task.read_text().split()]
-    return found + [deeper for child in found for deeper in children(child)]
 
 
 def worker_pids(pid):
@@ -144,13 +138,6 @@ def test_workers_end_with_their_parent(tmp_path):
     while any(alive(pid) for pid in workers) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not any(alive(pid) for pid in workers)
-
-
-def alive(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def memory_cage():

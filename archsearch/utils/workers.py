@@ -64,10 +64,15 @@ class Workers:
 
         Args:
             make: Makes the work of each worker, in the worker.
-            count: Number of workers.
+            count: Number of workers, at least 1.
             preload: Modules that workers need and that take long to import.
             together: Indices of the workers that share a process, for each such process.
+
+        Raises:
+            ValueError: The number of workers is below 1.
         """
+        if count < 1:
+            raise ValueError(f"count is {count}; a job needs at least 1 worker")
         self.make, self.count = make, count
         self._context = context_for(preload)
         self._together = {index: tuple(group) for group in together for index in group}

@@ -139,3 +139,8 @@ def test_a_process_that_cannot_start_says_why():
         assert {event.blamed for event in start_all(1)} == {False}
         with pytest.raises(ArchsearchError, match="no memory on the device, 3 times in a row"):
             start_all(10)
+
+
+def test_no_workers_at_all_are_refused():
+    with pytest.raises(ValueError, match="a job needs at least 1 worker"):
+        Workers(worker_tasks.make_patient, 0)

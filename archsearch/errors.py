@@ -71,6 +71,26 @@ class StorageError(UserError):
     """A study storage, or a study inside it."""
 
 
+def first_line(error: BaseException) -> str:
+    r"""Return the first line of an error's message that has words; the name of its type where none has.
+
+    >>> first_line(ValueError("\n  too large\nby far")), first_line(MemoryError())
+    ('too large', 'MemoryError')
+    """
+    lines = (line.strip() for line in str(error).splitlines())
+    return next(filter(None, lines), type(error).__name__)
+
+
+def in_one_line(error: BaseException) -> str:
+    r"""Return an error's type and the first line of its message.
+
+    >>> in_one_line(ValueError("too large\nby far")), in_one_line(MemoryError())
+    ('ValueError: too large', 'MemoryError')
+    """
+    name, line = type(error).__name__, first_line(error)
+    return name if line == name else f"{name}: {line}"
+
+
 #: A longer list of known names is cut down to the nearest ones.
 MOST_NAMES = 24
 

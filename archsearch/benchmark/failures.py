@@ -9,8 +9,8 @@ from archsearch.benchmark.clocks import synchronize
 from archsearch.benchmark.jobs import OUT_OF_MEMORY
 from archsearch.benchmark.timed_steps import CaptureFailed
 from archsearch.benchmark.timing import Setting
-from archsearch.errors import ArchsearchError
-from archsearch.nn.device import first_line, is_out_of_memory
+from archsearch.errors import ArchsearchError, first_line, in_one_line
+from archsearch.nn.device import is_out_of_memory
 
 #: Share of the machine's memory to leave free when networks are held on a CPU.
 SPARE = 0.2
@@ -92,4 +92,4 @@ def failure(error: Exception, setting: Setting) -> str:
         return f"{OUT_OF_MEMORY} at batch {setting.batch_size}"
     if isinstance(error, CaptureFailed):
         return first_line(error)
-    return f"{type(error).__name__}: {first_line(error)}"
+    return in_one_line(error)

@@ -14,9 +14,8 @@ from archsearch.benchmark.protocol import WarmUp
 from archsearch.benchmark.timed_steps import CaptureFailed, lay_out, make_step
 from archsearch.benchmark.timing import Setting
 from archsearch.complexity.counts import count, count_activations
-from archsearch.errors import UserError
+from archsearch.errors import UserError, first_line
 from archsearch.nn import build_network
-from archsearch.nn.device import first_line
 
 
 @dataclass

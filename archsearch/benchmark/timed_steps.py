@@ -12,8 +12,7 @@ from torch import Tensor, nn
 
 from archsearch.benchmark.clocks import Step
 from archsearch.benchmark.timing import Setting
-from archsearch.errors import OptionError
-from archsearch.nn.device import first_line
+from archsearch.errors import OptionError, in_one_line
 from archsearch.recipes import BenchRecipe
 
 #: Type of weights and images, for precisions other than float32.
@@ -171,7 +170,7 @@ def _captured(step: Step, device: torch.device) -> Step:
             output = step()
     except Exception as error:
         first = error.__context__ or error  # what the step raised, before the capture could not be ended
-        raise CaptureFailed(f"no CUDA graph of it: {type(first).__name__}: {first_line(first)}") from error
+        raise CaptureFailed(f"no CUDA graph of it: {in_one_line(first)}") from error
 
     def replay(owner: Step = step) -> object:
         """Replay the graph, which knows addresses only: ``owner`` keeps the model and its images at them.

@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from archsearch import __version__
 from archsearch.cli import ablate, benchmark, dashboard, describe, fidelity, pareto, report, spaces, study
-from archsearch.errors import ArchsearchError, OptionError, Terminated, unknown
+from archsearch.errors import ArchsearchError, OptionError, Terminated, in_one_line, unknown
 
 VERBS = (study, ablate, fidelity, benchmark, describe, spaces, pareto, report, dashboard)
 
@@ -67,8 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if debug:
             raise
-        reason = (str(error).splitlines() or [""])[0]
-        _complain(argv, f"failed: {type(error).__name__}: {reason} (--debug shows where)")
+        _complain(argv, f"failed: {in_one_line(error)} (--debug shows where)")
         return 1
 
 

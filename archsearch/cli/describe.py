@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from archsearch.cli.options import add_format, add_mixers, load_own_mixers, positive_int, write_file
-from archsearch.errors import OptionError
+from archsearch.errors import OptionError, first_line
 
 if TYPE_CHECKING:
     from archsearch.arch import Arch
@@ -141,7 +141,7 @@ def _breakdown(network: "Arch | TimmModel") -> "Breakdown":
         model, img_size = build_network(network)
         return breakdown(model, img_size)
     except (AssertionError, MemoryError, RuntimeError, ValueError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         if isinstance(error, MemoryError) or "alloc" in reason:
             raise OptionError(
                 "the network and its image need more memory than is available; make one of them smaller"

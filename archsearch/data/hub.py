@@ -8,7 +8,7 @@ import torch
 
 from archsearch.data.folder import cache_folder
 from archsearch.data.images import HELD_OUT, ImageData, Split, hold_out
-from archsearch.errors import DataError
+from archsearch.errors import DataError, first_line
 
 #: Class in ``torchvision.datasets`` by the name of the data set.
 HUB = {"cifar10": "CIFAR10", "cifar100": "CIFAR100", "fashion_mnist": "FashionMNIST"}
@@ -33,9 +33,8 @@ def load_hub(name: str, root: Path | None) -> ImageData:
     except (OSError, RuntimeError) as error:
         if new:
             shutil.rmtree(folder, ignore_errors=True)  # remains of an unfinished download
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(
-            f"cannot get {name}: {reason}; go online once, put its files into {folder}, "
+            f"cannot get {name}: {first_line(error)}; go online once, put its files into {folder}, "
             "or use --dataset drawn or --dataset folder --data-root DIR"
         ) from None
     whole, test = (_split(part) for part in parts)

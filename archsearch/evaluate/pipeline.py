@@ -14,10 +14,10 @@ from archsearch.arch import Arch
 from archsearch.benchmark.clocks import answers
 from archsearch.benchmark.exclusive import training_lock
 from archsearch.data.images import ImageData
-from archsearch.errors import ArchsearchError, TrialError
+from archsearch.errors import ArchsearchError, TrialError, first_line, in_one_line
 from archsearch.evaluate.costs import Costs, Limits, NotYet, TimeIt, never
 from archsearch.nn import MetaNeXt, build, init_fan_in
-from archsearch.nn.device import first_line, identity, is_out_of_memory
+from archsearch.nn.device import identity, is_out_of_memory
 from archsearch.objectives import Objective, Tier
 from archsearch.recipes import ProxyRecipe
 from archsearch.train import Training
@@ -179,10 +179,10 @@ def evaluate(
         return progress.so_far(str(error))
     except Exception as error:  # whatever it is, it ends this candidate and not the study
         if is_out_of_memory(error):
-            return progress.so_far(f"{NO_ROOM}: {str(error).splitlines()[0] if str(error) else task.device}")
+            return progress.so_far(f"{NO_ROOM}: {first_line(error) if str(error) else task.device}")
         if not answers(task.device):  # whatever this process tries next would fail too
             raise ArchsearchError(f"the device was lost: {first_line(error)}") from error
-        return progress.so_far(f"{type(error).__name__}: {error}".splitlines()[0], traceback.format_exc())
+        return progress.so_far(in_one_line(error), traceback.format_exc())
     finally:
         if task.device.type == "cuda":
             with suppress(RuntimeError):  # a lost device has been reported by then

@@ -125,11 +125,6 @@ def _says_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(said in words for said in NO_MEMORY)
 
 
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
 @cache
 def git_commit() -> str | None:
     """Return the git commit that archsearch runs from, with ``+`` where files are changed; None where installed."""

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from archsearch.arch import Arch
 from archsearch.arch.mixer import Mixer, check_own_name, declarations, declare
 from archsearch.arch.params import Value
-from archsearch.errors import ArchError, MixerError
+from archsearch.errors import ArchError, MixerError, in_one_line
 from archsearch.nn.mixers import MIXERS, build_mixer
 from archsearch.space.axes import STAGE_AXES
 
@@ -89,7 +89,7 @@ def _check(mixer: Mixer, dim: int, side: int) -> None:
         with torch.no_grad():
             y = module.eval()(x)
     except (Exception, SystemExit) as error:  # whatever a user's code raises is reported as theirs
-        raise MixerError(f"{where}: {_told(error)}{_place(mixer, error)}") from error
+        raise MixerError(f"{where}: {in_one_line(error)}{_place(mixer, error)}") from error
     if not isinstance(y, Tensor) or y.shape != x.shape:
         got = f"a tensor of {tuple(y.shape)}" if isinstance(y, Tensor) else f"a {type(y).__name__}"
         raise MixerError(f"{where}: forward returns {got}; it must keep the shape {tuple(x.shape)}")
@@ -104,7 +104,7 @@ def _check(mixer: Mixer, dim: int, side: int) -> None:
         if y.requires_grad:
             y.sum().backward()
     except (Exception, SystemExit) as error:
-        raise MixerError(f"{where}, in training: {_told(error)}{_place(mixer, error)}") from error
+        raise MixerError(f"{where}, in training: {in_one_line(error)}{_place(mixer, error)}") from error
 
 
 def _place(mixer: Mixer, error: BaseException) -> str:
@@ -112,10 +112,6 @@ def _place(mixer: Mixer, error: BaseException) -> str:
     file = inspect.getsourcefile(MIXERS[mixer.token_mixer])
     line = _line(error, file)
     return f" ({Path(file).name}, line {line})" if file and line else ""
-
-
-def _told(error: BaseException) -> str:
-    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
 
 
 def _run(path: Path) -> ModuleType:
@@ -135,7 +131,7 @@ def _run(path: Path) -> ModuleType:
     except SyntaxError as error:
         raise MixerError(f"{path}{_at(error.lineno)}: {error.msg}") from None
     except (Exception, SystemExit) as error:
-        raise MixerError(f"{path}{_at(_line(error, spec.origin))}: {_told(error)}") from error
+        raise MixerError(f"{path}{_at(_line(error, spec.origin))}: {in_one_line(error)}") from error
     finally:
         sys.path.remove(str(path.resolve().parent))
     return module

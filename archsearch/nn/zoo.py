@@ -8,7 +8,7 @@ from torch import nn
 
 from archsearch.arch import Arch
 from archsearch.arch.networks import TimmModel
-from archsearch.errors import ArchError, DataError, unknown
+from archsearch.errors import ArchError, DataError, first_line, unknown
 from archsearch.nn.metanext import build
 from archsearch.nn.user_mixers import check_mixers
 
@@ -44,8 +44,7 @@ def build_timm(wanted: TimmModel) -> tuple[nn.Module, int]:
         try:
             model = _create(timm.create_model, wanted, size).eval()
         except (AssertionError, AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise ArchError(f"{wanted} cannot be built for images of {size} px: {reason}") from None
+            raise ArchError(f"{wanted} cannot be built for images of {size} px: {first_line(error)}") from None
         return _merged(model) if wanted.reparam else model, size
 
 
@@ -70,10 +69,9 @@ def build_trained(weights: str, folder: Path | None = None) -> nn.Module:
         try:
             return timm.create_model(weights, pretrained=True, pretrained_cfg_overlay=overlay).eval()
         except Exception as error:  # whatever a hub or a damaged file may raise
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             where = file or "the hub"
             raise DataError(
-                f"cannot load the weights {weights} from {where}: {reason}; "
+                f"cannot load the weights {weights} from {where}: {first_line(error)}; "
                 "--weights DIR takes NAME.safetensors from a folder"
             ) from error
 

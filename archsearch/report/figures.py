@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 import plotly.graph_objects as go
 
-from archsearch.errors import OptionError
+from archsearch.errors import OptionError, first_line
 from archsearch.objectives import OBJECTIVES, Objective
 from archsearch.report.figure_parts import by_status, coloured, layout, legend_name, score_axis
 from archsearch.report.front_figures import pareto_3d_figure, pareto_figure
@@ -169,9 +169,8 @@ def write_image(figure: go.Figure, path: Path) -> None:
     try:
         figure.write_image(path, width=900, height=600, scale=2 if path.suffix == ".png" else 1)
     except (ImportError, ValueError, RuntimeError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise OptionError(
-            f"no figure can be drawn as {path.suffix[1:]} here: {reason}; "
+            f"no figure can be drawn as {path.suffix[1:]} here: {first_line(error)}; "
             "pip install 'archsearch[figures]', which needs Chrome or Chromium"
         ) from None
 

@@ -11,7 +11,8 @@ from contextlib import suppress
 
 import torch
 
-from archsearch.nn.device import first_line, is_out_of_memory
+from archsearch.errors import first_line
+from archsearch.nn.device import is_out_of_memory
 
 logger = logging.getLogger(__name__)
 

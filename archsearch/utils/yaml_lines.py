@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from archsearch.errors import UserError, unknown
+from archsearch.errors import UserError, first_line, unknown
 
 
 class Table(dict[str, Any]):
@@ -114,7 +114,7 @@ def _complaints() -> Iterator[None]:
     except RecursionError:
         raise YamlError("not YAML that anyone could read: nested too deeply") from None
     except (yaml.YAMLError, ValueError) as error:  # ValueError: not UTF-8, or an impossible date or number
-        raise YamlError(f"not YAML: {str(error).splitlines()[0]}") from None
+        raise YamlError(f"not YAML: {first_line(error)}") from None
 
 
 @contextmanager

@@ -72,6 +72,18 @@ def test_wrong_words_get_one_line_and_exit_code_2(capsys, tmp_path, words, says)
     assert says in refused(capsys, tmp_path, *words)
 
 
+def test_what_nobody_expected_is_one_line_too(capsys, monkeypatch):
+    def fail(args):
+        raise RuntimeError("\n    No such kernel.\n    Nobody knows why.")
+
+    monkeypatch.setattr("archsearch.cli.spaces.run", fail)
+    code, out, err = run(capsys, "spaces")
+    assert (code, out) == (1, "")
+    assert err == "archsearch: failed: RuntimeError: No such kernel. (--debug shows where)\n"
+    with pytest.raises(RuntimeError):
+        run(capsys, "--debug", "spaces")
+
+
 def test_wrong_spaces(capsys, tmp_path):
     path = tmp_path / "s.yaml"
     path.write_text("baseline: inceptionnext_tiny\naxes:\n  band_kernel_size: [10]\n")

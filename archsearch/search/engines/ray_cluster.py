@@ -19,7 +19,7 @@ from typing import Any
 from unittest import mock
 
 import archsearch
-from archsearch.errors import ArchsearchError, OptionError
+from archsearch.errors import ArchsearchError, OptionError, first_line
 from archsearch.utils.worker_process import environ
 
 #: Settings of Tune that it reads from the environment: be silent, and keep no records.
@@ -106,7 +106,7 @@ def cluster(address: str | None, cpus: int | None = None) -> Iterator[list[dict[
         try:
             _connect(ray, address and _answering(address), cpus)
         except (ConnectionError, ValueError, RuntimeError) as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            reason = first_line(error)
             if address is None:
                 raise ArchsearchError(f"a Ray cluster cannot be started on this machine: {reason}") from None
             raise OptionError(f"--ray-address {address}: no Ray cluster answers there ({reason})") from None

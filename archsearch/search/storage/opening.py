@@ -16,7 +16,7 @@ from optuna.storages._rdb.models import BaseModel, TrialModel, TrialSystemAttrib
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, SQLAlchemyError
 
-from archsearch.errors import ArchsearchError, StorageError
+from archsearch.errors import ArchsearchError, StorageError, first_line
 
 #: Tables of an Optuna storage; a file with only some of them is being created, or its creator was killed.
 TABLES = {*BaseModel.metadata.tables, "alembic_version"}
@@ -124,7 +124,7 @@ def reason_of(error: Exception) -> str:
     """Return the message of the database itself, in one line."""
     cause = error if isinstance(error, SQLAlchemyError) else error.__cause__
     original = getattr(cause, "orig", None) or cause or error
-    return (str(original).strip().splitlines() or [type(original).__name__])[0]
+    return first_line(original)
 
 
 def check_place(path: Path, option: str) -> None:
@@ -169,8 +169,7 @@ def open_storage(url: str, *, create: bool) -> BaseStorage:
             "for PostgreSQL: pip install 'archsearch[postgresql]'"
         ) from None
     except (SQLAlchemyError, OptunaError, ImportError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise StorageError(f"cannot open the storage {masked(url)}: {reason}; check --storage") from None
+        raise StorageError(f"cannot open the storage {masked(url)}: {first_line(error)}; check --storage") from None
 
 
 def _connected(address: str, engine_kwargs: dict[str, Any]) -> RDBStorage:

@@ -1,7 +1,8 @@
 """The storage mirror: a study's trials, written to the storage and read from memory.
 
 Only the process that runs a study writes to it, so its copy in memory is complete. Every change goes to the storage
-first, in as few transactions as Optuna allows, and waits while the storage cannot be reached.
+first, in as few transactions as Optuna allows, and waits while the storage cannot be reached. An interrupt comes before
+or after a change, never between the storage and the memory.
 """
 
 import time
@@ -17,6 +18,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
 from archsearch.errors import ArchsearchError, StorageError
 from archsearch.search.storage.opening import reason_of, set_attrs
+from archsearch.utils.interrupts import DeferredInterrupts
 
 #: Seconds to wait for a storage that cannot be reached, during a run and while a run is ending.
 PATIENCE_S, LAST_PATIENCE_S = 600.0, 5.0
@@ -59,6 +61,7 @@ class StorageMirror:
         self.record, self.check, self.patience_s = record, check, PATIENCE_S
         self.trouble: Callable[[str], None] = lambda words: None
         self.ending: Callable[[], bool] = lambda: False
+        self._deferred = DeferredInterrupts()
         self.in_memory = optuna.create_study(storage=InMemoryStorage(), directions=record.directions)
         self._ids: list[int] = []
         for trial in record.get_trials(deepcopy=False):
@@ -114,12 +117,13 @@ class StorageMirror:
                     pass
             return self._storage.create_new_trial(study_id, template)
 
-        trial_id = self._write(create)
-        first = self._write(lambda again: self._storage.get_trial_id_from_study_id_trial_number(study_id, number))
-        if first == trial_id:
-            self._ids.append(trial_id)
-        else:
-            self._take_twice_written(first, trial_id, attrs)
+        with self._deferred:
+            trial_id = self._write(create)
+            first = self._write(lambda again: self._storage.get_trial_id_from_study_id_trial_number(study_id, number))
+            if first == trial_id:
+                self._ids.append(trial_id)
+            else:
+                self._take_twice_written(first, trial_id, attrs)
         return number
 
     def _take_twice_written(self, first: int, second: int, attrs: Mapping[str, Any]) -> None:
@@ -158,7 +162,6 @@ class StorageMirror:
             The finished trial.
         """
         system = {f"{CONSTRAINTS}:{name}": share for name, share in sorted((excess or {}).items())}
-        self._write(lambda again: set_attrs(self._storage, self._ids[number], attrs, system))
 
         def finish(again: bool) -> None:
             try:
@@ -167,14 +170,27 @@ class StorageMirror:
                 if not again:
                     raise
 
-        self._write(finish)
+        with self._deferred:
+            self._write(lambda again: set_attrs(self._storage, self._ids[number], attrs, system))
+            self._write(finish)
+            self._remember_end(number, attrs, system, state, values)
+        return self.trials[number]
+
+    def _remember_end(
+        self,
+        number: int,
+        attrs: Mapping[str, Any],
+        system: Mapping[str, Any],
+        state: TrialState,
+        values: Sequence[float] | None,
+    ) -> None:
+        """Finish a trial in memory."""
         mirror_id = self.trials[number]._trial_id
         for name, value in attrs.items():
             self._mirrored.set_trial_user_attr(mirror_id, name, value)
         for name, share in system.items():
             self._mirrored.set_trial_system_attr(mirror_id, name, share)
         self._mirrored.set_trial_state_values(mirror_id, state, values)
-        return self.trials[number]
 
     def read(self, question: Callable[[], T]) -> T:
         """Return the answer of a query to the storage; wait while the storage cannot be reached."""
@@ -237,6 +253,7 @@ class StorageMirror:
                     self.trouble(f"waiting for the storage: {reason}")
                 again = True
                 time.sleep(RETRY_S)
+                self._deferred.deliver()  # whoever interrupts does not wait for a storage
 
 
 def _passing(error: Exception) -> str | None:

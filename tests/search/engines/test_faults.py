@@ -1,6 +1,7 @@
 """What a study survives: each test injects a fault and looks at what is on record afterwards."""
 
 import contextlib
+import itertools
 import os
 import random
 import shutil
@@ -123,6 +124,61 @@ def test_random_kills_lose_no_finished_trial_and_count_none_twice(tmp_path):
 def failed_for_good(url):
     record = optuna.load_study(study_name="test", storage=open_storage(url, create=False))
     return [t for t in record.get_trials(states=(TrialState.FAIL,)) if "lost" not in t.user_attrs]
+
+
+@pytest.fixture
+def listens():
+    """A process that a shell started in its background ignores Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize(
+    "write",
+    ["create_new_trial", "get_trial_id_from_study_id_trial_number", "set_attrs", "set_trial_state_values"],
+)
+@pytest.mark.usefixtures("listens")
+def test_an_interrupt_in_the_middle_of_a_write_leaves_no_trial_running(tmp_path, monkeypatch, write, late):
+    url = f"sqlite:///{tmp_path}/s.db"
+    search = search_of(url)
+    owner = mirror_module if write == "set_attrs" else search.record._storage
+    ask, calls = getattr(owner, write), itertools.count()
+
+    def interrupted(*args, **kwargs):
+        third = next(calls) == 2
+        if third and not late:
+            signal.raise_signal(signal.SIGINT)
+        answer = ask(*args, **kwargs)
+        if third and late:
+            signal.raise_signal(signal.SIGINT)
+        return answer
+
+    monkeypatch.setattr(owner, write, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_here(Runner(search, 6, ProgressListener()), worker_tasks.make(0))
+    record = optuna.load_study(study_name="test", storage=open_storage(url, create=False))
+    assert not record.get_trials(states=(TrialState.RUNNING, TrialState.WAITING))
+    run_here(Runner(search_of(url), 6, ProgressListener()), worker_tasks.make(0))
+    assert {key: values for values, key in finished(url).values()} == undisturbed(tmp_path, 6)
+
+
+@pytest.mark.usefixtures("listens")
+def test_who_interrupts_twice_waits_for_nothing(tmp_path, monkeypatch):
+    search = search_of(f"sqlite:///{tmp_path}/s.db")
+    storage, written = search.record._storage, []
+
+    def hangs(*args, **kwargs):
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        written.append(args)
+
+    monkeypatch.setattr(storage, "create_new_trial", hangs)
+    with pytest.raises(KeyboardInterrupt):
+        search.ask()
+    assert not written
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_workers_end_with_their_parent(tmp_path):

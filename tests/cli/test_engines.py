@@ -66,13 +66,24 @@ def test_wrong_options_are_refused(capsys, tmp_path, monkeypatch, options, compl
     ("options", "complaint"),
     [
         (["--ray-address", "127.0.0.1:1"], "--ray-address 127.0.0.1:1: no Ray cluster answers there"),
-        (["--ray-address", "auto"], "; start one (ray start --head)"),
         (["--ray-address", "127.0.0.1"], "write HOST:PORT, or auto"),
         (["--ray-address", "ray://127.0.0.1:10001"], "run the command on a machine of the cluster"),
     ],
 )
 def test_a_cluster_that_is_not_there_is_said_to_be(tmp_path, options, complaint):
-    refused_by_ray(tmp_path, options, complaint)
+    refused_by_ray([sys.executable, CLI], tmp_path, options, complaint)
+
+
+@pytest.mark.ray
+def test_where_no_cluster_runs_auto_says_how_to_start_one(tmp_path, tmp_path_factory, monkeypatch):
+    """An interpreter that sees none, whatever runs beside this test."""
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path_factory.mktemp("ray")))
+    code = (
+        "import functools, sys; from ray._private import services; services.find_gcs_addresses = functools.cache(set); "
+        "from archsearch.cli import main; sys.exit(main())"
+    )
+    complaint = "--ray-address auto: no Ray cluster runs on this machine; start one (ray start --head)"
+    refused_by_ray([sys.executable, "-c", code], tmp_path, ["--ray-address", "auto"], complaint)
 
 
 @pytest.mark.ray
@@ -80,12 +91,12 @@ def test_a_cluster_that_has_ended_is_said_not_to_answer(tmp_path, monkeypatch):
     """As where one that was killed has left its address behind, or its last process has not noticed yet."""
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
     complaint = ":1 (Connection refused); start one (ray start --head)"  # after the address that Ray makes of it
-    refused_by_ray(tmp_path, ["--ray-address", "auto"], complaint)
+    refused_by_ray([sys.executable, CLI], tmp_path, ["--ray-address", "auto"], complaint)
 
 
-def refused_by_ray(tmp_path, options, complaint):
-    command = words("inception_dw", tmp_path / "s.db", "--engine", "ray", *options)
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+def refused_by_ray(program, tmp_path, options, complaint):
+    command = words("inception_dw", tmp_path / "s.db", "--engine", "ray", *options)[2:]
+    done = subprocess.run([*map(str, program), *command], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert complaint in done.stderr
     assert done.stderr.count("\n") == 1, done.stderr

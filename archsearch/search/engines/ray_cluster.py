@@ -194,10 +194,10 @@ def _answering(address: str) -> str:
         socket.create_connection((host, int(port)), timeout=CONNECT_S).close()
     except OSError as error:
         reason = error.strerror or error
+        told = f"there ({reason})"
         if address == "auto":  # the last one has left its address
-            remedy = f"no Ray cluster answers at {found} ({reason}); start one (ray start --head)"
-            raise OptionError(f"--ray-address auto: {remedy}") from None
-        raise OptionError(f"--ray-address {address}: no Ray cluster answers there ({reason})") from None
+            told = f"at {found} ({reason}); start one (ray start --head)"
+        raise OptionError(f"--ray-address {address}: no Ray cluster answers {told}") from None
     return found
 
 

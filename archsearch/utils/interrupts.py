@@ -1,7 +1,8 @@
-"""Interrupts (Ctrl-C, SIGTERM) that wait for the end of what must not be cut in two."""
+"""Interrupts (Ctrl-C, SIGTERM): their handlers, and what must not be cut in two."""
 
 import signal
 import threading
+from collections.abc import Mapping
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -9,11 +10,22 @@ from typing import Any
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
+def set_handlers(handlers: Mapping[int, Any]) -> None:
+    """Set signal handlers; do nothing outside of the main thread, the only one that signals interrupt.
+
+    Args:
+        handlers: Handler by the number of its signal.
+    """
+    if threading.current_thread() is threading.main_thread():
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
 class DeferredInterrupts:
     """Hold back the first interrupt until the end of a context; a second one interrupts at once.
 
     Signals that this process ignores, or that end it without a handler, are left as they are. Does nothing outside of
-    the main thread, which is the only one that signals interrupt.
+    the main thread.
 
     >>> done = []
     >>> try:
@@ -30,16 +42,13 @@ class DeferredInterrupts:
         self._held: int | None = None
 
     def __enter__(self) -> "DeferredInterrupts":
-        if threading.current_thread() is threading.main_thread():
-            handlers = {number: signal.getsignal(number) for number in SIGNALS}
-            self._handlers = {number: handler for number, handler in handlers.items() if callable(handler)}
-            for number in self._handlers:
-                signal.signal(number, self._hold)
+        handlers = {number: signal.getsignal(number) for number in SIGNALS}
+        self._handlers = {number: handler for number, handler in handlers.items() if callable(handler)}
+        set_handlers(dict.fromkeys(self._handlers, self._hold))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        for number, handler in self._handlers.items():
-            signal.signal(number, handler)
+        set_handlers(self._handlers)
         self.deliver()
 
     def deliver(self) -> None:

@@ -10,7 +10,6 @@ import secrets
 import signal
 import socket
 import sys
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from unittest import mock
 
 import archsearch
 from archsearch.errors import ArchsearchError, OptionError, first_line
+from archsearch.utils.interrupts import SIGNALS, set_handlers
 from archsearch.utils.worker_process import environ
 
 #: Settings of Tune that it reads from the environment: be silent, and keep no records.
@@ -102,7 +102,7 @@ def cluster(address: str | None, cpus: int | None = None) -> Iterator[list[dict[
         raise OptionError(f"--ray-address {address}: run the command on a machine of the cluster, and give HOST:PORT")
     with environ({**SETTINGS, **({} if address else _own_cluster())}):
         ray = _import_ray()
-        handlers: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+        handlers: dict[int, Any] = {number: signal.getsignal(number) for number in SIGNALS}  # Ray replaces them
         try:
             _connect(ray, address and _answering(address), cpus)
         except (ConnectionError, ValueError, RuntimeError) as error:
@@ -111,14 +111,14 @@ def cluster(address: str | None, cpus: int | None = None) -> Iterator[list[dict[
                 raise ArchsearchError(f"a Ray cluster cannot be started on this machine: {reason}") from None
             raise OptionError(f"--ray-address {address}: no Ray cluster answers there ({reason})") from None
         finally:
-            restore(handlers)
+            set_handlers(handlers)
         for name in ("ray", "ray.tune", "ray.train", "ray.air"):
             logging.getLogger(name).setLevel(logging.CRITICAL + 1)
         try:
             yield nodes()
         finally:
             ray.shutdown()
-            restore(handlers)
+            set_handlers(handlers)
 
 
 def _connect(ray: Any, address: str | None, cpus: int | None) -> None:
@@ -159,13 +159,6 @@ def ask_cluster(question: Callable[[], Any], share: Share) -> Any:
         raise ArchsearchError(f"no machine of the Ray cluster was free to answer for {ANSWER_S:.0f} s") from None
     except ray.exceptions.RayTaskError as error:
         raise error.cause from None
-
-
-def restore(handlers: Mapping[int, Any]) -> None:
-    """Restore signal handlers, which Ray replaces."""
-    if threading.current_thread() is threading.main_thread():
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
 
 
 def _own_cluster() -> dict[str, str]:

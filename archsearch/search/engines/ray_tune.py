@@ -16,9 +16,10 @@ from types import FrameType
 from typing import Any
 
 from archsearch.search.engines.job import MakeEvaluate
-from archsearch.search.engines.ray_cluster import Share, restore
+from archsearch.search.engines.ray_cluster import Share
 from archsearch.search.engines.ray_desk import Desk
 from archsearch.search.engines.runner import Runner, giving_back
+from archsearch.utils.interrupts import SIGNALS, set_handlers
 from archsearch.utils.worker_process import environ
 
 
@@ -92,8 +93,8 @@ def _noting_signals(desk: Desk) -> Iterator[None]:
     def note(number: int, frame: FrameType | None) -> None:
         desk.signal = number
 
-    before: dict[int, Any] = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    before: dict[int, Any] = {number: signal.signal(number, note) for number in SIGNALS}
     try:
         yield
     finally:
-        restore(before)
+        set_handlers(before)

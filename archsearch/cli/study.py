@@ -79,6 +79,7 @@ def run(args: argparse.Namespace) -> int:
     from archsearch.cli.report import page_path
     from archsearch.search.execute import result_of
     from archsearch.search.execute import run as run_study
+    from archsearch.search.importance import importances
     from archsearch.search.repeat_trial import repeat
     from archsearch.search.resolve import resolve
 
@@ -97,8 +98,6 @@ def run(args: argparse.Namespace) -> int:
             if progress.search is not None:
                 _show(args, result_of(progress.search, spec.storage), page, {})
         raise
-    from archsearch.search.importance import importances  # here, as it is slow to import
-
     return _show(args, result, page, importances(result.study, [objective.name for objective in result.objectives]))
 
 

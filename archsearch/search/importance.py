@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import optuna
-from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import TrialState
 
 from archsearch.errors import StorageError
@@ -61,6 +60,8 @@ def importance(record: optuna.Study, objective: int = 0) -> list[Importance]:
     if len(done) < FEWEST or np.ptp(scores) == 0:
         why = "all score the same" if len(done) >= FEWEST else f"are {len(done)}, and it takes {FEWEST}"
         raise StorageError(f"{untold} {why}")
+    from optuna.importance import FanovaImportanceEvaluator, get_param_importances  # here, as it is slow to import
+
     as_stored = all(one is other for one, other in zip(stored, trials, strict=True))
     fewer = record if as_stored and len(done) == len(trials) <= MOST else _fewer(record, done)
     try:

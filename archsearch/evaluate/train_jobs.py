@@ -13,6 +13,7 @@ from archsearch.benchmark.clocks import synchronize
 from archsearch.data import ImageData, load_for
 from archsearch.data.folder import cache_folder
 from archsearch.errors import ArchsearchError
+from archsearch.evaluate import COMPILER
 from archsearch.evaluate.machine import Machine, Source
 from archsearch.evaluate.pipeline import Task, evaluate, in_turn, training_on
 from archsearch.nn.device import environment
@@ -129,7 +130,7 @@ def train_all(jobs: Sequence[TrainJob], source: Source, machine: Machine) -> Ite
         return
     waiting, running = deque(range(len(jobs))), dict[int, int]()
     deaths = [0] * len(jobs)
-    with Workers(TrainWork(source, machine), machine.workers, [__name__, "torch._dynamo"], machine.together) as workers:
+    with Workers(TrainWork(source, machine), machine.workers, [__name__, COMPILER], machine.together) as workers:
         while waiting or running:
             for worker in workers.idle[: len(waiting)]:
                 running[worker] = waiting.popleft()

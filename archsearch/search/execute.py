@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from archsearch.complexity.parts import PartCounter
+from archsearch.evaluate import COMPILER
 from archsearch.objectives import Tier
 from archsearch.search.definition import VAL_IMAGES, create_or_resume, validation_images
 from archsearch.search.dispatch import carry_out
@@ -81,8 +82,7 @@ def run(spec: StudySpec | ResolvedStudy, progress: Progress | ProgressListener |
     spec, remarks = resolved.spec, list[str]()
     starts = read_starts(spec.start_from, resolved.space, resolved.name, spec.storage, remarks.append)
     if spec.engine.name == "local" and spec.engine.workers != 0:
-        # Any optimizer imports torch's compiler, which takes a second: once for all workers.
-        prepare(["archsearch.search.engines.job", "archsearch.evaluate.evaluator", "torch._dynamo"])
+        prepare(["archsearch.search.engines.job", "archsearch.evaluate.evaluator", COMPILER])
     with place_of(spec.engine, spec.device) as place:
         study, data = define(resolved, place, shown.track)
         count = PartCounter("activations" in {quantity.name for quantity in study.quantities})

@@ -42,7 +42,7 @@ def probability_below_zero(mean: np.ndarray, sd: np.ndarray) -> np.ndarray:
 
 
 def _sobol(dimensions: int, scrambled_by: np.random.Generator | None = None) -> "qmc.Sobol":
-    from scipy.stats import qmc  # here, as it takes a second, which a study has when its first trials are under way
+    from scipy.stats import qmc  # here, as it takes a second, and not all samplers need it
 
     return qmc.Sobol(dimensions, scramble=scrambled_by is not None, rng=scrambled_by)
 

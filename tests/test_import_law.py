@@ -21,15 +21,19 @@ LEVELS = [
     {"benchmark"},
     {"evaluate"},
     {"search"},
-    {"ablation", "fidelity"},
+    {"ablation", "fidelity", "handover"},
     {"report"},
     {"cli"},
 ]
 #: Where a heavy library may be imported: rooms, folders or files.
 HEAVY = {
-    "torch": {"nn", "data", "train", "complexity", "benchmark", "evaluate", "ablation", "fidelity"},
+    "torch": {"nn", "data", "train", "complexity", "benchmark", "evaluate", "ablation", "fidelity", "handover"},
     "torchvision": {"data"},
-    "timm": {"nn", "data"},
+    "timm": {"nn", "data", "handover"},
+    "safetensors": {"handover"},
+    "onnx": {"benchmark", "handover"},
+    "onnxruntime": {"benchmark", "handover"},
+    "pytorch_grad_cam": {"handover"},
     "fvcore": {"complexity"},
     "optuna": {"search"},
     "ray": {"search/engines"},

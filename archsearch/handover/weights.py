@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,8 @@ def save_weights(path: Path, weights: Weights) -> None:
         save_file(state, scratch, metadata={"format": "pt", KEY: json.dumps(known)})
         scratch.replace(path)
     except (OSError, SafetensorError) as error:
-        scratch.unlink(missing_ok=True)
+        with suppress(OSError):
+            scratch.unlink()
         raise StorageError(
             f"cannot write {path}: {first_line(error)}; free its place, or name another folder"
         ) from None

@@ -10,12 +10,13 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from archsearch.arch import Arch
 from archsearch.arch.mixer import declarations, declare
 from archsearch.errors import ArchError, DataError, StorageError, first_line
-from archsearch.nn import build
+from archsearch.nn import Backbone, MetaNeXt, build
+from archsearch.nn.backbone import OutIndices
 
 #: Key of the file's metadata that holds what is known of the weights, as JSON.
 KEY = "archsearch"
@@ -38,7 +39,7 @@ class Weights:
     state: Mapping[str, Tensor]
     facts: Mapping[str, Any] = field(default_factory=dict)
 
-    def build(self) -> nn.Module:
+    def build(self) -> MetaNeXt:
         """Build the network with these weights, on the CPU and in evaluation mode; it maps (N, 3, S, S) to logits.
 
         Raises:
@@ -50,6 +51,18 @@ class Weights:
         except RuntimeError as error:
             raise DataError(f"the weights do not fit their architecture: {first_line(error)}") from None
         return model.eval()
+
+    def build_features(self, out_indices: OutIndices = None) -> Backbone:
+        """Build the backbone with these weights, without the head, on the CPU and in evaluation mode.
+
+        Args:
+            out_indices: Indices of the stages whose maps it returns, as for ``archsearch.nn.Backbone``.
+
+        Raises:
+            DataError: The weights do not fit the architecture.
+            OptionError: There is no such stage.
+        """
+        return Backbone(self.build(), out_indices)
 
 
 def save_weights(path: Path, weights: Weights) -> None:

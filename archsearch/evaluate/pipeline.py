@@ -22,6 +22,7 @@ from archsearch.objectives import Objective, Tier
 from archsearch.recipes import ProxyRecipe
 from archsearch.train import Training
 from archsearch.train.cache import Trainings
+from archsearch.train.training import accuracy_on_test
 from archsearch.train.turns import Turn
 from archsearch.trial import Epoch, EpochDone, Evaluation, OnWait, ProgressCallback, SeedDone, WorkerEvent, ignore_wait
 
@@ -57,6 +58,7 @@ class Task:
         run: Name of the run of the study, for locks.
         known_within: Half the width of its interval, as a share, within which a speed has to be known; 0 takes any.
         turn: Turn of the evaluation, where others share its process; the caller has taken it.
+        tested: Whether the accuracy is that on the test split, by weights that the cache of trainings then keeps.
     """
 
     objectives: tuple[Objective, ...]
@@ -72,6 +74,7 @@ class Task:
     run: str = ""
     known_within: float = 0.0
     turn: Turn = field(default_factory=Turn)
+    tested: bool = False
 
 
 @dataclass
@@ -175,6 +178,8 @@ def evaluate(
         seeds_left = set(range(seed, seed + task.seeds)) - progress.accuracies.keys()
         if trains and seeds_left and not progress.infeasible and not _undecided(task, progress):
             pruned = not _train(arch, task, seed, progress, report)
+        if task.tested:
+            _test(arch, task, seed, progress)
     except TrialError as error:
         return progress.so_far(str(error))
     except Exception as error:  # whatever it is, it ends this candidate and not the study
@@ -281,7 +286,7 @@ def _epochs(arch: Arch, task: Task, seed: int, progress: _Progress) -> Iterable[
 
 def recall(arch: Arch, task: Task, seed: int) -> tuple[Epoch, ...] | None:
     """Return the learning curve of a complete training from the cache; None where there is none."""
-    return None if task.trainings is None else task.trainings.curve(_key(arch, task, task.trainings, seed))
+    return None if task.trainings is None else task.trainings.curve(_key(arch, task, task.trainings, seed), task.tested)
 
 
 def _key(arch: Arch, task: Task, trainings: Trainings, seed: int) -> dict[str, Any]:
@@ -308,12 +313,24 @@ def train(arch: Arch, task: Task, seed: int) -> Iterator[Epoch]:
         yield from _alternating(training, task)
         return
     key = _key(arch, task, task.trainings, seed)
-    yield from _alternating(task.trainings.epochs(key, lambda: _start(proxy_arch, task, seed)), task)
+    epochs = task.trainings.epochs(key, lambda: _start(proxy_arch, task, seed), task.tested)
+    yield from _alternating(epochs, task)
 
 
 def _start(proxy_arch: Arch, task: Task, seed: int) -> Training:
     model = build_proxy(proxy_arch, task.proxy, seed).to(task.device)
     return Training(model, task.data, task.proxy, seed, task.turn)
+
+
+def _test(arch: Arch, task: Task, seed: int, progress: _Progress) -> None:
+    """Replace the accuracy of a training by that of its weights on the test split."""
+    assert task.trainings is not None  # noqa: S101 - the cache keeps the weights
+    file = task.trainings.weights(_key(arch, task, task.trainings, seed))
+    model = build_proxy(task.proxy.shrink(arch, len(task.data.classes)), task.proxy, seed)
+    model.load_state_dict(torch.load(file, weights_only=True, map_location="cpu"))
+    with training_on(task.device, task.turn, task.on_wait, task.run):
+        progress.accuracies[seed] = accuracy_on_test(model.to(task.device), task.data, task.proxy)
+    progress.costs.details["accuracy"] = {"split": "test", "images": len(task.data.test), "weights": str(file)}
 
 
 def build_proxy(proxy_arch: Arch, proxy: ProxyRecipe, seed: int) -> MetaNeXt:

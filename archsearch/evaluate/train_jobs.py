@@ -36,11 +36,13 @@ class TrainJob:
         arch: Target architecture.
         proxy: Proxy recipe.
         seed: Seed of the training.
+        tested: Whether it is judged on the test split, and its weights kept (``details["accuracy"]`` names the file).
     """
 
     arch: Arch
     proxy: ProxyRecipe
     seed: int
+    tested: bool = False
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,7 @@ def _train(images: _Images, trainings: Trainings, turn: Turn, job: TrainJob, say
             trainings=trainings,
             counted=False,
             turn=turn,
+            tested=job.tested,
         )
         return evaluate(job.arch, task, job.seed)
 

@@ -1,4 +1,4 @@
-"""Disk cache of trainings: learning curves of finished ones, checkpoints of interrupted ones."""
+"""Disk cache of trainings: learning curves of finished ones, and weights where asked for; checkpoints of others."""
 
 import os
 import time
@@ -67,16 +67,34 @@ class Trainings:
             **self.device,
         }
 
-    def curve(self, key: Mapping[str, Any]) -> tuple[Epoch, ...] | None:
+    def curve(self, key: Mapping[str, Any], kept: bool = False) -> tuple[Epoch, ...] | None:
         """Return the learning curve of a finished training; None if there is none.
 
         A training with another number of threads counts too: it differs only by the order of its sums and by the
         seconds it took.
+
+        Args:
+            key: Key of the training.
+            kept: Whether its weights have to be there, too.
         """
-        if not self.reuse:
-            return None
-        known = (self._finished({**key, "threads": n}) for n in dict.fromkeys((key.get("threads"), *THREADS)))
-        return next((curve for curve in known if curve), None)
+        found = self._find(key, kept) if self.reuse else None
+        return None if found is None else self._finished(found)
+
+    def weights(self, key: Mapping[str, Any]) -> Path:
+        """Return the file with the weights of a finished training, which ``torch.load`` reads as a ``state_dict``.
+
+        Args:
+            key: Key of a training that ``epochs`` has just finished, or that ``curve`` found, with its weights.
+        """
+        return self._weights(self._find(key, kept=True) or key)
+
+    def _find(self, key: Mapping[str, Any], kept: bool) -> dict[str, Any] | None:
+        """Return the key of a finished training that differs by nothing but the number of threads."""
+        keys = [{**key, "threads": n} for n in dict.fromkeys((key.get("threads"), *THREADS))]
+        return next((k for k in keys if self._finished(k) and (not kept or self._weights(k).exists())), None)
+
+    def _weights(self, key: Mapping[str, Any]) -> Path:
+        return self.store.path(key, ".weights.pt")
 
     def _finished(self, key: Mapping[str, Any]) -> tuple[Epoch, ...] | None:
         try:
@@ -84,12 +102,13 @@ class Trainings:
         except TypeError:
             return None
 
-    def epochs(self, key: Mapping[str, Any], start: Callable[[], Training]) -> Iterator[Epoch]:
+    def epochs(self, key: Mapping[str, Any], start: Callable[[], Training], keep: bool = False) -> Iterator[Epoch]:
         """Yield the epochs of a training, those before its last checkpoint from disk; cache the result.
 
         Args:
             key: Key of the training.
             start: Function that creates the training at its beginning.
+            keep: Whether to keep the weights that it ends with, too.
 
         Raises:
             DivergedError: The training diverged.
@@ -102,6 +121,8 @@ class Trainings:
                 curve.append(epoch)
                 finished = epoch.epoch == training.proxy.epochs
                 if finished:
+                    if keep:
+                        _write(self._weights(key), training.judged.state_dict())
                     self.store.put(key, [asdict(entry) for entry in curve])
                     self.forget(key)
                 elif time.monotonic() - saved >= self.save_every_s:
@@ -137,12 +158,19 @@ class Trainings:
             self._checkpoint(key).unlink()
 
     def _save(self, key: Mapping[str, Any], training: Training, curve: list[Epoch]) -> None:
-        path = self._checkpoint(key)
-        scratch = path.with_suffix(f".{os.getpid()}.part")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            torch.save({"state": training.state_dict(), "curve": [asdict(epoch) for epoch in curve]}, scratch)
-            scratch.replace(path)
-        except (OSError, RuntimeError):  # torch reports a full disk as RuntimeError
-            with suppress(OSError):
-                scratch.unlink()
+        state = {"state": training.state_dict(), "curve": [asdict(epoch) for epoch in curve]}
+        with suppress(OSError, RuntimeError):  # torch reports a full disk as RuntimeError
+            _write(self._checkpoint(key), state)
+
+
+def _write(path: Path, state: Mapping[str, Any]) -> None:
+    """Write a state in one step: an older file stays until the new one is complete."""
+    scratch = path.with_suffix(f".{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(state, scratch)
+        scratch.replace(path)
+    except (OSError, RuntimeError):
+        with suppress(OSError):
+            scratch.unlink()
+        raise

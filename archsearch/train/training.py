@@ -41,6 +41,7 @@ class Training(Iterator[Epoch]):
 
     Attributes:
         done: Number of epochs so far.
+        judged: Model that is validated: the one that trains, or the moving average of its weights.
     """
 
     def __init__(
@@ -63,11 +64,11 @@ class Training(Iterator[Epoch]):
             speed_up(model)
         self.mean, self.std = (value.to(self.device) for value in channel_statistics(data.train))
         self.step = self._step()
-        judged = model if self.step.average is None else self.step.average.model
+        self.judged = model if self.step.average is None else self.step.average.model
         autocast = autocasts(proxy.precision, self.device)
         part = proxy.batch_size // proxy.accumulate  # what fits in training fits here, too
         most = part if self.device.type == "cuda" else None
-        self.validate = Validation(judged, data.val, self.mean, self.std, autocast, most, self._stream)
+        self.validate = Validation(self.judged, data.val, self.mean, self.std, autocast, most, self._stream)
         self.per_epoch = len(data.train) // min(proxy.batch_size, len(data.train))
         self.schedule = Schedule(self.per_epoch * proxy.epochs, proxy.warmup)
         self.done = 0
@@ -159,6 +160,21 @@ def repeatable(device: torch.device, precision: str) -> Iterator[None]:
     finally:
         cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32 = before
         torch.set_float32_matmul_precision(matmul)
+
+
+def accuracy_on_test(model: nn.Module, data: ImageData, proxy: ProxyRecipe) -> float:
+    """Return the top-1 accuracy on the test split, a fraction, computed as ``Training`` validates.
+
+    Args:
+        model: Trained model on the device that computes; left in evaluation mode.
+        data: Data set that it was trained on, reduced to the recipe's samples, whose statistics normalise the images.
+        proxy: Recipe of its training.
+    """
+    model.to(memory_format=torch.channels_last)
+    device = next(model.parameters()).device
+    mean, std = (value.to(device) for value in channel_statistics(data.train))
+    with repeatable(device, proxy.precision):
+        return Validation(model, data.test, mean, std, autocasts(proxy.precision, device))()
 
 
 def channel_statistics(split: Split) -> tuple[Tensor, Tensor]:

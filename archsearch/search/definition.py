@@ -25,6 +25,8 @@ from archsearch.utils.key_fields import key_fields
 RECIPE = "archsearch"
 #: Study attribute with the number of validation images.
 VAL_IMAGES = "val_images"
+#: Study attribute with the folder that its images were last read from, where there is one.
+DATA_ROOT = "data_root"
 #: Parts of a space that are no part of a study's identity: what they make of its proxy recipe is.
 ASKED = ("proxy", "needs")
 #: Fields of a study's recipe that were added later, and the value that their absence means.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from archsearch.complexity.parts import PartCounter
 from archsearch.evaluate import COMPILER
 from archsearch.objectives import Tier
-from archsearch.search.definition import VAL_IMAGES, create_or_resume, validation_images
+from archsearch.search.definition import DATA_ROOT, VAL_IMAGES, create_or_resume, validation_images
 from archsearch.search.dispatch import carry_out
 from archsearch.search.early_stopping import EarlyStopping
 from archsearch.search.engines.runner import ProgressListener, Runner
@@ -114,6 +114,8 @@ def _search(
             if spec.command:
                 record.set_user_attr("command", spec.command)
             record.set_user_attr(VAL_IMAGES, len(data.val))
+            if spec.data_root:
+                record.set_user_attr(DATA_ROOT, str(spec.data_root.resolve()))
             fix_speeds(record, speeds)
             search = Search(study, StorageMirror(record, check, rescoring_of(record)), count, starts)
         reuse = ResultReuse(

@@ -108,7 +108,8 @@ def traced_fields(model: nn.Module, paths: Sequence[str], img_size: int) -> dict
     image = torch.rand(1, 3, img_size, img_size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     image.requires_grad_()
     try:
-        outputs = _outputs(model, paths, image)
+        with _EvenPooling():
+            outputs = outputs_of(model, paths, image)
     except (RuntimeError, ValueError):  # constants of single precision, for example
         return {}
     return dict(_fields(outputs, image))
@@ -130,7 +131,8 @@ def _fields(outputs: Mapping[str, Tensor], image: Tensor) -> Iterator[tuple[str,
         yield path, "image" if whole else field
 
 
-def _outputs(model: nn.Module, paths: Sequence[str], image: Tensor) -> dict[str, Tensor]:
+def outputs_of(model: nn.Module, paths: Sequence[str], images: Tensor) -> dict[str, Tensor]:
+    """Return the outputs of modules by path, in the order in which they run; those that are no tensor are left out."""
     outputs: dict[str, Tensor] = {}
     hooks = []
     for path in paths:
@@ -141,8 +143,7 @@ def _outputs(model: nn.Module, paths: Sequence[str], image: Tensor) -> dict[str,
 
         hooks.append(model.get_submodule(path).register_forward_hook(keep))
     try:
-        with _EvenPooling():
-            model(image)
+        model(images)
     finally:
         for hook in hooks:
             hook.remove()

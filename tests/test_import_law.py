@@ -32,7 +32,7 @@ HEAVY = {
     "timm": {"nn", "data", "handover"},
     "safetensors": {"handover"},
     "onnx": {"benchmark", "handover"},
-    "onnxruntime": {"benchmark", "handover"},
+    "onnxruntime": {"nn", "benchmark", "handover"},
     "pytorch_grad_cam": {"handover"},
     "fvcore": {"complexity"},
     "optuna": {"search"},

@@ -7,6 +7,7 @@ import torch
 from archsearch.arch.networks import NETWORKS, network
 from archsearch.complexity.counts import count
 from archsearch.nn import build
+from archsearch.nn.timm_names import from_timm
 
 #: Parameters as counted from the official code, at 1000 classes.
 PARAMETERS = {
@@ -38,14 +39,8 @@ def pair(name: str, drop_path_rate: float = 0.0) -> tuple[torch.nn.Module, torch
             value += key.endswith(("running_var", "gamma"))
         else:
             value.zero_()
-    ours.load_state_dict(mapped(theirs.state_dict(), ours.state_dict()), strict=True)
+    ours.load_state_dict(from_timm(theirs.state_dict(), ours.state_dict()), strict=True)
     return theirs, ours
-
-
-def mapped(state: dict[str, torch.Tensor], ours: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """timm's keys and shapes mapped to ours: ConvNeXt's linear layers are 1 x 1 convolutions here."""
-    renamed = {key.replace("conv_dw", "token_mixer"): value for key, value in state.items()}
-    return {key: value.reshape(ours[key].shape) if "mlp.fc" in key else value for key, value in renamed.items()}
 
 
 #: ConvNeXts of timm's that an ``Arch`` cannot say: overlapping stems (ols), root mean square norms (rms), a
@@ -103,6 +98,6 @@ def test_same_gradients(name):
     labels = torch.tensor([3, 700])
     for model in (theirs.train(), ours.train()):
         torch.nn.functional.cross_entropy(model(images), labels).backward()
-    want = mapped({key: p.grad for key, p in theirs.named_parameters()}, ours.state_dict())
+    want = from_timm({key: p.grad for key, p in theirs.named_parameters()}, ours.state_dict())
     got = {key: p.grad for key, p in ours.named_parameters()}
     torch.testing.assert_close(got, want, atol=1e-5, rtol=1e-3)

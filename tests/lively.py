@@ -33,6 +33,15 @@ def enliven(model, seed=0):
     return model.eval()
 
 
-def small(arch, **changes):
-    """Return a network of one block per stage and few channels, from an architecture with some fields replaced."""
-    return enliven(build(PROXIES["smoke"].shrink(arch.replace(**changes), num_classes=10)))
+def small(arch, space=None, **changes):
+    """Return a network of one block per stage and few channels, from an architecture with some fields replaced.
+
+    Of an architecture of a space it is the smoke recipe's proxy network, as the space fits that.
+    """
+    recipe = PROXIES["smoke"] if space is None else space.fitted(PROXIES["smoke"])
+    return enliven(build(recipe.shrink(arch.replace(**changes), num_classes=10)))
+
+
+def drawn(space, rng):
+    """Return a random architecture of a space."""
+    return next(filter(None, (space.possible(space.sample(rng)) for _ in range(1000))))

@@ -13,7 +13,7 @@ from archsearch.arch import Arch
 from archsearch.arch.mixer import Mixer
 from archsearch.complexity.counts import analyse, analyse_activations, count_params
 from archsearch.nn.blocks import BLOCKS
-from archsearch.nn.metanext import HEADS, MetaNeXtStage, build_stem
+from archsearch.nn.metanext import HEADS, MetaNeXtStage, Stem
 from archsearch.nn.mixers import build_mixer
 
 Counts = dict[str, float]
@@ -51,7 +51,7 @@ class PartCounter:
 
     def _stem(self, arch: Arch) -> Counts:
         key = ("stem", arch.stem_patch_size, arch.dims[0], arch.norm, arch.img_size)
-        return self._part(key, lambda: build_stem(arch), 3, arch.img_size)
+        return self._part(key, lambda: Stem(arch), 3, arch.img_size)
 
     def _downsampling(self, arch: Arch, stage: int) -> Counts:
         before, dim, side = arch.dims[stage - 1], arch.dims[stage], arch.side(stage - 1)

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from archsearch.arch import Arch
 from archsearch.arch.mixer import Mixer
-from archsearch.nn.mixers import build_mixer
+from archsearch.nn.folding import fold_norm_before, fold_scale
+from archsearch.nn.mixers import absorb_norm, absorb_scale, build_mixer
 
 ACTS: dict[str, Callable[[], nn.Module]] = {"gelu": nn.GELU, "relu": nn.ReLU, "silu": nn.SiLU}
 
@@ -58,6 +59,18 @@ class ConvMlp(nn.Module):
         """Map (N, dim, H, W) to the same shape."""
         return self.fc2(self.act(self.fc1(x)))
 
+    def fold_norm(self, norm: nn.Module) -> nn.Module:
+        """Move a batch norm before the MLP into ``fc1``; return what is left in its place."""
+        if not isinstance(norm, nn.BatchNorm2d):
+            return norm
+        fold_norm_before(norm, self.fc1)
+        return nn.Identity()
+
+    def fold_scale(self, gamma: nn.Parameter | None) -> None:
+        """Move a layer scale behind the MLP into ``fc2``."""
+        if gamma is not None:
+            fold_scale(self.fc2, gamma)
+
 
 def _layer_scale(arch: Arch, dim: int) -> nn.Parameter | None:
     init = arch.layer_scale_init_value
@@ -87,6 +100,12 @@ class MetaNeXtBlock(nn.Module):
         """Map (N, dim, H, W) to the same shape."""
         return x + self.drop_path(_scaled(self.mlp(self.norm(self.token_mixer(x))), self.gamma))
 
+    def reparameterize(self) -> None:
+        """Fold a batch norm and the layer scale into the MLP, as ``archsearch.nn.deploy`` explains."""
+        self.norm = self.mlp.fold_norm(self.norm)
+        self.mlp.fold_scale(self.gamma)
+        self.gamma = None
+
 
 class MetaFormerBlock(nn.Module):
     """Two residuals: ``x + token_mixer(norm1(x))``, then the same with the MLP (Yu et al. 2022)."""
@@ -105,6 +124,16 @@ class MetaFormerBlock(nn.Module):
         """Map (N, dim, H, W) to the same shape."""
         x = x + self.drop_path(_scaled(self.token_mixer(self.norm1(x)), self.gamma1))
         return x + self.drop_path(_scaled(self.mlp(self.norm2(x)), self.gamma2))
+
+    def reparameterize(self) -> None:
+        """Fold batch norms and layer scales into the MLP and, where it can take them, into the mixer."""
+        self.norm2 = self.mlp.fold_norm(self.norm2)
+        self.mlp.fold_scale(self.gamma2)
+        self.gamma2 = None
+        if isinstance(self.norm1, nn.BatchNorm2d) and absorb_norm(self.token_mixer, self.norm1):
+            self.norm1 = nn.Identity()
+        if self.gamma1 is not None and absorb_scale(self.token_mixer, self.gamma1):
+            self.gamma1 = None
 
 
 BLOCKS: dict[str, type[MetaNeXtBlock] | type[MetaFormerBlock]] = {

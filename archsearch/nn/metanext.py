@@ -9,6 +9,36 @@ from torch import Tensor, nn
 
 from archsearch.arch import Arch
 from archsearch.nn.blocks import BLOCKS, NORMS
+from archsearch.nn.folding import fold_norm_after, fold_norm_before
+
+
+class Stem(nn.Sequential):
+    """Patches as a convolution, and a norm: (N, 3, S, S) to (N, dim, S / patch, S / patch)."""
+
+    def __init__(self, arch: Arch) -> None:
+        patch = arch.stem_patch_size
+        super().__init__(nn.Conv2d(3, arch.dims[0], patch, stride=patch), NORMS[arch.norm](arch.dims[0]))
+
+    def reparameterize(self) -> None:
+        """Fold a batch norm into the convolution."""
+        conv, norm = self
+        if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+            fold_norm_after(conv, norm)
+            self[1] = nn.Identity()
+
+
+class Downsampling(nn.Sequential):
+    """A norm and a 2 x 2 convolution of stride 2: (N, before, H, W) to (N, dim, H / 2, W / 2)."""
+
+    def __init__(self, norm: str, before: int, dim: int) -> None:
+        super().__init__(NORMS[norm](before), nn.Conv2d(before, dim, 2, stride=2))
+
+    def reparameterize(self) -> None:
+        """Fold a batch norm into the convolution, which has no padding."""
+        norm, conv = self
+        if isinstance(norm, nn.BatchNorm2d) and isinstance(conv, nn.Conv2d):
+            fold_norm_before(norm, conv)
+            self[0] = nn.Identity()
 
 
 class MetaNeXtStage(nn.Module):
@@ -19,8 +49,7 @@ class MetaNeXtStage(nn.Module):
         dim = arch.dims[index]
         self.downsample: nn.Module = nn.Identity()
         if index > 0:
-            before = arch.dims[index - 1]
-            self.downsample = nn.Sequential(NORMS[arch.norm](before), nn.Conv2d(before, dim, 2, stride=2))
+            self.downsample = Downsampling(arch.norm, arch.dims[index - 1], dim)
         block, mixer, ratio = BLOCKS[arch.block], arch.mixers[index], arch.mlp_ratios[index]
         self.blocks = nn.Sequential(*(block(arch, dim, mixer, ratio, rate) for rate in drop_paths))
 
@@ -78,7 +107,7 @@ class MetaNeXt(nn.Module):
     def __init__(self, arch: Arch) -> None:
         super().__init__()
         self.arch = arch
-        self.stem = build_stem(arch)
+        self.stem = Stem(arch)
         rates = drop_path_rates(arch.drop_path_rate, arch.depths)
         self.stages = nn.Sequential(*(MetaNeXtStage(arch, i, r) for i, r in enumerate(rates)))
         self.head = HEADS[arch.head](arch.dims[-1], arch.num_classes)
@@ -87,12 +116,6 @@ class MetaNeXt(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, 3, S, S) to (N, num_classes)."""
         return self.head(self.stages(self.stem(x)))
-
-
-def build_stem(arch: Arch) -> nn.Module:
-    """Return the stem, which maps (N, 3, S, S) to the first stage's input."""
-    patch = arch.stem_patch_size
-    return nn.Sequential(nn.Conv2d(3, arch.dims[0], patch, stride=patch), NORMS[arch.norm](arch.dims[0]))
 
 
 def _init_weights(module: nn.Module) -> None:

@@ -4,7 +4,7 @@
 arguments of the same names.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from archsearch.arch.mixer import Mixer
 from archsearch.arch.mixer_types import inception_groups
 from archsearch.errors import ArchError
+from archsearch.nn.folding import Layer, assign, bias_of, fold_norm_before, fold_scale
 
 
 def depthwise_conv(dim: int, kernel_size: int | tuple[int, int], dilation: int = 1) -> nn.Conv2d:
@@ -20,6 +21,41 @@ def depthwise_conv(dim: int, kernel_size: int | tuple[int, int], dilation: int =
     kh, kw = (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size
     padding = (dilation * (kh // 2), dilation * (kw // 2))
     return nn.Conv2d(dim, dim, (kh, kw), padding=padding, dilation=dilation, groups=dim)
+
+
+class FoldingMixer(nn.Module):
+    """A mixer that may take up, at inference, what stands beside it in a MetaFormer block."""
+
+    def absorb_norm(self, norm: nn.BatchNorm2d) -> bool:
+        """Take a batch norm before the mixer up into its weights; return whether that is possible."""
+        return False
+
+    def scale_output(self, scale: Tensor) -> bool:
+        """Take a scale of its output channels, (dim,), up into its weights; return whether that is possible."""
+        return False
+
+
+def absorb_norm(mixer: nn.Module, norm: nn.BatchNorm2d) -> bool:
+    """Fold a batch norm into the mixer behind it; return whether that is possible."""
+    return isinstance(mixer, FoldingMixer) and mixer.absorb_norm(norm)
+
+
+def absorb_scale(mixer: nn.Module, scale: Tensor) -> bool:
+    """Fold a scale of the output channels into the mixer before it; return whether that is possible."""
+    if type(mixer) is nn.Conv2d:  # a depthwise one; a subclass may do more than convolve
+        return _scale_groups([mixer], scale)
+    return isinstance(mixer, FoldingMixer) and mixer.scale_output(scale)
+
+
+def _scale_groups(layers: Iterable[nn.Module], scale: Tensor) -> bool:
+    """Fold a scale into layers that make all output channels between them, in this order."""
+    start = 0
+    for layer in layers:
+        assert isinstance(layer, Layer)  # noqa: S101 - our own
+        channels = len(layer.weight)
+        fold_scale(layer, scale[start : start + channels])
+        start += channels
+    return True
 
 
 class Identity(nn.Identity):
@@ -41,7 +77,7 @@ class Pooling(nn.Module):
         return self.pool(x) - x
 
 
-class InceptionDWConv2d(nn.Module):
+class InceptionDWConv2d(FoldingMixer):
     """Inception depthwise convolution: identity, square, 1 x k and k x 1 branches.
 
     The channels are split in that order, ``int(dim * branch_ratio)`` for each branch; those left over come first and
@@ -84,8 +120,12 @@ class InceptionDWConv2d(nn.Module):
             x = getattr(self, name)(x)
         return x
 
+    def scale_output(self, scale: Tensor) -> bool:
+        """Take a scale up where the branches cover all channels."""
+        return not self.split_sizes[0] and _scale_groups([getattr(self, path[-1]) for path in self.paths], scale)
 
-class PartialDWConv2d(nn.Module):
+
+class PartialDWConv2d(FoldingMixer):
     """Depthwise convolution of the last ``int(dim * conv_ratio)`` channels; the others pass through unchanged.
 
     Source: *InceptionNeXt*, Table 1.
@@ -102,8 +142,12 @@ class PartialDWConv2d(nn.Module):
         untouched, convolved = torch.split(x, self.split_sizes, dim=1)
         return torch.cat((untouched, self.dwconv(convolved)), dim=1)
 
+    def scale_output(self, scale: Tensor) -> bool:
+        """Take a scale up where all channels are convolved."""
+        return not self.split_sizes[0] and _scale_groups([self.dwconv], scale)
 
-class Attention(nn.Module):
+
+class Attention(FoldingMixer):
     """Multi-head self-attention over all positions, without a position embedding.
 
     Source: Vaswani et al. 2017; projections with bias, as in DeiT.
@@ -123,8 +167,17 @@ class Attention(nn.Module):
         y = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(n, h * w, c)
         return self.proj(y).transpose(1, 2).reshape(n, c, h, w)
 
+    def absorb_norm(self, norm: nn.BatchNorm2d) -> bool:
+        """Take a batch norm up into ``qkv``, which reads each position alone."""
+        fold_norm_before(norm, self.qkv)
+        return True
 
-class LargeBandDWConv2d(nn.Module):
+    def scale_output(self, scale: Tensor) -> bool:
+        """Take a scale up into ``proj``."""
+        return _scale_groups([self.proj], scale)
+
+
+class LargeBandDWConv2d(FoldingMixer):
     """Sum of a depthwise k x s and a depthwise s x k convolution of all channels.
 
     Source: the factorised large kernel of SLaK (Liu et al. 2023, section 4), without its norms
@@ -135,13 +188,38 @@ class LargeBandDWConv2d(nn.Module):
         super().__init__()
         self.dwconv_h = depthwise_conv(dim, (long_kernel_size, short_kernel_size))
         self.dwconv_w = depthwise_conv(dim, (short_kernel_size, long_kernel_size))
+        self.dwconv: nn.Conv2d | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, dim, H, W) to the same shape."""
-        return self.dwconv_h(x) + self.dwconv_w(x)
+        return self.dwconv_h(x) + self.dwconv_w(x) if self.dwconv is None else self.dwconv(x)
+
+    def scale_output(self, scale: Tensor) -> bool:
+        """Take a scale up into every convolution, as their outputs are summed."""
+        for conv in self.children():
+            _scale_groups([conv], scale)
+        return True
+
+    @torch.no_grad()
+    def reparameterize(self) -> None:
+        """Merge both kernels into one of long x long, where that takes no more multiply-adds: up to 2 x short.
+
+        A position of a channel takes long x long instead of 2 x long x short: 7 x 7 for 7 x 5 and 5 x 7, but not
+        51 x 51 for 51 x 5 and 5 x 51.
+        """
+        if self.dwconv is not None:
+            return
+        long, short = self.dwconv_h.kernel_size
+        if long > 2 * short:
+            return
+        ends = (long - short) // 2
+        weight = F.pad(self.dwconv_h.weight, (ends, ends)) + F.pad(self.dwconv_w.weight, (0, 0, ends, ends))
+        self.dwconv = depthwise_conv(len(weight), long).to(weight)
+        assign(self.dwconv, weight, bias_of(self.dwconv_h) + bias_of(self.dwconv_w))
+        del self.dwconv_h, self.dwconv_w
 
 
-class MixedDWConv2d(nn.Module):
+class MixedDWConv2d(FoldingMixer):
     """Depthwise convolutions of 3 x 3, 5 x 5, 7 x 7, ... on equal groups of channels.
 
     Channels left over go to the first group.
@@ -159,6 +237,10 @@ class MixedDWConv2d(nn.Module):
         """Map (N, dim, H, W) to the same shape."""
         parts = torch.split(x, self.split_sizes, dim=1)
         return torch.cat([conv(part) for conv, part in zip(self.dwconvs, parts, strict=True)], dim=1)
+
+    def scale_output(self, scale: Tensor) -> bool:
+        """Take a scale up into the convolutions, each its channels' part."""
+        return _scale_groups(self.dwconvs, scale)
 
 
 def _depthwise(dim: int, kernel_size: int = 7) -> nn.Conv2d:

@@ -9,6 +9,7 @@ from torch import nn
 from archsearch.arch import Arch
 from archsearch.arch.networks import TimmModel
 from archsearch.errors import ArchError, DataError, first_line, unknown
+from archsearch.nn.deploy import deploy_form
 from archsearch.nn.metanext import build
 from archsearch.nn.user_mixers import check_mixers
 
@@ -45,7 +46,7 @@ def build_timm(wanted: TimmModel) -> tuple[nn.Module, int]:
             model = _create(timm.create_model, wanted, size).eval()
         except (AssertionError, AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
             raise ArchError(f"{wanted} cannot be built for images of {size} px: {first_line(error)}") from None
-        return _merged(model) if wanted.reparam else model, size
+        return deploy_form(model) if wanted.reparam else model, size
 
 
 def build_trained(weights: str, folder: Path | None = None) -> nn.Module:
@@ -74,17 +75,6 @@ def build_trained(weights: str, folder: Path | None = None) -> nn.Module:
                 f"cannot load the weights {weights} from {where}: {first_line(error)}; "
                 "--weights DIR takes NAME.safetensors from a folder"
             ) from error
-
-
-def _merged(model: nn.Module) -> nn.Module:
-    """Merge the branches of a network; timm takes some weights beside them for branches too, and freezes them."""
-    from timm.utils.model import reparameterize_model
-
-    frozen = {name for name, weight in model.named_parameters() if not weight.requires_grad}
-    merged: nn.Module = reparameterize_model(model, inplace=True)
-    for name, weight in merged.named_parameters():
-        weight.requires_grad_(name not in frozen)
-    return merged
 
 
 def _create(create: Any, wanted: TimmModel, size: int) -> nn.Module:

@@ -4,7 +4,6 @@ import argparse
 import sys
 
 from archsearch.cli.options import add_format, add_storage
-from archsearch.errors import OptionError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,17 +16,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the table to stdout."""
-    from archsearch.ablation.record import is_ablation
     from archsearch.report.frame import front_rows
     from archsearch.report.tables import trials_table
     from archsearch.report.view import view_of
-    from archsearch.search.definition import load
+    from archsearch.search.definition import check_search, load
     from archsearch.search.storage.opening import open_storage
     from archsearch.utils.tables import render
 
     record = load(args.study, open_storage(args.storage, create=False))
-    if is_ablation(record):
-        raise OptionError(f"study {args.study!r} is an ablation, whose trials are seeds; see `ablate` and `report`")
+    check_search(record)
     view = view_of(record)
     rows = view.frame.sort_values("number") if args.all else front_rows(view.frame, view.objectives)
     sys.stdout.write(render(trials_table(rows, view.objectives, view.chance_words), args.format) + "\n")

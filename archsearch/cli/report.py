@@ -2,7 +2,6 @@
 
 import argparse
 import dataclasses
-import hashlib
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from archsearch.cli.options import add_storage
 from archsearch.errors import OptionError, StorageError
+from archsearch.utils.file_names import file_name
 
 if TYPE_CHECKING:
     import optuna
@@ -56,14 +56,17 @@ def open_studies(names: Sequence[str], storage: str) -> "tuple[list[optuna.Study
     """
     from archsearch.ablation.analysis import Report
     from archsearch.ablation.record import is_ablation, outcome_of
-    from archsearch.search.definition import load
+    from archsearch.search.definition import check_search, load
     from archsearch.search.storage.opening import in_words, open_storage
 
     opened = open_storage(storage, create=False)
     with in_words():
         records = [load(name, opened) for name in dict.fromkeys(names)]
         ablations = [Report.of(outcome_of(record)) for record in records if is_ablation(record)]
-        return [record for record in records if not is_ablation(record)], ablations
+        searches = [record for record in records if not is_ablation(record)]
+        for record in searches:
+            check_search(record)
+        return searches, ablations
 
 
 def _views(searches: "list[optuna.Study]") -> "list[StudyView]":
@@ -98,19 +101,11 @@ def page_path(study_name: str, storage: str, wanted: Path | None, option: str) -
     from archsearch.search.storage.opening import check_place, sqlite_path
 
     database = sqlite_path(storage)
-    path = wanted or (database.parent if database else Path("runs")) / f"{_file_name(study_name)}.html"
+    path = wanted or (database.parent if database else Path("runs")) / f"{file_name(study_name)}.html"
     if path.suffix.lower() not in (".html", ".htm"):
         raise OptionError(f"{option} {path}: the page's name must end in .html")
     check_place(path, option)
     return path
-
-
-def _file_name(study_name: str) -> str:
-    """Return a valid file name: the study's name where it is plain, else its plain characters and a hash."""
-    plain = "".join(c if c.isalnum() or c in "-_." else "_" for c in study_name)[:80]
-    if plain == study_name and not plain.startswith("."):
-        return plain
-    return f"{plain.lstrip('.')}-{hashlib.sha256(study_name.encode()).hexdigest()[:8]}"
 
 
 def write(path: Path, views: "Sequence[StudyView]", ablations: "Sequence[Report]" = ()) -> None:
@@ -136,13 +131,11 @@ def _write_figures(
 
     figures = all_figures(views) if views else {}
     for report in ablations:
-        figures |= {
-            f"{_file_name(report.outcome.name)}-{name}": draw for name, draw in ablation_figures(report).items()
-        }
+        figures |= {f"{file_name(report.outcome.name)}-{name}": draw for name, draw in ablation_figures(report).items()}
     with told_if_unwritable(folder):
         folder.mkdir(parents=True, exist_ok=True)
         for name, draw in figures.items():
-            file = folder / f"{_file_name(name)}.{suffix}"
+            file = folder / f"{file_name(name)}.{suffix}"
             write_image(draw(), file)
             yield file
 

@@ -4,18 +4,41 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from archsearch.handover.confirm_record import confirmation_of
+    from archsearch.handover.confirm_spec import ConfirmSpec
+    from archsearch.handover.confirmation import Confirmation
+    from archsearch.handover.confirming import ConfirmListener, confirm
+    from archsearch.handover.trained import weights_of
     from archsearch.handover.weights import Weights, load_weights, save_weights
     from archsearch.nn.onnx_export import OnnxFile, export_onnx
 
-__all__ = ["OnnxFile", "Weights", "export_onnx", "load_weights", "save_weights"]
+__all__ = [
+    "ConfirmListener",
+    "ConfirmSpec",
+    "Confirmation",
+    "OnnxFile",
+    "Weights",
+    "confirm",
+    "confirmation_of",
+    "export_onnx",
+    "load_weights",
+    "save_weights",
+    "weights_of",
+]
 
 #: Modules of the exported names; imported on first use, so that importing this package stays cheap (PEP 562).
 _MODULES = {
+    "ConfirmListener": "archsearch.handover.confirming",
+    "ConfirmSpec": "archsearch.handover.confirm_spec",
+    "Confirmation": "archsearch.handover.confirmation",
     "OnnxFile": "archsearch.nn.onnx_export",
     "Weights": "archsearch.handover.weights",
+    "confirm": "archsearch.handover.confirming",
+    "confirmation_of": "archsearch.handover.confirm_record",
     "export_onnx": "archsearch.nn.onnx_export",
     "load_weights": "archsearch.handover.weights",
     "save_weights": "archsearch.handover.weights",
+    "weights_of": "archsearch.handover.trained",
 }
 
 

@@ -146,14 +146,12 @@ def read_view(name: str, storage: str) -> StudyView:
         StorageError: There is no such storage or study.
         OptionError: The study is an ablation, whose trials are seeds.
     """
-    from archsearch.ablation.record import is_ablation
-    from archsearch.search.definition import load
+    from archsearch.search.definition import check_search, load
     from archsearch.search.importance import importances
     from archsearch.search.storage.opening import open_storage
 
     record = load(name, open_storage(storage, create=False))
-    if is_ablation(record):
-        raise OptionError(f"study {name!r} is an ablation, whose trials are seeds; see `ablate` and `report`")
+    check_search(record)
     view = view_of(record)
     return replace(view, importance=importances(record, view.recipe["objectives"]))
 

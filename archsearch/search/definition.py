@@ -10,7 +10,7 @@ from optuna.storages import BaseStorage
 
 from archsearch.arch import Arch
 from archsearch.arch.mixer import declarations, declare
-from archsearch.errors import ArchError, StorageError, unknown
+from archsearch.errors import ArchError, OptionError, StorageError, unknown
 from archsearch.evaluate.constraint import Constraint
 from archsearch.objectives import OBJECTIVES, Objective, Tier
 from archsearch.recipes import PROTOCOL, TRAINER, BenchRecipe, ProxyRecipe
@@ -29,6 +29,8 @@ VAL_IMAGES = "val_images"
 DATA_ROOT = "data_root"
 #: Parts of a space that are no part of a study's identity: what they make of its proxy recipe is.
 ASKED = ("proxy", "needs")
+#: Field of a recipe that names the study that a confirmation confirms.
+CONFIRMS = "confirms"
 #: Fields of a study's recipe that were added later, and the value that their absence means.
 FORMER: dict[str, Any] = {"constraints": [], "seeds": 1, "protocol": 1}
 
@@ -145,6 +147,22 @@ def recipe_of(record: optuna.Study) -> dict[str, Any]:
     return recipe
 
 
+def check_search(record: optuna.Study) -> None:
+    """Make sure that a study is a search: its trials are candidates, and have a front.
+
+    Raises:
+        OptionError: It is an ablation or a confirmation, whose trials are seeds; or another tool made it.
+    """
+    recipe = recipe_of(record)
+    if CONFIRMS in recipe:
+        of = recipe[CONFIRMS]
+        raise OptionError(f"study {record.study_name!r} is a confirmation, whose trials are seeds; name its study, {of!r}")
+    if "space" not in recipe:
+        raise OptionError(
+            f"study {record.study_name!r} is an ablation, whose trials are seeds; see `ablate` and `report`"
+        )
+
+
 def objectives_of(record: optuna.Study) -> tuple[Objective, ...]:
     """Return the objectives of a study, in the order of its values."""
     return tuple(OBJECTIVES[name] for name in recipe_of(record)["objectives"])
@@ -178,7 +196,7 @@ def recorded(name: str, url: str) -> dict[str, Any] | None:
 def _check_recipe(study: Study, stored: Mapping[str, Any]) -> None:
     """Make sure that a study goes on as it began."""
     if "space" not in stored:
-        raise StorageError(f"study {study.name!r} exists and is an ablation; choose another --study-name")
+        raise StorageError(f"study {study.name!r} exists and is no search; choose another --study-name")
     tiers = {quantity.tier for quantity in study.quantities}
     matters = {
         "population": False,

@@ -33,9 +33,7 @@ class EffectiveField:
     gradient: np.ndarray
 
 
-def effective_fields(
-    model: nn.Module, paths: Sequence[str], images: Tensor, seed: int = 0
-) -> dict[str, EffectiveField]:
+def effective_fields(model: nn.Module, paths: Sequence[str], images: Tensor) -> dict[str, EffectiveField]:
     """Measure the effective receptive field of the central output of each module.
 
     It is the absolute gradient of the output with respect to the image, averaged over images and their channels. The

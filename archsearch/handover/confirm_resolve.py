@@ -16,7 +16,15 @@ from archsearch.nn import check_mixers, load_mixers
 from archsearch.nn.device import device_name, environment
 from archsearch.objectives import Objective
 from archsearch.recipes import TRAINER, ProxyRecipe
-from archsearch.search.definition import CONFIRMS, DATA_ROOT, check_search, objectives_of, own_mixers, recipe_of, validation_images
+from archsearch.search.definition import (
+    CONFIRMS,
+    DATA_ROOT,
+    check_search,
+    objectives_of,
+    own_mixers,
+    recipe_of,
+    validation_images,
+)
 from archsearch.search.definition import load as load_study
 from archsearch.search.recipe_choice import RecipeChoice
 from archsearch.search.storage.opening import in_words, open_storage, sqlite_path

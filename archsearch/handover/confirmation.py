@@ -50,8 +50,8 @@ class Confirmed:
         on_front: Whether it is on the front of the confirmed accuracies and the search's other scores; None where one
             of these is unknown.
         chance: Probability of being on that front, by the noise of all scores; None where it is unknown.
-        rank: Rank by confirmed accuracy, 1 for the best, among the candidates whose accuracy in the search is known, too;
-            None for others.
+        rank: Rank by confirmed accuracy, 1 for the best, among the candidates with an accuracy in the search; None for
+            others.
         rank_before: Rank of the same by the accuracy of the search.
     """
 

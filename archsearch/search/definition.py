@@ -156,7 +156,9 @@ def check_search(record: optuna.Study) -> None:
     recipe = recipe_of(record)
     if CONFIRMS in recipe:
         of = recipe[CONFIRMS]
-        raise OptionError(f"study {record.study_name!r} is a confirmation, whose trials are seeds; name its study, {of!r}")
+        raise OptionError(
+            f"study {record.study_name!r} is a confirmation, whose trials are seeds; name its study, {of!r}"
+        )
     if "space" not in recipe:
         raise OptionError(
             f"study {record.study_name!r} is an ablation, whose trials are seeds; see `ablate` and `report`"

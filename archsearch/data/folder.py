@@ -193,18 +193,32 @@ def decode_image(path: Path, img_size: int) -> np.ndarray:
     Raises:
         DataError: The file is no readable image.
     """
-    try:
-        with Image.open(path) as image:
-            image.draft("RGB", (img_size, img_size))
-            picture = _eight_bit(image).convert("RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        raise DataError(f"{path} is broken or no image; repair or remove it") from None
+    picture = read_image(path, img_size)
     scale = img_size / min(picture.size)
     if scale != 1:
         width, height = (max(img_size, round(side * scale)) for side in picture.size)
         picture = picture.resize((width, height), Image.Resampling.BICUBIC)
     left, top = (picture.width - img_size) // 2, (picture.height - img_size) // 2
     return np.asarray(picture.crop((left, top, left + img_size, top + img_size))).transpose(2, 0, 1)
+
+
+def read_image(path: Path, img_size: int | None = None) -> Image.Image:
+    """Read an image as RGB.
+
+    Args:
+        path: File of the image.
+        img_size: Side in pixels that it need not exceed, which saves decoding all of a large JPEG; None for its own.
+
+    Raises:
+        DataError: The file is no readable image.
+    """
+    try:
+        with Image.open(path) as image:
+            if img_size is not None:
+                image.draft("RGB", (img_size, img_size))
+            return _eight_bit(image).convert("RGB")
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        raise DataError(f"{path} is broken or no image; repair or remove it") from None
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:

@@ -8,6 +8,9 @@ if TYPE_CHECKING:
     from archsearch.handover.confirm_spec import ConfirmSpec
     from archsearch.handover.confirmation import Confirmation
     from archsearch.handover.confirming import ConfirmListener, confirm
+    from archsearch.handover.explain_files import write_explanation
+    from archsearch.handover.explain_spec import ExplainSpec, Explanation
+    from archsearch.handover.explaining import explain
     from archsearch.handover.trained import weights_of
     from archsearch.handover.weights import Weights, load_weights, save_weights
     from archsearch.nn.onnx_export import OnnxFile, export_onnx
@@ -16,14 +19,18 @@ __all__ = [
     "ConfirmListener",
     "ConfirmSpec",
     "Confirmation",
+    "ExplainSpec",
+    "Explanation",
     "OnnxFile",
     "Weights",
     "confirm",
     "confirmation_of",
+    "explain",
     "export_onnx",
     "load_weights",
     "save_weights",
     "weights_of",
+    "write_explanation",
 ]
 
 #: Modules of the exported names; imported on first use, so that importing this package stays cheap (PEP 562).
@@ -31,14 +38,18 @@ _MODULES = {
     "ConfirmListener": "archsearch.handover.confirming",
     "ConfirmSpec": "archsearch.handover.confirm_spec",
     "Confirmation": "archsearch.handover.confirmation",
+    "ExplainSpec": "archsearch.handover.explain_spec",
+    "Explanation": "archsearch.handover.explain_spec",
     "OnnxFile": "archsearch.nn.onnx_export",
     "Weights": "archsearch.handover.weights",
     "confirm": "archsearch.handover.confirming",
     "confirmation_of": "archsearch.handover.confirm_record",
+    "explain": "archsearch.handover.explaining",
     "export_onnx": "archsearch.nn.onnx_export",
     "load_weights": "archsearch.handover.weights",
     "save_weights": "archsearch.handover.weights",
     "weights_of": "archsearch.handover.trained",
+    "write_explanation": "archsearch.handover.explain_files",
 }
 
 

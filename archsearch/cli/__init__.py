@@ -13,10 +13,22 @@ from itertools import pairwise
 from typing import NoReturn
 
 from archsearch import __version__
-from archsearch.cli import ablate, benchmark, confirm, dashboard, describe, fidelity, pareto, report, spaces, study
+from archsearch.cli import (
+    ablate,
+    benchmark,
+    confirm,
+    dashboard,
+    describe,
+    explain,
+    fidelity,
+    pareto,
+    report,
+    spaces,
+    study,
+)
 from archsearch.errors import ArchsearchError, OptionError, Terminated, in_one_line, unknown
 
-VERBS = (study, confirm, ablate, fidelity, benchmark, describe, spaces, pareto, report, dashboard)
+VERBS = (study, confirm, explain, ablate, fidelity, benchmark, describe, spaces, pareto, report, dashboard)
 
 
 class Parser(argparse.ArgumentParser):

@@ -165,6 +165,8 @@ PROXY_PRECISIONS = ("amp_bf16", "bf16", "tf32", "fp32")
 MODES = ("eager", "compile", "cudagraph")
 #: Memory layouts of images and weights.
 LAYOUTS = ("channels_first", "channels_last")
+#: Forms of a network: as it is made and trained, or as it is deployed (``archsearch.nn.deploy``).
+FORMS = ("train", "deploy")
 #: Values of ``BenchRecipe.layout`` that stand for both.
 BOTH = ("both", "best")
 
@@ -192,6 +194,8 @@ class BenchRecipe:
             know it: rounds are added, and a timing that is still wider is made again later; 0 takes any.
         near_front: The same for candidates that are on the front, or may be at the better end of that interval: such a
             one is timed once more where it is not known so well, and the rounds are joined; 0 times none again.
+        form: Form of the networks and of the reference at inference, one of ``FORMS``; training steps are those of the
+            train form.
     """
 
     #: Fields of the first release; ``archsearch.utils.key_fields`` says what they are for. Never changed.
@@ -215,6 +219,7 @@ class BenchRecipe:
     warmup_limit_s: float = 20.0
     known_within: float = field(default=0.0, metadata={KEYED: False})
     near_front: float = field(default=0.0, metadata={KEYED: False})
+    form: str = "train"
 
     def __post_init__(self) -> None:
         _check(self, "greater than 0", ("batch_size", "rounds"), lambda v: v > 0)
@@ -225,7 +230,8 @@ class BenchRecipe:
             lambda v: v >= 0,
         )
         _check(self, "in [0, 1)", ("known_within", "near_front"), lambda v: 0 <= v < 1)
-        for name, known in (("precision", PRECISIONS), ("mode", MODES), ("layout", (*LAYOUTS, *BOTH))):
+        words = {"precision": PRECISIONS, "mode": MODES, "layout": (*LAYOUTS, *BOTH), "form": FORMS}
+        for name, known in words.items():
             if getattr(self, name) not in known:
                 raise UserError(unknown(name, getattr(self, name), known))
         if not isinstance(self.reference, str) or not self.reference:
@@ -235,6 +241,10 @@ class BenchRecipe:
     def layouts(self) -> tuple[str, ...]:
         """Memory layouts to time, where none is known to be the faster one."""
         return LAYOUTS if self.layout in BOTH else (self.layout,)
+
+    def form_of(self, kind: str) -> str:
+        """Return the form that a network is in for a kind of step: ``infer``, ``latency`` or ``train``."""
+        return "train" if kind == "train" else self.form
 
     def resized(self, arch: "Arch") -> "Arch":
         """Return an architecture at the resolution at which it is timed.

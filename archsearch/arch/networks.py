@@ -127,13 +127,11 @@ class TimmModel:
         name: Name in timm.
         img_size: Side of the image in pixels; None for the network's own.
         kwargs: Arguments of ``timm.create_model``, ready for JSON.
-        reparam: Whether its branches are merged as for inference (``timm.utils.reparameterize_model``).
     """
 
     name: str
     img_size: int | None = None
     kwargs: Mapping[str, Any] = field(default_factory=dict, hash=False)
-    reparam: bool = False
 
     def __post_init__(self) -> None:
         if self.img_size is not None and not 0 < self.img_size <= MOST["img_size"]:
@@ -149,12 +147,12 @@ class TimmModel:
                 ) from None
 
     def __str__(self) -> str:
-        return TIMM + self.name + variation(self.kwargs, self.reparam)
+        return TIMM + self.name + variation(self.kwargs)
 
     def to_dict(self) -> dict[str, Any]:
         """Return data for ``from_dict``, ready for JSON; what is not asked for is left out."""
         kwargs = {"kwargs": dict(self.kwargs)} if self.kwargs else {}
-        return {"name": self.name, "img_size": self.img_size, **kwargs, **({"reparam": True} if self.reparam else {})}
+        return {"name": self.name, "img_size": self.img_size, **kwargs}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "TimmModel":
@@ -194,33 +192,31 @@ def find(reference: str, img_size: int | None = None) -> Arch | TimmModel:
     return arch if img_size is None else arch.replace(img_size=img_size)
 
 
-def varied(network: Arch | TimmModel, kwargs: Mapping[str, Any], reparam: bool = False) -> Arch | TimmModel:
+def varied(network: Arch | TimmModel, kwargs: Mapping[str, Any]) -> Arch | TimmModel:
     """Return a network that is made with other arguments.
 
     Args:
         network: Network.
         kwargs: Arguments of ``timm.create_model`` for a network of timm's, fields of ``Arch`` for one of ours.
-        reparam: Whether the branches of a network of timm's are merged as for inference; ours have none to merge.
 
     Raises:
         ArchError: A field is unknown, or the network cannot exist.
 
-    >>> str(varied(TimmModel("repvgg_a0"), {"drop_rate": 0.1}, reparam=True))
-    'timm:repvgg_a0 (drop_rate=0.1, reparam)'
+    >>> str(varied(TimmModel("repvgg_a0"), {"drop_rate": 0.1}))
+    'timm:repvgg_a0 (drop_rate=0.1)'
     """
     if isinstance(network, TimmModel):
-        return replace(network, kwargs={**network.kwargs, **kwargs}, reparam=reparam or network.reparam)
+        return replace(network, kwargs={**network.kwargs, **kwargs})
     return Arch.from_dict({**network.to_dict(), **kwargs})
 
 
-def variation(kwargs: Mapping[str, Any], reparam: bool) -> str:
+def variation(kwargs: Mapping[str, Any]) -> str:
     """Return what is added to the name of a network that is made with other arguments; empty for none.
 
-    >>> variation({"act": "relu"}, False), variation({}, False)
-    (' (act=relu)', '')
+    >>> variation({"act": "relu", "head": "linear"}), variation({})
+    (' (act=relu, head=linear)', '')
     """
-    words = [f"{name}={value}" for name, value in kwargs.items()] + ["reparam"] * reparam
-    return f" ({', '.join(words)})" if words else ""
+    return f" ({', '.join(f'{name}={value}' for name, value in kwargs.items())})" if kwargs else ""
 
 
 def read_arch(path: Path) -> Arch:

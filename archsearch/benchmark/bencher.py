@@ -1,6 +1,5 @@
 """Time networks side by side by the protocol; runs in a process of its own."""
 
-import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -19,6 +18,7 @@ from archsearch.benchmark.loading import (
     LoadedNetwork,
     PreparedStep,
     built_network,
+    in_form,
     lay_out_ahead,
     load_network,
 )
@@ -219,7 +219,7 @@ class Bencher:
         eager = [setting for setting in timed if setting.mode == "eager"]
         setting = eager[0] if eager else replace(timed[0], mode="eager")
         try:
-            return roofline.view(copy.deepcopy(model), setting, self.device)
+            return roofline.view(in_form(model, setting.form), setting, self.device)
         except Exception as error:  # the timings are known already; losing the roofline must not cost them
             return {"error": failure(error, setting)}
 

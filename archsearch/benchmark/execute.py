@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from archsearch.arch.networks import TimmModel, find, variation, varied
+from archsearch.arch.networks import find, variation, varied
 from archsearch.benchmark.jobs import Job, Measured, Network
 from archsearch.benchmark.session import Session
 from archsearch.benchmark.spec import BenchmarkSpec, NamedNetwork, resized
@@ -119,19 +119,18 @@ def _found(spec: BenchmarkSpec) -> list[NamedNetwork]:
 
 def _varied(entry: NamedNetwork, spec: BenchmarkSpec) -> NamedNetwork:
     """Make a network with the spec's arguments, which its name then tells."""
-
-    def change(network: Network) -> Network:
-        return varied(network, spec.model_kwargs, spec.reparam)
-
     given = entry.network
-    if given is None or not (spec.model_kwargs or spec.reparam):
+    if given is None or not spec.model_kwargs:
         return entry
     try:
-        made = {kind: change(one) for kind, one in given.items()} if isinstance(given, Mapping) else change(given)
+        made: Network | dict[str, Network]
+        if isinstance(given, Mapping):
+            made = {kind: varied(one, spec.model_kwargs) for kind, one in given.items()}
+        else:
+            made = varied(given, spec.model_kwargs)
     except UserError as error:
         return NamedNetwork(entry.name, error=str(error))
-    ours = not isinstance(next(iter(made.values())) if isinstance(made, dict) else made, TimmModel)
-    return NamedNetwork(entry.name + variation(spec.model_kwargs, spec.reparam and not ours), made)
+    return NamedNetwork(entry.name + variation(spec.model_kwargs), made)
 
 
 def _sized(entry: NamedNetwork, kind: str, img_size: int | None) -> NamedNetwork:

@@ -59,7 +59,7 @@ class Job:
             "reference": network_to_dict(self.reference),
             "bench": asdict(self.bench),
             "layouts": self.layouts,
-            "failed": [[index, asdict(setting), error] for index, setting, error in self.failed],
+            "failed": [[index, setting.to_dict(), error] for index, setting, error in self.failed],
         }
 
     @classmethod
@@ -80,6 +80,11 @@ class Job:
             failed=tuple((index, Setting(**setting), error) for index, setting, error in data["failed"]),
         )
 
+    @property
+    def form(self) -> str:
+        """Form that counts are of: the recipe's, unless training steps alone are timed."""
+        return self.bench.form if any(kind != "train" for kind in self.kinds) else "train"
+
     def failures(self, index: int) -> dict[Setting, str]:
         """Return why steps of a network are not tried, by setting; ``index`` is its own in the job."""
         return {setting: error for other, setting, error in self.failed if other == index}
@@ -93,7 +98,15 @@ class Job:
         """
         bench, known = self.bench, {} if index == REFERENCE else dict(self.layouts)
         return [
-            Setting(kind, mode, layout, bench.precision, 1 if kind == "latency" else bench.batch_size, img_size)
+            Setting(
+                kind,
+                mode,
+                layout,
+                bench.precision,
+                1 if kind == "latency" else bench.batch_size,
+                img_size,
+                bench.form_of(kind),
+            )
             for mode in self.modes
             for layout in bench.layouts
             for kind in self.kinds
@@ -127,6 +140,7 @@ class Measured:
         error: Why the network could not be timed at all.
         users_fault: Whether the user can mend the error: an unknown name, an impossible size.
         deferred: Whether the network did not fit beside the others, and has to be timed in another process.
+        form: Form of the network that the counts are of: the one that it is in at inference, if that is timed.
     """
 
     params: int | None = None
@@ -140,6 +154,7 @@ class Measured:
     error: str | None = None
     users_fault: bool = False
     deferred: bool = False
+    form: str = "train"
 
     @property
     def out_of_memory(self) -> bool:

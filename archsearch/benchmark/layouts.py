@@ -71,6 +71,8 @@ class KnownLayouts:
             sorted({mixer.token_mixer for mixer in network.mixers}) if isinstance(network, Arch) else [str(network)]
         )
         conditions = {name: getattr(self.bench, name) for name in ("precision", "mode", "batch_size")}
+        if (form := self.bench.form_of(kind)) != "train":
+            conditions["form"] = form
         return {"protocol": PROTOCOL, "layouts": kind, "mixers": mixers, **conditions, **self.timings.device}
 
 

@@ -15,7 +15,7 @@ from archsearch.benchmark.timed_steps import CaptureFailed, lay_out, make_step
 from archsearch.benchmark.timing import Setting
 from archsearch.complexity.counts import count, count_activations
 from archsearch.errors import UserError, first_line
-from archsearch.nn import build_network
+from archsearch.nn import build_network, deploy_form
 
 
 @dataclass
@@ -59,10 +59,15 @@ class LaidOut:
 
     @classmethod
     def of(cls, model: nn.Module, setting: Setting, device: torch.device) -> "LaidOut":
-        """Lay out a copy of a model."""
+        """Lay out a copy of a model, in the setting's form."""
         before = _allocated(device)
-        laid_out = lay_out(copy.deepcopy(model), setting, device)
+        laid_out = lay_out(in_form(model, setting.form), setting, device)
         return cls(laid_out, _allocated(device) - before)
+
+
+def in_form(model: nn.Module, form: str) -> nn.Module:
+    """Return a copy of a model in a form of ``archsearch.recipes.FORMS``."""
+    return deploy_form(model) if form == "deploy" else copy.deepcopy(model)
 
 
 @dataclass
@@ -98,16 +103,18 @@ def built_network(network: Network, job: Job) -> LoadedNetwork:
     """
     try:
         model, img_size = build_network(network)
+        shown = deploy_form(model) if job.thorough and job.form == "deploy" else model
     except UserError as error:
         return LoadedNetwork(measured=Measured(error=str(error), users_fault=True))
     if not job.thorough:  # a study has counted its candidates
         return LoadedNetwork(measured=Measured(img_size=img_size), model=model)
     try:
-        counted, activations = count(model, img_size), count_activations(model, img_size)
+        counted, activations = count(shown, img_size), count_activations(shown, img_size)
     except Exception as error:  # networks refuse images they were not made for in many ways
         refused = f"{network} takes no such images: {first_line(error)}; try another --img-size"
         return LoadedNetwork(measured=Measured(error=refused, users_fault=True))
-    return LoadedNetwork(measured=Measured(counted.params, counted.macs, activations, img_size), model=model)
+    measured = Measured(counted.params, counted.macs, activations, img_size, form=job.form)
+    return LoadedNetwork(measured=measured, model=model)
 
 
 def lay_out_ahead(built: LoadedNetwork, index: int, job: Job, device: torch.device) -> None:

@@ -58,7 +58,6 @@ class BenchmarkSpec:
         energy: Whether to read the energy per image on a GPU that counts it, which takes three seconds per step.
         model_kwargs: Arguments that all networks but the reference are made with (``archsearch.arch.networks.varied``),
             ready for JSON.
-        reparam: Whether the branches of timm's networks among them are merged as for inference.
         mixers: Files of the user's own mixers, loaded by the process that times. To build architectures with
             them in this process, load them first (``archsearch.nn.load_mixers``).
 
@@ -80,7 +79,6 @@ class BenchmarkSpec:
     energy: bool = True
     mixers: tuple[Path, ...] = ()
     model_kwargs: Mapping[str, Any] = field(default_factory=dict)
-    reparam: bool = False
 
     def __post_init__(self) -> None:
         for name, given, known in (("kind of step", self.kinds, ALL_KINDS), ("mode", self.modes, MODES)):

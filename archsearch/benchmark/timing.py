@@ -28,6 +28,7 @@ class Setting:
         precision: Arithmetic, of ``archsearch.recipes.PRECISIONS``.
         batch_size: Images per step.
         img_size: Side of an image in pixels.
+        form: Form of the network, of ``archsearch.recipes.FORMS``.
     """
 
     kind: str
@@ -36,6 +37,11 @@ class Setting:
     precision: str
     batch_size: int
     img_size: int
+    form: str = "train"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON-ready data; the form only where it is not the train form, as in older records."""
+        return {name: value for name, value in asdict(self).items() if name != "form" or value != "train"}
 
 
 @dataclass(frozen=True)
@@ -175,7 +181,8 @@ class Timing:
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON-ready data for ``from_dict``."""
         empty = () if self.single_steps_s else ("single_steps_s",)
-        return {name: value for name, value in asdict(self).items() if name not in (*NOT_RECORDED, *empty)}
+        data = asdict(self) | {"setting": self.setting.to_dict()}
+        return {name: value for name, value in data.items() if name not in (*NOT_RECORDED, *empty)}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "Timing":
@@ -192,7 +199,7 @@ class Timing:
         """Return what goes into a trial's record: setting, statistics, and raw block times."""
         low_high = self.ratio_interval
         return {
-            **asdict(self.setting),
+            **self.setting.to_dict(),
             "step_s": self.step_s,
             "throughput": self.throughput,
             "throughput_interval": list(self.throughput_interval),
@@ -215,7 +222,7 @@ class Timing:
         """Read what ``details`` returned, as far as it is recorded there."""
         singles = details.get("single_steps_s")
         return cls(
-            Setting(**{f.name: details[f.name] for f in fields(Setting)}),
+            Setting(**{f.name: details[f.name] for f in fields(Setting) if f.name in details}),
             tuple(details["blocks_s"]),
             tuple(details["reference_s"]),
             details["steps_per_block"],

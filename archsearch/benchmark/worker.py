@@ -10,7 +10,6 @@ It ends as soon as stdin does, or the last of its clients, and its locks end wit
 """
 
 import contextlib
-import dataclasses
 import json
 import os
 import signal
@@ -61,7 +60,7 @@ def _do(bencher: Any, request: Request) -> None:
         request.end("lost", error=str(error), index=error.index)
         os._exit(1)  # no cleanup works any more
     except Uncaptured as error:
-        setting = dataclasses.asdict(error.setting)
+        setting = error.setting.to_dict()
         request.end("uncaptured", error=str(error), index=error.index, setting=setting, crowded=error.crowded)
         os._exit(1)  # torch does not recover from it
     except Exception as error:

@@ -76,7 +76,7 @@ def _add_networks(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--model-kwargs", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="arguments of timm's "
         "networks, and fields of the architectures of ours, as in drop_path_rate=0.1")  # fmt: skip
-    merge = "merge the branches of timm's networks as for inference (RepVGG, MobileOne, FastViT, ...)"
+    merge = "count and time inference in the deploy form, of MODELs and reference: norms folded, branches merged"
     add("--reparam", action="store_true", help=merge)
 
 
@@ -138,8 +138,8 @@ def _check(args: argparse.Namespace) -> None:
         raise OptionError("name one or more MODELs, or --study NAME for the rows of one of the paper's tables")
     if args.study is not None and args.reference is not None:
         raise OptionError("--reference: a study's ratios are to its baseline; leave it out")
-    if args.study is not None and (args.model_kwargs or args.reparam):
-        raise OptionError("--model-kwargs and --reparam: a study's networks are what it says; leave them out")
+    if args.study is not None and args.model_kwargs:
+        raise OptionError("--model-kwargs: a study's networks are what it says; leave it out")
     _check_input_size(args)
     if args.channels_last and args.channels_first:
         raise OptionError("--channels-last and --channels-first: leave both out to time both")
@@ -173,6 +173,8 @@ def _changes(args: argparse.Namespace) -> dict[str, Any]:
         options["img_size"] = args.input_size[-1]
     if args.precision:
         options["precision"] = PRECISIONS[args.precision]
+    if args.reparam:
+        options["form"] = "deploy"
     if args.channels_last or args.channels_first:
         options["layout"] = "channels_last" if args.channels_last else "channels_first"
     assigned = assignments(args.set, ("bench",))["bench"]
@@ -180,6 +182,8 @@ def _changes(args: argparse.Namespace) -> dict[str, Any]:
         field = FIELDS.get(name, name)
         if field in assigned and getattr(args, name) is not None:
             raise OptionError(f"--set bench.{field} and --{name.replace('_', '-')} say the same; leave one out")
+    if args.reparam and "form" in assigned:
+        raise OptionError("--set bench.form and --reparam say the same; leave one out")
     if args.input_size and "img_size" in assigned:
         raise OptionError("--set bench.img_size and --input-size say the same; leave one out")
     limit = {"max_rounds": args.rounds} if args.rounds else {}
@@ -220,7 +224,6 @@ def _spec(args: argparse.Namespace, study: "ListStudy | None", changes: dict[str
         energy=args.energy,
         mixers=tuple(args.mixers),
         model_kwargs=keyword_arguments(args.model_kwargs, "--model-kwargs"),
-        reparam=args.reparam,
     )
 
 

@@ -24,6 +24,8 @@ import copy
 import torch
 from torch import nn
 
+from archsearch.errors import ArchError, in_one_line
+
 #: Methods by which a module is changed for inference.
 METHODS = ("fuse", "reparameterize", "switch_to_deploy")
 
@@ -42,12 +44,18 @@ def deploy_form(model: nn.Module) -> nn.Module:
     Returns:
         A changed copy. What was trainable stays so, and merged weights are: timm takes some weights beside branches for
         branches too, and freezes them.
+
+    Raises:
+        ArchError: A module fails at it.
     """
     from timm.utils.model import reparameterize_model
 
     frozen = {name for name, weight in model.named_parameters() if not weight.requires_grad}
-    with torch.no_grad():
-        merged: nn.Module = reparameterize_model(copy.deepcopy(model).eval(), inplace=True)
+    try:
+        with torch.no_grad():
+            merged: nn.Module = reparameterize_model(copy.deepcopy(model).eval(), inplace=True)
+    except Exception as error:  # whatever a user's mixer does
+        raise ArchError(f"no deploy form of it, as a module fails to merge: {in_one_line(error)}") from error
     for name, weight in merged.named_parameters():
         weight.requires_grad_(name not in frozen)
     return merged.eval()

@@ -9,7 +9,6 @@ from torch import nn
 from archsearch.arch import Arch
 from archsearch.arch.networks import TimmModel
 from archsearch.errors import ArchError, DataError, first_line, unknown
-from archsearch.nn.deploy import deploy_form
 from archsearch.nn.metanext import build
 from archsearch.nn.user_mixers import check_mixers
 
@@ -46,7 +45,7 @@ def build_timm(wanted: TimmModel) -> tuple[nn.Module, int]:
             model = _create(timm.create_model, wanted, size).eval()
         except (AssertionError, AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
             raise ArchError(f"{wanted} cannot be built for images of {size} px: {first_line(error)}") from None
-        return deploy_form(model) if wanted.reparam else model, size
+        return model, size
 
 
 def build_trained(weights: str, folder: Path | None = None) -> nn.Module:

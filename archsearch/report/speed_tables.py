@@ -15,6 +15,11 @@ from archsearch.utils.tables import Document, Table
 
 #: Mark of the better layout.
 BETTER = "*"
+#: What is in the deploy form, where inference is.
+DEPLOYED = (
+    "deploy form, of the networks and of the reference: counts, inference and latency are those of folded norms and "
+    "merged branches; training steps are those of the train form"
+)
 
 
 @dataclass(frozen=True)
@@ -88,7 +93,7 @@ def _entry_rows(entry: Entry, reference: str, nested: bool) -> Iterator[dict[str
     if nested and measured.roofline:
         facts["roofline"] = measured.roofline
     if measured.params is not None:
-        facts["param_count"] = round(measured.params / 1e6, 2)
+        facts |= {"param_count": round(measured.params / 1e6, 2), "form": measured.form}
         facts |= {"params": measured.params, "macs": measured.macs, "activations": measured.activations}
     if entry.paper:
         facts |= {"paper_table": entry.paper.table, "paper_row": entry.paper.row}
@@ -168,20 +173,21 @@ def _cells(entries: Sequence[Entry], reference: str) -> tuple[list[str], list[li
     """Return header and cells of the table; columns without any value are left out."""
     compared = any(entry.paper for entry in entries)
     flat = _better(entries, reference) if compared else rows(entries, reference)
+    of_form = ", deploy" if any(entry.measured.form == "deploy" for entry in entries) else ""
     kinds = [kind for kind in ("train", "infer") if any(f"{kind}_batch_size" in row for row in flat)]
-    speeds = [column for kind in kinds for column in _speed_columns(kind, compared)]
+    speeds = [column for kind in kinds for column in _speed_columns(kind, compared, of_form)]
     columns: list[tuple[str, Callable[[dict[str, Any]], str]]] = [
         ("row of the paper" if compared else "model", lambda row: row.get("paper_row") or row["model"]),
-        ("params (M)", lambda row: _number(row.get("params"), 1e-6, 1)),
-        ("GMACs", lambda row: _number(row.get("macs"), 1e-9, 2)),
+        (f"params (M){of_form}", lambda row: _number(row.get("params"), 1e-6, 1)),
+        (f"GMACs{of_form}", lambda row: _number(row.get("macs"), 1e-9, 2)),
         ("mode", lambda row: row.get("mode") or ""),
         ("layout", lambda row: row.get("layout") or ""),
         *speeds,
-        ("latency (ms)", lambda row: _number(row.get("latency_step_time"), 1, 2)),
+        (f"latency (ms){of_form}", lambda row: _number(row.get("latency_step_time"), 1, 2)),
         ("median", lambda row: _number(row.get("latency_step_time_median"), 1, 2)),
         ("p95", lambda row: _number(row.get("latency_step_time_p95"), 1, 2)),
         ("train memory (MiB)", lambda row: _number(row.get("train_peak_memory_mb"), 1, 0)),
-        ("energy (mJ/img)", lambda row: _number(row.get("infer_energy_mj"), 1, 1)),
+        (f"energy (mJ/img){of_form}", lambda row: _number(row.get("infer_energy_mj"), 1, 1)),
         ("note", _note),
     ]
     cells = [[cell(row) for _, cell in columns] for row in flat]
@@ -190,8 +196,8 @@ def _cells(entries: Sequence[Entry], reference: str) -> tuple[list[str], list[li
     return [columns[i][0] for i in keep], [[row[i] for i in keep] for row in cells]
 
 
-def _speed_columns(kind: str, compared: bool) -> Iterator[tuple[str, Callable[[dict[str, Any]], str]]]:
-    yield f"{kind} (img/s)", lambda row: _speed(row, kind)
+def _speed_columns(kind: str, compared: bool, of_form: str) -> Iterator[tuple[str, Callable[[dict[str, Any]], str]]]:
+    yield f"{kind} (img/s){of_form if kind == 'infer' else ''}", lambda row: _speed(row, kind)
     yield f"{kind} ratio", lambda row: _ratio(row, kind)
     if compared:
         yield f"{kind} ratio, paper", lambda row: _number(row.get(f"{kind}_paper_ratio"), 1, 2)
@@ -258,6 +264,8 @@ def told(entries: Sequence[Entry], bench: BenchRecipe, study: ListStudy | None) 
         f"batch {batch}, {bench.precision}, {rounds} interleaved rounds; {BETTER} marks the better layout; "
         f"ratio: images/s over those of {bench.reference} in its better layout, with its 95 % interval",
     ]
+    if bench.form == "deploy":
+        lines.append(DEPLOYED)
     if study:
         sizes = ", ".join(dict.fromkeys(str(entry.measured.img_size) for entry in entries if entry.measured.img_size))
         lines = [study.title, *lines, f"images of {sizes} px; paper: the same ratio on {study.device}, as printed"]

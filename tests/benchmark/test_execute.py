@@ -11,7 +11,9 @@ import tiny
 from archsearch import benchmark
 from archsearch.arch.networks import TimmModel
 from archsearch.benchmark import BenchmarkSpec, NamedNetwork, default_recipe
+from archsearch.complexity.counts import count_params
 from archsearch.errors import OptionError, UserError
+from archsearch.nn import build, build_network, deploy_form
 from archsearch.recipes import FORMER_BENCHES
 
 QUICK = {"rounds": 2, "max_rounds": 2, "min_block_s": 0.001, "warmup_limit_s": 0.01, "reference": "small"}
@@ -51,17 +53,27 @@ def test_networks_by_kind_of_device_and_at_another_size():
 def test_networks_are_made_with_other_arguments_and_the_reference_is_not():
     changes = QUICK | {"layout": "channels_last"}
     by_name = "timm:repghostnet_050"
-    spec = BenchmarkSpec(
-        (SMALL, by_name), "cpu", ("infer",), changes=changes, model_kwargs={"num_classes": 7}, reparam=True
-    )
+    spec = BenchmarkSpec((SMALL, by_name), "cpu", ("infer",), changes=changes, model_kwargs={"num_classes": 7})
     small, ghost = benchmark.run(spec).records
-    assert [small.name, ghost.name] == ["small (num_classes=7)", f"{by_name} (num_classes=7, reparam)"]
+    assert [small.name, ghost.name] == ["small (num_classes=7)", f"{by_name} (num_classes=7)"]
     assert small.network == tiny.SMALL.replace(num_classes=7)
-    assert ghost.network == TimmModel("repghostnet_050", None, {"num_classes": 7}, reparam=True)
-    plain = BenchmarkSpec((by_name,), "cpu", ("infer",), changes=changes | {"reference": by_name, "img_size": 64})
-    (before,) = benchmark.run(dataclasses.replace(plain, model_kwargs={"num_classes": 7})).records
-    assert ghost.measured.params < before.measured.params
+    assert ghost.network == TimmModel("repghostnet_050", None, {"num_classes": 7})
     assert small.measured.timings[0].reference_s, "it is the one that is named, with its own classes"
+
+
+def test_the_deploy_form_is_counted_and_timed_at_inference():
+    """Training steps, and the counts beside them alone, are those of the train form."""
+    changes = QUICK | {"layout": "channels_last", "form": "deploy", "img_size": 64}
+    by_name = "timm:repghostnet_050"
+    spec = BenchmarkSpec((SMALL, by_name), "cpu", ("train", "infer", "latency"), changes=changes)
+    for record in benchmark.run(spec).records:
+        forms = {timing.setting.kind: timing.setting.form for timing in record.measured.timings if not timing.error}
+        assert forms == {"train": "train", "infer": "deploy", "latency": "deploy"}
+        model, _ = build_network(record.network)
+        assert (record.measured.form, record.measured.params) == ("deploy", count_params(deploy_form(model)))
+        assert record.measured.params < count_params(model)
+    (trained,) = benchmark.run(dataclasses.replace(spec, networks=(SMALL,), kinds=("train",))).records
+    assert (trained.measured.form, trained.measured.params) == ("train", count_params(build(tiny.SMALL)))
 
 
 def test_the_recipe_is_completed_for_the_device():

@@ -14,8 +14,8 @@ from archsearch.benchmark.jobs import network_from_dict, network_to_dict
         (TimmModel("resnet18", 64), {"timm": {"name": "resnet18", "img_size": 64}}),  # as in version 0.1.0
         (TimmModel("resnet18"), {"timm": {"name": "resnet18", "img_size": None}}),
         (
-            TimmModel("repvgg_a0", None, {"drop_rate": 0.1}, True),
-            {"timm": {"name": "repvgg_a0", "img_size": None, "kwargs": {"drop_rate": 0.1}, "reparam": True}},
+            TimmModel("repvgg_a0", None, {"drop_rate": 0.1}),
+            {"timm": {"name": "repvgg_a0", "img_size": None, "kwargs": {"drop_rate": 0.1}}},
         ),
     ],
 )

@@ -46,7 +46,7 @@ def test_two_networks_of_the_same_mixers_have_to_agree(known):
     known.learn(two, [*timings()])
     assert known.of(three, ("infer", "train")) == {"infer": LAST}
     assert known.of(tiny.SMALL, ("infer",)) == {}, "other mixers"
-    for change in ({"precision": "bf16"}, {"mode": "compile"}, {"batch_size": 8}):
+    for change in ({"precision": "bf16"}, {"mode": "compile"}, {"batch_size": 8}, {"form": "deploy"}):
         assert KnownLayouts(known.timings, dataclasses.replace(BENCH, **change)).of(three, ("infer",)) == {}, change
     assert KnownLayouts(known.timings, dataclasses.replace(BENCH, layout="both")).of(three, ("infer",)) == {}
     other = Timings(known.timings.store.folder, {**FACTS, "device_name": "other"})

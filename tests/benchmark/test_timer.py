@@ -86,6 +86,7 @@ def test_a_known_timing_without_energy_is_made_anew_where_energy_is_asked_for(st
         {"mode": "compile"},
         {"layout": "channels_first"},
         {"reference": "convnext_atto"},
+        {"form": "deploy"},
     ],
 )
 def test_another_recipe_is_another_timing(store, change):

@@ -129,3 +129,15 @@ def test_rounds_of_two_minutes_are_joined():
     assert both.fixed_s == 0.15
     other = Timing(Setting("infer", "eager", "channels_last", "fp32", 8, 160), BLOCKS, BLOCKS)
     assert second.joined(other) is second
+
+
+def test_a_record_says_the_form_where_it_is_not_the_train_form():
+    """So that those of earlier versions, which say none, are read as what they are."""
+    deploy = dataclasses.replace(SETTING, form="deploy")
+    for setting, said in ((SETTING, None), (deploy, "deploy")):
+        timing = Timing(setting, BLOCKS, BLOCKS)
+        assert timing.to_dict()["setting"].get("form") == timing.details().get("form") == said
+        assert Timing.from_dict(timing.to_dict()).setting == Timing.from_details(timing.details()).setting == setting
+    ours, theirs = Timing(SETTING, BLOCKS, BLOCKS), Timing(deploy, BLOCKS, BLOCKS)
+    assert ours.joined(theirs) == ours, "rounds of two forms are not joined"
+    assert len(theirs.joined(theirs).blocks_s) == 2 * len(BLOCKS)

@@ -73,7 +73,7 @@ def test_timms_words_for_size_arguments_and_merged_branches(capsys):
     code, out, err = bench(capsys, "timm:repghostnet_050", *words, "--reparam")
     assert code == 0, err
     (row,) = json.loads(out)
-    assert (row["model"], row["infer_img_size"]) == ("timm:repghostnet_050 (reparam)", 64)
+    assert (row["model"], row["infer_img_size"], row["form"]) == ("timm:repghostnet_050", 64, "deploy")
     assert row["params"] == 2_306_528  # with branches 2,313,968
 
 
@@ -221,7 +221,9 @@ def test_a_study_of_a_papers_table(capsys, tmp_path):
         (["plain.json", "--model-kwargs", "atc=relu"], "unknown field of an architecture 'atc': did you mean 'act'"),
         (["timm:resnet18", "--model-kwargs", "pretrained=True"], "networks are built without weights"),
         (["timm:resnet18", "--model-kwargs", "depht=3"], "depht"),
-        (["--study", "convnext_table1", "--reparam"], "a study's networks are what it says; leave them out"),
+        (["--study", "convnext_table1", "--model-kwargs", "a=1"], "a study's networks are what it says; leave it out"),
+        (["plain.json", "--reparam", "--set", "bench.form=train"], "--set bench.form and --reparam say the same"),
+        (["plain.json", "--set", "bench.form=fused"], "unknown form 'fused' (known: train, deploy)"),
         (["plain.json", "-b", "0"], "at least 1"),
         (["plain.json", "--rounds", "0"], "at least 1"),
         (["plain.json", "--mode", "jit"], "unknown mode 'jit'"),

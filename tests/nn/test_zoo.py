@@ -6,7 +6,7 @@ import torch
 from archsearch.arch.networks import TimmModel, network, varied
 from archsearch.complexity.counts import count_params
 from archsearch.errors import ArchError
-from archsearch.nn import build_network
+from archsearch.nn import build_network, deploy_form
 
 
 def built(name, **options):
@@ -20,8 +20,9 @@ def modules(model):
 
 @pytest.mark.parametrize("name", ["repvgg_a0", "mobileone_s0"])
 def test_merged_branches_compute_the_same_with_less(name):
-    (plain, size), (merged, merged_size) = built(name), built(name, reparam=True)
-    assert size == merged_size == 224
+    plain, size = built(name)
+    merged = deploy_form(plain)
+    assert size == 224
     assert count_params(merged) < count_params(plain)
     assert modules(merged) < modules(plain) / 2
     images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
@@ -33,14 +34,15 @@ def test_merged_branches_compute_the_same_with_less(name):
 
 def test_every_weight_of_merged_branches_is_counted_and_trained():
     """timm freezes the squeeze-and-excitation of such blocks, as it takes it for one of their branches."""
-    merged, _ = built("fastvit_t8", reparam=True)
+    merged = deploy_form(built("fastvit_t8")[0])
     assert count_params(merged) == sum(weight.numel() for weight in merged.parameters())
     merged.train()(torch.randn(2, 3, 64, 64)).sum().backward()
     assert all(weight.grad is not None for weight in merged.parameters())
 
 
 def test_a_network_without_branches_stays_what_it_is():
-    assert modules(built("resnet18", reparam=True)[0]) == modules(built("resnet18")[0])
+    plain, _ = built("resnet18")
+    assert modules(deploy_form(plain)) == modules(plain)
 
 
 def test_arguments_reach_timm():
@@ -68,6 +70,5 @@ def test_arguments_that_timm_cannot_have(kwargs, says):
 def test_arguments_of_ours_are_fields():
     tiny = network("inceptionnext_tiny")
     assert varied(tiny, {"act": "relu", "depths": (2, 2, 6, 2)}) == tiny.replace(act="relu", depths=(2, 2, 6, 2))
-    assert varied(tiny, {}, reparam=True) == tiny
     with pytest.raises(ArchError, match="unknown field of an architecture 'atc': did you mean 'act'"):
         varied(tiny, {"atc": "relu"})

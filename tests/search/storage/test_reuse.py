@@ -101,6 +101,7 @@ def test_a_second_study_of_a_storage_trains_and_times_nothing(database, study):
     ("changes", "trained", "timed"),
     [
         ({"bench": dataclasses.replace(tiny.BENCH, batch_size=2)}, False, True),
+        ({"bench": dataclasses.replace(tiny.BENCH, form="deploy")}, False, True),
         ({"seed": 1}, True, False),
         ({"proxy": dataclasses.replace(tiny.PROXY, lr=1e-3)}, True, False),
         ({"data": {"name": "drawn", "fingerprint": "g"}}, True, False),

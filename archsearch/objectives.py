@@ -1,7 +1,7 @@
 """Table of the objectives that a study can optimise."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Literal
 
@@ -90,6 +90,20 @@ class Objective:
     def axis(self) -> str:
         """Title of an axis; counts and shares need no unit beside their ticks."""
         return f"{self.title} ({self.si})" if self.tier is Tier.MEASURED else self.title
+
+    def in_form(self, form: str) -> "Objective":
+        """Return the objective under names that say which form of the target it is measured in.
+
+        Args:
+            form: Form at inference, of ``archsearch.recipes.FORMS``; nothing is said of the train form, of training
+                steps and of counts, which are its own.
+
+        >>> OBJECTIVES["latency_ms"].in_form("deploy").title
+        'target latency at batch 1 of the deploy form'
+        """
+        if form == "train" or self.measured is None or self.measured.step == "train":
+            return self
+        return replace(self, short=f"{self.short}, {form} form", noun=f"{self.noun} of the {form} form")
 
     def interval(self, seconds: Sequence[float], images: int) -> tuple[float, float] | None:
         """Convert an interval of the time per step to one of the score; None where the score is not one of time.

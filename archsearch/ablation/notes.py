@@ -49,11 +49,12 @@ def _how_to_read(report: Report) -> Iterator[str]:
 
 
 def _about_speeds(outcome: Outcome) -> str:
-    base = outcome.baseline
+    base, deployed = outcome.baseline, outcome.form_of("infer") == "deploy"
     printed = f", and images/s over those of {base.name} on {outcome.device} in the paper" if base.paper else ""
     return (
         "Parameters, MACs and images/s are those of the target; ratio: relative throughput, from blocks of "
         f"{base.name} and of the variant in turns{printed}."
+        + (" Inference is that of the deploy form of both, counts of the train form." if deployed else "")
     )
 
 

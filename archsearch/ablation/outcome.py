@@ -96,6 +96,15 @@ class Outcome:
         """Results that are no combinations."""
         return tuple(result for result in self.results if len(result.parts) < 2)
 
+    def form_of(self, speed: str) -> str:
+        """Return the form of the networks that a speed was measured in, as the timings say it.
+
+        Args:
+            speed: ``infer`` or ``train``.
+        """
+        forms = {r.speeds[speed].get("form", "train") for r in self.results if speed in r.speeds}
+        return " or ".join(sorted(forms, reverse=True)) or "train"
+
     def __getitem__(self, name: str) -> Result:
         return next(result for result in self.results if result.name == name)
 

@@ -30,7 +30,9 @@ def _row(outcome: Outcome, c: Comparison) -> dict[str, Any]:
 def _speed(outcome: Outcome, result: Result, speed: str) -> dict[str, Any]:
     detail = result.speeds.get(speed, {})
     low, high = detail.get("ratio_interval") or (None, None)
+    form = outcome.form_of(speed)
     return {
+        **({} if form == "train" else {f"{speed}_form": form}),
         f"{speed}_img_s": detail.get("throughput"),
         f"{speed}_ratio": detail.get("ratio"),
         f"{speed}_ratio_low": low,

@@ -78,7 +78,7 @@ def _columns(report: Report) -> list[Column]:
         ("variant", lambda r, c: r["variant"]),
         ("params (M)", lambda r, c: _size(r["params"], 1e-6)),
         ("MACs (G)", lambda r, c: _size(r["macs"], 1e-9)),
-        *(column for speed in speeds for column in _speed_columns(speed)),
+        *(column for speed in speeds for column in _speed_columns(speed, report.outcome.form_of(speed))),
         ("trained top-1 (%)", lambda r, c: _share(r)),
         ("top-1 (%)", lambda r, c: _percent(c.accuracy)),
         ("sd", lambda r, c: _number(r["top1_sd"], 1)),
@@ -92,8 +92,11 @@ def _columns(report: Report) -> list[Column]:
     ]
 
 
-def _speed_columns(speed: str) -> Iterator[Column]:
-    yield f"{speed} (img/s)", lambda r, c: _throughput(r[f"{speed}_img_s"])
+def _speed_columns(speed: str, form: str) -> Iterator[Column]:
+    yield (
+        f"{speed} (img/s)" + ("" if form == "train" else f", {form} form"),
+        lambda r, c: _throughput(r[f"{speed}_img_s"]),
+    )
     yield f"{speed} ratio", lambda r, c: _number(r[f"{speed}_ratio"], 2)
     yield f"paper {speed} ratio", lambda r, c: _number(r[f"{speed}_ratio_paper"], 2)
 

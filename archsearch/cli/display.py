@@ -76,7 +76,8 @@ class Display(Lines):
         self.running[candidate.number] = f"trial {candidate.number}{how_far}: {what}"
 
     def _update_front(self) -> None:
-        objectives = self.search.study.objectives
+        study = self.search.study
+        objectives = tuple(objective.in_form(study.bench.form) for objective in study.objectives)
         rows = front_rows(trials_frame(self.tracker.front, objectives), objectives)
         table = shown(rows.head(FRONT_LINES), objectives)
         lines = [f"front: {len(rows)} trials, hypervolume {self.tracker.hypervolume():.3f}{self._unfinished()}"]

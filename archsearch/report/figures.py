@@ -18,7 +18,7 @@ from archsearch.objectives import OBJECTIVES, Objective
 from archsearch.report.figure_parts import by_status, coloured, layout, legend_name, score_axis
 from archsearch.report.front_figures import pareto_3d_figure, pareto_figure
 from archsearch.report.looks import LOOKS, PALETTE, SCALE
-from archsearch.report.view import StudyView, common_box, own_box, shared_objectives
+from archsearch.report.view import StudyView, common_box, named_objective, own_box, shared_objectives
 from archsearch.stats.hypervolume import hypervolume_trace
 
 #: Maximum number of lines in a figure of curves.
@@ -99,7 +99,7 @@ def importance_figure(view: StudyView) -> go.Figure:
             x=[axis.share for axis in axes],
             error_x={"type": "data", "symmetric": False, "array": high, "arrayminus": low},
             orientation="h",
-            name=OBJECTIVES[name].title,
+            name=named_objective([view], name).title,
             marker_color=colour,
         )
     figure.update_layout(xaxis_title="share of the variance", xaxis_tickformat=".0%", **layout())
@@ -115,7 +115,7 @@ def slice_figure(views: Sequence[StudyView], axis: str, objective: str) -> go.Fi
         axis: Name of the axis.
         objective: Name of the objective.
     """
-    score = OBJECTIVES[objective]
+    score = named_objective(views, objective)
     figure = go.Figure()
     for view, colour in coloured(views):
         column = f"params.{axis}"

@@ -78,12 +78,14 @@ def _accuracy_intervals(trials: Sequence[Trial], noise: AccuracyNoise) -> np.nda
     return np.array(ends, dtype=float).reshape(-1, 2)
 
 
-def _intervals(trial: Trial) -> dict[str, float]:
-    columns: dict[str, float] = {}
+def _intervals(trial: Trial) -> dict[str, float | str]:
+    columns: dict[str, float | str] = {}
     for name, detail in trial.evaluation.details.items():
         if ends := score_interval(name, detail):
             low, high = ends
             columns |= {f"{name}.low": low, f"{name}.high": high, f"{name}.ratio": detail["ratio"]}
+        if "form" in detail:  # it is not the train form
+            columns[f"{name}.form"] = detail["form"]
     return columns
 
 

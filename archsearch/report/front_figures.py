@@ -5,13 +5,13 @@ from collections.abc import Sequence
 import pandas as pd
 import plotly.graph_objects as go
 
-from archsearch.objectives import OBJECTIVES, Objective
+from archsearch.objectives import Objective
 from archsearch.report.backdrop import beyond, marks, pair_front, ticks
 from archsearch.report.figure_parts import by_status, coloured, layout, legend_name, score_axis
 from archsearch.report.looks import LINE, LOOKS, MARK
 from archsearch.report.marks import COUNTED
 from archsearch.report.tables import describe_params
-from archsearch.report.view import StudyView
+from archsearch.report.view import StudyView, named_objective
 
 
 def pareto_figure(views: Sequence[StudyView], x: str, y: str) -> go.Figure:
@@ -26,7 +26,7 @@ def pareto_figure(views: Sequence[StudyView], x: str, y: str) -> go.Figure:
         x: Name of the objective on the horizontal axis.
         y: Name of the objective on the vertical axis.
     """
-    ox, oy = OBJECTIVES[x], OBJECTIVES[y]
+    ox, oy = named_objective(views, x), named_objective(views, y)
     figure = go.Figure()
     _add_marks(figure, views, x, y)
     for view, colour in coloured(views):
@@ -40,7 +40,7 @@ def pareto_figure(views: Sequence[StudyView], x: str, y: str) -> go.Figure:
 
 def pareto_3d_figure(views: Sequence[StudyView], x: str, y: str, z: str) -> go.Figure:
     """Plot trials over three objectives."""
-    axes = [OBJECTIVES[name] for name in (x, y, z)]
+    axes = [named_objective(views, name) for name in (x, y, z)]
     figure = go.Figure()
     for view, colour in coloured(views):
         for status, rows in by_status(view):

@@ -53,7 +53,12 @@ class StudyView:
     @property
     def objectives(self) -> tuple[Objective, ...]:
         """Objectives in the order of the study."""
-        return tuple(OBJECTIVES[name] for name in self.recipe["objectives"])
+        return tuple(OBJECTIVES[name].in_form(self.form) for name in self.recipe["objectives"])
+
+    @property
+    def form(self) -> str:
+        """Form of the targets whose inference the study has timed."""
+        return str(self.recipe.get("bench", {}).get("form", "train"))
 
     @cached_property
     def proxy_outline(self) -> str:
@@ -172,6 +177,17 @@ def view_of(record: "optuna.Study") -> StudyView:
     command = record.user_attrs.get("command", "")
     recipe, images = recipe_of(record), validation_images(record)
     return StudyView(record.study_name, recipe, trials, command, running=tail.running, images=images)
+
+
+def named_objective(views: Sequence[StudyView], name: str) -> Objective:
+    """Return an objective as a picture of several studies names it: with their targets' form where it matters.
+
+    Args:
+        views: Studies in one picture.
+        name: Name of the objective.
+    """
+    forms = {view.form for view in views if name in view.scores} or {view.form for view in views}
+    return OBJECTIVES[name].in_form(" or ".join(sorted(forms, reverse=True)))
 
 
 def own_box(view: StudyView) -> Box:

@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import json
 import re
 import shutil
@@ -64,6 +65,22 @@ def test_rows_have_what_the_paper_has_and_how_sure_it_is(outcome):
     assert band["seeds"] == 2
     assert other["note"] == "from timm, has no proxy"
     assert other["top1"] is None
+
+
+def test_speeds_say_the_form_that_was_timed(outcome):
+    report = Report.of(outcome)
+    assert "infer_form" not in rows(report)[0]
+    assert "deploy form" not in written(report, "table")
+    results = [
+        dataclasses.replace(result, speeds={"infer": SPEED | {"form": "deploy"}, "train": SPEED})
+        for result in outcome.results[:2]
+    ]
+    report = Report.of(dataclasses.replace(outcome, results=(*results, *outcome.results[2:])))
+    assert [row["infer_form"] for row in rows(report)] == ["deploy"] * 4
+    table = written(report, "table")
+    assert "infer (img/s), deploy form" in table
+    assert "train (img/s), " not in table
+    assert "Inference is that of the deploy form of both, counts of the train form." in " ".join(notes(report))
 
 
 def test_everything_needed_to_repeat_it_stands_under_the_table(outcome):

@@ -1,11 +1,12 @@
 import pytest
-from tiny import OBJECTIVES, trial
+from tiny import OBJECTIVES, RECIPE, trial
 from views import noisy_view, one_of_each, view
 
 from archsearch.report import figures
 from archsearch.report.figure_parts import statuses
 from archsearch.report.figures import all_figures, pairs, pareto_figure, write_image
 from archsearch.report.looks import LOOKS
+from archsearch.report.view import shared_objectives
 
 
 def points(figure):
@@ -50,6 +51,22 @@ def test_the_papers_networks_stand_beside_those_of_their_size():
     assert not pareto_figure([made], "infer_throughput", "accuracy").layout.annotations
     figure = pareto_figure([made], "macs", "params")
     assert next(trace for trace in figure.data if trace.name == "the paper's networks").marker.symbol == "star"
+
+
+def test_axes_name_the_form_of_the_targets_that_were_timed():
+    def title(*views):
+        return pareto_figure(views, "infer_throughput", "accuracy").layout.xaxis.title.text
+
+    deployed = view(name="other", recipe={**RECIPE, "bench": {"form": "deploy"}})
+    assert title(view()) == "target inference throughput (img/s), more is better"
+    assert title(deployed) == "target inference throughput of the deploy form (img/s), more is better"
+    assert "of the train or deploy form" in title(view(), deployed)
+    assert [o.label for o in deployed.objectives] == [
+        "proxy top-1 (%)",
+        "target GMACs",
+        "target infer (img/s), deploy form",
+    ]
+    assert shared_objectives([view(), deployed]) == list(view().objectives[:2]), "speeds of two forms do not compare"
 
 
 def test_measured_scores_have_error_bars():

@@ -38,6 +38,13 @@ def test_measured_scores_have_their_interval_and_ratio_beside_them(frame):
     assert row["infer_throughput.high"] == pytest.approx(100 / 0.95)
     assert row["infer_throughput.ratio"] == pytest.approx(100 / 30)
     assert row["infer_throughput.low"] < row["infer_throughput"] < row["infer_throughput.high"]
+    assert "infer_throughput.form" not in frame
+
+
+def test_speeds_of_the_deploy_form_say_so():
+    deployed = trial(0, 0.5, 1e9, 100)
+    deployed.evaluation.details["infer_throughput"]["form"] = "deploy"
+    assert trials_frame([deployed], OBJECTIVES)["infer_throughput.form"].tolist() == ["deploy"]
 
 
 NOISY = [trial(0, 0.5, 1e9, 100, values=[0.49, 0.51]), trial(1, 0.6, 2e9, 50), trial(2, 0.595, 2e9, 50), FAILED]

@@ -20,7 +20,7 @@ from archsearch.report.looks import LOOKS, PALETTE, SCALE
 from archsearch.report.marks import COUNTED
 from archsearch.report.page.columns import clean, columns, number, scaled
 from archsearch.report.smoothed import SmoothedScores
-from archsearch.report.view import StudyView, common_box, own_box
+from archsearch.report.view import StudyView, common_box, named_objective, own_box
 from archsearch.stats.hypervolume import Box, hypervolume_trace
 from archsearch.stats.noise import AccuracyNoise, score_interval, seed_values
 from archsearch.trial import Evaluation, Trial
@@ -42,7 +42,7 @@ def page_data(views: Sequence[StudyView], *, trials: bool = True) -> dict[str, A
     parts = [[trial_columns(view.trials)] if trials else [] for view in views]
     return {
         "studies": [head | {"parts": part} for head, part in zip(heads, parts, strict=True)],
-        "objectives": {o.name: _objective(o) for o in OBJECTIVES.values()},
+        "objectives": {name: _objective(named_objective(views, name)) for name in OBJECTIVES},
         "looks": {status: asdict(look) for status, look in LOOKS.items()},
         "palette": PALETTE,
         "scale": SCALE,
@@ -200,6 +200,8 @@ def _behind(name: str, detail: dict[str, Any]) -> Iterator[tuple[str, Any]]:
         yield f"ratio.{name}", [number(x) for x in (detail["ratio"], *detail["ratio_interval"])]
     setting = [f"batch {detail['batch_size']}", f"{detail['img_size']} px"]
     words = [*setting, *(detail[k] for k in ("precision", "layout", "mode") if k in detail)]
+    if "form" in detail:
+        words.append(f"{detail['form']} form")
     if "fixed_reference_s" in detail:
         words.append(f"{detail['throughput']:.4g} img/s while it was timed")
     yield f"setting.{name}", "; ".join([", ".join(words), *detail.get("conditions", {}).get("warnings", ())])

@@ -53,6 +53,17 @@ def test_a_page_says_how_large_proxies_are():
     assert [head["proxy_network"] for head in page_data([view(), view(recipe=newer)])["studies"]] == ["", ""]
 
 
+def test_a_page_says_the_form_of_the_targets_that_were_timed():
+    deployed = one_of_each()[0]
+    deployed.evaluation.details["infer_throughput"]["form"] = "deploy"
+    told = page_data([view([deployed], recipe={**RECIPE, "bench": {"form": "deploy"}})])
+    assert told["objectives"]["infer_throughput"]["axis"] == "target inference throughput of the deploy form (img/s)"
+    assert told["objectives"]["train_throughput"]["axis"] == "target training throughput (img/s)"
+    (part,) = told["studies"][0]["parts"]
+    assert "deploy form" in decoded(part["columns"]["setting.infer_throughput"], 1)[0]
+    assert "form" not in json.dumps(page_data([view()])["objectives"]["infer_throughput"])
+
+
 def test_a_page_holds_every_trial_with_all_that_is_known_of_it():
     told = page_data([view()])["studies"][0]
     assert told["front"] == [0, 1]

@@ -164,7 +164,7 @@ def test_parameters_fall_into_layers_for_timms_optimizer(model_of):
 def test_the_file_holds_only_what_its_network_needs():
     source = model_source(SMALL, "net", cfg(SMALL))
     assert "class InceptionDWConv2d" in source
-    for other in ("Attention", "Pooling", "MetaFormerBlock", "LinearHead", "LayerNorm2d"):
+    for other in ("Attention", "MixedDWConv2d", "MetaFormerBlock", "LinearHead", "LayerNorm2d"):
         assert other not in source
     source = model_source(SMALL.replace(mixers=(Mixer.of("identity"),) * 4, head="linear", norm="layer"), "net", {})
     assert "LayerNorm2d" in source
@@ -227,6 +227,14 @@ class Unused(nn.Module):
 MIXERS = {"own": Own}
 """
 
+#: A function that makes a class, which has no name of its own at the top level.
+MADE = """
+def made():
+    class Hidden(Own):
+        pass
+    return Hidden
+"""
+
 
 def own_arch(tmp_path, source: str) -> Arch:
     path = tmp_path / "own.py"
@@ -256,11 +264,7 @@ def test_a_users_mixer_is_copied_with_what_it_needs(tmp_path, model_of):
 )
 def test_what_cannot_be_copied_is_said_in_a_line(tmp_path, source, why):
     (tmp_path / "beside.py").write_text("TWO = 2\n")
-    made = (
-        "\ndef made():\n    class Own(nn.Module):\n        def __init__(self, dim):\n            super().__init__()\n"
-    )
-    made += "        def forward(self, x):\n            return x\n    return Own\n"
-    arch = own_arch(tmp_path, source.replace("\nMIXERS", made + "\nMIXERS"))
+    arch = own_arch(tmp_path, source.replace("\nMIXERS", MADE + "\nMIXERS"))
     with pytest.raises(MixerError, match=why) as raised:
         model_source(arch, "net", cfg(arch))
     assert "\n" not in str(raised.value)

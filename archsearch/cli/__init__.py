@@ -20,6 +20,7 @@ from archsearch.cli import (
     dashboard,
     describe,
     explain,
+    export,
     fidelity,
     pareto,
     report,
@@ -28,7 +29,7 @@ from archsearch.cli import (
 )
 from archsearch.errors import ArchsearchError, OptionError, Terminated, in_one_line, unknown
 
-VERBS = (study, confirm, explain, ablate, fidelity, benchmark, describe, spaces, pareto, report, dashboard)
+VERBS = (study, confirm, export, explain, ablate, fidelity, benchmark, describe, spaces, pareto, report, dashboard)
 
 
 class Parser(argparse.ArgumentParser):

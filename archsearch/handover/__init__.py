@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from archsearch.handover.explain_files import write_explanation
     from archsearch.handover.explain_spec import ExplainSpec, Explanation
     from archsearch.handover.explaining import explain
+    from archsearch.handover.export_spec import Exported, ExportSpec
+    from archsearch.handover.exporting import export
     from archsearch.handover.trained import weights_of
     from archsearch.handover.weights import Weights, load_weights, save_weights
     from archsearch.nn.onnx_export import OnnxFile, export_onnx
@@ -21,11 +23,14 @@ __all__ = [
     "Confirmation",
     "ExplainSpec",
     "Explanation",
+    "ExportSpec",
+    "Exported",
     "OnnxFile",
     "Weights",
     "confirm",
     "confirmation_of",
     "explain",
+    "export",
     "export_onnx",
     "load_weights",
     "save_weights",
@@ -40,11 +45,14 @@ _MODULES = {
     "Confirmation": "archsearch.handover.confirmation",
     "ExplainSpec": "archsearch.handover.explain_spec",
     "Explanation": "archsearch.handover.explain_spec",
+    "ExportSpec": "archsearch.handover.export_spec",
+    "Exported": "archsearch.handover.export_spec",
     "OnnxFile": "archsearch.nn.onnx_export",
     "Weights": "archsearch.handover.weights",
     "confirm": "archsearch.handover.confirming",
     "confirmation_of": "archsearch.handover.confirm_record",
     "explain": "archsearch.handover.explaining",
+    "export": "archsearch.handover.exporting",
     "export_onnx": "archsearch.nn.onnx_export",
     "load_weights": "archsearch.handover.weights",
     "save_weights": "archsearch.handover.weights",

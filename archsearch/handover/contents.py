@@ -1,0 +1,92 @@
+"""The network and the weights that an export writes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from archsearch.arch import Arch
+from archsearch.errors import OptionError, StorageError
+from archsearch.handover.checkpoints import load_checkpoint
+from archsearch.handover.export_spec import NONE, PROXY, ExportSpec
+from archsearch.handover.references import Subject
+from archsearch.handover.trained import weights_of
+from archsearch.handover.weights import load_weights
+from archsearch.nn import build, check_mixers
+
+
+@dataclass(frozen=True)
+class Content:
+    """The network that goes into a folder.
+
+    Attributes:
+        arch: Its architecture.
+        state: Parameters and buffers by our names.
+        words: Where the weights come from, in words.
+        facts: What is known of trained weights.
+        options: Preprocessing that a checkpoint of timm's tells.
+        proxy: Whether it is a proxy network.
+    """
+
+    arch: Arch
+    state: Mapping[str, Tensor]
+    words: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    proxy: bool = False
+
+    def build(self) -> nn.Module:
+        """Build the network, in evaluation mode."""
+        model = build(self.arch)
+        model.load_state_dict(dict(self.state))
+        return model.eval()
+
+
+def find_content(spec: ExportSpec, subject: Subject) -> Content:
+    """Return the network to export, with its weights.
+
+    Raises:
+        OptionError: The weights are not to be had; the message names the choices.
+        StorageError: The trial has no weights; likewise.
+        DataError: A file of weights cannot be read, or is of another architecture.
+    """
+    check_mixers([subject.arch])
+    if spec.weights == NONE:
+        return _untrained(subject.arch, spec.seed)
+    if spec.weights in (None, PROXY):
+        return _proxy(subject)
+    path = Path(str(spec.weights))
+    if not path.exists():
+        raise OptionError(f"--weights {path}: there is no such file; write none, proxy, or the path of a checkpoint")
+    found = load_checkpoint(path, subject.arch)
+    return Content(found.arch, found.state, f"of {path.name}", found.facts, found.options)
+
+
+def _untrained(arch: Arch, seed: int) -> Content:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        state = build(arch).state_dict()
+    return Content(arch, state, f"untrained, drawn with seed {seed}")
+
+
+def _proxy(subject: Subject) -> Content:
+    """Return the trained proxy network of a trial."""
+    origin = subject.origin
+    if origin is None:
+        raise OptionError(
+            f"{subject.name} is no trial of a study and has no trained proxy network: --weights none exports it "
+            "untrained, --weights FILE with a checkpoint of full training"
+        )
+    try:
+        path = weights_of(origin.study, origin.trial.number, origin.storage)
+    except StorageError as error:
+        raise StorageError(f"{error}; or export the untrained target with --weights none") from None
+    weights = load_weights(path)
+    weights.build()
+    accuracy, split = weights.facts.get("accuracy"), weights.facts.get("split", "validation")
+    words = "of the trained proxy network"
+    words += f", accuracy {100 * accuracy:.1f} % on the {split} split" if isinstance(accuracy, float) else ""
+    return Content(weights.arch, weights.state, words, weights.facts, proxy=True)

@@ -1,0 +1,155 @@
+"""Write a network into a folder that timm loads."""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import timm
+from safetensors.torch import save_file
+
+from archsearch import __version__
+from archsearch.errors import OptionError
+from archsearch.handover.contents import Content, find_content
+from archsearch.handover.export_spec import Exported, ExportSpec
+from archsearch.handover.full_training import training_command
+from archsearch.handover.model_card import model_card
+from archsearch.handover.model_file import identifier
+from archsearch.handover.references import Subject, find_subject
+from archsearch.handover.timm_config import CONFIG, OWN, Preprocessing, timm_config
+from archsearch.handover.timm_form import TimmForm, check_logits, rebuild, timm_form
+from archsearch.nn import load_mixers
+from archsearch.nn.onnx_export import check_onnx, export_onnx
+
+#: Names of the files besides the Python file.
+WEIGHTS, ARCHITECTURE, CARD, ONNX = "model.safetensors", "architecture.json", "README.md", "model.onnx"
+#: What stands for the folder in the card, which moves with it.
+ANY_FOLDER = Path("DIR")
+
+
+def export(spec: ExportSpec) -> Exported:
+    """Write a network into a folder that timm loads by ``timm.create_model("local-dir:DIR", pretrained=True)``.
+
+    The folder appears in one step, once timm's network is known to have the logits of ours.
+
+    Raises:
+        UserError: The network, its weights or the folder are not to be had; the message says what would be right.
+        ArchsearchError: timm's network has other logits.
+    """
+    for path in spec.mixers:
+        load_mixers(path)
+    check_folder(spec.out, spec.force)
+    if spec.onnx:
+        check_onnx()
+    subject = find_subject(spec.network, spec.storage)
+    content = find_content(spec, subject)
+    name = spec.name or model_name(subject, content.proxy)
+    form = timm_form(content.arch, content.state, name, Preprocessing.of(content.arch, content.facts, content.options))
+    target = spec.out.absolute()
+    scratch = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        scratch.mkdir(parents=True)
+        made = _write(spec, subject, content, form, scratch)
+        _put(scratch, target)
+    except OSError as error:
+        raise OptionError(f"--out {spec.out}: cannot write it: {error.strerror}; name another folder") from None
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return made
+
+
+def model_name(subject: Subject, proxy: bool) -> str:
+    """Return a name for the generated file and its entry point, which is not yet one of timm's."""
+    stem = Path(subject.name).stem if subject.origin is None else subject.name
+    name = identifier(f"{stem}_proxy" if proxy else stem)
+    return f"net_{name}" if timm.is_model(name) else name
+
+
+def check_folder(folder: Path, force: bool) -> None:
+    """Check that a folder may be written: there is none, or an earlier export, or nothing in it, may be replaced.
+
+    Raises:
+        OptionError: It may not.
+    """
+    if not folder.exists() and not folder.is_symlink():
+        return
+    if not force:
+        raise OptionError(f"--out {folder} exists; --force replaces an earlier export, or name another folder")
+    if not folder.is_dir() or folder.is_symlink():
+        raise OptionError(f"--out {folder} is no folder; name another one")
+    names = {path.name for path in folder.iterdir()} - {"__pycache__"}
+    if foreign := sorted(names - _files_of(folder)):
+        raise OptionError(f"--out {folder} holds {foreign[0]}, which no export wrote; move it, or name another folder")
+
+
+def _files_of(folder: Path) -> set[str]:
+    """Return the names of the files that an earlier export wrote; empty where there was none."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        return {*json.loads((folder / CONFIG).read_text(encoding="utf-8"))[OWN]["files"]}
+    return set()
+
+
+def _write(spec: ExportSpec, subject: Subject, content: Content, form: TimmForm, folder: Path) -> Exported:
+    """Write all files into a folder, prove that they are the network, and return what they are."""
+    made = _record(spec, subject, content, form)
+    own = {"version": __version__, "network": subject.name, "arch_key": content.arch.key, "files": made.files}
+    config = timm_config(form.entry, content.arch, form.args, form.cfg, content.facts.get("classes", ()), own)
+    save_file({key: value.contiguous() for key, value in form.state.items()}, folder / WEIGHTS, {"format": "pt"})
+    _write_json(folder / ARCHITECTURE, content.arch.to_dict())
+    _write_json(folder / CONFIG, config)
+    (folder / WEIGHTS).chmod((folder / CONFIG).stat().st_mode)  # safetensors keeps others from reading it
+    if form.source is not None:
+        (folder / f"{form.entry}.py").write_text(form.source, encoding="utf-8")
+    ours = content.build()
+    check_logits(ours, rebuild(folder, form), content.arch.img_size)
+    if spec.onnx:
+        export_onnx(ours, content.arch.img_size, folder / ONNX)
+    anywhere = _record(replace(spec, out=ANY_FOLDER), subject, content, form)
+    (folder / CARD).write_text(model_card(spec, subject, anywhere, content.facts), encoding="utf-8")
+    return made
+
+
+def _record(spec: ExportSpec, subject: Subject, content: Content, form: TimmForm) -> Exported:
+    """Return the record of an export into a folder."""
+    folder, module = spec.out, form.module
+    params = sum(value.numel() for value in content.build().parameters())
+    own_files = [*([f"{module}.py"] if module else []), *([ONNX] if spec.onnx else [])]
+    place = json.dumps(f"local-dir:{folder}")
+    found = [f"import sys; sys.path.insert(0, {json.dumps(str(folder))}); import {module}"] if module else []
+    kind = "Proxy network" if content.proxy else "Target network"
+    return Exported(
+        folder=folder,
+        subject=f"{kind} of {subject.name}" if subject.origin else subject.name,
+        arch=content.arch,
+        params=params,
+        weights=content.words,
+        entry=form.entry,
+        module=module,
+        reason=form.reason,
+        files=(WEIGHTS, ARCHITECTURE, CONFIG, CARD, *own_files),
+        loading=(*found, f"import timm; model = timm.create_model({place}, pretrained=True)"),
+        training=None if content.proxy else training_command(folder, module, content.arch, params),
+    )
+
+
+def _write_json(path: Path, data: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
+
+
+def _put(scratch: Path, folder: Path) -> None:
+    """Put a complete folder in its place; an earlier one stays until then."""
+    if not folder.exists():
+        scratch.replace(folder)
+        return
+    former = folder.with_name(f".{folder.name}.{os.getpid()}.former")
+    folder.replace(former)
+    try:
+        scratch.replace(folder)
+    except OSError:
+        former.replace(folder)
+        raise
+    shutil.rmtree(former, ignore_errors=True)

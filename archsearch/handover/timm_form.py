@@ -1,0 +1,102 @@
+"""A network in the form in which timm loads it from a folder, and the proof that it is the same network."""
+
+import ast
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from torch import Tensor, nn
+
+from archsearch.arch import Arch
+from archsearch.errors import ArchsearchError, MixerError, in_one_line
+from archsearch.handover.model_file import CLASSIFIERS, model_source
+from archsearch.handover.timm_config import Preprocessing, pretrained_cfg
+from archsearch.handover.timm_shapes import BeyondTimm, timm_shape
+
+#: Largest difference of timm's logits from ours, absolute and relative.
+TOLERANCE = 1e-5
+
+
+@dataclass(frozen=True)
+class TimmForm:
+    """A network as timm builds and loads it.
+
+    Attributes:
+        entry: Name of the entry point.
+        args: Arguments of the entry point, JSON-ready.
+        cfg: timm's description of weights and preprocessing.
+        state: Parameters and buffers by the names of timm's network.
+        source: Text of the Python file that defines the entry point; None where timm has it.
+        reason: Why timm's own classes cannot be the network; empty where they can.
+    """
+
+    entry: str
+    args: Mapping[str, Any]
+    cfg: Mapping[str, Any]
+    state: Mapping[str, Tensor]
+    source: str | None = None
+    reason: str = ""
+
+    @property
+    def module(self) -> str | None:
+        """Name of the Python module that timm has to import; None for none."""
+        return None if self.source is None else self.entry
+
+
+def timm_form(arch: Arch, state: Mapping[str, Tensor], name: str, images: Preprocessing) -> TimmForm:
+    """Return the form of a network: timm's own classes where they can be it, otherwise those of a generated file.
+
+    Args:
+        arch: Architecture of the network.
+        state: Parameters and buffers by our names.
+        name: Name of the entry point in a generated file.
+        images: Preprocessing of images.
+
+    Raises:
+        MixerError: A mixer of the user's cannot be copied into a file.
+    """
+    try:
+        shape = timm_shape(arch)
+    except BeyondTimm as error:
+        cfg = pretrained_cfg(arch, CLASSIFIERS[arch.head], images)
+        return TimmForm(name, {}, cfg, dict(state), model_source(arch, name, cfg), str(error))
+    return TimmForm(shape.entry, shape.args, pretrained_cfg(arch, shape.classifier, images), shape.rename(state))
+
+
+def rebuild(folder: Path, form: TimmForm) -> nn.Module:
+    """Build the network of a complete folder as timm does, in evaluation mode, but register nothing in this process.
+
+    Raises:
+        MixerError: The generated file cannot be run.
+    """
+    if form.source is None:
+        return timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
+    tree = ast.parse(form.source)
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef) and node.name == form.entry:
+            node.decorator_list.clear()  # which registers it
+    scope: dict[str, Any] = {"__name__": form.entry, "__file__": str(folder / f"{form.entry}.py")}
+    try:
+        exec(compile(tree, scope["__file__"], "exec"), scope)  # noqa: S102 - our own text, and mixers that ran before
+        weights = {"file": str(folder), "source": "local-dir"}
+        model: nn.Module = scope[form.entry](True, pretrained_cfg={**form.cfg, **weights})
+    except Exception as error:  # whatever a user's mixer raises outside of its file
+        raise MixerError(f"the file of this network cannot be run by itself: {in_one_line(error)}") from error
+    return model.eval()
+
+
+def check_logits(ours: nn.Module, theirs: nn.Module, img_size: int) -> None:
+    """Check that two networks have the same logits on random images.
+
+    Raises:
+        ArchsearchError: They have not.
+    """
+    images = torch.randn(2, 3, img_size, img_size, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        want, got = ours(images), theirs(images)
+    if not torch.allclose(got, want, atol=TOLERANCE, rtol=TOLERANCE):
+        apart = float((got - want).abs().max())
+        raise ArchsearchError(f"timm's network has other logits than ours, by up to {apart:.2g}; nothing was written")

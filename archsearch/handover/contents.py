@@ -66,10 +66,8 @@ def find_content(spec: ExportSpec, subject: Subject) -> Content:
 
 
 def _untrained(arch: Arch, seed: int) -> Content:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        state = build(arch).state_dict()
-    return Content(arch, state, f"untrained, drawn with seed {seed}")
+    torch.manual_seed(seed)
+    return Content(arch, build(arch).state_dict(), f"untrained, drawn with seed {seed}")
 
 
 def _proxy(subject: Subject) -> Content:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import timm
+import torch
 from safetensors.torch import save_file
 
 from archsearch import __version__
@@ -40,6 +41,11 @@ def export(spec: ExportSpec) -> Exported:
         UserError: The network, its weights or the folder are not to be had; the message says what would be right.
         ArchsearchError: timm's network has other logits.
     """
+    with torch.random.fork_rng(devices=[]):  # networks draw weights before they load them
+        return _export(spec)
+
+
+def _export(spec: ExportSpec) -> Exported:
     for path in spec.mixers:
         load_mixers(path)
     check_folder(spec.out, spec.force)
@@ -66,7 +72,8 @@ def model_name(subject: Subject, proxy: bool) -> str:
     """Return a name for the generated file and its entry point, which is not yet one of timm's."""
     stem = Path(subject.name).stem if subject.origin is None else subject.name
     name = identifier(f"{stem}_proxy" if proxy else stem)
-    return f"net_{name}" if timm.is_model(name) else name
+    taken = timm.is_model(name) and timm.models.model_entrypoint(name).__module__.startswith("timm.")
+    return f"net_{name}" if taken else name
 
 
 def check_folder(folder: Path, force: bool) -> None:

@@ -10,8 +10,8 @@ from archsearch.recipes import PROXIES, ProxyRecipe
 DROP_PATHS = ((15, 0.0), (38, 0.1), (68, 0.3))
 #: That of larger networks.
 LARGEST_DROP_PATH = 0.4
-#: RandAugment as in timm's other recipes: a magnitude with a standard deviation of 0.5, and operations that grow with it.
-#: It is cut off at its mean, as timm posterises to 0 bits where it draws a magnitude of 10, and Pillow 13 refuses that.
+#: RandAugment with a standard deviation of the magnitude of 0.5, and operations that grow with it. The magnitude is cut
+#: off at its mean: timm posterises to 0 bits where it draws one of 10, and Pillow 13 refuses that.
 RAND_AUGMENT = "rand-m{magnitude}-mstd0.5-mmax{magnitude}-inc1"
 
 

@@ -6,6 +6,8 @@ import random
 
 from tiny import OBJECTIVES, RECIPE, shipped_space, trial
 
+from archsearch.handover.candidates import Candidate
+from archsearch.handover.confirmation import Confirmation, Trained
 from archsearch.report.view import StudyView
 from archsearch.search.importance import Importance
 from archsearch.trial import Evaluation
@@ -57,6 +59,23 @@ def searched_view(count, images=1000, recipe=SEARCHED, **changes):
         score = kinds[params["token_mixer"]] + 0.02 * math.log(size / 1e9) + (0.06 if number == LUCKY else 0.0)
         trials.append(dataclasses.replace(trial(number, score, size + number, 10.0), params=params))
     return view(trials, recipe=recipe, images=images, **changes)
+
+
+def confirmed_view(**changes):
+    """Return a study whose trials 0 to 2 and whose baseline, no trial of it, were trained again; trial 2 diverged."""
+    scores = {one.number: one.evaluation.scores for one in one_of_each()}
+    arch = one_of_each()[0].arch
+    candidates = [Candidate(arch, "front", number=n, scores=scores[n], chance=0.5) for n in (0, 1)]
+    candidates += [Candidate(arch, "baseline", baseline=True, scores={"macs": 3e9}, chance=None)]
+    candidates += [Candidate(arch, "control", number=2, scores=scores[2], chance=0.1)]
+    trained = {
+        "trial 0": Trained({5: 0.71, 6: 0.73}),
+        "trial 1": Trained({5: 0.69, 6: 0.67}),
+        "baseline": Trained({5: 0.6, 6: 0.62}),
+        "trial 2": Trained(errors={5: f"diverged: {HOSTILE}"}),
+    }
+    found = Confirmation("small", "small-confirm", OBJECTIVES, tuple(candidates), trained, {}, 10_000)
+    return view(confirmation=found, **changes)
 
 
 def hostile_view():

@@ -1,17 +1,28 @@
 """Figures of the front, over two or three objectives."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import plotly.graph_objects as go
 
 from archsearch.objectives import Objective
 from archsearch.report.backdrop import beyond, marks, pair_front, ticks
+from archsearch.report.confirm_tables import interval_of
 from archsearch.report.figure_parts import by_status, coloured, layout, legend_name, score_axis
-from archsearch.report.looks import LINE, LOOKS, MARK
+from archsearch.report.looks import CONFIRMED, LINE, LOOKS, MARK
 from archsearch.report.marks import COUNTED
 from archsearch.report.tables import describe_params
 from archsearch.report.view import StudyView, named_objective
+
+if TYPE_CHECKING:
+    from archsearch.handover.confirmation import Confirmed
+
+#: An arrow between two places of a picture.
+ARROW = {
+    **{"xref": "x", "yref": "y", "axref": "x", "ayref": "y", "text": "", "showarrow": True},
+    **{"arrowhead": 2, "arrowwidth": 1.4, "standoff": 6, "startstandoff": 6},
+}
 
 
 def pareto_figure(views: Sequence[StudyView], x: str, y: str) -> go.Figure:
@@ -19,7 +30,7 @@ def pareto_figure(views: Sequence[StudyView], x: str, y: str) -> go.Figure:
 
     A trial without one of the scores stands beyond the axis' worst score. Scores whose noise is known have their 95 %
     confidence interval as error bars. Where MACs or parameters are on an axis, so are the paper's networks of about
-    the trials' size.
+    the trials' size. Where accuracy is, an arrow leads from a trial to what its confirmation found.
 
     Args:
         views: Studies to show.
@@ -34,6 +45,7 @@ def pareto_figure(views: Sequence[StudyView], x: str, y: str) -> go.Figure:
         for status, rows in by_status(view):
             name = legend_name(views, view, status)
             figure.add_trace(_points(views, rows, status, (ox, oy), name, colour, go.Scatter))
+        _add_confirmed(figure, views, view, x, y, colour or CONFIRMED.colour)
     figure.update_layout(xaxis=score_axis(views, ox), yaxis=score_axis(views, oy), hovermode="closest", **layout())
     return figure
 
@@ -112,6 +124,45 @@ def _front_line(view: StudyView, x: Objective, y: Objective, colour: str | None)
         line={"color": colour or LINE, "width": 2, "dash": "dot", "shape": "hv" if x.direction == "minimize" else "vh"},
         hoverinfo="skip",
     )
+
+
+def _add_confirmed(figure: go.Figure, views: Sequence[StudyView], view: StudyView, x: str, y: str, colour: str) -> None:
+    """Draw the confirmed accuracies of candidates with their intervals, and arrows from the search's scores to them."""
+    places = list(_confirmed_places(view, x, y))
+    if not places:
+        return
+    known = [one for one, _, _ in places]
+    figure.add_scatter(
+        x=[after[0] for _, _, after in places],
+        y=[after[1] for _, _, after in places],
+        mode="markers",
+        name=f"{view.name}: {CONFIRMED.label}" if len(views) > 1 else CONFIRMED.label,
+        text=[f"{one.candidate.name}, confirmed<br>{interval_of(one)}" for one in known],
+        hovertemplate=f"%{{text}}<extra>{CONFIRMED.label}</extra>",
+        marker={"color": colour, "symbol": CONFIRMED.symbol, "size": CONFIRMED.size},
+    )
+    up = [0.0 if one.high is None or one.accuracy is None else one.high - one.accuracy for one in known]
+    down = [0.0 if one.low is None or one.accuracy is None else one.accuracy - one.low for one in known]
+    bars = {"type": "data", "symmetric": False, "array": up, "arrayminus": down, "thickness": 1, "width": 2}
+    figure.data[-1]["error_x" if x == "accuracy" else "error_y"] = bars
+    for _, before, after in places:
+        if None not in before:
+            figure.add_annotation(x=after[0], y=after[1], ax=before[0], ay=before[1], arrowcolor=colour, **ARROW)
+
+
+def _confirmed_places(view: StudyView, x: str, y: str) -> Iterator[tuple["Confirmed", list[Any], list[Any]]]:
+    """Yield candidates with their scores in the search and confirmed, where accuracy is one of the two objectives."""
+    if view.confirmation is None or "accuracy" not in (x, y):
+        return
+    ours = {trial.number: trial.evaluation.scores for trial in view.trials}
+    for one in view.confirmation.members:
+        scores = one.candidate.scores if one.candidate.number is None else ours.get(one.candidate.number, {})
+        before, after = (
+            [scores.get(x), scores.get(y)],
+            [{**scores, "accuracy": one.accuracy}.get(name) for name in (x, y)],
+        )
+        if None not in after:
+            yield one, before, after
 
 
 def _add_marks(figure: go.Figure, views: Sequence[StudyView], x: str, y: str) -> None:

@@ -30,6 +30,8 @@ LOOKS = {
     "pruned": Look("pruned", "#009e73", "cross", 8, 0.11),
     "failed": Look("failed", "#7f7f7f", "x", 7, 0.16),
 }
+#: Look of what confirmations found of candidates.
+CONFIRMED = Look("confirmed on the test split", "#8e5bd0", "circle", 9)
 #: Colours of studies, where there are several.
 PALETTE = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f")
 #: Colours of the front's line and of the paper's networks.

@@ -23,6 +23,7 @@ from archsearch.utils.key_fields import restored
 if TYPE_CHECKING:
     import optuna
 
+    from archsearch.handover.confirmation import Confirmation
     from archsearch.search.importance import Importance
 
 
@@ -39,6 +40,7 @@ class StudyView:
         running: Number of running trials.
         images: Number of validation images; 0 if unknown.
         smoother: Function that smooths accuracies; another one where a study is followed.
+        confirmation: Last confirmation of its front; None where there is none.
     """
 
     name: str
@@ -49,6 +51,7 @@ class StudyView:
     running: int = 0
     images: int = 0
     smoother: Smoothing = smoothed_scores
+    confirmation: "Confirmation | None" = None
 
     @property
     def objectives(self) -> tuple[Objective, ...]:
@@ -176,7 +179,16 @@ def view_of(record: "optuna.Study") -> StudyView:
         raise StorageError(f"{tail.trouble}; was it written by another version of archsearch?")
     command = record.user_attrs.get("command", "")
     recipe, images = recipe_of(record), validation_images(record)
-    return StudyView(record.study_name, recipe, trials, command, running=tail.running, images=images)
+    told = confirmation_in(record)
+    return StudyView(record.study_name, recipe, trials, command, running=tail.running, images=images, confirmation=told)
+
+
+def confirmation_in(record: "optuna.Study") -> "Confirmation | None":
+    """Return the last confirmation of an open study, from its storage; None where there is none."""
+    from archsearch.handover.confirm_record import stored_confirmation
+    from archsearch.search.storage.studies import storage_of
+
+    return stored_confirmation(record.study_name, storage_of(record))
 
 
 def named_objective(views: Sequence[StudyView], name: str) -> Objective:

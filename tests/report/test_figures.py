@@ -1,11 +1,11 @@
 import pytest
 from tiny import OBJECTIVES, RECIPE, trial
-from views import noisy_view, one_of_each, view
+from views import confirmed_view, noisy_view, one_of_each, view
 
 from archsearch.report import figures
 from archsearch.report.figure_parts import statuses
 from archsearch.report.figures import all_figures, pairs, pareto_figure, write_image
-from archsearch.report.looks import LOOKS
+from archsearch.report.looks import CONFIRMED, LOOKS
 from archsearch.report.view import shared_objectives
 
 
@@ -85,6 +85,25 @@ def test_accuracies_have_error_bars_and_trials_their_chances():
     assert drawn["on the front"].error_y.array[0] == pytest.approx(half / 3**0.5)
     assert f"on the front in {made.chances[2]:.0%} of the draws" in behind.text[0]
     assert "draws" not in drawn["failed"].text[0]
+
+
+def test_an_arrow_leads_from_a_trial_to_what_its_confirmation_found():
+    made = confirmed_view()
+    figure = pareto_figure([made], "macs", "accuracy")
+    confirmed = points(figure)[CONFIRMED.label]
+    assert list(confirmed.x) == [1e9, 2e9, 3e9]
+    assert list(confirmed.y) == pytest.approx([0.72, 0.68, 0.61])
+    ends = [(one.accuracy - one.low, one.high - one.accuracy) for one in made.confirmation.members[:3]]
+    assert list(confirmed.error_y.arrayminus) == pytest.approx([down for down, _ in ends])
+    assert list(confirmed.error_y.array) == pytest.approx([up for _, up in ends])
+    arrows = [note for note in figure.layout.annotations if note.showarrow]
+    assert [(a.ax, a.ay, a.x) for a in arrows] == [(1e9, 0.5, 1e9), (2e9, 0.6, 2e9)]
+    assert [a.y for a in arrows] == pytest.approx([0.72, 0.68])
+    turned = pareto_figure([made], "accuracy", "infer_throughput")
+    assert list(points(turned)[CONFIRMED.label].x) == pytest.approx(
+        [0.72, 0.68]
+    )  # the baseline's throughput is not known
+    assert CONFIRMED.label not in points(pareto_figure([made], "macs", "infer_throughput"))
 
 
 def test_several_studies_are_told_apart_by_colour_and_name():

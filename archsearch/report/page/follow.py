@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 from archsearch.report.page.payload import common, study_heads, trial_columns
 from archsearch.report.smoothed import Smoother
-from archsearch.report.view import StudyView
+from archsearch.report.view import StudyView, confirmation_in
 from archsearch.search.storage.opening import in_words
 
 if TYPE_CHECKING:
     import optuna
 
+    from archsearch.handover.confirmation import Confirmation
     from archsearch.search.importance import Importance
     from archsearch.trial import Trial
 
-#: Seconds between two reads of the storage, and minimum seconds between two estimates of importance.
+#: Seconds between two reads of the trials, and between two of a confirmation or estimates of importance.
 LOOK_S, IMPORTANCE_S = 0.5, 30.0
 #: Number of trials per part; a full part is turned into JSON once.
 CHUNK = 200
@@ -40,6 +41,7 @@ class Followed:
         self.trials: list[Trial] = []
         self.running, self.command, self.images = 0, "", 0
         self.importance: dict[str, list[Importance]] = {}
+        self.confirmation: Confirmation | None = None
         self._chunks: list[str] = []
         self._smoother = Smoother()
 
@@ -58,6 +60,11 @@ class Followed:
         """Message about trials that cannot be read; None if there are none."""
         return self._tail.trouble
 
+    def look_for_confirmation(self) -> bool:
+        """Read the study's confirmation; return whether it has changed."""
+        before, self.confirmation = self.confirmation, confirmation_in(self.record)
+        return self.confirmation != before
+
     def estimate(self) -> "dict[str, list[Importance]]":
         """Estimate the importance of the axes, which takes seconds."""
         from archsearch.search.importance import importances
@@ -73,7 +80,9 @@ class Followed:
 
     def view(self) -> StudyView:
         """Return the view of the study as far as it was read."""
-        told = (self.command, dict(self.importance), self.running, self.images, self._smoother)
+        told = (
+            self.command, dict(self.importance), self.running, self.images, self._smoother, self.confirmation
+        )  # fmt: skip
         return StudyView(self.name, self.recipe, list(self.trials), *told)
 
 
@@ -95,6 +104,7 @@ class Follower:
         self._threads = [threading.Thread(target=work, daemon=True) for work in (self._look, self._estimate)]
         for followed in self._followed:
             followed.look()
+            followed.look_for_confirmation()
         self._publish()
 
     def start(self) -> None:
@@ -153,15 +163,19 @@ class Follower:
         self.trouble = "; ".join(troubles) or None
 
     def _estimate(self) -> None:
-        """Estimate importance, and again when there are a tenth more trials; it takes seconds."""
+        """Read confirmations; estimate importance, which takes seconds, again when there are a tenth more trials."""
         told = 0
         while True:
-            count = sum(len(followed.trials) for followed in self._followed)
+            count, changed = sum(len(followed.trials) for followed in self._followed), False
+            for followed in self._followed:
+                with suppress(Exception):  # a page without it is a page
+                    changed |= followed.look_for_confirmation()
             if count > 1.1 * told:
-                told = count
+                told, changed = count, True
                 for followed in self._followed:
-                    with suppress(Exception):  # a page without it is a page
+                    with suppress(Exception):  # as above
                         followed.importance = followed.estimate()
+            if changed:
                 with self._working:
                     self._publish()
             if self._end.wait(IMPORTANCE_S):

@@ -14,7 +14,7 @@ from archsearch.report.page.payload import page_data
 from archsearch.report.view import StudyView
 
 ASSETS = Path(__file__).with_name("assets")
-SCRIPTS = ("store.js", "charts.js", "detail.js", "trials.js", "ablation.js", "main.js")
+SCRIPTS = ("store.js", "charts.js", "detail.js", "trials.js", "ablation.js", "confirmation.js", "main.js")
 
 
 def write_page(path: Path, views: Sequence[StudyView], ablations: Sequence[Report] = ()) -> None:

@@ -6,7 +6,7 @@ Fronts, confidence intervals, marks, ticks and edges are computed here; the page
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from itertools import combinations
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,8 +15,9 @@ from archsearch.arch.sketch import Box as Rectangle
 from archsearch.arch.sketch import Shape, tree
 from archsearch.objectives import OBJECTIVES, FromTime, Objective
 from archsearch.report import backdrop
+from archsearch.report.confirm_tables import confirmation_document, interval_of
 from archsearch.report.drawing import block_shape
-from archsearch.report.looks import LOOKS, PALETTE, SCALE
+from archsearch.report.looks import CONFIRMED, LOOKS, PALETTE, SCALE
 from archsearch.report.marks import COUNTED
 from archsearch.report.page.columns import clean, columns, number, scaled
 from archsearch.report.smoothed import SmoothedScores
@@ -24,6 +25,9 @@ from archsearch.report.view import StudyView, common_box, named_objective, own_b
 from archsearch.stats.hypervolume import Box, hypervolume_trace
 from archsearch.stats.noise import AccuracyNoise, score_interval, seed_values
 from archsearch.trial import Evaluation, Trial
+
+if TYPE_CHECKING:
+    from archsearch.handover.confirmation import Confirmation, Confirmed
 
 #: Curves are sent as whole numbers: thousandths of the loss, hundredths of a percent.
 LOSS_SCALE, ACCURACY_SCALE = 1e3, 1e4
@@ -44,6 +48,7 @@ def page_data(views: Sequence[StudyView], *, trials: bool = True) -> dict[str, A
         "studies": [head | {"parts": part} for head, part in zip(heads, parts, strict=True)],
         "objectives": {name: _objective(named_objective(views, name)) for name in OBJECTIVES},
         "looks": {status: asdict(look) for status, look in LOOKS.items()},
+        "confirmed": asdict(CONFIRMED),
         "palette": PALETTE,
         "scale": SCALE,
         "counted": COUNTED,
@@ -133,6 +138,34 @@ def _head(view: StudyView, front: list[int], box: Box | None, noise: dict[str, A
             "share": [number(share) for share in shares],
         },
         "importance": {name: [asdict(axis) for axis in found] for name, found in view.importance.items()},
+        "confirmation": None if view.confirmation is None else _confirmation(view.confirmation),
+    }
+
+
+def _confirmation(found: "Confirmation") -> dict[str, Any]:
+    """Return a confirmation: its table and findings as they are printed, and its candidates for the picture."""
+    (table,) = confirmation_document(found).tables
+    return {
+        "name": found.name,
+        "score": "accuracy",
+        "title": table.title,
+        "header": list(table.header),
+        "cells": [list(row) for row in table.rows],
+        "left": list(table.words),
+        "notes": list(table.notes),
+        "members": [_member(one, one.accuracy) for one in found.members if one.accuracy is not None],
+    }
+
+
+def _member(one: "Confirmed", accuracy: float) -> dict[str, Any]:
+    return {
+        "number": one.candidate.number,
+        "name": one.candidate.name,
+        "told": f"{interval_of(one)} with {len(one.trained.accuracies)} seeds",
+        "scores": {name: number(value) for name, value in one.candidate.scores.items()},
+        "value": number(accuracy),
+        "low": None if one.low is None else number(one.low),
+        "high": None if one.high is None else number(one.high),
     }
 
 

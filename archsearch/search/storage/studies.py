@@ -47,6 +47,11 @@ def add_finished(record: optuna.Study, attrs: Mapping[str, Any], values: Sequenc
     record.add_trial(create_trial(state=state, values=values, user_attrs=dict(attrs)))
 
 
+def storage_of(record: optuna.Study) -> BaseStorage:
+    """Return the storage that holds a study."""
+    return record._storage
+
+
 def attrs_of_all(storage: BaseStorage) -> dict[str, dict[str, Any]]:
     """Return the user attributes of all studies of a storage by name, the oldest first."""
     studies = sorted(storage.get_all_studies(), key=lambda study: study._study_id)

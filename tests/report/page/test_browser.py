@@ -14,12 +14,13 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
 from served import go, serving
 from tiny import RECIPE, make_study, shipped_space, trial
-from views import HOSTILE, LUCKY, hostile_view, noisy_view, one_of_each, searched_view, view
+from views import HOSTILE, LUCKY, confirmed_view, hostile_view, noisy_view, one_of_each, searched_view, view
 
 from archsearch.ablation.analysis import Report
 from archsearch.ablation.outcome import Outcome, Result
 from archsearch.arch import Arch
 from archsearch.recipes import PROXIES
+from archsearch.report.confirm_tables import confirmation_document
 from archsearch.report.page.html import write_page
 from archsearch.utils.key_fields import key_fields
 
@@ -327,6 +328,40 @@ def test_the_papers_networks_stand_beside(open_page):
     page.find_element(By.ID, "marks").click()
     count = "return document.getElementById('pareto').layout.annotations.length"
     until(page, lambda page: page.execute_script(count) == 0)
+
+
+def test_a_confirmation_is_an_arrow_and_a_table(open_page):
+    made = confirmed_view()
+    page = open_page(made)
+    seen(page, "pareto")
+    arrows = """return document.getElementById('pareto').layout.annotations.filter((a) => a.showarrow)
+      .map((a) => [a.ax, a.ay, a.x, a.y])"""
+    assert page.execute_script(arrows) == [[1e9, 0.5, 1e9, 0.72], [2e9, 0.6, 2e9, 0.68]]
+    dots = """const t = document.getElementById('pareto').data.find((t) => t.name === 'confirmed on the test split');
+      return t && [t.x, t.y, t.error_y.array.length]"""
+    assert page.execute_script(dots) == [[1e9, 2e9, 3e9], [0.72, 0.68, 0.61], 3]
+    box = page.find_element(By.ID, "confirmations")
+    rows = [
+        [cell.text for cell in row.find_elements(By.TAG_NAME, "td")] for row in box.find_elements(By.TAG_NAME, "tr")
+    ]
+    (table,) = confirmation_document(made.confirmation).tables
+    assert rows[1:] == table.rows
+    assert all(note in box.text for note in table.notes)
+    assert not page.execute_script("return window.owned")  # the error of a training is text
+    page.find_element(By.ID, "confirmed").click()
+    until(page, lambda page: page.execute_script(arrows) == [])
+    assert page.execute_script(dots) is None
+    page.find_element(By.ID, "confirmed").click()
+    Select(page.find_element(By.ID, "pareto-y")).select_by_visible_text("target inference throughput")
+    seen(page, "pareto")
+    assert page.execute_script(arrows) == []
+    Select(page.find_element(By.ID, "pareto-x")).select_by_visible_text("proxy top-1")
+    until(page, lambda page: page.execute_script(arrows) == [[0.5, 100, 0.72, 100], [0.6, 50, 0.68, 50]])
+
+
+def test_without_a_confirmation_nothing_is_said_of_one(page):
+    assert not page.find_element(By.ID, "confirmations").is_displayed()
+    assert not page.find_element(By.ID, "confirmed").is_displayed()
 
 
 def test_the_table_sorts_filters_and_works_from_the_keyboard(page):

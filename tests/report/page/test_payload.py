@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from plotly.offline import get_plotlyjs
 from tiny import RECIPE, shipped_space, trial
-from views import HOSTILE, hostile_view, noisy_view, one_of_each, view
+from views import HOSTILE, confirmed_view, hostile_view, noisy_view, one_of_each, view
 
 from archsearch.recipes import PROXIES
+from archsearch.report.confirm_tables import confirmation_document
 from archsearch.report.page.columns import column, columns
 from archsearch.report.page.html import write_page
 from archsearch.report.page.payload import page_data
@@ -118,6 +119,20 @@ def test_a_page_holds_where_a_score_was_known_before():
     reused = dataclasses.replace(first.evaluation, reused={"accuracy": "a#7"})
     (part,) = page_data([view([dataclasses.replace(first, evaluation=reused), *rest])])["studies"][0]["parts"]
     assert decoded(part["columns"]["reused.accuracy"], part["count"]) == ["a#7"] + [None] * len(rest)
+
+
+def test_a_page_holds_what_a_confirmation_found():
+    made = confirmed_view()
+    told = page_data([made])["studies"][0]["confirmation"]
+    (table,) = confirmation_document(made.confirmation).tables
+    assert (told["header"], told["cells"], told["notes"]) == (table.header, table.rows, list(table.notes))
+    places = {one["name"]: (one["number"], one["value"]) for one in told["members"]}
+    assert places == {"trial 0": (0, 0.72), "trial 1": (1, 0.68), "baseline": (None, 0.61)}
+    for one, member in zip(told["members"], made.confirmation.members[:3], strict=True):
+        assert (one["low"], one["high"]) == pytest.approx((member.low, member.high), rel=1e-5)
+    assert told["members"][2]["scores"] == {"macs": 3e9}
+    assert page_data([view()])["studies"][0]["confirmation"] is None
+    assert page_data([made], trials=False)["studies"][0]["confirmation"] == told
 
 
 def test_the_front_of_a_view_is_that_of_its_frame():

@@ -12,13 +12,16 @@ import tiny
 from served import go, made_up, serving
 
 from archsearch.errors import OptionError, StorageError
+from archsearch.handover import confirm_record
+from archsearch.handover.candidates import Candidate
 from archsearch.report.page.follow import Follower
 from archsearch.report.page.serve import Server
-from archsearch.report.view import read_view
+from archsearch.report.view import read_view, view_of
 from archsearch.search.definition import create_or_resume, load
 from archsearch.search.search import Search
 from archsearch.search.storage.mirror import StorageMirror
 from archsearch.search.storage.opening import open_storage
+from archsearch.trial import Epoch, Evaluation
 
 
 @pytest.fixture
@@ -173,6 +176,28 @@ def test_a_notebook_reads_what_the_server_tells(study, url):
     assert follower.views()[0].front == found.front == found.frame.loc[found.frame["front"], "number"].tolist()
     with pytest.raises(StorageError, match="did you mean 'small'"):
         read_view("smal", url)
+
+
+def test_a_confirmation_comes_while_the_page_is_open(study, url, monkeypatch):
+    monkeypatch.setattr("archsearch.report.page.follow.IMPORTANCE_S", 0.05)
+    go(study, url, 2)
+    with serving(url, "small") as server:
+        first = news(server, 0, "0")
+        assert first["studies"][0]["confirmation"] is None
+        storage = open_storage(url, create=False)
+        (trial, _) = server.follower.views()[0].trials
+        candidate = Candidate(trial.arch, "front", number=trial.number, scores=trial.evaluation.scores)
+        recipe = {"confirms": "small", "images": 1000, "objectives": ["accuracy"]}
+        record = confirm_record.create_or_resume("small-confirm", recipe, storage)
+        confirm_record.set_candidates(record, [candidate])
+        detail = {"accuracy": {"weights": "w.safetensors"}}
+        found = Evaluation({"accuracy": 0.75}, detail, curve=(Epoch(1, 1.0, 0.7, 0.1),))
+        confirm_record.add(record, candidate, 7, found, {})
+        until(lambda: (server.follower.views()[0].confirmation or candidate) is not candidate)
+        until(lambda: server.follower.views()[0].confirmation.members[0].accuracy == 0.75)
+        told = news(server, first["version"], "2")["studies"][0]
+        assert [(one["number"], one["value"]) for one in told["confirmation"]["members"]] == [(trial.number, 0.75)]
+        assert view_of(load("small", storage)).confirmation == server.follower.views()[0].confirmation
 
 
 @pytest.mark.parametrize("have", [0, 1, 3, 4, 7, 9, 10])

@@ -305,10 +305,10 @@ const pareto = chart("pareto", (made) => {
   });
   const px = placed(x), py = placed(y), paper = paperMarks(x, y);
   made.at = (row) => [px(row), py(row)];
-  const lines = studies.map((study) => frontLine(study, x, y));
-  return { data: [...lines, ...traces, ...paper.traces],
-    rows: [...lines.map(() => null), ...members, ...paper.traces.map(() => null)],
-    layout: layout({ xaxis: axis(x), yaxis: axis(y), shapes: paper.shapes, annotations: paper.notes, uirevision: x + y, legend: below(-0.15) }) };
+  const lines = studies.map((study) => frontLine(study, x, y)), confirmed = confirmedIn(x, y);
+  const more = [...confirmed.traces, ...paper.traces];
+  return { data: [...lines, ...traces, ...more], rows: [...lines.map(() => null), ...members, ...more.map(() => null)],
+    layout: layout({ xaxis: axis(x), yaxis: axis(y), shapes: paper.shapes, annotations: [...paper.notes, ...confirmed.arrows], uirevision: x + y, legend: below(-0.15) }) };
 }, { overlay: over2d, after: dragged });
 
 chart("space", (made) => {

@@ -80,13 +80,14 @@ function startTheme() {
 }
 
 // Only what has changed is drawn again: whoever reads or types is left alone.
-const state = () => JSON.stringify([rows.n, studies.map((study) => [[...study.front], study.importance])]);
+const state = () => JSON.stringify([rows.n, studies.map((study) => [[...study.front], study.importance, study.confirmation])]);
 function takeNews(news) {
   const before = state();
   news.studies.forEach((told, place) => take(place, told));
   data.common = news.common;
   data.live.version = news.version;
   showStudies();
+  showConfirmations();
   if (state() === before) return;
   fillControls();
   remember();
@@ -152,8 +153,9 @@ if (data.studies.length) {
   byId("searches").hidden = false;
   data.studies.forEach((part, place) => take(place, part));
   showStudies();
+  showConfirmations();
   fillControls();
-  for (const [id, drawn] of [["pareto-x", "pareto"], ["pareto-y", "pareto"], ["errors", "pareto"], ["marks", "pareto"], ["space-x", "space"],
+  for (const [id, drawn] of [["pareto-x", "pareto"], ["pareto-y", "pareto"], ["errors", "pareto"], ["marks", "pareto"], ["confirmed", "pareto"], ["space-x", "space"],
     ["space-y", "space"], ["space-z", "space"], ["hypervolume-x", "hypervolume"], ["slice-x", "slice"], ["slice-y", "slice"]])
     byId(id).addEventListener("change", () => { byId(id).dataset.chosen = "yes"; redraw(drawn); });
   focus = opening();

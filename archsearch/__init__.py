@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from archsearch.arch.networks import network
     from archsearch.benchmark.spec import BenchmarkSpec
     from archsearch.fidelity.spec import FidelitySpec
-    from archsearch.nn import build, load_mixers
+    from archsearch.nn import build, build_features, load_mixers
     from archsearch.objectives import Objective
     from archsearch.recipes import BenchRecipe, ProxyRecipe
     from archsearch.report.view import StudyView, read_view
@@ -44,6 +44,7 @@ __all__ = [
     "Trial",
     "__version__",
     "build",
+    "build_features",
     "load_mixers",
     "load_space",
     "network",
@@ -70,6 +71,7 @@ _MODULES = {
     "StudyView": "report.view",
     "Trial": "trial",
     "build": "nn",
+    "build_features": "nn",
     "load_mixers": "nn",
     "load_space": "space.yaml",
     "network": "arch.networks",

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any
 
+from archsearch.objectives import FromDevice, FromTime
 from archsearch.stats.intervals import median, median_interval, quartiles, retimed_half_width
 
 #: Fewer rounds than this give an unreliable interval.
@@ -63,6 +64,7 @@ class Timing:
         conditions: State of the machine during the rounds, from ``archsearch.benchmark.conditions``.
         single_steps_s: Median and 95th percentile of the seconds of the single steps of all rounds, or of those of the
             last sitting, for ``latency``, whose steps wait for each other; None for other kinds, and in older records.
+        device: Device of another machine that it was made on (``archsearch.benchmark.speeds``); None for this one's.
         recalled: Whether the timing comes from the disk cache; not part of the record.
         fixed_s: Seconds per step of the reference by which a study turns relative throughputs into scores, from
             ``archsearch.benchmark.reference``; None outside of studies; not part of the record.
@@ -80,6 +82,7 @@ class Timing:
     error: str | None = None
     conditions: dict[str, Any] = field(default_factory=dict)
     single_steps_s: tuple[float, float] | None = None
+    device: str | None = None
     recalled: bool = field(default=False, compare=False)
     fixed_s: float | None = field(default=None, compare=False)
 
@@ -148,6 +151,17 @@ class Timing:
         """
         return self.step_s if self.fixed_s is None or self.ratio is None else self.fixed_s / self.ratio
 
+    def score(self, how: FromTime | FromDevice) -> float | None:
+        """Return the score of an objective; None where the device did not report it.
+
+        Args:
+            how: Where the objective's score comes from.
+        """
+        if isinstance(how, FromTime):
+            return how.value(self.score_s, self.setting.batch_size)
+        reported: float | None = getattr(self, how.field)
+        return reported
+
     @property
     def half_width(self) -> float | None:
         """Half the width of the relative throughput's widened interval, as a share of it; None without one."""
@@ -180,7 +194,7 @@ class Timing:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON-ready data for ``from_dict``."""
-        empty = () if self.single_steps_s else ("single_steps_s",)
+        empty = tuple(name for name in ("single_steps_s", "device") if not getattr(self, name))
         data = asdict(self) | {"setting": self.setting.to_dict()}
         return {name: value for name, value in data.items() if name not in (*NOT_RECORDED, *empty)}
 
@@ -214,6 +228,7 @@ class Timing:
             "peak_memory_mb": self.peak_memory_mb,
             "conditions": self.conditions,
             **({} if self.single_steps_s is None else {"single_steps_s": list(self.single_steps_s)}),
+            **({} if self.device is None else {"device": self.device}),
             **({} if self.fixed_s is None else {"fixed_reference_s": self.fixed_s}),
         }
 
@@ -230,5 +245,6 @@ class Timing:
             peak_memory_mb=details["peak_memory_mb"],
             conditions=details["conditions"],
             single_steps_s=None if singles is None else tuple(singles),
+            device=details.get("device"),
             best=True,
         )

@@ -101,11 +101,10 @@ def _in_doubt(details: Mapping[str, Any]) -> str:
 
 
 def _score(name: str, how: FromTime | FromDevice, timing: Timing) -> float:
-    if isinstance(how, FromTime):
-        return how.value(timing.score_s, timing.setting.batch_size)
-    value: float | None = getattr(timing, how.field)
+    value = timing.score(how)
     if value is None:
-        raise TrialError(f"{name} is read from {how.source}, and this device has none")
+        source = how.source if isinstance(how, FromDevice) else how.step
+        raise TrialError(f"{name} is read from {source}, and this device has none")
     return value
 
 

@@ -1,0 +1,138 @@
+"""Speeds of another machine, from the JSON that ``benchmark`` writes."""
+
+import json
+
+import pytest
+from elsewhere import DEVICE, record, rows, speed, write
+
+from archsearch.arch.networks import network
+from archsearch.benchmark.speeds import read_speeds
+from archsearch.benchmark.timing import Timing
+from archsearch.errors import OptionError, TrialError
+from archsearch.objectives import OBJECTIVES, parse_objectives
+
+ARCHS = [network(name) for name in ("inceptionnext_atto", "convnext_atto", "convnext_femto")]
+
+
+def test_timings_are_those_of_the_table(tmp_path):
+    speeds = read_speeds(write(tmp_path / "f.json", rows(ARCHS)))
+    assert (speeds.device, speeds.img_size, len(speeds.archs)) == (DEVICE, 224, 3)
+    for place, arch in enumerate(ARCHS):
+        timings = speeds(arch, ("infer", "latency"))
+        assert timings["infer"].throughput == pytest.approx(speed(place))
+        assert timings["infer"].setting.layout == "channels_last"
+        assert timings["latency"].score_s == pytest.approx(1 / speed(place, "latency"))
+        assert timings["infer"].ratio == pytest.approx(0.5 * speed(place) / 8)
+        assert timings["infer"].device == DEVICE
+
+
+def test_a_timing_survives_the_file(tmp_path):
+    (row,) = [row for row in rows(ARCHS[:1]) if row["layout"] == "channels_last"]
+    timed = {t.setting.kind: t for t in record("x", ARCHS[0], 0).measured.timings if t.best}
+    for kind, timing in read_speeds(write(tmp_path / "f.json", [row])).of(ARCHS[0]).items():
+        assert timing.setting == timed[kind].setting
+        assert timing.blocks_s == pytest.approx(timed[kind].blocks_s)
+        assert timing.interval_s == pytest.approx(timed[kind].interval_s)
+        assert Timing.from_details(timing.details()).device == DEVICE
+
+
+def test_one_size_of_images_stands_for_the_architectures_own(tmp_path):
+    small = [arch.replace(img_size=96) for arch in ARCHS]
+    speeds = read_speeds(write(tmp_path / "f.json", rows(small)))
+    assert speeds.of(ARCHS[1]) == speeds.of(small[1]) != {}
+    assert speeds.bench().img_size == 96
+    mixed = read_speeds(write(tmp_path / "g.json", rows([small[0], ARCHS[1]])))
+    assert mixed.img_size == 0
+    assert not mixed.of(ARCHS[0])
+
+
+def test_what_is_not_in_the_file_is_not_known(tmp_path):
+    speeds = read_speeds(write(tmp_path / "f.json", rows(ARCHS[:1])))
+    assert speeds.knows(ARCHS[0], parse_objectives("accuracy,infer_throughput,latency_ms"))
+    assert speeds.knows(ARCHS[1], parse_objectives("accuracy,macs"))
+    assert not speeds.knows(ARCHS[1], [OBJECTIVES["infer_throughput"]])
+    assert not speeds.knows(ARCHS[0], [OBJECTIVES["energy_mj"]])
+    with pytest.raises(TrialError, match=r"f\.json has no infer timing"):
+        speeds(ARCHS[1], ("infer",))
+
+
+def test_networks_without_an_architecture_and_failed_ones_are_left_out(tmp_path):
+    timms = {k: v for k, v in rows(ARCHS[1:2])[0].items() if k not in ("arch", "key")}
+    failed = {"model": "net9", "arch": ARCHS[2].to_dict(), "error": "out of memory"}
+    strange = dict(rows(ARCHS[2:])[0])
+    strange["arch"] = {**strange["arch"], "mixers": [{"token_mixer": "mine"}] * 4}
+    speeds = read_speeds(write(tmp_path / "f.json", rows(ARCHS[:1]), [timms, failed, strange]))
+    assert [*speeds.archs.values()] == ARCHS[:1]
+
+
+def test_several_conditions_are_chosen_among_by_words(tmp_path):
+    both = rows(ARCHS), rows(ARCHS[:1], mode="compile"), rows(ARCHS[:2], device="Another Board")
+    file = write(tmp_path / "f.json", *both)
+    with pytest.raises(OptionError, match=r"3 conditions: Toy Board, board, eager.*; .*compile.*; Anot") as e:
+        read_speeds(file)
+    assert "\n" not in str(e.value)
+    assert len(read_speeds(f"{file}:compile").archs) == 1
+    assert len(read_speeds(f"{file}:Another Board").archs) == 2
+    assert len(read_speeds(f"{file}:Toy Board,eager").archs) == 3
+    with pytest.raises(OptionError, match=r"no timings for fp16; it has Toy"):
+        read_speeds(f"{file}:fp16")
+    offered = str(e.value).rpartition("as in ")[2]
+    assert read_speeds(offered).conditions.mode == "eager"
+
+
+def test_the_identity_is_the_content(tmp_path):
+    one, same = (read_speeds(write(tmp_path / name, rows(ARCHS))) for name in ("f.json", "g.json"))
+    other = read_speeds(write(tmp_path / "h.json", rows(ARCHS[::-1])))
+    assert one.recipe() == same.recipe() != other.recipe()
+    assert one.recipe()["device"] == DEVICE
+
+
+BROKEN = {
+    "nothing": None,
+    "csv": "model,infer_samples_per_sec\nx,3\n",
+    "an object": '{"model": "x"}',
+    "an empty list": "[]",
+    "another list": '[{"name": "x"}]',
+    "deep": "[" * 100_000,
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_other_files_are_refused_in_one_line(kind, tmp_path):
+    file = tmp_path / "f.json"
+    if BROKEN[kind] is not None:
+        file.write_text(BROKEN[kind])
+    with pytest.raises(OptionError, match=r"--results-file FILE\.json") as refused:
+        read_speeds(file)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("env_device_name", None),
+        ("infer_blocks_ms", []),
+        ("infer_blocks_ms", [0.0]),
+        ("infer_blocks_ms", ["soon"]),
+        ("precision", 32),
+        ("infer_batch_size", "many"),
+    ],
+)
+def test_rows_of_another_kind_are_refused_by_number(field, value, tmp_path):
+    wrong = rows(ARCHS)
+    wrong[2][field] = value
+    with pytest.raises(OptionError, match="row 3 is not as `benchmark` writes it") as refused:
+        read_speeds(write(tmp_path / "f.json", wrong))
+    assert "\n" not in str(refused.value)
+
+
+def test_a_file_without_architectures_is_refused(tmp_path):
+    timms = [{k: v for k, v in row.items() if k not in ("arch", "key")} for row in rows(ARCHS)]
+    with pytest.raises(OptionError, match="no architecture that was timed"):
+        read_speeds(write(tmp_path / "f.json", timms))
+
+
+def test_a_mode_of_a_newer_version_is_named(tmp_path):
+    newer = json.loads(json.dumps(rows(ARCHS)).replace('"eager"', '"telepathy"'))
+    with pytest.raises(OptionError, match=r"telepathy.*update archsearch"):
+        read_speeds(write(tmp_path / "f.json", newer)).bench()

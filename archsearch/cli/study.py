@@ -61,6 +61,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--device", default="auto", metavar="NAME", help="device: auto, cpu, cuda, cuda:1, mps (%(default)s)")
     add_engine(parser)
     add_recipes(parser)
+    add("--speeds", metavar="FILE[:WORDS]", help="take measured scores from the JSON that `benchmark` wrote on another "
+        "machine; only architectures that it has are candidates (WORDS: see `pareto --help`)")  # fmt: skip
     add("--study-name", metavar="NAME", help="name of the study (default: space, objectives and data set)")
     add("--start-from", action="append", default=[], metavar="WHAT", help="architectures to evaluate first: paper "
         "(the named networks), a .yaml or .json file, or the front of another study (repeatable)")  # fmt: skip
@@ -132,6 +134,7 @@ def spec_of(args: argparse.Namespace) -> "StudySpec":
         mixers=args.mixers,
         storage=args.storage,
         study_name=args.study_name,
+        speeds=args.speeds,
         start_from=args.start_from,
         retrain=args.retrain,
         remeasure=args.remeasure,

@@ -19,6 +19,7 @@ from archsearch.arch import Arch
 from archsearch.benchmark.clocks import synchronize
 from archsearch.benchmark.exclusive import training_lock
 from archsearch.benchmark.reported import reported
+from archsearch.benchmark.speeds import Speeds
 from archsearch.benchmark.timer import Timer, Timings
 from archsearch.benchmark.timing import Timing
 from archsearch.data import ImageData, load_for
@@ -57,6 +58,7 @@ class StudyWork:
         seeds: Maximum number of training seeds per candidate.
         run: Name of this run of the study, whose workers on one machine share a process that times.
         fixed: Fixed seconds per step of the reference, by kind of step.
+        speeds: Timings of another machine to take instead of timing on this one.
     """
 
     source: Source
@@ -71,6 +73,7 @@ class StudyWork:
     seeds: int = 1
     run: str = field(default_factory=lambda: secrets.token_hex(4))
     fixed: Mapping[str, float] = field(default_factory=dict)
+    speeds: Speeds | None = None
 
     @property
     def quantities(self) -> tuple[Objective, ...]:
@@ -110,7 +113,7 @@ class Evaluator:
             index: Index of the worker.
             whole: Environment before this process was restricted to its share of the machine; None if it is not yet.
         """
-        source, machine = work.source, work.machine
+        source, machine, self.speeds = work.source, work.machine, work.speeds
         self.device = machine.device(index)
         self.turn = self._now = Turn()
         whole = whole or environment(self.device)  # a timing has the machine to itself, whatever this worker's share is
@@ -183,7 +186,9 @@ class Evaluator:
         return failed()
 
     def _time(self, arch: Arch, kinds: tuple[str, ...], anew: bool = False) -> Mapping[str, Timing]:
-        """Time a network, in another process."""
+        """Time a network, in another process; or look its timing up where speeds are another machine's."""
+        if self.speeds is not None:
+            return self.speeds(arch, kinds)
         with self._now.apart():
             return self.timer(arch, kinds, anew)
 
@@ -238,7 +243,8 @@ def begin_remotely(
         os.environ.pop("OMP_NUM_THREADS", None)
         torch.set_num_threads(len(available_cores()) or os.cpu_count() or 1)
     device = work.machine.device(index)
-    if model_of(device) != device_name and any(quantity.tier is Tier.MEASURED for quantity in work.quantities):
+    measured = any(quantity.tier is Tier.MEASURED for quantity in work.quantities)
+    if model_of(device) != device_name and measured and work.speeds is None:
         raise ArchsearchError(f"this machine has {model_of(device)}, and the study's speeds are of {device_name}")
     folder = Path(tempfile.mkdtemp(prefix="archsearch-mixers-")) if mixers else Path()
     for name, content in mixers.items():

@@ -10,6 +10,7 @@ from optuna.storages import BaseStorage
 
 from archsearch.arch import Arch
 from archsearch.arch.mixer import declarations, declare
+from archsearch.benchmark.speeds import Speeds
 from archsearch.errors import ArchError, OptionError, StorageError, unknown
 from archsearch.evaluate.constraint import Constraint
 from archsearch.objectives import OBJECTIVES, Objective, Tier
@@ -32,7 +33,7 @@ ASKED = ("proxy", "needs")
 #: Field of a recipe that names the study that a confirmation confirms.
 CONFIRMS = "confirms"
 #: Fields of a study's recipe that were added later, and the value that their absence means.
-FORMER: dict[str, Any] = {"constraints": [], "seeds": 1, "protocol": 1}
+FORMER: dict[str, Any] = {"constraints": [], "seeds": 1, "protocol": 1, "speeds": None}
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ class Study:
         early_stopping: Whether hopeless trainings are pruned; may change from run to run, so not part of the recipe.
         stopping_level: Probability of the upper bound that a pruned training's prediction has below the front; may
             change as well.
+        speeds: Timings of another machine that measured scores are taken from; None where this one times.
     """
 
     name: str
@@ -71,6 +73,7 @@ class Study:
     seeds: int = 1
     early_stopping: bool = True
     stopping_level: float = STOPPING_LEVEL
+    speeds: Speeds | None = None
 
     @property
     def quantities(self) -> tuple[Objective, ...]:
@@ -97,6 +100,7 @@ class Study:
             "constraints": [str(constraint) for constraint in self.constraints],
             "seeds": self.seeds,
             **({"protocol": PROTOCOL} if FORMER["protocol"] != PROTOCOL else {}),
+            **({"speeds": self.speeds.recipe()} if self.speeds else {}),
             **({"mixers": own} if own else {}),
         }
 

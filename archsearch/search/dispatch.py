@@ -92,4 +92,5 @@ def work_of(spec: StudySpec, study: "Study", machine: "Machine", fixed: Mapping[
         baseline=study.space.baseline,
         seeds=study.seeds,
         fixed=fixed,
+        speeds=study.speeds,
     )

@@ -89,6 +89,8 @@ def run(spec: StudySpec | ResolvedStudy, progress: Progress | ProgressListener |
         speeds = fixed_speeds(study, spec.storage, place, spec.remeasure, shown.say)
         if not resolved.begun:
             starts += check_reachable(study, count, place, starts, spec.mixers, shown.say, step_seconds(speeds))
+        if resolved.speeds:
+            remarks.append(f"{resolved.speeds}: of space {study.space.name}, {study.space.points()} architectures")
         for remark in remarks:
             shown.say(remark)
         return _search(resolved, study, data, place, count, starts, shown, speeds)

@@ -24,7 +24,7 @@ Speeds = dict[str, "ReferenceSpeed"]
 
 
 def fixed_speeds(study: Study, url: str, place: "Place", remeasure: bool, say: Callable[[str], None]) -> Speeds:
-    """Return the fixed speed of the reference by each kind of step that a study times.
+    """Return the fixed speed of the reference by each kind of step that a study times itself.
 
     Args:
         study: Definition of the study.
@@ -39,7 +39,7 @@ def fixed_speeds(study: Study, url: str, place: "Place", remeasure: bool, say: C
     """
     steps = [how.step for quantity in study.quantities if isinstance(how := quantity.measured, FromTime)]
     kinds = [*dict.fromkeys(steps)]
-    if not kinds:
+    if not kinds or study.speeds:
         return {}
     facts = place.facts
     storage = _storage(url)

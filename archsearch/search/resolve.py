@@ -1,12 +1,14 @@
 """From what a study is asked to do to what it does: defaults filled in, and everything checked."""
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from archsearch.arch.networks import find
+from archsearch.benchmark.speeds import Speeds
 from archsearch.errors import OptionError
 from archsearch.evaluate.constraint import Constraint, parse_constraints
 from archsearch.objectives import Objective, Tier, parse_objectives
@@ -16,6 +18,7 @@ from archsearch.search.place import Place, check_engine
 from archsearch.search.same_recipe import same_part
 from archsearch.search.samplers.by_name import check_sampler
 from archsearch.search.spec import StudySpec
+from archsearch.search.speeds_elsewhere import speeds_for, timed_space
 from archsearch.search.storage.opening import check_storage
 from archsearch.space.space import Space
 from archsearch.space.yaml import load_space
@@ -46,6 +49,7 @@ class ResolvedStudy:
         recipes: Proxy recipe and recipe of the timing by kind of device, ``cpu`` and ``gpu``, where they can be had.
         begun: Whether the storage has the study already.
         begun_bench: Recipe of the timing that it was made with, as stored; None where there is none.
+        speeds: Timings of another machine that measured scores are taken from; None where this one times.
     """
 
     spec: StudySpec
@@ -58,6 +62,7 @@ class ResolvedStudy:
     recipes: Mapping[str, tuple[ProxyRecipe, BenchRecipe]]
     begun: bool
     begun_bench: Mapping[str, Any] | None = None
+    speeds: Speeds | None = None
 
     @property
     def quantities(self) -> tuple[Objective, ...]:
@@ -79,7 +84,12 @@ def resolve(spec: StudySpec, *, create: bool = True) -> ResolvedStudy:
     _load_mixers(spec)
     space = spec.space if isinstance(spec.space, Space) else load_space(spec.space)
     constraints = parse_constraints(spec.constraints)
-    name = _name(spec, space)
+    speeds, recipes = None, spec.recipes
+    if spec.speeds is not None:
+        speeds = speeds_for(spec, objectives, constraints)
+        space = timed_space(space, speeds, objectives, constraints)
+        recipes = replace(recipes, bench=speeds.bench())
+    name = _name(spec, space, speeds)
     before = recorded(name, spec.storage)
     sampler = spec.sampler or (before or {}).get("sampler", SAMPLER)
     check_sampler(sampler, space)
@@ -95,9 +105,10 @@ def resolve(spec: StudySpec, *, create: bool = True) -> ResolvedStudy:
         constraints=constraints,
         sampler=sampler,
         n_trials=spec.n_trials or (sampler == "grid" and space.distinct()) or N_TRIALS,
-        recipes=spec.recipes.by_kind(space.fitted),
+        recipes=recipes.by_kind(space.fitted),
         begun=before is not None,
         begun_bench=(before or {}).get("bench"),
+        speeds=speeds,
     )
     check_engine(spec.engine, resolved.quantities)
     check_dataset(spec.dataset, None if spec.data_root is None else Path(spec.data_root))
@@ -114,10 +125,11 @@ def _load_mixers(spec: StudySpec) -> None:
             load_mixers(path)
 
 
-def _name(spec: StudySpec, space: Space) -> str:
+def _name(spec: StudySpec, space: Space, speeds: Speeds | None) -> str:
     if spec.study_name == "":
         raise OptionError("--study-name is empty; leave it out for the default name")
-    return spec.study_name or "-".join((space.name, *spec.objective_names, spec.dataset))
+    elsewhere = ("on", *re.findall(r"[a-z0-9]+", speeds.device.lower())) if speeds else ()
+    return spec.study_name or "-".join((space.name, *spec.objective_names, spec.dataset, *elsewhere))
 
 
 def define(resolved: ResolvedStudy, place: Place, track: "Track | None" = None) -> "tuple[Study, ImageData]":
@@ -150,26 +162,35 @@ def define(resolved: ResolvedStudy, place: Place, track: "Track | None" = None) 
         seeds=spec.seeds,
         early_stopping=spec.early_stopping,
         stopping_level=spec.stopping_level,
+        speeds=resolved.speeds,
     )
     return study, data
 
 
 def _recipes_at(resolved: ResolvedStudy, place: Place) -> tuple[ProxyRecipe, BenchRecipe]:
     """The recipes for the place's device, checked against the space."""
-    from archsearch.benchmark.reported import check_reported
-
     spec, space = resolved.spec, resolved.space
     if place.kind not in resolved.recipes:
         spec.recipes.recipes(place.kind, space.fitted)  # says why
     proxy, bench = resolved.recipes[place.kind]
-    bench = _as_begun(resolved, place, place.suited(bench, spec.recipes.chose_precision))
-    place.ask(partial(check_reported, resolved.quantities, place.device))
+    if resolved.speeds is None:
+        bench = _bench_at(resolved, place, bench)
     space.check_proxy(proxy)
-    space.check_bench(bench)
-    find(bench.reference, bench.img_size or None)
     if spec.mixers:
         _try_mixers(space, proxy, bench)
     return proxy, bench
+
+
+def _bench_at(resolved: ResolvedStudy, place: Place, bench: BenchRecipe) -> BenchRecipe:
+    """The recipe of the timing as the place's device can follow it, checked against the space."""
+    from archsearch.benchmark.reported import check_reported
+
+    spec = resolved.spec
+    bench = _as_begun(resolved, place, place.suited(bench, spec.recipes.chose_precision))
+    place.ask(partial(check_reported, resolved.quantities, place.device))
+    resolved.space.check_bench(bench)
+    find(bench.reference, bench.img_size or None)
+    return bench
 
 
 def _as_begun(resolved: ResolvedStudy, place: Place, bench: BenchRecipe) -> BenchRecipe:

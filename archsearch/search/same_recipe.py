@@ -34,6 +34,8 @@ def timed_alike(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> bool:
         ours: Recipe of a study, as ``archsearch.search.definition.Study.recipe`` returns it.
         theirs: Stored recipe of another one.
     """
+    if ours.get("speeds") or theirs.get("speeds"):  # of another machine
+        return False
     protocols = {recipe.get("protocol", 1) for recipe in (ours, theirs)}
     return len(protocols) == 1 and same_part("bench", theirs.get("bench"), ours["bench"])
 
@@ -86,6 +88,13 @@ def _newer(name: str, field: str) -> StorageError:
 
 
 def _difference(name: str, field: str, value: Any, earlier: Any) -> StorageError:
+    if field == "speeds":
+        began, asked = (f"those of {told['device']}" if told else "those measured here" for told in (earlier, value))
+        others = "others of the same device" if began == asked else asked
+        return StorageError(
+            f"study {name!r} exists with other speeds ({began}, not {others}); choose another --study-name, "
+            "or repeat the --speeds it was made with"
+        )
     if isinstance(value, dict):
         earlier = earlier or {}
         inner = next(k for k in {**value, **earlier} if earlier.get(k) != value.get(k))

@@ -68,6 +68,8 @@ class StudySpec:
         mixers: Python files with token mixers of your own; they are executed.
         storage: URL of an Optuna storage, or path of an SQLite file.
         study_name: Name of the study; None for space, objectives and data set.
+        speeds: JSON that ``benchmark`` wrote on another machine (``archsearch.benchmark.speeds.read_speeds``), to take
+            measured scores from: nothing is timed here, and only architectures that the file knows are candidates.
         start_from: Architectures to evaluate first: ``paper``, a YAML or JSON file, or the name of another study.
         retrain: Whether to repeat trainings that earlier studies on this device have made.
         remeasure: Whether to repeat timings that earlier studies on this device have made.
@@ -95,6 +97,7 @@ class StudySpec:
     mixers: Sequence[Path] = ()
     storage: str = STORAGE
     study_name: str | None = None
+    speeds: str | Path | None = None
     start_from: Sequence[str] = ()
     retrain: bool = False
     remeasure: bool = False

@@ -21,6 +21,7 @@ from archsearch.search.definition import RECIPE, existing
 from archsearch.search.storage.opening import in_words, open_storage
 from archsearch.search.storage.records import rescoring_of
 from archsearch.space.axes import LIST_AXES, decode
+from archsearch.space.listed import ListedSpace
 from archsearch.space.locate import locate, misfit
 from archsearch.space.space import Space
 from archsearch.stats.fronts import nondominated
@@ -83,15 +84,31 @@ def _within(
     whole = list(named)
     points = [(origin, None if arch is None else locate(space, arch)) for origin, arch in whole]
     found = [Start(params, origin) for origin, params in points if params is not None]
+    unlisted = _unlisted(space, whole) if isinstance(space, ListedSpace) else []
+    lacking = _timed_by(unlisted, space.lacking) if isinstance(space, ListedSpace) and unlisted else ""
     if not found:
         example = next((f"; {origin}: {misfit(space, arch)}" for origin, arch in whole if arch is not None), "")
         raise OptionError(
             f"--start-from: none of {whose} ({len(whole)}) is in space {space.name}, so that it would be a warm start "
-            f"from another space; leave it out, or choose another --space{example}"
+            f"from another space; leave it out, or choose another --space{f'; {lacking}' if lacking else example}"
         )
-    if len(found) < len(whole):
-        say(f"starts from {len(found)} of {whose}; {len(whole) - len(found)} are not in space {space.name}")
+    if lacking:
+        say(lacking)
+    if outside := len(whole) - len(found) - len(unlisted):
+        say(f"starts from {len(found)} of {whose}; {outside} are not in space {space.name}")
     return found
+
+
+def _unlisted(space: ListedSpace, named: Sequence[tuple[str, Arch | None]]) -> list[str]:
+    """Return the origins of those that are in the space, but not on its list."""
+    inside = [(origin, arch) for origin, arch in named if arch is not None and locate(space.whole, arch) is not None]
+    return [origin for origin, arch in inside if locate(space, arch) is None]
+
+
+def _timed_by(origins: Sequence[str], lacking: str) -> str:
+    """Say what is left out, and which command times it."""
+    models = " ".join(f"study:{origin}" if "#" in origin else origin for origin in origins)
+    return f"left out: {', '.join(origins)} ({lacking}); `benchmark {models} --results-file FILE.json` times them"
 
 
 def _front(word: str, url: str) -> Iterator[tuple[str, Arch | None]]:

@@ -144,8 +144,8 @@ def hosts_of(record: optuna.Study) -> list[str]:
 
 
 def _is_former(name: str, detail: Mapping[str, Any]) -> bool:
-    """Whether a detail is a timing beside a reference, recorded before there was a fixed speed."""
-    return _is_timed(name, detail) and "fixed_reference_s" not in detail
+    """Whether a detail is a timing of ours beside a reference, recorded before there was a fixed speed."""
+    return _is_timed(name, detail) and not {"fixed_reference_s", "device"} & detail.keys()
 
 
 def _is_timed(name: str, detail: Mapping[str, Any]) -> bool:

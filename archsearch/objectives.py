@@ -105,6 +105,19 @@ class Objective:
             return self
         return replace(self, short=f"{self.short}, {form} form", noun=f"{self.noun} of the {form} form")
 
+    def on(self, device: str | None) -> "Objective":
+        """Return the objective under names that say which other machine's device measured it.
+
+        Args:
+            device: Name of the device; None for that of the study. Nothing is said of what is not measured.
+
+        >>> OBJECTIVES["latency_ms"].on("Toy Board").label
+        'target latency at batch 1 (ms on Toy Board)'
+        """
+        if device is None or self.tier is not Tier.MEASURED:
+            return self
+        return replace(self, short=f"{self.short.removesuffix(')')} on {device})", noun=f"{self.noun} on {device}")
+
     def interval(self, seconds: Sequence[float], images: int) -> tuple[float, float] | None:
         """Convert an interval of the time per step to one of the score; None where the score is not one of time.
 

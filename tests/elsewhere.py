@@ -16,13 +16,14 @@ def speed(place, kind="infer"):
     return {"infer": 100.0, "train": 30.0, "latency": 50.0}[kind] / (1 + place)
 
 
-def record(name, arch, place, mode="eager", device=DEVICE, batch=8):
+def record(name, arch, place, mode="eager", device=DEVICE, batch=8, form="train"):
     """A network that was timed in two layouts, the second of which is slower."""
     timings = []
     for layout, factor in (("channels_last", 1.0), ("channels_first", 2.0)):
         for kind in ("train", "infer", "latency"):
             images = 1 if kind == "latency" else batch
-            setting = Setting(kind, mode, layout, "fp32", images, arch.img_size)
+            own = "train" if kind == "train" else form
+            setting = Setting(kind, mode, layout, "fp32", images, arch.img_size, own)
             step = factor * images / speed(place, kind)
             timings.append(
                 Timing(
@@ -36,7 +37,7 @@ def record(name, arch, place, mode="eager", device=DEVICE, batch=8):
                 )
             )
     facts = {"device_name": device, "host": "board", "kind": "cpu"}
-    return BenchmarkRecord(name, arch, Measured(params=1, macs=1, timings=tuple(timings), environment=facts))
+    return BenchmarkRecord(name, arch, Measured(params=1, macs=1, form=form, timings=tuple(timings), environment=facts))
 
 
 def rows(archs, **changes):

@@ -31,7 +31,7 @@ class Conditions:
         mode: Execution mode, of ``archsearch.recipes.MODES``.
         precision: Arithmetic, of ``archsearch.recipes.PRECISIONS``.
         batch_size: Images per step of a throughput.
-        form: Form of the networks, where the file names one.
+        form: Form of the networks at inference, of ``archsearch.recipes.FORMS``.
         reference: Name of the network that throughputs are relative to; it need not be in common.
     """
 
@@ -46,11 +46,16 @@ class Conditions:
     @property
     def parts(self) -> tuple[str, ...]:
         """What tells conditions apart, in words."""
-        words = (self.device, self.host, self.mode, self.precision, f"batch {self.batch_size}", self.form)
+        form = "" if self.form == "train" else f"{self.form} form"
+        words = (self.device, self.host, self.mode, self.precision, f"batch {self.batch_size}", form)
         return tuple(word for word in words if word)
 
     def __str__(self) -> str:
         return ", ".join(self.parts)
+
+    def form_of(self, kind: str) -> str:
+        """Return the form that networks were in for a kind of step."""
+        return "train" if kind == "train" else self.form
 
 
 @dataclass(frozen=True)
@@ -124,6 +129,7 @@ class Speeds:
                 img_size=self.img_size,
                 precision=told.precision,
                 mode=told.mode,
+                form=told.form,
                 reference=told.reference,
             )
         except UserError as error:
@@ -132,7 +138,7 @@ class Speeds:
     def recipe(self) -> dict[str, Any]:
         """Return what identifies them in a study's record, as JSON-ready data."""
         told = self.conditions
-        form = {"form": told.form} if told.form else {}
+        form = {} if told.form == "train" else {"form": told.form}
         return {"device": told.device, "host": told.host, "mode": told.mode, **form, "content": self.digest}
 
 
@@ -167,7 +173,7 @@ def read_speeds(named: str | Path) -> Speeds:
             continue
         try:
             arch, told = Arch.from_dict(row["arch"]), _conditions(row)
-            by_conditions.setdefault(told, []).append((arch, _timings(row, told.device)))
+            by_conditions.setdefault(told, []).append((arch, _timings(row, told)))
         except ArchError as error:
             unknown.append(error)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -208,7 +214,7 @@ def _conditions(row: Mapping[str, Any]) -> Conditions:
         mode=_text(row["mode"]),
         precision=_text(row["precision"]),
         batch_size=int(next(batch for batch in batches if batch)),
-        form=_text(row.get("form") or ""),
+        form=_text(row.get("form") or "train"),
         reference=_text(row["reference"]),
     )
 
@@ -219,33 +225,37 @@ def _text(value: Any) -> str:
     return value
 
 
-def _timings(row: Mapping[str, Any], device: str) -> dict[str, Timing]:
+def _timings(row: Mapping[str, Any], told: Conditions) -> dict[str, Timing]:
     """Timings of a row by kind of step, where its layout is the faster one."""
-    return {kind: _timing(row, kind, device) for kind in KINDS if row.get(f"{kind}_best")}
+    return {kind: _timing(row, kind, told) for kind in KINDS if row.get(f"{kind}_best")}
 
 
-def _timing(row: Mapping[str, Any], kind: str, device: str) -> Timing:
-    def told(name: str) -> Any:
+def _timing(row: Mapping[str, Any], kind: str, told: Conditions) -> Timing:
+    def cell(name: str) -> Any:
         return row.get(f"{kind}_{name}")
 
-    batch, size = told("batch_size"), told("img_size")
-    singles = (told("step_time_median"), told("step_time_p95"))
-    blocks = _seconds(told("blocks_ms"))
+    layout, batch, size = _text(row["layout"]), cell("batch_size"), cell("img_size")
+    singles = (cell("step_time_median"), cell("step_time_p95"))
+    blocks = _seconds(cell("blocks_ms"))
     if not blocks:
         raise ValueError(f"{kind}_blocks_ms is empty")
     return Timing(
-        Setting(kind, row["mode"], _text(row["layout"]), row["precision"], int(batch), int(size)),
+        Setting(kind, told.mode, layout, told.precision, int(batch), int(size), told.form_of(kind)),
         blocks_s=blocks,
-        reference_s=_seconds(told("reference_blocks_ms") or ()),
-        steps_per_block=int(told("steps_per_block") or 0),
-        settled=bool(told("settled")),
-        peak_memory_mb=told("peak_memory_mb"),
-        energy_mj=told("energy_mj"),
+        reference_s=_seconds(cell("reference_blocks_ms") or ()),
+        steps_per_block=int(cell("steps_per_block") or 0),
+        settled=bool(cell("settled")),
+        peak_memory_mb=_number(cell("peak_memory_mb")),
+        energy_mj=_number(cell("energy_mj")),
         best=True,
         conditions={"warnings": list(row.get("warnings") or ())},
         single_steps_s=None if None in singles else (singles[0] / 1e3, singles[1] / 1e3),
-        device=device,
+        device=told.device,
     )
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None else float(value)
 
 
 def _seconds(blocks_ms: Iterable[float]) -> tuple[float, ...]:

@@ -23,6 +23,16 @@ def add_format(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-f", "--format", choices=FORMATS, default="table", help="output format (%(default)s)")
 
 
+def add_speeds(parser: argparse.ArgumentParser) -> None:
+    """Add ``--speeds`` of the verbs that show stored studies."""
+    parser.add_argument(
+        "--speeds",
+        metavar="FILE[:WORDS]",
+        help="show the speeds in the JSON that `benchmark` wrote on another machine instead of those measured here; "
+        "WORDS choose where it has several: its device, mode, precision, as in f.json:compile,fp16",
+    )
+
+
 def add_mixers(parser: argparse.ArgumentParser) -> None:
     """Add ``--mixers``, once per file."""
     parser.add_argument(

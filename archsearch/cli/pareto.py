@@ -3,19 +3,21 @@
 import argparse
 import sys
 
-from archsearch.cli.options import add_format, add_storage
+from archsearch.cli.options import add_format, add_speeds, add_storage
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.add_argument("study", metavar="STUDY", help="name of a study in the storage")
     parser.add_argument("--all", action="store_true", help="print all trials, not only the front")
+    add_speeds(parser)
     add_format(parser)
     add_storage(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Write the table to stdout."""
+    from archsearch.cli.report import timed_elsewhere
     from archsearch.report.frame import front_rows
     from archsearch.report.tables import trials_table
     from archsearch.report.view import view_of
@@ -26,6 +28,8 @@ def run(args: argparse.Namespace) -> int:
     record = load(args.study, open_storage(args.storage, create=False))
     check_search(record)
     view = view_of(record)
+    if args.speeds:
+        (view,) = timed_elsewhere([view], args.speeds)
     rows = view.frame.sort_values("number") if args.all else front_rows(view.frame, view.objectives)
     sys.stdout.write(render(trials_table(rows, view.objectives, view.chance_words), args.format) + "\n")
     return 0

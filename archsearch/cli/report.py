@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from archsearch.cli.options import add_storage
+from archsearch.cli.options import add_speeds, add_storage
 from archsearch.errors import OptionError, StorageError
 from archsearch.utils.file_names import file_name
 
@@ -30,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("-o", "--output", type=Path, metavar="FILE", help="file to write (default: beside the storage)")
     add("--figures", type=Path, metavar="DIR", help="folder to write every figure to, for papers")
     add("--figure-format", choices=FIGURE_FORMATS, default="svg", help="format of the figures (%(default)s)")
+    add_speeds(parser)
     add_storage(parser)
 
 
@@ -39,7 +40,11 @@ def run(args: argparse.Namespace) -> int:
     if args.figures and args.figures.exists() and not args.figures.is_dir():
         raise OptionError(f"--figures {args.figures} is no folder; name one, or one that is not there yet")
     searches, ablations = open_studies(args.studies, args.storage)
+    if args.speeds and ablations:
+        raise OptionError("--speeds is for searches, and an ablation is among these studies; leave one of them out")
     views = _views(searches)
+    if args.speeds:
+        views = timed_elsewhere(views, args.speeds)
     write(path, views, ablations)
     sys.stdout.write(f"{path}\n")
     if args.figures:
@@ -89,6 +94,30 @@ def _views(searches: "list[optuna.Study]") -> "list[StudyView]":
             shared_objectives(views)
         found = [importances(record, view.recipe["objectives"]) for record, view in zip(searches, views, strict=True)]
     return [dataclasses.replace(view, importance=known) for view, known in zip(views, found, strict=True)]
+
+
+def timed_elsewhere(views: "Sequence[StudyView]", named: str) -> "list[StudyView]":
+    """Return studies with the speeds of another machine; say which trials it lacks.
+
+    Args:
+        views: Studies.
+        named: File of the speeds, as ``archsearch.benchmark.speeds.read_speeds`` takes it.
+
+    Raises:
+        OptionError: It is no such file, or has nothing of one of the studies.
+    """
+    from archsearch.benchmark.speeds import read_speeds
+    from archsearch.report.other_speeds import timing_command, with_speeds
+
+    speeds, shown = read_speeds(named), []
+    for view in views:
+        found, left_out = with_speeds(view, speeds)
+        shown.append(found)
+        if left_out:
+            numbers = ", ".join(map(str, left_out))
+            says = f"{speeds.path} has no speed of trials {numbers} of study {view.name}, which are left out"
+            print(f"archsearch: {says}; {timing_command(view.name, left_out)}", file=sys.stderr)
+    return shown
 
 
 def page_path(study_name: str, storage: str, wanted: Path | None, option: str) -> Path:

@@ -56,12 +56,18 @@ class StudyView:
     @property
     def objectives(self) -> tuple[Objective, ...]:
         """Objectives in the order of the study."""
-        return tuple(OBJECTIVES[name].in_form(self.form) for name in self.recipe["objectives"])
+        return tuple(OBJECTIVES[name].on(self.timed_on).in_form(self.form) for name in self.recipe["objectives"])
 
     @property
     def form(self) -> str:
         """Form of the targets whose inference the study has timed."""
         return str(self.recipe.get("bench", {}).get("form", "train"))
+
+    @property
+    def timed_on(self) -> str | None:
+        """Name of the other machine's device that the speeds are of; None where the study's own timed."""
+        speeds = self.recipe.get("speeds")
+        return speeds["device"] if speeds else None
 
     @cached_property
     def proxy_outline(self) -> str:
@@ -134,7 +140,8 @@ class StudyView:
     @cached_property
     def frame(self) -> pd.DataFrame:
         """Frame of ``trials_frame``, with the noise."""
-        return trials_frame(list(self.trials), self.objectives, self.noise, self.observed_chances, self.smoothed)
+        made = trials_frame(list(self.trials), self.objectives, self.noise, self.observed_chances, self.smoothed)
+        return made.assign(speeds=self.timed_on) if self.timed_on else made
 
 
 def _scores_of(trials: Sequence[Trial]) -> dict[str, np.ndarray]:
@@ -192,14 +199,16 @@ def confirmation_in(record: "optuna.Study") -> "Confirmation | None":
 
 
 def named_objective(views: Sequence[StudyView], name: str) -> Objective:
-    """Return an objective as a picture of several studies names it: with their targets' form where it matters.
+    """Return an objective as a picture of several studies names it: with device and form where they matter.
 
     Args:
         views: Studies in one picture.
         name: Name of the objective.
     """
+    devices = {view.timed_on for view in views}
     forms = {view.form for view in views if name in view.scores} or {view.form for view in views}
-    return OBJECTIVES[name].in_form(" or ".join(sorted(forms, reverse=True)))
+    known = OBJECTIVES[name].on(devices.pop() if len(devices) == 1 else None)
+    return known.in_form(" or ".join(sorted(forms, reverse=True)))
 
 
 def own_box(view: StudyView) -> Box:

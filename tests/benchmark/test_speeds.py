@@ -80,6 +80,19 @@ def test_several_conditions_are_chosen_among_by_words(tmp_path):
     assert read_speeds(offered).conditions.mode == "eager"
 
 
+def test_the_form_is_that_of_the_file(tmp_path):
+    file = write(tmp_path / "f.json", rows(ARCHS), rows(ARCHS, form="deploy"))
+    with pytest.raises(OptionError, match="deploy form"):
+        read_speeds(file)
+    speeds = read_speeds(f"{file}:deploy")
+    assert {kind: timing.setting.form for kind, timing in speeds.of(ARCHS[0]).items()} == {
+        "infer": "deploy",
+        "latency": "deploy",
+        "train": "train",
+    }
+    assert speeds.bench().form == speeds.recipe()["form"] == "deploy"
+
+
 def test_the_identity_is_the_content(tmp_path):
     one, same = (read_speeds(write(tmp_path / name, rows(ARCHS))) for name in ("f.json", "g.json"))
     other = read_speeds(write(tmp_path / "h.json", rows(ARCHS[::-1])))

@@ -24,6 +24,11 @@ function fillControls() {
   options(byId("slice-x"), axes.map((name) => [name, name]), telling);
 }
 
+/* The device that the speeds are of: of another machine, where a file has them. */
+function timedOn(study) {
+  return study.recipe.speeds?.device ?? study.recipe.device;
+}
+
 function showStudies() {
   const box = byId("studies");
   box.replaceChildren();
@@ -42,11 +47,11 @@ function showStudies() {
     if (several()) element("span", null, line, { class: "chip", style: `background: ${data.palette[study.place % data.palette.length]}` });
     if (several()) element("strong", study.name + ": ", line);
     line.append([`${study.rows.length} trials of space ${study.recipe.space_name}`, ...told].join(", ")
-      + `. Accuracy is that of a proxy network${study.proxy_network ? ` (of the baseline: ${study.proxy_network})` : ""} trained on ${study.recipe.data?.name}; costs are those of the target network on ${study.recipe.device}${study.recipe.bench?.img_size ? `, speeds at ${study.recipe.bench.img_size} px` : ""}.${bounds}${scatter}`);
+      + `. Accuracy is that of a proxy network${study.proxy_network ? ` (of the baseline: ${study.proxy_network})` : ""} trained on ${study.recipe.data?.name}; costs are those of the target network on ${timedOn(study)}${study.recipe.bench?.img_size ? `, speeds at ${study.recipe.bench.img_size} px` : ""}.${bounds}${scatter}`);
   }
   const recipes = new Set(studies.map((study) => JSON.stringify([study.recipe.proxy, study.recipe.data, study.recipe.trainer])));
   if (recipes.size > 1) element("p", "These proxy networks were trained by different recipes; their accuracies cannot be compared.", box, { class: "error" });
-  const devices = new Set(studies.map((study) => study.recipe.device));
+  const devices = new Set(studies.map(timedOn));
   if (devices.size > 1) element("p", "These studies measured on different devices; their speeds cannot be compared.", box, { class: "error" });
 }
 

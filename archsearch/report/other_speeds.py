@@ -1,0 +1,85 @@
+"""A stored study with the speeds of another machine in place of those measured here."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from archsearch.benchmark.speeds import Speeds
+from archsearch.benchmark.timing import Timing
+from archsearch.errors import OptionError
+from archsearch.objectives import OBJECTIVES, Objective, Tier
+from archsearch.report.view import StudyView
+from archsearch.trial import Trial
+from archsearch.utils.key_fields import key_fields
+
+#: Objective that is added to a study without any speed: the first of these that the file has.
+ADDED = ("infer_throughput", "latency_ms", "train_throughput")
+
+
+def with_speeds(view: StudyView, speeds: Speeds) -> tuple[StudyView, list[int]]:
+    """Return a study with another machine's speeds, as if it had been timed there.
+
+    Its measured objectives are read from the file; where it has none, the throughput of inference, or else another
+    speed, becomes its last objective. Complete trials whose architecture lacks one in the file are left out.
+
+    Args:
+        view: View of the study.
+        speeds: Timings of another machine.
+
+    Returns:
+        The view, and the numbers of the trials that are left out, ascending.
+
+    Raises:
+        OptionError: The file has none of the study's architectures.
+    """
+    objectives = _objectives(view, speeds)
+    trials, left_out = [], []
+    for trial in view.trials:
+        if trial.state == "complete" and not speeds.knows(trial.arch, objectives):
+            left_out.append(trial.number)
+        else:
+            trials.append(_rescored(trial, speeds.of(trial.arch)))
+    if not any(trial.state == "complete" for trial in trials):
+        wanted = ", ".join(o.name for o in objectives if o.tier is Tier.MEASURED)
+        raise OptionError(
+            f"--speeds {speeds.path}: it has {wanted} of none of the architectures of study {view.name!r}; "
+            f"{timing_command(view.name, left_out)}"
+        )
+    names = [objective.name for objective in objectives]
+    recipe = view.recipe | {"objectives": names, "speeds": speeds.recipe(), "bench": key_fields(speeds.bench())}
+    kept = {name: axes for name, axes in view.importance.items() if OBJECTIVES[name].tier is not Tier.MEASURED}
+    return replace(view, recipe=recipe, trials=trials, importance=kept), sorted(left_out)
+
+
+def timing_command(study: str, numbers: list[int]) -> str:
+    """Return how to time trials on the other machine, in words.
+
+    >>> timing_command("toy", [3, 5])
+    '`benchmark study:toy#3 study:toy#5 --results-file FILE.json` times them there'
+    """
+    models = " ".join(f"study:{study}#{number}" for number in numbers)
+    return f"`benchmark {models} --results-file FILE.json` times them there"
+
+
+def _objectives(view: StudyView, speeds: Speeds) -> tuple[Objective, ...]:
+    """The objectives of the study, with a speed among them."""
+    own = tuple(OBJECTIVES[name] for name in view.recipe["objectives"])
+    if any(objective.tier is Tier.MEASURED for objective in own):
+        return own
+    known = (OBJECTIVES[name] for name in ADDED)
+    known = (added for added in known if any(speeds.knows(arch, [added]) for arch in speeds.archs.values()))
+    return *own, next(known, OBJECTIVES[ADDED[0]])
+
+
+def _rescored(trial: Trial, timings: Mapping[str, Timing]) -> Trial:
+    """A trial with the speeds of its timings, and none that was measured here."""
+    known = trial.evaluation
+    measured = {name: o.measured for name, o in OBJECTIVES.items() if o.measured is not None}
+    scores = {name: value for name, value in known.scores.items() if name not in measured}
+    details = {name: detail for name, detail in known.details.items() if name not in measured}
+    for name, how in measured.items():
+        timing = timings.get(how.step)
+        value = None if timing is None else timing.score(how)
+        if timing is not None and value is not None:
+            scores[name], details[name] = value, timing.details()
+    reused = {name: origin for name, origin in known.reused.items() if name not in measured}
+    return replace(trial, evaluation=replace(known, scores=scores, details=details, reused=reused))

@@ -2,17 +2,20 @@
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from archsearch.cli.options import add_format, add_mixers, load_own_mixers, positive_int, write_file
-from archsearch.errors import OptionError, first_line
+from archsearch.errors import ArchError, OptionError, first_line
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from archsearch.arch import Arch
     from archsearch.arch.networks import TimmModel
     from archsearch.arch.paper import Published
-    from archsearch.complexity.breakdown import Breakdown
+    from archsearch.report.network_tables import Description
 
 #: Number of classes of a proxy whose data set is not known: that of CIFAR-10.
 PROXY_CLASSES = 10
@@ -36,6 +39,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--space", metavar="NAME|FILE", help="with --proxy: search space whose proxies it is one of (default: none)"
+    )
+    parser.add_argument(
+        "--deploy",
+        action="store_true",
+        help="describe the network's deploy form: norms folded and branches merged, as for inference",
     )
     parser.add_argument(
         "--audit", action="store_true", help="show MACs by two counters and bytes moved of every operator"
@@ -101,10 +109,10 @@ def _show(args: argparse.Namespace, name: str, network: "Arch | TimmModel", publ
     if args.drawing and arch is None:
         raise OptionError("--drawing draws the blocks of our own networks, not of timm's; leave it out")
 
-    from archsearch.report.network_tables import Description, description_table, operators_table
+    from archsearch.report.network_tables import description_table, operators_table
     from archsearch.utils.tables import render
 
-    told = Description(name, arch, _breakdown(network), published)
+    told = replace(_described(args, name, network), published=published)
     text = render(operators_table(told) if args.audit else description_table(told), args.format)
     if args.drawing and arch:
         from archsearch.report.drawing import block_svg
@@ -121,7 +129,7 @@ def _names(args: argparse.Namespace) -> int:
     from archsearch.report.network_tables import names_table
     from archsearch.utils.tables import render
 
-    if args.img_size or args.audit or args.drawing or args.mixers or args.proxy or args.space:
+    if args.img_size or args.audit or args.drawing or args.mixers or args.proxy or args.space or args.deploy:
         raise OptionError("name a network, or leave these options out to see all names")
     sys.stdout.write(render(names_table(NETWORKS, published), args.format) + "\n")
     return 0
@@ -133,13 +141,21 @@ def _arch(network: "Arch | TimmModel") -> "Arch | None":
     return network if isinstance(network, Arch) else None
 
 
-def _breakdown(network: "Arch | TimmModel") -> "Breakdown":
+def _described(args: argparse.Namespace, name: str, network: "Arch | TimmModel") -> "Description":
+    """Count a network in the form that is asked for, and its other one beside it."""
     from archsearch.complexity.breakdown import breakdown
+    from archsearch.complexity.counts import count
     from archsearch.nn import build_network
+    from archsearch.report.network_tables import Description
 
     try:
         model, img_size = build_network(network)
-        return breakdown(model, img_size)
+        deployed = _deployed(model, str(network), needed=args.deploy)
+        if deployed is None:
+            return Description(name, _arch(network), breakdown(model, img_size))
+        form, shown, other = ("deploy", deployed, model) if args.deploy else ("train", model, deployed)
+        counts = count(other, img_size)
+        return Description(name, _arch(network), breakdown(shown, img_size), form=form, other=counts)
     except (AssertionError, MemoryError, RuntimeError, ValueError) as error:
         reason = first_line(error)
         if isinstance(error, MemoryError) or "alloc" in reason:
@@ -151,12 +167,29 @@ def _breakdown(network: "Arch | TimmModel") -> "Breakdown":
         raise OptionError(f"{network} takes no such images: {reason}; try another --img-size") from error
 
 
+def _deployed(model: "nn.Module", name: str, needed: bool) -> "nn.Module | None":
+    """Return the deploy form of a network; None where it has none, or cannot be merged, and that is not asked for."""
+    from archsearch.nn import deploy_form, has_deploy_form
+
+    if not has_deploy_form(model):
+        if needed:
+            raise OptionError(f"{name} has one form only, as nothing in it merges; leave --deploy out")
+        return None
+    try:
+        return deploy_form(model)
+    except ArchError:
+        if needed:
+            raise
+        return None
+
+
 def _operators(args: argparse.Namespace) -> int:
     """Print Table 2 and write Figure 3, for the first map of InceptionNeXt-T."""
     from archsearch.arch.networks import network
 
-    if args.network or args.audit or args.mixers or args.proxy or args.space:
-        raise OptionError("--operators takes no network, --audit, --mixers, --proxy or --space; leave them out")
+    if args.network or args.audit or args.mixers or args.proxy or args.space or args.deploy:
+        options = "--audit, --deploy, --mixers, --proxy or --space"
+        raise OptionError(f"--operators takes no network, {options}; leave them out")
     from archsearch.complexity.operators import kernel_costs
     from archsearch.report.kernel_costs import figure_html, kernel_figure, kernels_table, kernels_title
     from archsearch.utils.tables import render

@@ -92,11 +92,15 @@ class _Tree:
             modules=tuple(paths),
         )
 
+    def folded(self, path: str) -> bool:
+        """Whether a norm has been folded into the layer beside it, as in a deploy form."""
+        return isinstance(self.model.get_submodule(path), nn.Identity)
+
     def metanext(self, arch: Arch) -> Iterator[Part]:
         of_mixers = mixer_fields(arch)
         fields = stage_fields(arch, of_mixers)
-        patch = arch.stem_patch_size
-        yield self.part(0, "stem", f"{patch} x {patch} convolution, {arch.norm} norm", ["stem"], fields[0])
+        patch, norm = arch.stem_patch_size, "" if self.folded("stem.1") else f", {arch.norm} norm"
+        yield self.part(0, "stem", f"{patch} x {patch} convolution{norm}", ["stem"], fields[0])
         for stage in range(len(arch.depths)):
             yield from self.stage(arch, stage, fields[stage + 1], of_mixers[stage])
         heads = {"linear": "average, layer norm, linear", "mlp": "average, linear, GELU, layer norm, linear"}
@@ -111,11 +115,12 @@ class _Tree:
         whole = self.part(0, f"stage {stage + 1}", f"{times}, {dim} channels", [path], field)
         children = list(self.children(arch, stage, blocks, of_mixer))
         if stage:
-            words = f"{arch.norm} norm, 2 x 2 convolution"
+            words = ("" if self.folded(f"{path}.downsample.0") else f"{arch.norm} norm, ") + "2 x 2 convolution"
             children.insert(0, self.part(1, "downsampling", words, [f"{path}.downsample"]))
         yield whole
         yield from children
-        what = "layer scale, residual" if arch.layer_scale_init_value else "residual"
+        own = [name for name, _ in self.model.get_submodule(blocks[0]).named_parameters(recurse=False)]
+        what = "layer scale, residual" if own else "residual"
         yield Part(
             1,
             "block",
@@ -132,7 +137,7 @@ class _Tree:
         hidden = int(arch.mlp_ratios[stage] * dim)
         what = {"token_mixer": ("token mixer", str(mixer)), "mlp": ("MLP", f"{dim} to {hidden} to {dim}, {arch.act}")}
         for child, _ in self.model.get_submodule(blocks[0]).named_children():
-            if child == "drop_path":
+            if child == "drop_path" or (child not in what and self.folded(f"{blocks[0]}.{child}")):
                 continue
             name, words = what.get(child, ("norm", arch.norm))
             paths = [f"{block}.{child}" for block in blocks]

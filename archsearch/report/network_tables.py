@@ -11,6 +11,7 @@ from archsearch.utils.tables import Document, Table
 if TYPE_CHECKING:
     from archsearch.complexity.audit import Operator
     from archsearch.complexity.breakdown import Breakdown, Part
+    from archsearch.complexity.counts import Complexity
 
 #: Name of the parts that mix tokens, in our own networks.
 MIXING = "token mixer"
@@ -25,12 +26,21 @@ class Description:
         arch: Architecture of the network; None for one of timm's.
         breakdown: Parts of the network and the audit of its counts.
         published: Rows of the paper about the network.
+        form: Form that is shown, of ``archsearch.recipes.FORMS``.
+        other: Counts of its other form; None where the network has one form only.
     """
 
     name: str
     arch: Arch | None
     breakdown: "Breakdown"
-    published: Sequence[Published]
+    published: Sequence[Published] = ()
+    form: str = "train"
+    other: "Complexity | None" = None
+
+    @property
+    def other_form(self) -> str:
+        """Form that is not shown."""
+        return "deploy" if self.form == "train" else "train"
 
 
 def description_table(told: Description) -> Document:
@@ -39,15 +49,13 @@ def description_table(told: Description) -> Document:
     CSV holds a line per part in plain units (parameters, multiply-adds, bytes), JSON everything.
     """
     table = Table(*_tree(told), words=(0, 4, 5, 6), title=_title(told), notes=_audit(told))
-    return Document(
-        [table], [_part_record(told.name, part) for part in told.breakdown.parts], data=_data(told), bare=True
-    )
+    return Document([table], [_part_record(told, part) for part in told.breakdown.parts], data=_data(told), bare=True)
 
 
-def _part_record(network: str, part: "Part") -> dict[str, Any]:
+def _part_record(told: Description, part: "Part") -> dict[str, Any]:
     field = part.receptive_field if isinstance(part.receptive_field, str) else _times(part.receptive_field or ())
     return {
-        "network": network,
+        "network": told.name,
         "level": part.level,
         "part": part.name,
         "made_of": part.what,
@@ -56,6 +64,7 @@ def _part_record(network: str, part: "Part") -> dict[str, Any]:
         "bytes_moved": part.bytes_moved,
         "output": _times(part.output),
         "receptive_field": field,
+        "form": told.form,
     }
 
 
@@ -70,6 +79,8 @@ def _data(told: Description) -> dict[str, Any]:
     return {
         "network": told.name,
         "img_size": breakdown.img_size,
+        "form": told.form,
+        "other_form": told.other and {"form": told.other_form, **asdict(told.other)},
         "params": breakdown.params,
         "macs": audit.macs[""],
         "parts": [asdict(part) for part in breakdown.parts],
@@ -111,12 +122,17 @@ def _matters(row: "Operator") -> bool:
 def _title(told: Description) -> str:
     side = told.breakdown.img_size
     key = f", key {told.arch.key}" if told.arch else ""
+    form = f" in its {told.form} form" if told.other else ""
     lines = [
         f"{told.name}: {told.breakdown.params:,} parameters, "
-        f"{told.breakdown.audit.macs[''] / 1e9:.3f} GMACs at {side} x {side} px{key}"
+        f"{told.breakdown.audit.macs[''] / 1e9:.3f} GMACs at {side} x {side} px{form}{key}"
     ]
     if told.arch:
         lines.append(told.arch.outline)
+    if told.other:
+        more = "; --deploy shows it" if told.form == "train" else ""
+        counts = f"{told.other.params:,} parameters, {told.other.macs / 1e9:.3f} GMACs{more}"
+        lines.append(f"in its {told.other_form} form: {counts}")
     for row in told.published:
         figures = f"{row.figures['params_m']} M parameters, {row.figures['macs_g']} GMACs"
         top1 = f", {row.figures['top1']} % top-1" if "top1" in row.figures else ""

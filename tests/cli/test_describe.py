@@ -101,6 +101,41 @@ def test_any_network_of_timms(capsys):
     assert json.loads(out)["parts"][0]["output"] == [36, 192]
 
 
+@pytest.mark.parametrize(
+    ("name", "train", "deploy"),
+    [
+        ("inceptionnext_tiny", "28,055,680 parameters, 4.195 GMACs", "28,034,272 parameters, 4.189 GMACs"),
+        ("timm:mobileone_s0", "5,293,272 parameters, 1.088 GMACs", "2,078,504 parameters, 0.275 GMACs"),
+        ("timm:repvit_m1_1", "8,802,912 parameters, 1.358 GMACs", "8,244,312 parameters, 1.337 GMACs"),
+    ],
+)
+def test_both_forms_are_counted_and_named(capsys, name, train, deploy):
+    code, out, err = run(capsys, "describe", name)
+    assert (code, err) == (0, "")
+    assert out.startswith(f"{name}: {train} at 224 x 224 px in its train form")
+    assert f"in its deploy form: {deploy}; --deploy shows it" in out
+    code, out, err = run(capsys, "describe", name, "--deploy")
+    assert (code, err) == (0, "")
+    assert out.startswith(f"{name}: {deploy} at 224 x 224 px in its deploy form")
+    assert f"in its train form: {train}\n" in out
+
+
+def test_parts_of_the_deploy_form(capsys):
+    words = ("describe", "inceptionnext_atto", "--img-size", 64, "-f")
+    told = json.loads(run(capsys, *words, "json", "--deploy")[1])
+    other = json.loads(run(capsys, *words, "json")[1])
+    assert (told["form"], other["form"]) == ("deploy", "train")
+    assert told["other_form"] == {"form": "train", "params": other["params"], "macs": other["macs"]}
+    assert other["other_form"] == {"form": "deploy", "params": told["params"], "macs": told["macs"]}
+    made_of = {part["name"]: part["what"] for part in told["parts"]}
+    assert (made_of["stem"], made_of["downsampling"]) == ("4 x 4 convolution", "2 x 2 convolution")
+    assert made_of["block"] == "residual"
+    assert "norm" not in made_of
+    assert sum(part["params"] for part in told["parts"] if part["level"] == 0) == told["params"]
+    lines = csv.DictReader(io.StringIO(run(capsys, *words, "csv", "--deploy")[1]))
+    assert {line["form"] for line in lines} == {"deploy"}
+
+
 def test_networks_are_listed_with_their_rows(capsys):
     code, out, _ = run(capsys, "describe")
     assert code == 0
@@ -171,8 +206,14 @@ def test_mixers_of_ones_own_are_described_and_drawn(capsys):
         (["inceptionnext_tiny", "--img-size", "big"], "'big' is not a whole number"),
         (["inceptionnext_tiny", "--drawing", "b.png"], "must end in .svg"),
         (["inceptionnext_tiny", "--drawing", "/dev/null/b.svg"], "cannot write it"),
+        (["timm:resnet18", "--deploy"], "timm:resnet18 has one form only, as nothing in it merges; leave --deploy out"),
+        (["--deploy"], "name a network"),
+        (["--operators", "--deploy"], "--operators takes no network, --audit, --deploy, --mixers"),
         (["timm:resnet18", "--drawing", "b.svg"], "draws the blocks of our own networks, not of timm's"),
-        (["inceptionnext_tiny", "--operators"], "--operators takes no network, --audit, --mixers, --proxy or --space"),
+        (
+            ["inceptionnext_tiny", "--operators"],
+            "--operators takes no network, --audit, --deploy, --mixers, --proxy",
+        ),
         (["--operators", "--drawing", "b.svg"], "must end in .html"),
         (["inceptionnext_tiny", "--mixers", "none.py"], "none.py: there is no such file"),
         (["own.json", "--mixers", "own.py", "--drawing", "own.svg"], "forward returns a tensor of"),
@@ -192,7 +233,10 @@ def test_mixers_of_ones_own_are_described_and_drawn(capsys):
         (["inceptionnext_tiny", "--proxy", "cpu", "--img-size", 64], "--img-size: the recipe says how large"),
         (["timm:resnet18", "--proxy", "cpu"], "timm:resnet18 comes ready made from timm and has no proxy"),
         (["metanext_attn_small_iso", "--proxy", "gpu_fast"], "num_heads 6 does not divide dim 128"),
-        (["--operators", "--mixers", "own.py"], "--operators takes no network, --audit, --mixers, --proxy or --space"),
+        (
+            ["--operators", "--mixers", "own.py"],
+            "--operators takes no network, --audit, --deploy, --mixers, --proxy",
+        ),
         (["inceptionnext_tiny", "--mixers", "."], "must end in .py"),
         (["own.json"], "comes with --mixers FILE"),
         (["own.json", "--mixers", "own.py"], "forward returns a tensor of (2, 80, 28, 27)"),

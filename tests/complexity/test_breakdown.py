@@ -4,7 +4,7 @@ import timm
 from archsearch.arch.mixer import Mixer
 from archsearch.arch.networks import network
 from archsearch.complexity.breakdown import breakdown
-from archsearch.nn import build
+from archsearch.nn import build, deploy_form
 
 MIXED = network("inceptionnext_atto").replace(
     block="metaformer",
@@ -20,8 +20,10 @@ MIXED = network("inceptionnext_atto").replace(
 @pytest.mark.parametrize(
     "arch", [network("inceptionnext_atto"), network("convnext_atto"), network("convnext_small_iso"), MIXED], ids=str
 )
-def test_the_parts_add_up(arch):
-    taken = breakdown(build(arch), 64)
+@pytest.mark.parametrize("form", ["train", "deploy"])
+def test_the_parts_add_up(arch, form):
+    model = build(arch)
+    taken = breakdown(deploy_form(model) if form == "deploy" else model, 64)
     top = [part for part in taken.parts if part.level == 0]
     assert [part.name for part in top] == ["stem", *(f"stage {i + 1}" for i in range(len(arch.depths))), "head"]
     for what, total in (

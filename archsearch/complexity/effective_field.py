@@ -65,7 +65,7 @@ def _gradients(
         centre = maps[:, :, maps.shape[2] // 2, maps.shape[3] // 2]
         signs = torch.randint(0, 2, centre.shape, generator=generator) * 2 - 1
         (gradient,) = torch.autograd.grad(centre, images, signs.to(centre), retain_graph=True, materialize_grads=True)
-        yield path, gradient.abs().sum((0, 1)).double().cpu().numpy()
+        yield path, gradient.abs().sum((0, 1)).cpu().double().numpy()
 
 
 def as_map(output: object) -> Tensor | None:

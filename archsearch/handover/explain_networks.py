@@ -17,18 +17,18 @@ from torch import Tensor, nn
 from archsearch.arch import Arch
 from archsearch.arch.networks import TIMM
 from archsearch.data.folder import decode_image, read_image
-from archsearch.errors import DataError, OptionError, first_line
+from archsearch.errors import ArchError, DataError, OptionError, first_line
+from archsearch.handover.references import MARK, STUDY
+from archsearch.handover.timm_config import ARCHITECTURE, CONFIG, OWN
 from archsearch.handover.weights import load_weights
 from archsearch.nn.zoo import build_trained
 
 #: Takes an image file; returns what the network sees, (S, S, 3) as uint8, and the same normalised, (3, S, S).
 Prepare = Callable[[Path], tuple[np.ndarray, Tensor]]
 
-STUDY = "study:"
-
 
 @dataclass(frozen=True, eq=False)
-class Subject:
+class TrainedNetwork:
     """A network to explain.
 
     Attributes:
@@ -56,7 +56,7 @@ class Subject:
     preprocessing: str
 
 
-def subject_of(reference: str, storage: str, folder: Path | None) -> Subject:
+def trained_network(reference: str, storage: str, folder: Path | None) -> TrainedNetwork:
     """Return a network with its weights.
 
     Args:
@@ -78,7 +78,7 @@ def subject_of(reference: str, storage: str, folder: Path | None) -> Subject:
         return _exported(path.resolve().name, path)
     if path.suffix == ".safetensors":
         return _own(path.stem, path)
-    study, mark, number = reference.removeprefix(STUDY).rpartition("#")
+    study, mark, number = reference.removeprefix(STUDY).rpartition(MARK)
     if study and mark and number.isascii() and number.isdigit():
         from archsearch.handover.trained import weights_of
 
@@ -89,7 +89,7 @@ def subject_of(reference: str, storage: str, folder: Path | None) -> Subject:
     )
 
 
-def _own(name: str, file: Path) -> Subject:
+def _own(name: str, file: Path) -> TrainedNetwork:
     """Return a network of ours from its file of weights."""
     weights = load_weights(file)
     facts, size = weights.facts, weights.arch.img_size
@@ -106,7 +106,7 @@ def _own(name: str, file: Path) -> Subject:
         pixels = decode_image(path, size)
         return pixels.transpose(1, 2, 0), (torch.from_numpy(pixels.copy()).float() / 255 - mean) / std
 
-    return Subject(
+    return TrainedNetwork(
         name,
         weights.build(),
         tuple(f"stages.{stage}" for stage in range(len(weights.arch.depths))),
@@ -156,26 +156,36 @@ def _accuracy(facts: Mapping[str, Any]) -> str:
     )
 
 
-def _exported(name: str, folder: Path) -> Subject:
+def _exported(name: str, folder: Path) -> TrainedNetwork:
     """Return a network from a folder that ``export`` wrote, by timm."""
     import timm
 
     try:
-        entry = json.loads((folder / "config.json").read_text(encoding="utf-8"))["architecture"]
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        entry, own = config["architecture"], config.get(OWN, {})
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             if not timm.is_model(entry):
                 _register(folder)
             model = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
-        file = folder / "architecture.json"
-        arch = Arch.from_dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else None
     except FileNotFoundError as error:
         raise DataError(
             f"{folder} is no folder of export: it has no {Path(error.filename or 'config.json').name}"
         ) from None
     except Exception as error:  # whatever timm, or a damaged file, may raise
         raise DataError(f"cannot load {folder}: {first_line(error)}; export it again") from error
-    return _timms(name, model, f"folder of export, {entry} in timm", arch, {})
+    weights = (
+        f"exported from {own['network']}: weights {own.get('weights', 'of unknown origin')}" if own else str(folder)
+    )
+    return _timms(name, model, f"{weights}; {entry} in timm", _arch_of(folder), own.get("trained", {}))
+
+
+def _arch_of(folder: Path) -> Arch | None:
+    """Return the architecture beside exported weights; None where it cannot, as with mixers not known here."""
+    try:
+        return Arch.from_dict(json.loads((folder / ARCHITECTURE).read_text(encoding="utf-8")))
+    except (OSError, ValueError, ArchError):
+        return None
 
 
 def _register(folder: Path) -> None:
@@ -188,7 +198,7 @@ def _register(folder: Path) -> None:
             spec.loader.exec_module(module)
 
 
-def _timms(name: str, model: nn.Module, weights: str, arch: Arch | None, facts: Mapping[str, Any]) -> Subject:
+def _timms(name: str, model: nn.Module, weights: str, arch: Arch | None, facts: Mapping[str, Any]) -> TrainedNetwork:
     """Return one of timm's networks, which says itself how it takes an image."""
     from timm.data.config import resolve_model_data_config
     from timm.data.transforms_factory import create_transform
@@ -206,7 +216,7 @@ def _timms(name: str, model: nn.Module, weights: str, arch: Arch | None, facts: 
 
     size = config["input_size"][-1]
     how = f"{config['crop_mode']} of {size} x {size} px ({config['interpolation']}, crop_pct {config['crop_pct']:g}), "
-    return Subject(
+    return TrainedNetwork(
         name,
         model,
         _stages(name, model),

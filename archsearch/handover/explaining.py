@@ -12,7 +12,7 @@ from archsearch.complexity.effective_field import CHUNK, effective_fields
 from archsearch.complexity.receptive import stage_fields, traced_fields
 from archsearch.errors import OptionError, unknown
 from archsearch.handover.explain_images import chosen_images
-from archsearch.handover.explain_networks import Subject, subject_of
+from archsearch.handover.explain_networks import TrainedNetwork, trained_network
 from archsearch.handover.explain_spec import ExplainedNetwork, ExplainSpec, Explanation, Sight, StageField
 from archsearch.handover.grad_cam import check_installed, explained_stage, heat_maps
 from archsearch.nn.device import pick_device
@@ -31,33 +31,30 @@ def explain(spec: ExplainSpec) -> Explanation:
     check_installed()
     device = pick_device(spec.device)
     files = chosen_images(spec.images, spec.limit)
-    subjects = _told_apart({name: subject_of(name, spec.storage, spec.weights) for name in spec.networks})
-    targets = [_target(subject, spec.target) for subject in subjects]
-    networks = [
-        _explained(subject, files, target, spec.stage, device)
-        for subject, target in zip(subjects, targets, strict=True)
-    ]
-    return Explanation(files, tuple(networks))
+    networks = _told_apart({name: trained_network(name, spec.storage, spec.weights) for name in spec.networks})
+    targets = [_target(network, spec.target) for network in networks]
+    pairs = zip(networks, targets, strict=True)
+    return Explanation(files, tuple(_explained(*pair, files, spec.stage, device) for pair in pairs))
 
 
-def _told_apart(subjects: Mapping[str, Subject]) -> list[Subject]:
+def _told_apart(networks: Mapping[str, TrainedNetwork]) -> list[TrainedNetwork]:
     """Return networks by reference with the whole reference as name where two have the same short one."""
-    names = [subject.name for subject in subjects.values()]
+    names = [network.name for network in networks.values()]
     return [
-        replace(subject, name=reference) if names.count(subject.name) > 1 else subject
-        for reference, subject in subjects.items()
+        replace(network, name=reference) if names.count(network.name) > 1 else network
+        for reference, network in networks.items()
     ]
 
 
 def _explained(
-    subject: Subject, files: Sequence[Path], target: int | None, wanted: int | None, device: torch.device
+    network: TrainedNetwork, target: int | None, files: Sequence[Path], wanted: int | None, device: torch.device
 ) -> ExplainedNetwork:
     """Explain one network; ``target`` is the index of a class, None for the predicted one."""
-    views, inputs = zip(*(subject.prepare(file) for file in files), strict=True)
-    theoretical = _theoretical(subject)  # on the CPU
-    images, model = torch.stack(inputs).to(device), subject.model.to(device)
-    stage, side = explained_stage(subject, wanted, images[:1])
-    layer = subject.stages[stage - 1]
+    views, inputs = zip(*(network.prepare(file) for file in files), strict=True)
+    theoretical = _theoretical(network)  # on the CPU
+    images, model = torch.stack(inputs).to(device), network.model.to(device)
+    stage, side = explained_stage(network, wanted, images[:1])
+    layer = network.stages[stage - 1]
     probabilities = _probabilities(model, images)
     predicted = probabilities.argmax(1).tolist()
     targets = predicted if target is None else [target] * len(files)
@@ -66,24 +63,24 @@ def _explained(
         Sight(
             views[i],
             heats[i],
-            subject.classes[predicted[i]],
+            network.classes[predicted[i]],
             float(probabilities[i, predicted[i]]),
-            subject.classes[targets[i]],
+            network.classes[targets[i]],
             float(probabilities[i, targets[i]]),
         )
         for i in range(len(files))
     ]
     return ExplainedNetwork(
-        subject.name,
-        subject.weights,
-        subject.accuracy,
-        subject.preprocessing,
-        subject.img_size,
+        network.name,
+        network.weights,
+        network.accuracy,
+        network.preprocessing,
+        network.img_size,
         stage,
         layer,
         side,
         tuple(sights),
-        tuple(_fields(subject, images, theoretical)),
+        tuple(_fields(network, images, theoretical)),
     )
 
 
@@ -93,9 +90,11 @@ def _probabilities(model: torch.nn.Module, images: Tensor) -> Tensor:
     return torch.cat([model(part).float().softmax(1).cpu() for part in images.split(CHUNK)])
 
 
-def _fields(subject: Subject, images: Tensor, theoretical: Mapping[str, ReceptiveField | None]) -> list[StageField]:
+def _fields(
+    network: TrainedNetwork, images: Tensor, theoretical: Mapping[str, ReceptiveField | None]
+) -> list[StageField]:
     """Return the receptive fields of the stages, the effective ones on these images."""
-    measured = effective_fields(subject.model, subject.stages, images)
+    measured = effective_fields(network.model, network.stages, images)
     return [
         StageField(
             number,
@@ -104,18 +103,18 @@ def _fields(subject: Subject, images: Tensor, theoretical: Mapping[str, Receptiv
             measured[layer].side if layer in measured else None,
             measured[layer].gradient if layer in measured else None,
         )
-        for number, layer in enumerate(subject.stages, 1)
+        for number, layer in enumerate(network.stages, 1)
     ]
 
 
-def _theoretical(subject: Subject) -> Mapping[str, ReceptiveField | None]:
+def _theoretical(network: TrainedNetwork) -> Mapping[str, ReceptiveField | None]:
     """Return theoretical fields by layer: ours add up, timm's are read from gradients."""
-    if subject.arch is None or len(subject.arch.depths) != len(subject.stages):
-        return traced_fields(subject.model, subject.stages, subject.img_size)
-    return dict(zip(subject.stages, stage_fields(subject.arch)[1:], strict=True))
+    if network.arch is None or len(network.arch.depths) != len(network.stages):
+        return traced_fields(network.model, network.stages, network.img_size)
+    return dict(zip(network.stages, stage_fields(network.arch)[1:], strict=True))
 
 
-def _target(subject: Subject, wanted: str | int | None) -> int | None:
+def _target(network: TrainedNetwork, wanted: str | int | None) -> int | None:
     """Return the index of the class to explain.
 
     Raises:
@@ -123,16 +122,16 @@ def _target(subject: Subject, wanted: str | int | None) -> int | None:
     """
     if wanted is None:
         return None
-    count = len(subject.classes)
+    count = len(network.classes)
     if isinstance(wanted, int):
         if not 0 <= wanted < count:
-            raise OptionError(f"{subject.name} has classes 0 to {count - 1}, and no class {wanted}")
+            raise OptionError(f"{network.name} has classes 0 to {count - 1}, and no class {wanted}")
         return wanted
-    found = [index for index, name in enumerate(subject.classes) if name.lower() == wanted.lower()]
+    found = [index for index, name in enumerate(network.classes) if name.lower() == wanted.lower()]
     if len(found) > 1:
         raise OptionError(
-            f"{subject.name} has classes {' and '.join(map(str, found))} named {wanted!r}; give the index"
+            f"{network.name} has classes {' and '.join(map(str, found))} named {wanted!r}; give the index"
         )
     if not found:
-        raise OptionError(f"{subject.name}: {unknown('class', wanted, subject.classes)}")
+        raise OptionError(f"{network.name}: {unknown('class', wanted, network.classes)}")
     return found[0]

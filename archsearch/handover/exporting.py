@@ -21,13 +21,15 @@ from archsearch.handover.full_training import training_command
 from archsearch.handover.model_card import model_card
 from archsearch.handover.model_file import identifier
 from archsearch.handover.references import Subject, find_subject
-from archsearch.handover.timm_config import CONFIG, OWN, Preprocessing, timm_config
+from archsearch.handover.timm_config import ARCHITECTURE, CONFIG, OWN, Preprocessing, timm_config
 from archsearch.handover.timm_form import TimmForm, check_logits, rebuild, timm_form
 from archsearch.nn import load_mixers
 from archsearch.nn.onnx_export import check_onnx, export_onnx
 
 #: Names of the files besides the Python file.
-WEIGHTS, ARCHITECTURE, CARD, ONNX = "model.safetensors", "architecture.json", "README.md", "model.onnx"
+WEIGHTS, CARD, ONNX = "model.safetensors", "README.md", "model.onnx"
+#: What the configuration says of how its weights were trained, where that is known.
+TRAINED = ("study", "trial", "seed", "data", "split", "accuracy")
 #: What stands for the folder in the card, which moves with it.
 ANY_FOLDER = Path("DIR")
 
@@ -103,7 +105,14 @@ def _files_of(folder: Path) -> set[str]:
 def _write(spec: ExportSpec, subject: Subject, content: Content, form: TimmForm, folder: Path) -> Exported:
     """Write all files into a folder, prove that they are the network, and return what they are."""
     made = _record(spec, subject, content, form)
-    own = {"version": __version__, "network": subject.name, "arch_key": content.arch.key, "files": made.files}
+    own = {
+        "version": __version__,
+        "network": subject.name,
+        "arch_key": content.arch.key,
+        "weights": content.words,
+        "trained": {key: content.facts[key] for key in TRAINED if key in content.facts},
+        "files": made.files,
+    }
     config = timm_config(form.entry, content.arch, form.args, form.cfg, content.facts.get("classes", ()), own)
     save_file({key: value.contiguous() for key, value in form.state.items()}, folder / WEIGHTS, {"format": "pt"})
     _write_json(folder / ARCHITECTURE, content.arch.to_dict())

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from archsearch.complexity.effective_field import CHUNK, as_map
 from archsearch.complexity.receptive import outputs_of
 from archsearch.errors import OptionError
-from archsearch.handover.explain_networks import Subject
+from archsearch.handover.explain_networks import TrainedNetwork
 
 
 def check_installed() -> None:
@@ -47,28 +47,28 @@ def heat_maps(model: nn.Module, layer: str, images: Tensor, targets: Sequence[in
     return np.concatenate(parts)
 
 
-def explained_stage(subject: Subject, stage: int | None, image: Tensor) -> tuple[int, int]:
+def explained_stage(network: TrainedNetwork, stage: int | None, image: Tensor) -> tuple[int, int]:
     """Return the number of the stage to explain, from 1, and the side of its map.
 
     Args:
-        subject: Network.
+        network: Network.
         stage: Wanted number of the stage; None for the last one.
         image: An image as the network takes it, (1, 3, S, S).
 
     Raises:
         OptionError: The network has no such stage, or Grad-CAM cannot use it; the message names those it can use.
     """
-    number = len(subject.stages) if stage is None else stage
-    if number > len(subject.stages):
-        raise OptionError(f"{subject.name} has {len(subject.stages)} stages; --stage {number} names none of them")
-    found = map_sides(subject.model, subject.stages, image)
+    number = len(network.stages) if stage is None else stage
+    if number > len(network.stages):
+        raise OptionError(f"{network.name} has {len(network.stages)} stages; --stage {number} names none of them")
+    found = map_sides(network.model, network.stages, image)
     side = found[number - 1]
     if isinstance(side, int):
         return number, side
     usable = [str(at) for at, other in enumerate(found, 1) if isinstance(other, int)]
     remedy = f"--stage {' or '.join(usable)} can be used" if usable else "none of its stages can be used, leave it out"
     raise OptionError(
-        f"{subject.name}: Grad-CAM cannot use stage {number} ({subject.stages[number - 1]}), {side}; {remedy}"
+        f"{network.name}: Grad-CAM cannot use stage {number} ({network.stages[number - 1]}), {side}; {remedy}"
     )
 
 

@@ -10,6 +10,8 @@ from archsearch.arch import Arch
 
 #: Name of the file.
 CONFIG = "config.json"
+#: Name of the file beside it with the architecture as archsearch reads it.
+ARCHITECTURE = "architecture.json"
 #: Field of the file that says what archsearch wrote; timm passes over it.
 OWN = "archsearch"
 

@@ -21,8 +21,10 @@ from archsearch.data.folder import decode_image
 from archsearch.errors import DataError, OptionError
 from archsearch.handover import (
     ExplainSpec,
+    ExportSpec,
     Weights,
     explain,
+    export,
     load_weights,
     save_weights,
     write_explanation,
@@ -230,6 +232,22 @@ def test_a_folder_for_timm_is_read_as_timm_reads_it(folder, tmp_path):
     assert network.layer == "layer4"
     assert network.name == "made"
     assert "48 x 48 px" in network.preprocessing
+
+
+@pytest.mark.parametrize("name", ["convnext_tiny", "inceptionnext_tiny"])
+def test_what_export_wrote_looks_where_its_weights_do(folder, tmp_path, name):
+    arch = tmp_path / f"{name}.json"
+    arch.write_text(json.dumps(load_weights(Path(weights(folder, name))).arch.to_dict()))
+    export(ExportSpec(str(arch), tmp_path / "made", weights=weights(folder, name)))
+    spec = ExplainSpec((str(tmp_path / "made"), weights(folder, name)), (folder / "images",), limit=3, stage=3)
+    made, own = explain(spec).networks
+    assert made.accuracy == own.accuracy
+    assert made.weights.startswith(f"exported from {arch}: weights of {name}.safetensors; ")
+    for there, here in zip(made.sights, own.sights, strict=True):
+        assert (there.predicted, there.target) == (here.predicted, here.target)
+        assert there.probability == pytest.approx(here.probability, abs=1e-4)
+        assert there.heat == pytest.approx(here.heat, abs=1e-3)
+    assert [field.theoretical for field in made.fields] == [field.theoretical for field in own.fields]
 
 
 def test_a_generated_model_file_is_registered_first(folder, tmp_path):

@@ -84,5 +84,6 @@ def hostile_view():
     odd = [dataclasses.replace(one, params={HOSTILE: HOSTILE + str(one.number)}) for one in odd]
     failed = dataclasses.replace(trial(2, 0.1, 3e9, 40), state="failed", evaluation=Evaluation({}, error=HOSTILE))
     recipe = {**RECIPE, "space_name": HOSTILE, "device": HOSTILE, "data": {"name": HOSTILE, "fingerprint": "f"}}
+    recipe["speeds"] = {"device": HOSTILE}
     importance = {"accuracy": [Importance(HOSTILE, 1.0, 0.9, 1.0)]}
     return view([*odd, failed], HOSTILE, recipe=recipe, command=HOSTILE, importance=importance)

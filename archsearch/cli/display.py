@@ -76,8 +76,7 @@ class Display(Lines):
         self.running[candidate.number] = f"trial {candidate.number}{how_far}: {what}"
 
     def _update_front(self) -> None:
-        study = self.search.study
-        objectives = tuple(objective.in_form(study.bench.form) for objective in study.objectives)
+        objectives = self.search.study.named_objectives
         rows = front_rows(trials_frame(self.tracker.front, objectives), objectives)
         table = shown(rows.head(FRONT_LINES), objectives)
         lines = [f"front: {len(rows)} trials, hypervolume {self.tracker.hypervolume():.3f}{self._unfinished()}"]

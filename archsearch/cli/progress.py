@@ -91,7 +91,7 @@ class Lines(ProgressListener):
             return f"trial {trial.number} is infeasible and not trained: it misses {broken} ({what})"
         scores = (
             f"{o.label} {trial.evaluation.scores[o.name] * o.scale:.{o.precision}f}"
-            for o in self.search.study.objectives
+            for o in self.search.study.named_objectives
         )
         timed = (f"timed while {warning}" for warning in trial.evaluation.disturbances)
         remarks = "".join(f"; {remark}" for remark in (*timed, *self.remarks(trial)))

@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from archsearch.benchmark.speeds import Speeds
 from archsearch.benchmark.timing import Timing
 from archsearch.errors import OptionError
+from archsearch.handover.candidates import Candidate
+from archsearch.handover.confirmation import Confirmation
 from archsearch.objectives import OBJECTIVES, Objective, Tier
 from archsearch.report.view import StudyView
 from archsearch.trial import Trial
@@ -19,7 +22,8 @@ def with_speeds(view: StudyView, speeds: Speeds) -> tuple[StudyView, list[int]]:
     """Return a study with another machine's speeds, as if it had been timed there.
 
     Its measured objectives are read from the file; where it has none, the throughput of inference, or else another
-    speed, becomes its last objective. Complete trials whose architecture lacks one in the file are left out.
+    speed, becomes its last objective. Complete trials whose architecture lacks one in the file are left out. A
+    confirmation's candidates are compared by the same speeds.
 
     Args:
         view: View of the study.
@@ -47,7 +51,8 @@ def with_speeds(view: StudyView, speeds: Speeds) -> tuple[StudyView, list[int]]:
     names = [objective.name for objective in objectives]
     recipe = view.recipe | {"objectives": names, "speeds": speeds.recipe(), "bench": key_fields(speeds.bench())}
     kept = {name: axes for name, axes in view.importance.items() if OBJECTIVES[name].tier is not Tier.MEASURED}
-    return replace(view, recipe=recipe, trials=trials, importance=kept), sorted(left_out)
+    told = view.confirmation and _reconfirmed(view.confirmation, speeds, objectives)
+    return replace(view, recipe=recipe, trials=trials, importance=kept, confirmation=told), sorted(left_out)
 
 
 def timing_command(study: str, numbers: list[int]) -> str:
@@ -73,13 +78,32 @@ def _objectives(view: StudyView, speeds: Speeds) -> tuple[Objective, ...]:
 def _rescored(trial: Trial, timings: Mapping[str, Timing]) -> Trial:
     """A trial with the speeds of its timings, and none that was measured here."""
     known = trial.evaluation
+    scores, details = _replaced(known.scores, known.details, timings)
+    reused = {name: origin for name, origin in known.reused.items() if OBJECTIVES[name].measured is None}
+    return replace(trial, evaluation=replace(known, scores=scores, details=details, reused=reused))
+
+
+def _reconfirmed(confirmation: Confirmation, speeds: Speeds, objectives: tuple[Objective, ...]) -> Confirmation:
+    """A confirmation whose candidates are compared by the speeds of the file."""
+
+    def rescored(candidate: Candidate) -> Candidate:
+        scores, details = _replaced(candidate.scores, candidate.details, speeds.of(candidate.arch))
+        return replace(candidate, scores=scores, details=details)
+
+    named = tuple(objective.on(speeds.device) for objective in objectives)
+    return replace(confirmation, objectives=named, candidates=tuple(map(rescored, confirmation.candidates)))
+
+
+def _replaced(
+    scores: Mapping[str, float], details: Mapping[str, dict[str, Any]], timings: Mapping[str, Timing]
+) -> tuple[dict[str, float], dict[str, dict[str, Any]]]:
+    """Scores and the data behind them, with the speeds of timings and none that was measured here."""
     measured = {name: o.measured for name, o in OBJECTIVES.items() if o.measured is not None}
-    scores = {name: value for name, value in known.scores.items() if name not in measured}
-    details = {name: detail for name, detail in known.details.items() if name not in measured}
+    scores = {name: value for name, value in scores.items() if name not in measured}
+    details = {name: detail for name, detail in details.items() if name not in measured}
     for name, how in measured.items():
         timing = timings.get(how.step)
         value = None if timing is None else timing.score(how)
         if timing is not None and value is not None:
             scores[name], details[name] = value, timing.details()
-    reused = {name: origin for name, origin in known.reused.items() if name not in measured}
-    return replace(trial, evaluation=replace(known, scores=scores, details=details, reused=reused))
+    return scores, details

@@ -80,6 +80,12 @@ class Study:
         """Quantities to evaluate for every candidate: the objectives and those of the constraints."""
         return tuple(dict.fromkeys((*self.objectives, *(constraint.objective for constraint in self.constraints))))
 
+    @property
+    def named_objectives(self) -> tuple[Objective, ...]:
+        """The objectives, labelled with the other machine that timed them, if one did, and the form of the targets."""
+        device = self.speeds.device if self.speeds else None
+        return tuple(objective.on(device).in_form(self.bench.form) for objective in self.objectives)
+
     def recipe(self) -> dict[str, Any]:
         """Return what identifies the study, as JSON-ready data."""
         stages = range(len(self.space.baseline.depths))
@@ -170,8 +176,10 @@ def check_search(record: optuna.Study) -> None:
 
 
 def objectives_of(record: optuna.Study) -> tuple[Objective, ...]:
-    """Return the objectives of a study, in the order of its values."""
-    return tuple(OBJECTIVES[name] for name in recipe_of(record)["objectives"])
+    """Return the objectives of a study, in the order of its values, with the other machine's name where one timed."""
+    recipe = recipe_of(record)
+    speeds = recipe.get("speeds") or {}
+    return tuple(OBJECTIVES[name].on(speeds.get("device")) for name in recipe["objectives"])
 
 
 def validation_images(record: optuna.Study) -> int:

@@ -90,7 +90,8 @@ def run(spec: StudySpec | ResolvedStudy, progress: Progress | ProgressListener |
         if not resolved.begun:
             starts += check_reachable(study, count, place, starts, spec.mixers, shown.say, step_seconds(speeds))
         if resolved.speeds:
-            remarks.append(f"{resolved.speeds}: of space {study.space.name}, {study.space.points()} architectures")
+            known = f"{study.space.points()} architectures of space {study.space.name}"
+            remarks.append(f"candidates are the {known} that have {resolved.speeds}")
         for remark in remarks:
             shown.say(remark)
         return _search(resolved, study, data, place, count, starts, shown, speeds)

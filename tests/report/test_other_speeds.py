@@ -5,11 +5,12 @@ import dataclasses
 import pytest
 from elsewhere import DEVICE, rows, speed, write
 from tiny import FAILED, trial
-from views import view
+from views import confirmed_view, view
 
 from archsearch.arch.networks import network
 from archsearch.benchmark.speeds import read_speeds
 from archsearch.errors import OptionError
+from archsearch.report.confirm_tables import confirmation_document
 from archsearch.report.figures import all_figures
 from archsearch.report.frame import front_rows
 from archsearch.report.other_speeds import with_speeds
@@ -90,3 +91,22 @@ def test_nothing_in_common_is_refused_in_one_line(tmp_path):
     with pytest.raises(OptionError, match=r"of none .*benchmark study:small#0 study:small#1") as refused:
         with_speeds(searched(), speeds)
     assert "\n" not in str(refused.value)
+
+
+def test_a_confirmation_is_compared_by_the_same_speeds(tmp_path):
+    made = confirmed_view()
+    archs = [network(name) for name in NAMES[:2]]
+    trials = [dataclasses.replace(one, arch=archs[min(one.number, 1)]) for one in made.trials]
+    candidates = tuple(
+        dataclasses.replace(one, arch=archs[0 if one.number == 0 else 1]) for one in made.confirmation.candidates
+    )
+    made = dataclasses.replace(
+        made, trials=trials, confirmation=dataclasses.replace(made.confirmation, candidates=candidates)
+    )
+    speeds = read_speeds(write(tmp_path / "f.json", rows(archs[::-1])))
+    told = with_speeds(made, speeds)[0].confirmation
+    assert [one.candidate.scores["infer_throughput"] for one in told.members] == [
+        pytest.approx(speed(0 if one.arch == archs[1] else 1)) for one in candidates
+    ]
+    assert [one.accuracy for one in told.members] == [one.accuracy for one in made.confirmation.members]
+    assert f"infer (img/s on {DEVICE})" in render(confirmation_document(told), "table")

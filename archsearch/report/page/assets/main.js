@@ -47,7 +47,7 @@ function showStudies() {
     if (several()) element("span", null, line, { class: "chip", style: `background: ${data.palette[study.place % data.palette.length]}` });
     if (several()) element("strong", study.name + ": ", line);
     line.append([`${study.rows.length} trials of space ${study.recipe.space_name}`, ...told].join(", ")
-      + `. Accuracy is that of a proxy network${study.proxy_network ? ` (of the baseline: ${study.proxy_network})` : ""} trained on ${study.recipe.data?.name}; costs are those of the target network on ${timedOn(study)}${study.recipe.bench?.img_size ? `, speeds at ${study.recipe.bench.img_size} px` : ""}.${bounds}${scatter}`);
+      + `. Accuracy is that of a proxy network${study.proxy_network ? ` (of the baseline: ${study.proxy_network})` : ""} trained on ${study.recipe.data?.name}; costs are those of the target network on ${timedOn(study)}${study.recipe.speeds ? ", read from benchmark's results" : ""}${study.recipe.bench?.img_size ? `, speeds at ${study.recipe.bench.img_size} px` : ""}.${bounds}${scatter}`);
   }
   const recipes = new Set(studies.map((study) => JSON.stringify([study.recipe.proxy, study.recipe.data, study.recipe.trainer])));
   if (recipes.size > 1) element("p", "These proxy networks were trained by different recipes; their accuracies cannot be compared.", box, { class: "error" });

@@ -161,8 +161,10 @@ OWN = ("stem_patch_size", "layer_scale_init_value", "drop_path_rate")
 PRECISIONS = ("tf32", "fp32", "bf16", "fp16", "amp_bf16", "amp_fp16")
 #: Arithmetic of proxy networks: autocast; bfloat16 for all but norms, with the optimizer's weights in float32; float32.
 PROXY_PRECISIONS = ("amp_bf16", "bf16", "tf32", "fp32")
-#: Ways to run a step: operator by operator, compiled by ``torch.compile``, or replayed as a CUDA graph.
-MODES = ("eager", "compile", "cudagraph")
+#: Mode in which onnxruntime runs the network, which it can at inference alone.
+ONNXRUNTIME = "onnxruntime"
+#: Ways to run a step: operator by operator, compiled by ``torch.compile``, replayed as a CUDA graph, or by onnxruntime.
+MODES = ("eager", "compile", "cudagraph", ONNXRUNTIME)
 #: Memory layouts of images and weights.
 LAYOUTS = ("channels_first", "channels_last")
 #: Forms of a network: as it is made and trained, or as it is deployed (``archsearch.nn.deploy``).
@@ -181,7 +183,8 @@ class BenchRecipe:
         precision: Arithmetic, one of ``PRECISIONS``.
         mode: Way to run a step, one of ``MODES``.
         layout: Memory layout, one of ``LAYOUTS``; ``both`` to time both and keep the faster one; ``best`` to do so as
-            long as none is known to be faster on the device for networks of the same token mixers.
+            long as none is known to be faster on the device for networks of the same token mixers. onnxruntime has
+            its own, and takes images as channels_first.
         reference: Reference network of relative throughputs, timed in every round: a named network or ``timm:NAME``.
         rounds: Least number of rounds; in each, one block of steps of every network and of the reference is timed.
         max_rounds: Greatest number of rounds, reached where a relative throughput is not known within ``tolerance``.

@@ -9,9 +9,10 @@ from archsearch.ablation.baseline import Networks, read_networks
 from archsearch.ablation.measure import check_proxies, key_of
 from archsearch.ablation.pairs import all_pairs, plan_pairs
 from archsearch.ablation.spec import AblationSpec
-from archsearch.ablation.variants import ListStudy, Variant
+from archsearch.ablation.variants import SPEEDS, ListStudy, Variant
 from archsearch.arch import Arch
 from archsearch.arch.networks import TimmModel
+from archsearch.benchmark.onnx_steps import check_steps
 from archsearch.benchmark.timed_steps import recipe_on_device
 from archsearch.errors import OptionError, StudyFileError
 from archsearch.nn.device import device_name, pick_device
@@ -120,6 +121,8 @@ def resolve(spec: AblationSpec, networks: Networks | None = None) -> ResolvedAbl
         fits = search.proxy if spec.study is None else study.fitted(search.proxy)  # else it is made for its space
         proxy = override(fits, spec.proxy_changes)
     bench = recipe_on_device(bench, choice.chose_precision, str(device))
+    if spec.speed:
+        check_steps(bench, SPEEDS)
     if train:
         check_proxies(chosen, proxy)
     if spec.pairs:

@@ -90,6 +90,6 @@ def failure(error: Exception, setting: Setting) -> str:
     """Return in one line why a step could not be timed."""
     if is_out_of_memory(error):
         return f"{OUT_OF_MEMORY} at batch {setting.batch_size}"
-    if isinstance(error, CaptureFailed):
+    if isinstance(error, CaptureFailed | ArchsearchError):
         return first_line(error)
     return in_one_line(error)

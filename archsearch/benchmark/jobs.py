@@ -6,7 +6,7 @@ from typing import Any
 from archsearch.arch import Arch
 from archsearch.arch.networks import TimmModel
 from archsearch.benchmark.timing import Setting, Timing
-from archsearch.recipes import BenchRecipe
+from archsearch.recipes import LAYOUTS, ONNXRUNTIME, BenchRecipe
 
 #: A network at the resolution it is timed at.
 Network = Arch | TimmModel
@@ -108,9 +108,9 @@ class Job:
                 bench.form_of(kind),
             )
             for mode in self.modes
-            for layout in bench.layouts
+            for layout in (bench.layouts if mode != ONNXRUNTIME else LAYOUTS[:1])
             for kind in self.kinds
-            if known.get(kind, layout) == layout
+            if mode == ONNXRUNTIME or known.get(kind, layout) == layout
         ]
 
 

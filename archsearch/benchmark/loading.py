@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import nn
@@ -10,12 +11,14 @@ from torch import nn
 from archsearch.benchmark.clocks import SingleSteps, block_timer, synchronize
 from archsearch.benchmark.failures import Uncaptured, failure, recover
 from archsearch.benchmark.jobs import OUT_OF_MEMORY, Job, Measured, Network
+from archsearch.benchmark.onnx_steps import NO_TRAINING, OnnxFiles, OnnxStep
 from archsearch.benchmark.protocol import WarmUp
 from archsearch.benchmark.timed_steps import CaptureFailed, lay_out, make_step
 from archsearch.benchmark.timing import Setting
 from archsearch.complexity.counts import count, count_activations
-from archsearch.errors import UserError, first_line
+from archsearch.errors import OptionError, UserError, first_line
 from archsearch.nn import build_network, deploy_form
+from archsearch.recipes import ONNXRUNTIME
 
 
 @dataclass
@@ -28,6 +31,7 @@ class PreparedStep:
         peak_memory_mb: Peak memory of a step in MiB; None if unknown.
         warm: Outcome of the warm-up; None before it.
         singles_s: Seconds of each step of the rounds, for ``latency``.
+        runtime: Facts about onnxruntime, where it runs the step.
     """
 
     setting: Setting
@@ -35,6 +39,7 @@ class PreparedStep:
     peak_memory_mb: float | None
     warm: WarmUp | None = None
     singles_s: list[float] = field(default_factory=list)
+    runtime: dict[str, Any] | None = None
 
     def seconds_per_step(self) -> float:
         """Run a block of as many steps as the warm-up found long enough; return seconds per step."""
@@ -133,7 +138,7 @@ def lay_out_ahead(built: LoadedNetwork, index: int, job: Job, device: torch.devi
         return
     reason, known = None, job.failures(index)
     for setting in job.settings(built.measured.img_size, index):
-        if setting in known:
+        if setting in known or setting.mode == ONNXRUNTIME:
             continue
         try:
             built.laid_out[setting] = LaidOut.of(built.model, setting, device)
@@ -167,18 +172,23 @@ def load_network(
         return built
     loaded = LoadedNetwork(measured=built.measured, model=model if job.roofline else None)
     known = job.failures(index)
-    for setting in job.settings(built.measured.img_size, index):
-        if setting in known:
-            loaded.errors[setting] = known[setting]
-            continue
-        try:
-            loaded.steps[setting] = _prepare(model, built.laid_out.pop(setting, None), setting, device, while_busy)
-        except CaptureFailed as error:
-            raise Uncaptured(failure(error, setting), index, setting) from error
-        except Exception as error:
-            loaded.errors[setting] = failure(error, setting)
-        if setting in loaded.errors:  # outside the handler, in which the error still holds references
-            recover(device, loaded.errors[setting], index)
+    with OnnxFiles(model) as files:
+        for setting in job.settings(built.measured.img_size, index):
+            if setting in known:
+                loaded.errors[setting] = known[setting]
+                continue
+            try:
+                if setting.mode == ONNXRUNTIME:
+                    loaded.steps[setting] = _prepare_onnx(files, setting, device)
+                else:
+                    ahead = built.laid_out.pop(setting, None)
+                    loaded.steps[setting] = _prepare(model, ahead, setting, device, while_busy)
+            except CaptureFailed as error:
+                raise Uncaptured(failure(error, setting), index, setting) from error
+            except Exception as error:
+                loaded.errors[setting] = failure(error, setting)
+            if setting in loaded.errors:  # outside the handler, in which the error still holds references
+                recover(device, loaded.errors[setting], index)
     return loaded
 
 
@@ -205,6 +215,18 @@ def _prepare(
     alone = setting.kind == "latency"
     block = SingleSteps(step, device, while_busy) if alone else block_timer(step, device, while_busy)
     return PreparedStep(setting, block, peak_mb)
+
+
+def _prepare_onnx(files: OnnxFiles, setting: Setting, device: torch.device) -> PreparedStep:
+    """Write the network as ONNX, load it and run it a few times; its memory is not torch's, and unknown."""
+    if setting.kind == "train":
+        raise OptionError(NO_TRAINING)
+    step = OnnxStep(files.of(setting), setting, device)
+    for _ in range(2):
+        step()
+    clock = torch.device("cpu")  # as a step ends when its logits are there
+    block = SingleSteps(step, clock) if setting.kind == "latency" else block_timer(step, clock)
+    return PreparedStep(setting, block, None, runtime=step.runtime)
 
 
 def _allocated(device: torch.device) -> int:

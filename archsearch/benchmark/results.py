@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from archsearch.benchmark.jobs import Measured
 from archsearch.benchmark.loading import LoadedNetwork, PreparedStep
+from archsearch.benchmark.onnx_steps import NO_TRAINING
 from archsearch.benchmark.protocol import Times
 from archsearch.benchmark.timing import Setting, Timing
 from archsearch.stats.intervals import median_and_tail
@@ -58,6 +59,7 @@ def _timings(
             peak_memory_mb=step.peak_memory_mb,
             energy_mj=energies.get(key),
             single_steps_s=median_and_tail(step.singles_s) if step.singles_s else None,
+            runtime=step.runtime,
         )
 
 
@@ -76,8 +78,9 @@ def _speed(timing: Timing) -> float:
 
 
 def error_lines(loaded: LoadedNetwork) -> tuple[str, ...]:
-    """Return a line for each step of a network that cannot be timed."""
-    return tuple(f"{s.kind}, {s.mode}, {s.layout}: {error}" for s, error in loaded.errors.items())
+    """Return a line for each step of a network that cannot be timed, but for those that no network has."""
+    errors = ((s, error) for s, error in loaded.errors.items() if error != NO_TRAINING)
+    return tuple(f"{s.kind}, {s.mode}, {s.layout}: {error}" for s, error in errors)
 
 
 def untimed(loaded: LoadedNetwork) -> Measured:

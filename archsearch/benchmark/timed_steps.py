@@ -11,9 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from archsearch.benchmark.clocks import Step
+from archsearch.benchmark.onnx_steps import check_onnxruntime
 from archsearch.benchmark.timing import Setting
 from archsearch.errors import OptionError, in_one_line
-from archsearch.recipes import BenchRecipe
+from archsearch.recipes import ONNXRUNTIME, BenchRecipe
 
 #: Type of weights and images, for precisions other than float32.
 _WHOLE = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -41,6 +42,8 @@ def check_device(bench: BenchRecipe, device: torch.device) -> None:
         raise OptionError(f"{device} has no TF32; use float32 (fp32)")
     if bench.mode == "cudagraph" and device.type != "cuda":
         raise OptionError(f"mode cudagraph needs a CUDA device, not {device}; use eager or compile")
+    if bench.mode == ONNXRUNTIME:
+        check_onnxruntime(bench, device)
 
 
 def recipe_on_device(bench: BenchRecipe, asked: bool, device: str) -> BenchRecipe:

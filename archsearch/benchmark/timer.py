@@ -10,13 +10,14 @@ from archsearch.arch.networks import find
 from archsearch.benchmark.exclusive import cpu_work_lock
 from archsearch.benchmark.jobs import Job, Measured, Network, network_to_dict
 from archsearch.benchmark.layouts import KnownLayouts
+from archsearch.benchmark.onnx_steps import runtime_version
 from archsearch.benchmark.process import ProcessDied, TimingProcess
 from archsearch.benchmark.reference_speed import DEVICE_FACTS
 from archsearch.benchmark.timing import Timing
 from archsearch.errors import ArchsearchError, TrialError
 from archsearch.nn.device import pick_device
 from archsearch.objectives import FromDevice
-from archsearch.recipes import PROTOCOL, BenchRecipe
+from archsearch.recipes import ONNXRUNTIME, PROTOCOL, BenchRecipe
 from archsearch.trial import OnWait, ignore_wait
 from archsearch.utils.disk_cache import DiskCache
 from archsearch.utils.key_fields import key_fields
@@ -79,7 +80,7 @@ class Timings:
 
     def _fixed_key(self, bench: BenchRecipe, kind: str) -> dict[str, Any]:
         key = {"protocol": PROTOCOL, "fixed_reference": kind, "bench": key_fields(bench), **self.device}
-        return key | self._steps(kind)
+        return key | self._steps(kind) | _runtime(bench)
 
     def _key(self, network: Network, bench: BenchRecipe, kind: str, reference: Network | None) -> dict[str, Any]:
         named = network.key if isinstance(network, Arch) else network_to_dict(network)
@@ -87,11 +88,16 @@ class Timings:
         if reference is not None:
             recipe["reference"] = reference.key if isinstance(reference, Arch) else network_to_dict(reference)
         key = {"protocol": PROTOCOL, "arch": named, "bench": recipe, "kind": kind, **self.device}
-        return key | self._steps(kind)
+        return key | self._steps(kind) | _runtime(bench)
 
     def _steps(self, kind: str) -> dict[str, str]:
         """What tells latencies on a GPU from those of earlier versions, whose steps did not wait for each other."""
         return {"steps": "single"} if kind == "latency" and (self.device["cuda"] or self.device["cudnn"]) else {}
+
+
+def _runtime(bench: BenchRecipe) -> dict[str, str]:
+    """The version of onnxruntime, where it runs the steps."""
+    return {"onnxruntime": runtime_version()} if bench.mode == ONNXRUNTIME else {}
 
 
 class Timer:

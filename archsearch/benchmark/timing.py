@@ -65,6 +65,7 @@ class Timing:
         single_steps_s: Median and 95th percentile of the seconds of the single steps of all rounds, or of those of the
             last sitting, for ``latency``, whose steps wait for each other; None for other kinds, and in older records.
         device: Device of another machine that it was made on (``archsearch.benchmark.speeds``); None for this one's.
+        runtime: Version, execution provider and number of threads of onnxruntime; None for torch's own modes.
         recalled: Whether the timing comes from the disk cache; not part of the record.
         fixed_s: Seconds per step of the reference by which a study turns relative throughputs into scores, from
             ``archsearch.benchmark.reference``; None outside of studies; not part of the record.
@@ -83,6 +84,7 @@ class Timing:
     conditions: dict[str, Any] = field(default_factory=dict)
     single_steps_s: tuple[float, float] | None = None
     device: str | None = None
+    runtime: dict[str, Any] | None = None
     recalled: bool = field(default=False, compare=False)
     fixed_s: float | None = field(default=None, compare=False)
 
@@ -194,7 +196,7 @@ class Timing:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON-ready data for ``from_dict``."""
-        empty = tuple(name for name in ("single_steps_s", "device") if not getattr(self, name))
+        empty = tuple(name for name in ("single_steps_s", "device", "runtime") if not getattr(self, name))
         data = asdict(self) | {"setting": self.setting.to_dict()}
         return {name: value for name, value in data.items() if name not in (*NOT_RECORDED, *empty)}
 
@@ -229,6 +231,7 @@ class Timing:
             "conditions": self.conditions,
             **({} if self.single_steps_s is None else {"single_steps_s": list(self.single_steps_s)}),
             **({} if self.device is None else {"device": self.device}),
+            **({} if self.runtime is None else {"runtime": self.runtime}),
             **({} if self.fixed_s is None else {"fixed_reference_s": self.fixed_s}),
         }
 
@@ -246,5 +249,6 @@ class Timing:
             conditions=details["conditions"],
             single_steps_s=None if singles is None else tuple(singles),
             device=details.get("device"),
+            runtime=details.get("runtime"),
             best=True,
         )

@@ -95,7 +95,8 @@ def _add_conditions(parser: argparse.ArgumentParser) -> None:
     layout = "time this memory layout only (default: both, the faster one marked)"
     add("--channels-last", action="store_true", help=layout)
     add("--channels-first", action="store_true", help=layout)
-    add("--mode", metavar="LIST", help="comma-separated modes: eager, compile, cudagraph (default: eager)")
+    modes = "comma-separated modes: eager, compile, cudagraph, onnxruntime (default: eager)"
+    add("--mode", metavar="LIST", help=modes)
     add("--torchcompile", action="store_true", help="short for --mode compile")
 
 

@@ -106,11 +106,16 @@ def _entry_rows(entry: Entry, reference: str, nested: bool) -> Iterator[dict[str
         row = dict(facts)
         setting = timings[0].setting
         row |= {"precision": setting.precision, "mode": setting.mode, "layout": setting.layout}
+        row |= next((_runtime(timing.runtime) for timing in timings if timing.runtime), {})
         for timing in timings:
             row |= _timing_columns(timing, measured)
         yield {**row, **environment, **_conditions(timings)}
     if not groups:
         yield {**facts, **environment}
+
+
+def _runtime(facts: dict[str, Any]) -> dict[str, Any]:
+    return {"onnxruntime": facts["onnxruntime"], "provider": facts["provider"], "provider_threads": facts["threads"]}
 
 
 def _timing_columns(timing: Timing, measured: Measured) -> dict[str, Any]:
@@ -264,6 +269,9 @@ def told(entries: Sequence[Entry], bench: BenchRecipe, study: ListStudy | None) 
         f"batch {batch}, {bench.precision}, {rounds} interleaved rounds; {BETTER} marks the better layout; "
         f"ratio: images/s over those of {bench.reference} in its better layout, with its 95 % interval",
     ]
+    if runtime := next((timing.runtime for timing in timings if timing.runtime), None):
+        threads = f"{runtime['threads']} thread{'' if runtime['threads'] == 1 else 's'}"
+        lines.append(f"mode onnxruntime: onnxruntime {runtime['onnxruntime']}, {runtime['provider']}, {threads}")
     if bench.form == "deploy":
         lines.append(DEPLOYED)
     if study:

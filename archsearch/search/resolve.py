@@ -183,11 +183,13 @@ def _recipes_at(resolved: ResolvedStudy, place: Place) -> tuple[ProxyRecipe, Ben
 
 def _bench_at(resolved: ResolvedStudy, place: Place, bench: BenchRecipe) -> BenchRecipe:
     """The recipe of the timing as the place's device can follow it, checked against the space."""
+    from archsearch.benchmark.onnx_steps import check_steps
     from archsearch.benchmark.reported import check_reported
 
     spec = resolved.spec
     bench = _as_begun(resolved, place, place.suited(bench, spec.recipes.chose_precision))
     place.ask(partial(check_reported, resolved.quantities, place.device))
+    check_steps(bench, [how.step for quantity in resolved.quantities if (how := quantity.measured)])
     resolved.space.check_bench(bench)
     find(bench.reference, bench.img_size or None)
     return bench

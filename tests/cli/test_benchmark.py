@@ -77,6 +77,52 @@ def test_timms_words_for_size_arguments_and_merged_branches(capsys):
     assert row["params"] == 2_306_528  # with branches 2,313,968
 
 
+def test_the_table_says_which_form_is_counted_and_timed(capsys):
+    words = ["plain.json", "--channels-last", "--img-size", "64"]
+    code, table, err = bench(capsys, *words, "--reparam")
+    assert code == 0, err
+    assert "deploy form, of the networks and of the reference" in table
+    heads = " ".join(next(line for line in table.splitlines() if line.startswith("model")).split())
+    for head in ("params (M), deploy", "GMACs, deploy", "infer (img/s), deploy", "latency (ms), deploy"):
+        assert head in heads
+    assert "train (img/s) train ratio" in heads
+    code, table, _ = bench(capsys, *words, "--bench", "train", "--reparam")
+    assert "params (M), deploy" not in table, "counts beside training steps alone are those of the train form"
+    assert "deploy" not in bench(capsys, *words)[1]
+
+
+def test_onnxruntime_is_a_mode(capsys):
+    pytest.importorskip("onnxruntime")
+    words = ["plain.json", "--mode", "onnxruntime", "--bench", "infer", "-f"]
+    code, table, err = bench(capsys, *words, "table")
+    assert code == 0, err
+    assert re.search(r"^mode onnxruntime: onnxruntime [\d.]+, CPUExecutionProvider, \d+ threads?$", table, re.MULTILINE)
+    (row,) = json.loads(bench(capsys, *words, "json")[1])
+    assert (row["mode"], row["layout"], row["provider"]) == ("onnxruntime", "channels_first", "CPUExecutionProvider")
+    assert row["provider_threads"] == row["env_threads"]
+    assert row["infer_samples_per_sec"] > 0
+    code, out, err = bench(capsys, "plain.json", "--mode", "onnxruntime", "-f", "json")
+    assert code == 0, err
+    assert json.loads(out)[0]["train_error"] == "mode onnxruntime has no training step"
+    assert "archsearch: plain.json: mode onnxruntime has no training step\n" in err
+
+
+def test_onnxruntime_is_an_extra(capsys, tmp_path, monkeypatch):
+    """The process that times finds no such library, as where the extra is not installed."""
+    blocked = tmp_path / "blocked"
+    blocked.mkdir()
+    (blocked / "sitecustomize.py").write_text(
+        "import importlib.util as util\n"
+        "find = util.find_spec\n"
+        "util.find_spec = lambda name, *rest: None if name.startswith('onnx') else find(name, *rest)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(blocked))
+    code, out, err = bench(capsys, "plain.json", "--mode", "onnxruntime", "--bench", "infer")
+    assert (code, out) == (2, "")
+    libraries = "onnx, onnxruntime, onnxscript"
+    assert err == f"archsearch: error: ONNX needs {libraries}: pip install 'archsearch[onnx]'\n"
+
+
 def test_every_format_and_a_results_file(capsys, tmp_path):
     out_file = tmp_path / "runs" / "speed.json"
     code, table, err = bench(capsys, "plain.json", "--bench", "infer", "--channels-last", "--results-file", out_file)
@@ -227,6 +273,8 @@ def test_a_study_of_a_papers_table(capsys, tmp_path):
         (["plain.json", "-b", "0"], "at least 1"),
         (["plain.json", "--rounds", "0"], "at least 1"),
         (["plain.json", "--mode", "jit"], "unknown mode 'jit'"),
+        (["plain.json", "--mode", "onnxruntime", "--bench", "train"], "mode onnxruntime has no training step"),
+        (["plain.json", "--mode", "onnxruntime", "--precision", "bf16"], "computes in float32 (fp32, on NVIDIA GPUs"),
         (["plain.json", "--mode", "eager,cudagraph"], "mode cudagraph needs a CUDA device"),
         (["plain.json", "--torchcompile", "--mode", "cudagraph"], "--torchcompile is short for --mode compile"),
         (["plain.json", "--precision", "tf32"], "cpu has no TF32"),

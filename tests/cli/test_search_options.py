@@ -55,6 +55,11 @@ def record(storage):
         (["--stopping-level", "nan"], "'nan' is not a probability"),
         (["--stopping-level", "high"], "'high' is not a probability"),
         (["--stopping-level", "0.9", "--no-early-stopping"], "not allowed with argument"),
+        (
+            ["--objective", "train_throughput,macs", "--set", "bench.mode=onnxruntime"],
+            "mode onnxruntime has no training step; time infer or latency, or choose another mode",
+        ),
+        (["--set", "bench.form=fused"], "unknown form 'fused' (known: train, deploy)"),
         (["--seeds", "2", "--objective", "macs,params"], "nothing is trained for macs,params; leave it out"),
     ],
 )

@@ -110,6 +110,19 @@ def waited(detail: Mapping[str, Any], versions: Mapping[str, str]) -> bool:
     return detail.get("kind") != "latency" or "cuda" not in versions or "single_steps_s" in detail
 
 
+def same_runtime(detail: Mapping[str, Any]) -> bool:
+    """Return whether a recorded timing is of the version of onnxruntime that is installed, or of none.
+
+    Args:
+        detail: What ``Timing.details`` returned.
+    """
+    if "runtime" not in detail:
+        return True
+    from archsearch.benchmark.onnx_steps import runtime_version
+
+    return bool(detail["runtime"]["onnxruntime"] == runtime_version())
+
+
 def speeds_from(trials: Iterable[FrozenTrial]) -> dict[str, ReferenceSpeed]:
     """Return the reference's speeds from the blocks that trials have recorded; nothing where none has.
 

@@ -20,7 +20,7 @@ from archsearch.search.same_recipe import same_part, timed_alike
 from archsearch.search.storage.mirror import StorageMirror
 from archsearch.search.storage.opening import attribute_rows
 from archsearch.search.storage.records import accuracies_of
-from archsearch.search.storage.rescoring import is_known, refixed, score_of, waited
+from archsearch.search.storage.rescoring import is_known, refixed, same_runtime, score_of, waited
 from archsearch.trial import Epoch, Evaluation, finite
 
 #: Number of rows of a database to read again, since rows may become visible out of order.
@@ -184,7 +184,8 @@ class ResultReuse:
             # A trial's environment is not that of a timing which it reused.
             taken_over = "#" in attrs.get("reused", {}).get(name, "")
             known_well = is_known(details[name], self.study.bench.known_within)
-            if not taken_over and known_well and waited(details[name], self.versions):
+            alike = waited(details[name], self.versions) and same_runtime(details[name])
+            if not taken_over and known_well and alike:
                 gathered.details[name] = refixed(name, details[name], self.fixed)
                 gathered.scores[name] = score_of(name, gathered.details[name], scores[name])
                 gathered.reused[name] = origin

@@ -1,11 +1,12 @@
 """Export a network with its weights into a folder that timm loads."""
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from archsearch.cli.options import add_mixers, add_storage, natural
+from archsearch.cli.options import STORAGE, add_mixers, add_storage, natural
 
 if TYPE_CHECKING:
     from archsearch.handover import Exported
@@ -25,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_storage(parser)
     add("--name", metavar="NAME", help="name of the model in timm, where its own classes cannot be the network")
     add("--seed", type=natural, default=0, metavar="N", help="seed of untrained weights (%(default)s)")
+    add("--deploy", action="store_true", help="write the deploy form: norms and scales folded, for inference alone")
     add("--onnx", action="store_true", help="also write model.onnx, checked against onnxruntime")
     add("--force", action="store_true", help="replace the folder of an earlier export")
     add_mixers(parser)
@@ -42,16 +44,17 @@ def run(args: argparse.Namespace) -> int:
             storage=args.storage,
             name=args.name,
             seed=args.seed,
+            deploy=args.deploy,
             onnx=args.onnx,
             force=args.force,
             mixers=tuple(args.mixers),
         )
     )
-    sys.stdout.write("\n".join(_lines(made, args.network)) + "\n")
+    sys.stdout.write("\n".join(_lines(made, args)) + "\n")
     return 0
 
 
-def _lines(made: "Exported", reference: str) -> list[str]:
+def _lines(made: "Exported", args: argparse.Namespace) -> list[str]:
     """Return what is printed."""
     built = f"timm's own classes build it, as {made.entry}"
     if made.module is not None:
@@ -66,8 +69,10 @@ def _lines(made: "Exported", reference: str) -> list[str]:
         *(f"  {line}" for line in made.loading),
         "",
     ]
-    if made.training is None:
-        target = f"archsearch export {reference!r} --weights none --out {made.folder}-target"
-        return [*lines, "This is the proxy network. For full training, export its target:", f"  {target}"]
-    recipe = "Train it in full, with the paper's recipe (train.py is in timm's repository):"
-    return [*lines, recipe, f"  {made.training}"]
+    if made.training is not None:
+        recipe = "Train it in full, with the paper's recipe (train.py is in timm's repository):"
+        return [*lines, recipe, f"  {made.training}"]
+    words = ["archsearch", "export", args.network, "--weights", "none", "--out", f"{made.folder}-target"]
+    words += ["--storage", args.storage] if args.storage != STORAGE else []
+    again = shlex.join([*words, *(word for path in args.mixers for word in ("--mixers", str(path)))])
+    return [*lines, "For full training, export the target in its train form:", f"  {again}"]

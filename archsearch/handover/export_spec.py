@@ -23,6 +23,7 @@ class ExportSpec:
         storage: URL of the studies' storage, or path of an SQLite file.
         name: Name of the model for timm and of its Python file; None to make one of the network's.
         seed: Seed of the initialisation, for ``none``.
+        deploy: Whether to write the network in its deploy form (``archsearch.nn.deploy``), for inference alone.
         onnx: Whether to write ``model.onnx``, too.
         force: Whether an earlier export may be replaced.
         mixers: Python files with token mixers of your own; they are executed.
@@ -34,6 +35,7 @@ class ExportSpec:
     storage: str = STORAGE
     name: str | None = None
     seed: int = 0
+    deploy: bool = False
     onnx: bool = False
     force: bool = False
     mixers: tuple[Path, ...] = ()
@@ -51,14 +53,14 @@ class Exported:
         folder: Folder, as it was named.
         subject: What was exported, in words.
         arch: Architecture of the network in it.
-        params: Number of its parameters.
+        params: Number of its parameters, in that form.
         weights: Where the weights come from, in words.
         entry: Name of timm's entry point.
         module: Python module in the folder that timm has to import; None where timm's own classes build the network.
         reason: Why timm's own classes do not; empty where they do.
         files: Names of the files.
         loading: Python that loads the network in timm, a line each.
-        training: Command that trains it in full, as the paper does; None for a proxy network.
+        training: Command that trains it in full, as the paper does; None for a proxy network or the deploy form.
     """
 
     folder: Path

@@ -55,8 +55,9 @@ def _export(spec: ExportSpec) -> Exported:
         check_onnx()
     subject = find_subject(spec.network, spec.storage)
     content = find_content(spec, subject)
-    name = spec.name or model_name(subject, content.proxy)
-    form = timm_form(content.arch, content.state, name, Preprocessing.of(content.arch, content.facts, content.options))
+    name = spec.name or model_name(subject, content)
+    images = Preprocessing.of(content.arch, content.facts, content.options)
+    form = timm_form(content.arch, content.model.state_dict(), name, images, content.deploy)
     target = spec.out.absolute()
     scratch = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
@@ -70,10 +71,10 @@ def _export(spec: ExportSpec) -> Exported:
     return made
 
 
-def model_name(subject: Subject, proxy: bool) -> str:
+def model_name(subject: Subject, content: Content) -> str:
     """Return a name for the generated file and its entry point, which is not yet one of timm's."""
     stem = Path(subject.name).stem if subject.origin is None else subject.name
-    name = identifier(f"{stem}_proxy" if proxy else stem)
+    name = identifier(stem + "_proxy" * content.proxy + "_deploy" * content.deploy)
     taken = timm.is_model(name) and timm.models.model_entrypoint(name).__module__.startswith("timm.")
     return f"net_{name}" if taken else name
 
@@ -109,6 +110,7 @@ def _write(spec: ExportSpec, subject: Subject, content: Content, form: TimmForm,
         "version": __version__,
         "network": subject.name,
         "arch_key": content.arch.key,
+        "form": "deploy" if content.deploy else "train",
         "weights": content.words,
         "trained": {key: content.facts[key] for key in TRAINED if key in content.facts},
         "files": made.files,
@@ -120,10 +122,9 @@ def _write(spec: ExportSpec, subject: Subject, content: Content, form: TimmForm,
     (folder / WEIGHTS).chmod((folder / CONFIG).stat().st_mode)  # safetensors keeps others from reading it
     if form.source is not None:
         (folder / f"{form.entry}.py").write_text(form.source, encoding="utf-8")
-    ours = content.build()
-    check_logits(ours, rebuild(folder, form), content.arch.img_size)
+    check_logits(content.model, rebuild(folder, form), content.arch.img_size)
     if spec.onnx:
-        export_onnx(ours, content.arch.img_size, folder / ONNX)
+        export_onnx(content.model, content.arch.img_size, folder / ONNX)
     anywhere = _record(replace(spec, out=ANY_FOLDER), subject, content, form)
     (folder / CARD).write_text(model_card(spec, subject, anywhere, content.facts), encoding="utf-8")
     return made
@@ -132,14 +133,15 @@ def _write(spec: ExportSpec, subject: Subject, content: Content, form: TimmForm,
 def _record(spec: ExportSpec, subject: Subject, content: Content, form: TimmForm) -> Exported:
     """Return the record of an export into a folder."""
     folder, module = spec.out, form.module
-    params = sum(value.numel() for value in content.build().parameters())
+    params = sum(value.numel() for value in content.model.parameters())
     own_files = [*([f"{module}.py"] if module else []), *([ONNX] if spec.onnx else [])]
     place = json.dumps(f"local-dir:{folder}")
     found = [f"import sys; sys.path.insert(0, {json.dumps(str(folder))}); import {module}"] if module else []
     kind = "Proxy network" if content.proxy else "Target network"
+    subject_words = f"{kind} of {subject.name}" if subject.origin else subject.name
     return Exported(
         folder=folder,
-        subject=f"{kind} of {subject.name}" if subject.origin else subject.name,
+        subject=subject_words + ", in its deploy form" * content.deploy,
         arch=content.arch,
         params=params,
         weights=content.words,
@@ -148,7 +150,7 @@ def _record(spec: ExportSpec, subject: Subject, content: Content, form: TimmForm
         reason=form.reason,
         files=(WEIGHTS, ARCHITECTURE, CONFIG, CARD, *own_files),
         loading=(*found, f"import timm; model = timm.create_model({place}, pretrained=True)"),
-        training=None if content.proxy else training_command(folder, module, content.arch, params),
+        training=None if content.proxy or content.deploy else training_command(folder, module, content.arch, params),
     )
 
 

@@ -58,7 +58,7 @@ def repeating(spec: ExportSpec, of_study: bool) -> str:
     for option, value in (("--weights", spec.weights), ("--name", spec.name), ("--seed", spec.seed or None)):
         words += [option, str(value)] if value is not None else []
     words += [word for path in spec.mixers for word in ("--mixers", str(path))]
-    return shlex.join(words + ["--onnx"] * spec.onnx)
+    return shlex.join(words + ["--deploy"] * spec.deploy + ["--onnx"] * spec.onnx)
 
 
 def _summary(made: Exported) -> str:

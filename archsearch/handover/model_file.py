@@ -12,7 +12,8 @@ from archsearch.arch import Arch
 from archsearch.arch.mixer import Mixer
 from archsearch.errors import MixerError
 from archsearch.handover.source_cut import cut, name_of
-from archsearch.handover.timm_network import LinearHead, MetaFormerBlock, MetaNeXt, MetaNeXtBlock, MlpHead
+from archsearch.handover.timm_blocks import MetaFormerBlock, MetaNeXtBlock
+from archsearch.handover.timm_network import LinearHead, MetaNeXt, MlpHead
 from archsearch.nn.mixers import MIXERS
 
 #: Classes by the words of an ``Arch``.
@@ -76,13 +77,14 @@ def identifier(text: str) -> str:
     return f"net_{name}" if name[0].isdigit() or keyword.iskeyword(name) or name in sys.stdlib_module_names else name
 
 
-def model_source(arch: Arch, name: str, pretrained_cfg: Mapping[str, Any]) -> str:
+def model_source(arch: Arch, name: str, pretrained_cfg: Mapping[str, Any], deploy: bool = False) -> str:
     """Return the source of a Python file that registers a network with timm; it needs torch and timm only.
 
     Args:
         arch: Architecture of the network.
         name: Name of the entry point.
         pretrained_cfg: timm's description of weights and preprocessing.
+        deploy: Whether its weights are those of the deploy form.
 
     Raises:
         MixerError: A mixer of the user's cannot be copied into the file; the message says why.
@@ -111,6 +113,7 @@ def model_source(arch: Arch, name: str, pretrained_cfg: Mapping[str, Any]) -> st
         "patch_size": _code(arch.stem_patch_size),
         "ls_init_value": _code(arch.layer_scale_init_value),
         "drop_path_rate": _code(arch.drop_path_rate),
+        **({"deploy": "True"} if deploy else {}),
     }
     heading = HEADING.format(name=name, outline=arch.outline, version=__version__)
     entry = ENTRY_POINT.format(
@@ -120,7 +123,9 @@ def model_source(arch: Arch, name: str, pretrained_cfg: Mapping[str, Any]) -> st
         args="\n".join(f"        {_code(key)}: {value}," for key, value in arguments.items()),
         indices=_code(tuple(range(len(arch.depths)))),
     )
-    return "\n\n\n".join((f"{heading}\n\n{parts.imports}", *parts.definitions, entry))
+    head, first = f"{heading}\n\n{parts.imports}", parts.definitions[0]
+    gap = "\n\n\n" if re.search(r"^(def|class|@)", first, re.MULTILINE) else "\n\n"
+    return head + gap + "\n\n\n".join((*parts.definitions, entry))
 
 
 def _maker(mixer: Mixer, name: str) -> str:

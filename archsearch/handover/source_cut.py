@@ -187,11 +187,11 @@ def _statements(path: Path) -> tuple[_Statement, ...]:
 
 
 def _source(node: ast.stmt, lines: list[str]) -> str:
-    """Return the lines of a statement, with decorators and the comment above it."""
+    """Return the lines of a statement, with decorators and the comment above it, but without remarks to ruff."""
     first = min([node.lineno, *(mark.lineno for mark in getattr(node, "decorator_list", ()))]) - 1
     while first > 0 and lines[first - 1].startswith("#"):
         first -= 1
-    return "\n".join(line.rstrip() for line in lines[first : node.end_lineno])
+    return "\n".join(line.partition("  # noqa:")[0].rstrip() for line in lines[first : node.end_lineno])
 
 
 def _bound(node: ast.stmt) -> Iterator[str]:

@@ -46,7 +46,9 @@ class TimmForm:
         return None if self.source is None else self.entry
 
 
-def timm_form(arch: Arch, state: Mapping[str, Tensor], name: str, images: Preprocessing) -> TimmForm:
+def timm_form(
+    arch: Arch, state: Mapping[str, Tensor], name: str, images: Preprocessing, deploy: bool = False
+) -> TimmForm:
     """Return the form of a network: timm's own classes where they can be it, otherwise those of a generated file.
 
     Args:
@@ -54,15 +56,18 @@ def timm_form(arch: Arch, state: Mapping[str, Tensor], name: str, images: Prepro
         state: Parameters and buffers by our names.
         name: Name of the entry point in a generated file.
         images: Preprocessing of images.
+        deploy: Whether the state is that of the deploy form, which timm's own classes do not have.
 
     Raises:
         MixerError: A mixer of the user's cannot be copied into a file.
     """
     try:
+        if deploy:
+            raise BeyondTimm("they have no deploy form")
         shape = timm_shape(arch)
     except BeyondTimm as error:
         cfg = pretrained_cfg(arch, CLASSIFIERS[arch.head], images)
-        return TimmForm(name, {}, cfg, dict(state), model_source(arch, name, cfg), str(error))
+        return TimmForm(name, {}, cfg, dict(state), model_source(arch, name, cfg, deploy), str(error))
     return TimmForm(shape.entry, shape.args, pretrained_cfg(arch, shape.classifier, images), shape.rename(state))
 
 

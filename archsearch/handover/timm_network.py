@@ -1,99 +1,14 @@
-"""The parts of a network as a model of timm's: ``archsearch.handover.model_file`` cuts a network's file out of them.
-
-Names of parameters are those of ``archsearch.nn.MetaNeXt``. Only torch and timm are imported, of timm nothing that came
-after 1.0.20, so that a file needs no more than that.
-"""
+"""Heads and the whole of a network as a model of timm's; ``archsearch.handover.timm_blocks`` has its other parts."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import torch
-from timm.layers import ConvMlp, DropPath, NormMlpClassifierHead, SelectAdaptivePool2d
-from timm.models import checkpoint_seq
+from timm.layers import NormMlpClassifierHead, SelectAdaptivePool2d
 from timm.models._features import feature_take_indices
+from timm.utils import reparameterize_model
 from torch import Tensor, nn
 
-
-def layer_scale(dim: int, init_value: float) -> nn.Parameter | None:
-    """Return the scale of a residual branch per channel; None for an initial value of 0, which stands for none."""
-    return nn.Parameter(init_value * torch.ones(dim)) if init_value else None
-
-
-def scaled(x: Tensor, gamma: nn.Parameter | None) -> Tensor:
-    """Multiply (N, dim, H, W) by a scale per channel, if there is one."""
-    return x if gamma is None else x * gamma.reshape(1, -1, 1, 1)
-
-
-class MetaNeXtBlock(nn.Module):
-    """A block of one residual: ``x + layer_scale * mlp(norm(token_mixer(x)))``."""
-
-    def __init__(
-        self,
-        dim: int,
-        token_mixer: Callable[[int], nn.Module],
-        norm_layer: Callable[[int], nn.Module],
-        act_layer: type[nn.Module],
-        mlp_ratio: float,
-        ls_init_value: float,
-        drop_path: float,
-    ) -> None:
-        super().__init__()
-        self.token_mixer = token_mixer(dim)
-        self.norm = norm_layer(dim)
-        self.mlp = ConvMlp(dim, int(mlp_ratio * dim), act_layer=act_layer)
-        self.gamma = layer_scale(dim, ls_init_value)
-        self.drop_path = DropPath(drop_path) if drop_path > 0 else nn.Identity()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (N, dim, H, W) to the same shape."""
-        return x + self.drop_path(scaled(self.mlp(self.norm(self.token_mixer(x))), self.gamma))
-
-
-class MetaFormerBlock(nn.Module):
-    """A block of two residuals: ``x + token_mixer(norm1(x))``, then the same with the MLP."""
-
-    def __init__(
-        self,
-        dim: int,
-        token_mixer: Callable[[int], nn.Module],
-        norm_layer: Callable[[int], nn.Module],
-        act_layer: type[nn.Module],
-        mlp_ratio: float,
-        ls_init_value: float,
-        drop_path: float,
-    ) -> None:
-        super().__init__()
-        self.norm1 = norm_layer(dim)
-        self.token_mixer = token_mixer(dim)
-        self.gamma1 = layer_scale(dim, ls_init_value)
-        self.norm2 = norm_layer(dim)
-        self.mlp = ConvMlp(dim, int(mlp_ratio * dim), act_layer=act_layer)
-        self.gamma2 = layer_scale(dim, ls_init_value)
-        self.drop_path = DropPath(drop_path) if drop_path > 0 else nn.Identity()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (N, dim, H, W) to the same shape."""
-        x = x + self.drop_path(scaled(self.token_mixer(self.norm1(x)), self.gamma1))
-        return x + self.drop_path(scaled(self.mlp(self.norm2(x)), self.gamma2))
-
-
-class Stage(nn.Module):
-    """Downsampling by 2, but for the first stage, and then blocks."""
-
-    def __init__(
-        self, dim_in: int, dim: int, norm_layer: Callable[[int], nn.Module], downsample: bool, blocks: list[nn.Module]
-    ) -> None:
-        super().__init__()
-        self.downsample: nn.Module = nn.Identity()
-        if downsample:
-            self.downsample = nn.Sequential(norm_layer(dim_in), nn.Conv2d(dim_in, dim, 2, stride=2))
-        self.blocks = nn.Sequential(*blocks)
-        self.grad_checkpointing = False
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (N, dim_in, H, W) to (N, dim, H / 2, W / 2); the first stage keeps H and W."""
-        x = self.downsample(x)
-        return checkpoint_seq(self.blocks, x) if self.grad_checkpointing else self.blocks(x)
+from archsearch.handover.timm_blocks import Downsample, Stage, Stem
 
 
 class MlpHead(nn.Module):
@@ -147,6 +62,7 @@ class MetaNeXt(nn.Module):
         in_chans: Number of channels of the image.
         num_classes: Number of classes; 0 for no last layer.
         global_pool: Pooling of the head, by timm's names.
+        deploy: Whether norms and scales are folded from the start, for weights of that form and for inference alone.
     """
 
     def __init__(
@@ -166,10 +82,11 @@ class MetaNeXt(nn.Module):
         in_chans: int = 3,
         num_classes: int = 1000,
         global_pool: str = "avg",
+        deploy: bool = False,
     ) -> None:
         super().__init__()
         self.num_classes, self.in_chans, self.num_features = num_classes, in_chans, dims[-1]
-        self.stem = nn.Sequential(nn.Conv2d(in_chans, dims[0], patch_size, stride=patch_size), norm_layer(dims[0]))
+        self.stem = Stem(in_chans, dims[0], patch_size, norm_layer)
         self.feature_info = [
             {"num_chs": dim, "reduction": patch_size * 2**i, "module": f"stages.{i}"} for i, dim in enumerate(dims)
         ]
@@ -179,10 +96,12 @@ class MetaNeXt(nn.Module):
         for i, (depth, dim) in enumerate(zip(depths, dims, strict=True)):
             parts = (token_mixers[i], norm_layer, act_layer, mlp_ratios[i], ls_init_value)
             blocks = [block(dim, *parts, rates.pop(0)) for _ in range(depth)]
-            self.stages.append(Stage(dims[max(i - 1, 0)], dim, norm_layer, i > 0, blocks))
+            self.stages.append(Stage(Downsample(dims[i - 1], dim, norm_layer) if i else nn.Identity(), blocks))
         self.head = head(dims[-1], num_classes, global_pool, drop_rate)
         self.head_hidden_size = self.head.num_features
         self.apply(self._init_weights)
+        if deploy:
+            reparameterize_model(self, inplace=True)
 
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, nn.Conv2d | nn.Linear):

@@ -135,7 +135,7 @@ def test_weights_come_back_as_they_went(seed, tmp_path_factory):
         ExportSpec(str(path), folder / "again", folder / "out" / "model.safetensors"),
         contents.Subject("net", read_arch(folder / "out" / "architecture.json")),
     )
-    assert torch.equal(logits(back.build(), arch), logits(model, arch))
+    assert torch.equal(logits(back.model, arch), logits(model, arch))
 
 
 def test_other_logits_are_not_handed_over():
@@ -143,6 +143,19 @@ def test_other_logits_are_not_handed_over():
     check_logits(ours, ours, 32)
     with pytest.raises(ArchsearchError, match="other logits than ours, by up to"):
         check_logits(ours, theirs, 32)
+
+
+@pytest.mark.parametrize("arch", [INCEPTION, GENERATED, INCEPTION.replace(block="metaformer")])
+def test_the_deploy_form_has_the_logits_of_the_train_form(arch):
+    model = enliven(build(arch))
+    save_file(model.state_dict(), "w.safetensors")
+    made = export(ExportSpec(write(arch), Path("out"), "w.safetensors", deploy=True))
+    assert made.module == "net_deploy"
+    assert made.training is None
+    assert made.params < sum(weight.numel() for weight in model.parameters())
+    torch.testing.assert_close(logits(here("out"), arch), logits(model, arch), atol=1e-4, rtol=1e-4)
+    assert read_arch(Path("out/architecture.json")) == arch
+    assert json.loads(Path("out/config.json").read_text())["archsearch"]["form"] == "deploy"
 
 
 # Weights

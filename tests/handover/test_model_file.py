@@ -11,6 +11,8 @@ import timm
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from lively import enliven
+from timm.utils import reparameterize_model
 
 from archsearch.arch import Arch, Mixer
 from archsearch.arch.mixer_types import MIXER_TYPES
@@ -18,6 +20,7 @@ from archsearch.arch.networks import network
 from archsearch.errors import MixerError
 from archsearch.handover.model_file import CLASSIFIERS, identifier, model_source
 from archsearch.nn import build, load_mixers
+from archsearch.nn.deploy import deploy_form
 from archsearch.recipes import PROXIES
 from archsearch.space.yaml import load_space
 from archsearch.utils.package_data import shipped
@@ -60,8 +63,8 @@ def model_of(tmp_path, recwarn):
     return make
 
 
-def check_same(theirs, ours, arch: Arch) -> None:
-    images = torch.randn(2, 3, arch.img_size, arch.img_size)
+def check_same(theirs, ours, arch: Arch, dtype: torch.dtype = torch.float32) -> None:
+    images = torch.randn(2, 3, arch.img_size, arch.img_size, dtype=dtype)
     with torch.no_grad():
         torch.testing.assert_close(theirs(images), ours(images), atol=1e-5, rtol=1e-5)
 
@@ -94,6 +97,24 @@ def test_candidates_of_shipped_spaces_have_our_logits(name, seed, model_of):
     params = space.sample(random.Random(seed))
     arch = space.fitted(PROXIES["smoke"]).shrink(space.arch(params), 10)
     check_same(*model_of(arch), arch)
+
+
+@pytest.mark.parametrize("block", ["metanext", "metaformer"])
+@pytest.mark.parametrize("kind", sorted(MIXER_TYPES))
+def test_the_deploy_form_by_file_and_by_timm(kind, block, model_of, tmp_path):
+    params = {"long_kernel_size": 7, "short_kernel_size": 5} if kind == "large_band" else {}
+    arch = SMALL.replace(mixers=(Mixer.of(kind, **params),) * 4, block=block, layer_scale_init_value=0.5)
+    theirs, ours = model_of(arch)
+    enliven(ours)
+    theirs.load_state_dict(ours.state_dict())
+    deploy = deploy_form(ours)
+    assert deploy.state_dict().keys() < ours.state_dict().keys() or kind == "large_band"
+    by_timm = reparameterize_model(theirs)
+    written, _ = model_of(arch, deploy=True)
+    written.load_state_dict(deploy.state_dict())
+    for model in (by_timm, written):
+        check_same(model.double(), deploy.double(), arch, torch.float64)
+        check_same(model, ours.double(), arch, torch.float64)
 
 
 def test_the_same_draws_in_training(model_of):
@@ -168,7 +189,7 @@ def test_the_file_holds_only_what_its_network_needs():
         assert other not in source
     source = model_source(SMALL.replace(mixers=(Mixer.of("identity"),) * 4, head="linear", norm="layer"), "net", {})
     assert "LayerNorm2d" in source
-    for other in ("depthwise_conv", "inception_groups", "MlpHead", "partial"):
+    for other in ("depthwise_conv", "inception_groups", "MlpHead", "partial", "noqa"):
         assert other not in source
 
 

@@ -13,8 +13,9 @@ The protocol, in the order in which it is followed:
     programs is looked for beforehand and reported (``conditions``). What needs no exclusive use is done
     before: networks are built, counted and, for a study, moved to the device.
 3.  **One step** (``timed_steps``): inference is a forward pass; training is forward, loss, backward and
-    optimiser. Images and targets are on the device beforehand. Precision, memory layout and mode
-    (eager, ``torch.compile``, CUDA graph) are part of a timing's setting. The batch never shrinks by
+    optimiser. Images and targets are on the device beforehand. Precision, memory layout, mode (eager,
+    ``torch.compile``, CUDA graph; onnxruntime, ``onnx_steps``) and the network's form at inference are part of a
+    timing's setting, and the reference has the same but for its own faster layout. The batch never shrinks by
     itself: a network that does not fit is reported as such.
 4.  **Blocks** (``clocks``): steps are timed in blocks of at least ``min_block_s``, on a GPU with device
     events and without synchronisation inside; but a latency is that of steps which wait for each other, by the wall

@@ -21,7 +21,7 @@ from archsearch.errors import ArchError, DataError, OptionError, first_line
 from archsearch.handover.references import MARK, STUDY
 from archsearch.handover.timm_config import ARCHITECTURE, CONFIG, OWN
 from archsearch.handover.weights import load_weights
-from archsearch.nn.zoo import build_trained
+from archsearch.nn import build_trained, check_mixers
 
 #: Takes an image file; returns what the network sees, (S, S, 3) as uint8, and the same normalised, (3, S, S).
 Prepare = Callable[[Path], tuple[np.ndarray, Tensor]]
@@ -92,6 +92,7 @@ def trained_network(reference: str, storage: str, folder: Path | None) -> Traine
 def _own(name: str, file: Path) -> TrainedNetwork:
     """Return a network of ours from its file of weights."""
     weights = load_weights(file)
+    check_mixers([weights.arch])
     facts, size = weights.facts, weights.arch.img_size
     missing = [key for key in ("classes", "mean", "std") if key not in facts]
     if missing:
@@ -116,7 +117,7 @@ def _own(name: str, file: Path) -> TrainedNetwork:
         weights.arch,
         _origin(facts) or f"network of {file}",
         _accuracy(facts),
-        f"shorter side to {size} px (bicubic), the centre of it, {_normalised(facts['mean'], facts['std'])}",
+        f"{size} x {size} px (shorter side resized, bicubic; center crop), {_normalised(facts['mean'], facts['std'])}",
     )
 
 
@@ -215,7 +216,8 @@ def _timms(name: str, model: nn.Module, weights: str, arch: Arch | None, facts: 
         return view.permute(1, 2, 0).numpy(), x
 
     size = config["input_size"][-1]
-    how = f"{config['crop_mode']} of {size} x {size} px ({config['interpolation']}, crop_pct {config['crop_pct']:g}), "
+    crop = f"{config['interpolation']}; {config['crop_mode']} crop of {100 * config['crop_pct']:g} %"
+    how = f"{size} x {size} px (shorter side resized, {crop}), "
     return TrainedNetwork(
         name,
         model,

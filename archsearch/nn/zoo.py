@@ -1,6 +1,9 @@
 """Networks by name, ours from their ``Arch`` and timm's from timm."""
 
+import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -56,24 +59,39 @@ def build_trained(weights: str, folder: Path | None = None) -> nn.Module:
         folder: Folder that holds ``NAME.safetensors``; None downloads it, or takes it from timm's own cache.
 
     Raises:
+        ArchError: timm has no such network.
         DataError: The weights are missing, or do not fit the network.
     """
     file = folder / f"{weights}.safetensors" if folder else None
     if file and not file.is_file():
         raise DataError(f"no weights file {file}; download it, or give another --weights")
     overlay = {"file": str(file), "hf_hub_id": None, "url": ""} if file else None
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _quiet_hub():
         warnings.simplefilter("ignore")
         import timm
 
+        if not timm.is_model(weights):
+            raise ArchError(unknown("network of timm's", weights.partition(".")[0], timm.list_models()))
         try:
             return timm.create_model(weights, pretrained=True, pretrained_cfg_overlay=overlay).eval()
         except Exception as error:  # whatever a hub or a damaged file may raise
             where = file or "the hub"
             raise DataError(
-                f"cannot load the weights {weights} from {where}: {first_line(error)}; "
+                f"cannot load the weights {weights} from {where}: {first_line(error).rstrip('.')}; "
                 "--weights DIR takes NAME.safetensors from a folder"
             ) from error
+
+
+@contextmanager
+def _quiet_hub() -> Iterator[None]:
+    """Keep the hub's client from telling of every try to reach it; that none succeeded is raised."""
+    logger = logging.getLogger("huggingface_hub")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _create(create: Any, wanted: TimmModel, size: int) -> nn.Module:

@@ -2,6 +2,7 @@ import base64
 import dataclasses
 import io
 import json
+import logging
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -15,10 +16,11 @@ from explained import train_into, write_images
 from PIL import Image
 from torch import nn
 
+from archsearch.arch.mixer import Mixer
 from archsearch.complexity.effective_field import effective_fields
 from archsearch.complexity.receptive import stage_fields
 from archsearch.data.folder import decode_image
-from archsearch.errors import DataError, OptionError
+from archsearch.errors import ArchError, DataError, OptionError
 from archsearch.handover import (
     ExplainSpec,
     ExportSpec,
@@ -35,7 +37,8 @@ from archsearch.handover.explain_picture import CELL, GAP, overlay, picture
 from archsearch.handover.explain_spec import Sight
 from archsearch.handover.explain_tables import explanation_document
 from archsearch.handover.grad_cam import heat_maps, map_sides
-from archsearch.nn import build
+from archsearch.nn import build, load_mixers
+from archsearch.nn.mixers import MIXERS
 
 
 @pytest.fixture(scope="module")
@@ -481,3 +484,45 @@ def test_a_trial_is_looked_up_among_confirmed_ones(folder, monkeypatch, referenc
     (network,) = explain(ExplainSpec((reference,), (folder / "images",), limit=1, storage="s.db")).networks
     assert asked == [(reference.removeprefix("study:")[:-2], 3, "s.db")]
     assert network.name == reference
+
+
+def test_the_hub_is_not_heard_where_it_cannot_be_reached(folder, caplog, monkeypatch):
+    def unreachable(*args, **kwargs):
+        logging.getLogger("huggingface_hub.utils").warning("Retrying in 1s")
+        raise OSError("no connection. Try again.")
+
+    monkeypatch.setattr(timm, "create_model", unreachable)
+    with pytest.raises(DataError, match=r"from the hub: no connection. Try again; --weights DIR takes"):
+        explain(ExplainSpec(("timm:resnet10t.c3_in1k",), (folder / "images",)))
+    assert caplog.text == ""
+    with pytest.raises(ArchError, match="unknown network of timm's 'resnet10x'"):
+        explain(ExplainSpec(("timm:resnet10x.c3_in1k",), (folder / "images",)))
+
+
+OWN = """
+from torch import nn
+
+class Own(nn.Module):
+    def __init__(self, dim):
+        super().__init__()
+        self.conv = nn.Conv2d(dim, dim, 3, padding=1, groups=dim)
+
+    def forward(self, x):
+        return self.conv(x)
+
+MIXERS = {"own": Own}
+"""
+
+
+def test_networks_with_mixers_of_the_users_own_need_their_file(folder, tmp_path):
+    (tmp_path / "own.py").write_text(OWN)
+    load_mixers(tmp_path / "own.py")
+    known = load_weights(folder / "convnext_tiny.safetensors")
+    arch = known.arch.replace(mixers=(Mixer.of("own"),) * 4)
+    save_weights(tmp_path / "w.safetensors", Weights(arch, build(arch).state_dict(), known.facts))
+    spec = ExplainSpec((str(tmp_path / "w.safetensors"),), (folder / "images",), limit=2)
+    (network,) = explain(spec).networks
+    assert network.fields[0].theoretical == (2 + 2 * 2, 2 + 2 * 2)
+    MIXERS.pop("own")
+    with pytest.raises(ArchError, match="comes from a file that was not given; add --mixers FILE"):
+        explain(spec)

@@ -5,9 +5,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from archsearch import __version__
+from archsearch.handover.confirmation import Confirmed
 from archsearch.handover.export_spec import Exported, ExportSpec
 from archsearch.handover.references import StudyTrial, Subject
-from archsearch.objectives import Objective
+from archsearch.objectives import OBJECTIVES, Objective
 from archsearch.search.storage.opening import masked
 from archsearch.stats.noise import score_interval, seed_values
 from archsearch.utils.tables import Document, Table, render
@@ -39,10 +40,10 @@ def model_card(spec: ExportSpec, subject: Subject, made: Exported, facts: Mappin
     origin = subject.origin
     parts = [FRONT_MATTER, f"# {subject.name}", _summary(made)]
     if origin is not None:
-        parts += ["## Scores", *_scores(origin)]
+        parts += ["## Scores", *_scores(origin, facts)]
     if facts:
         parts += ["## Weights", _facts_table(_weights_facts(facts))]
-        parts += ["Proxy recipe of these weights:", _facts_table(facts.get("proxy", {}))] if "proxy" in facts else []
+        parts += ["Proxy recipe of these weights:", _facts_table(facts["proxy"])] if facts.get("proxy") else []
     if environment := facts.get("environment") or (origin.trial.environment if origin else {}):
         parts += ["## Environment", _facts_table({key: environment[key] for key in TOLD if environment.get(key)})]
     parts += ["## Use", "`DIR` is this folder.", _fenced("python", made.loading), _other_uses(made)]
@@ -73,11 +74,11 @@ def _summary(made: Exported) -> str:
     )
 
 
-def _scores(origin: StudyTrial) -> Iterator[str]:
+def _scores(origin: StudyTrial, facts: Mapping[str, Any]) -> Iterator[str]:
     """Yield the table of the trial's scores and what is to be said of it."""
     evaluation = origin.trial.evaluation
     known = [objective for objective in origin.objectives if objective.name in evaluation.scores]
-    rows = [_score_row(origin, objective) for objective in known]
+    rows = [*(_score_row(origin, objective) for objective in known), *_confirmed_row(origin.confirmed)]
     yield _markdown(("score", "value", "95 % interval"), rows)
     words = [f"Trial {origin.trial.number} of study `{origin.study}`, which was {origin.trial.state}."]
     if origin.noise is not None and any(objective.name == "accuracy" for objective in known):
@@ -85,8 +86,10 @@ def _scores(origin: StudyTrial) -> Iterator[str]:
     data = origin.recipe.get("data", {})
     words.append(f"Data: {data.get('name', 'unknown')} (fingerprint {data.get('fingerprint', 'unknown')}).")
     yield " ".join(words)
-    yield "Proxy recipe of the search:"
-    yield _facts_table(origin.recipe.get("proxy", {}))
+    recipe = origin.recipe.get("proxy", {})
+    if recipe and recipe != facts.get("proxy"):
+        yield "Proxy recipe of the search:"
+        yield _facts_table(recipe)
 
 
 def _score_row(origin: StudyTrial, objective: Objective) -> tuple[str, str, str]:
@@ -96,10 +99,23 @@ def _score_row(origin: StudyTrial, objective: Objective) -> tuple[str, str, str]
     if name == "accuracy" and origin.noise is not None:
         ends = origin.noise.interval(score, len(seed_values(evaluation)) or 1)
 
+    return _row(objective, objective.label, score, ends)
+
+
+def _confirmed_row(confirmed: Confirmed | None) -> Iterator[tuple[str, str, str]]:
+    """Yield the accuracy of a confirmation, where there is one."""
+    if confirmed is None or confirmed.accuracy is None:
+        return
+    accuracy, seeds = OBJECTIVES["accuracy"], len(confirmed.trained.accuracies)
+    ends = None if confirmed.low is None or confirmed.high is None else (confirmed.low, confirmed.high)
+    yield _row(accuracy, f"confirmed on the test split, {seeds} seeds: {accuracy.label}", confirmed.accuracy, ends)
+
+
+def _row(objective: Objective, label: str, score: float, ends: tuple[float, float] | None) -> tuple[str, str, str]:
     def shown(value: float) -> str:
         return f"{value * objective.scale:,.{objective.precision}f}"
 
-    return objective.label, shown(score), f"{shown(ends[0])} to {shown(ends[1])}" if ends else "-"
+    return label, shown(score), f"{shown(ends[0])} to {shown(ends[1])}" if ends else "-"
 
 
 def _weights_facts(facts: Mapping[str, Any]) -> dict[str, Any]:

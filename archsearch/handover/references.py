@@ -7,6 +7,8 @@ from typing import Any
 from archsearch.arch import Arch
 from archsearch.arch.networks import TIMM, find
 from archsearch.errors import ArchError, OptionError
+from archsearch.handover.confirm_record import stored_confirmation
+from archsearch.handover.confirmation import Confirmed
 from archsearch.objectives import Objective
 from archsearch.search.definition import load, objectives_of, recipe_of, validation_images
 from archsearch.search.storage.opening import open_storage
@@ -32,6 +34,7 @@ class StudyTrial:
         recipe: What identifies the study, as it is stored.
         command: Command line of the study; empty where a program ran it.
         noise: Noise of the study's accuracies; None where nothing is known.
+        confirmed: What longer trainings of the trial gave; None without a confirmation of it.
     """
 
     study: str
@@ -41,6 +44,7 @@ class StudyTrial:
     recipe: Mapping[str, Any] = field(default_factory=dict)
     command: str = ""
     noise: AccuracyNoise | None = None
+    confirmed: Confirmed | None = None
 
     @property
     def name(self) -> str:
@@ -98,11 +102,13 @@ def _trial(reference: str, storage: str) -> StudyTrial:
     study, mark, number = reference.rpartition(MARK)
     if not mark or not number.isascii() or not number.isdigit():
         raise OptionError(f"{reference}: write STUDY#NUMBER with the number of a trial, as {study or reference}#3")
-    record = load(study, open_storage(storage, create=False))
+    opened = open_storage(storage, create=False)
+    record, confirmation = load(study, opened), stored_confirmation(study, opened)
     trials = trials_of(record)
     trial = next((trial for trial in trials if trial.number == int(number)), None)
     if trial is None:
         raise OptionError(f"study {study!r} has no finished trial {number} with an architecture of its own")
+    members = confirmation.members if confirmation is not None else ()
     return StudyTrial(
         study,
         storage,
@@ -111,4 +117,5 @@ def _trial(reference: str, storage: str) -> StudyTrial:
         recipe_of(record),
         record.user_attrs.get("command", ""),
         accuracy_noise(trials, validation_images(record)),
+        next((one for one in members if one.candidate.number == trial.number), None),
     )

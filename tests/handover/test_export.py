@@ -8,6 +8,7 @@ import sys
 import textwrap
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import timm
@@ -23,7 +24,8 @@ from timm.data import resolve_model_data_config
 from archsearch.arch import Arch, Mixer
 from archsearch.arch.networks import network, read_arch
 from archsearch.errors import ArchError, ArchsearchError, DataError, OptionError, StorageError
-from archsearch.handover import ExportSpec, Weights, contents, export, save_weights
+from archsearch.handover import ExportSpec, Weights, contents, export, references, save_weights
+from archsearch.handover.confirmation import Confirmed, Trained
 from archsearch.handover.model_card import repeating
 from archsearch.handover.timm_form import check_logits
 from archsearch.nn import build
@@ -302,6 +304,16 @@ def test_a_trials_proxy_network_with_its_preprocessing(study, trained, reference
     for told in ("| proxy top-1 (%)", "95 % interval", "0.8125", "insects", "test machine", "| epochs | 9 |"):
         assert told in card, told
     assert "archsearch export " in card
+
+
+def test_the_card_tells_what_a_confirmation_found(study, trained, monkeypatch):
+    found = Confirmed(SimpleNamespace(number=1), Trained({5: 0.5, 6: 0.6}), 0.55, 0.48, 0.62)
+    monkeypatch.setattr(references, "stored_confirmation", lambda study, storage: SimpleNamespace(members=(found,)))
+    export(ExportSpec("night#1", Path("out"), storage=study))
+    row = "| confirmed on the test split, 2 seeds: proxy top-1 (%) | 55.0 | 48.0 to 62.0 |"
+    assert row in Path("out/README.md").read_text()
+    export(ExportSpec("night#0", Path("other"), "none", study))
+    assert "confirmed" not in Path("other/README.md").read_text()
 
 
 def test_a_trials_target_untrained(study):

@@ -163,6 +163,8 @@ PRECISIONS = ("tf32", "fp32", "bf16", "fp16", "amp_bf16", "amp_fp16")
 PROXY_PRECISIONS = ("amp_bf16", "bf16", "tf32", "fp32")
 #: Mode in which onnxruntime runs the network, which it can at inference alone.
 ONNXRUNTIME = "onnxruntime"
+#: What is said of a training step in that mode.
+NO_TRAINING = f"mode {ONNXRUNTIME} has no training step"
 #: Ways to run a step: operator by operator, compiled by ``torch.compile``, replayed as a CUDA graph, or by onnxruntime.
 MODES = ("eager", "compile", "cudagraph", ONNXRUNTIME)
 #: Memory layouts of images and weights.

@@ -11,14 +11,14 @@ from torch import nn
 from archsearch.benchmark.clocks import SingleSteps, block_timer, synchronize
 from archsearch.benchmark.failures import Uncaptured, failure, recover
 from archsearch.benchmark.jobs import OUT_OF_MEMORY, Job, Measured, Network
-from archsearch.benchmark.onnx_steps import NO_TRAINING, OnnxFiles, OnnxStep
+from archsearch.benchmark.onnx_steps import OnnxFiles, OnnxStep
 from archsearch.benchmark.protocol import WarmUp
 from archsearch.benchmark.timed_steps import CaptureFailed, lay_out, make_step
 from archsearch.benchmark.timing import Setting
 from archsearch.complexity.counts import count, count_activations
 from archsearch.errors import OptionError, UserError, first_line
 from archsearch.nn import build_network, deploy_form
-from archsearch.recipes import ONNXRUNTIME
+from archsearch.recipes import NO_TRAINING, ONNXRUNTIME
 
 
 @dataclass

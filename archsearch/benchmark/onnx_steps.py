@@ -13,10 +13,8 @@ from archsearch.benchmark.timing import Setting
 from archsearch.errors import OptionError
 from archsearch.nn import deploy_form
 from archsearch.nn.onnx_export import INPUT, OUTPUT, check_onnx, export_onnx, open_session
-from archsearch.recipes import ONNXRUNTIME, BenchRecipe
+from archsearch.recipes import NO_TRAINING, ONNXRUNTIME, BenchRecipe
 
-#: What is said of a training step in this mode.
-NO_TRAINING = f"mode {ONNXRUNTIME} has no training step"
 #: Execution provider of onnxruntime by type of device.
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 #: Arithmetic that files in float32 can be computed in.

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 from archsearch.benchmark.jobs import Measured
 from archsearch.benchmark.loading import LoadedNetwork, PreparedStep
-from archsearch.benchmark.onnx_steps import NO_TRAINING
 from archsearch.benchmark.protocol import Times
 from archsearch.benchmark.timing import Setting, Timing
+from archsearch.recipes import NO_TRAINING
 from archsearch.stats.intervals import median_and_tail
 
 #: A step to time: its network's index in the job, and its setting.

@@ -8,7 +8,7 @@ from typing import Any
 from archsearch.arch import Arch
 from archsearch.benchmark.jobs import Network
 from archsearch.errors import OptionError, unknown
-from archsearch.recipes import BENCHES, MODES, ONNXRUNTIME, PATIENT, BenchRecipe, override
+from archsearch.recipes import BENCHES, MODES, NO_TRAINING, ONNXRUNTIME, PATIENT, BenchRecipe, override
 
 #: Steps that are timed unless a spec names others, in the order of the columns.
 ALL_KINDS = ("train", "infer", "latency")
@@ -87,7 +87,7 @@ class BenchmarkSpec:
                     raise OptionError(unknown(name, word, known))
         recipe = override(self.recipe or BenchRecipe(), self.changes)
         if {*(self.modes or (recipe.mode,))} == {ONNXRUNTIME} and {*self.kinds} == {"train"}:
-            raise OptionError(f"mode {ONNXRUNTIME} has no training step; time infer or latency, or add another mode")
+            raise OptionError(f"{NO_TRAINING}; time infer or latency, or add another mode")
 
     @property
     def img_size(self) -> int | None:

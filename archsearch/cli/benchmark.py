@@ -273,7 +273,11 @@ def _roofline(args: argparse.Namespace, entries: "list[Entry]") -> None:
     from archsearch.report.kernel_costs import figure_html
     from archsearch.report.roofline_figure import roofline_figure, roofline_table
 
-    views = [(entry.name, entry.measured.roofline) for entry in entries if entry.measured.roofline]
+    def named(entry: "Entry") -> str:
+        form = entry.measured.form
+        return entry.name if form == "train" else f"{entry.name} ({form} form)"
+
+    views = [(named(entry), entry.measured.roofline) for entry in entries if entry.measured.roofline]
     if args.format == "table":
         for name, view in views:
             sys.stdout.write("\n" + roofline_table(name, view) + "\n")

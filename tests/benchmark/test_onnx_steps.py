@@ -11,13 +11,13 @@ from archsearch import benchmark
 from archsearch.ablation.resolve import resolve as resolve_ablation
 from archsearch.ablation.spec import AblationSpec
 from archsearch.benchmark import BenchmarkSpec, NamedNetwork, onnx_steps
-from archsearch.benchmark.onnx_steps import NO_TRAINING, OnnxFiles, OnnxStep, check_onnxruntime, check_steps
+from archsearch.benchmark.onnx_steps import OnnxFiles, OnnxStep, check_onnxruntime, check_steps
 from archsearch.benchmark.timer import Timings
 from archsearch.benchmark.timing import Setting, Timing
 from archsearch.errors import OptionError
 from archsearch.nn import build, deploy_form, onnx_export
 from archsearch.nn.device import environment
-from archsearch.recipes import BenchRecipe
+from archsearch.recipes import NO_TRAINING, BenchRecipe
 from archsearch.search.storage.rescoring import same_runtime
 
 onnxruntime = pytest.importorskip("onnxruntime")

@@ -235,6 +235,8 @@ def _behind(name: str, detail: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     words = [*setting, *(detail[k] for k in ("precision", "layout", "mode") if k in detail)]
     if "form" in detail:
         words.append(f"{detail['form']} form")
+    if runtime := detail.get("runtime"):
+        words.append(f"{runtime['provider']} of onnxruntime {runtime['onnxruntime']}, {runtime['threads']} thread(s)")
     if "device" in detail:
         words.append(f"on {detail['device']}")
     if "fixed_reference_s" in detail:

@@ -62,6 +62,11 @@ def test_a_page_says_the_form_of_the_targets_that_were_timed():
     assert told["objectives"]["train_throughput"]["axis"] == "target training throughput (img/s)"
     (part,) = told["studies"][0]["parts"]
     assert "deploy form" in decoded(part["columns"]["setting.infer_throughput"], 1)[0]
+    runtime = {"onnxruntime": "1.20", "provider": "CPUExecutionProvider", "threads": 2}
+    deployed.evaluation.details["infer_throughput"]["runtime"] = runtime
+    (part,) = page_data([view([deployed])])["studies"][0]["parts"]
+    words = decoded(part["columns"]["setting.infer_throughput"], 1)[0]
+    assert "CPUExecutionProvider of onnxruntime 1.20, 2 thread(s)" in words
     assert "form" not in json.dumps(page_data([view()])["objectives"]["infer_throughput"])
 
 

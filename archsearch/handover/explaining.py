@@ -21,7 +21,7 @@ from archsearch.nn.device import pick_device
 def explain(spec: ExplainSpec) -> Explanation:
     """Explain networks side by side on the same images, as Figure 4 of the paper.
 
-    Each network takes the images in its own way. Everything that is asked for is looked up before anything is computed.
+    Each network takes the images in its own way. All networks and classes are looked up before anything is computed.
 
     Raises:
         OptionError: A reference is none, Grad-CAM cannot use a stage, or the library is not installed.

@@ -1,6 +1,6 @@
 """Figures of the front, over two or three objectives."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -154,13 +154,10 @@ def _confirmed_places(view: StudyView, x: str, y: str) -> Iterator[tuple["Confir
     """Yield candidates with their scores in the search and confirmed, where accuracy is one of the two objectives."""
     if view.confirmation is None or "accuracy" not in (x, y):
         return
-    ours = {trial.number: trial.evaluation.scores for trial in view.trials}
+    ours: dict[int | None, Mapping[str, float]] = {t.number: t.evaluation.scores for t in view.trials}
     for one in view.confirmation.members:
-        scores = one.candidate.scores if one.candidate.number is None else ours.get(one.candidate.number, {})
-        before, after = (
-            [scores.get(x), scores.get(y)],
-            [{**scores, "accuracy": one.accuracy}.get(name) for name in (x, y)],
-        )
+        scores = ours.get(one.candidate.number, one.candidate.scores)
+        before, after = ([known.get(x), known.get(y)] for known in (scores, {**scores, "accuracy": one.accuracy}))
         if None not in after:
             yield one, before, after
 

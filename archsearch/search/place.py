@@ -28,7 +28,8 @@ def check_engine(engine: Engine, quantities: Sequence[Objective]) -> None:
 
     Args:
         engine: Settings of the engine.
-        quantities: Objectives and constrained quantities of the study.
+        quantities: Objectives and constrained quantities that the study evaluates there; none where speeds come from
+            another machine.
 
     Raises:
         OptionError: They do not; the message says what to change.

@@ -110,7 +110,7 @@ def resolve(spec: StudySpec, *, create: bool = True) -> ResolvedStudy:
         begun_bench=(before or {}).get("bench"),
         speeds=speeds,
     )
-    check_engine(spec.engine, resolved.quantities)
+    check_engine(spec.engine, () if speeds else resolved.quantities)
     check_dataset(spec.dataset, None if spec.data_root is None else Path(spec.data_root))
     check_storage(spec.storage, create=create)
     return resolved

@@ -27,8 +27,10 @@ def misfit(space: Space, arch: Arch) -> str:
             wanted = " and ".join(dict.fromkeys(str(value) for value in _wanted(axis.name, arch).values()))
             return f"axis {axis.name!r} has no choice {wanted} (it has {', '.join(map(str, axis.values))})"
         params[axis.name] = fitting[0]
-    built = _built(space, params)
-    return "no point of the space is like it" if built is None else _difference(built, arch)
+    try:
+        return _difference(space.arch(params), arch)
+    except ArchError as error:  # it cannot exist there, or is not on the list of a space that has one
+        return f"no point of the space is like it: {error}"
 
 
 def _built(space: Space, params: Mapping[str, Value]) -> Arch | None:

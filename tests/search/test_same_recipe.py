@@ -13,6 +13,7 @@ from archsearch.report.view import view_of
 from archsearch.search import same_recipe
 from archsearch.search.definition import create_or_resume, load, recipe_of
 from archsearch.search.engines.runner import ProgressListener, Runner, run_here
+from archsearch.search.same_recipe import timed_alike
 from archsearch.search.search import Search
 from archsearch.search.storage.mirror import StorageMirror
 from archsearch.search.storage.opening import open_storage
@@ -142,6 +143,15 @@ def test_timings_of_another_protocol_are_not_mixed(study, storage, monkeypatch):
     create_or_resume(untimed, storage)
     monkeypatch.undo()
     create_or_resume(untimed, storage)
+
+
+def test_timings_of_another_machine_are_not_mixed_with_ours(study):
+    ours = study.recipe()
+    theirs = {**ours, "speeds": {"device": "Toy Board", "content": "0"}}
+    assert timed_alike(ours, ours)
+    assert not timed_alike(ours, theirs)
+    assert not timed_alike(theirs, ours)
+    assert not timed_alike(theirs, theirs)
 
 
 def test_an_ablation_outlives_new_fields(storage, later):

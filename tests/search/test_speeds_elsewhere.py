@@ -137,6 +137,13 @@ def test_starts_that_the_file_lacks_are_named_with_the_command_that_times_them(s
     assert f"`benchmark {' '.join(f'study:{name}' for name in others)} --results-file FILE.json`" in line
 
 
+def test_a_start_of_a_file_that_has_no_speed_is_refused_with_its_line(spec, tmp_path):
+    file = tmp_path / "starts.yaml"
+    file.write_text("- inceptionnext_atto\n")
+    with pytest.raises(OptionError, match=r"line 1: it is in no point of space small: .*f\.json has no speed of it"):
+        run(dataclasses.replace(spec, start_from=[str(file)]))
+
+
 def test_no_start_that_the_file_knows_is_refused(spec):
     with pytest.raises(OptionError, match=r"none of the named .*`benchmark inceptionnext_atto --results-file"):
         run(dataclasses.replace(spec, start_from=["paper"]))

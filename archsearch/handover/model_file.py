@@ -38,7 +38,8 @@ ENTRY = (
 HEADING = '''"""{name}: {outline}.
 
 ``import {name}`` registers the network with timm; then ``timm.create_model("{name}", pretrained=True)`` builds it with
-the weights beside this file. Written by archsearch {version}; needs torch and timm (1.0.20 or later).
+the weights beside this file. Written by archsearch {version}; needs torch, timm (1.0.20 or later) and
+Python 3.10 or later.
 """'''
 
 ENTRY_POINT = '''default_cfgs = generate_default_cfgs(

@@ -1,5 +1,7 @@
 """Cutting classes and functions out of modules, with all that they need, into one source text."""
 
+import __future__
+
 import ast
 import builtins
 import importlib
@@ -12,9 +14,12 @@ from pathlib import Path
 from types import ModuleType
 
 from archsearch.errors import MixerError
+from archsearch.handover.source_statements import Statement, statements_of
 
 #: First part of the names of the modules whose definitions are copied; those of others are imported.
 OWN = ("archsearch", "archsearch_mixers_")
+#: The line that makes annotations texts; it comes before all others.
+FUTURE = "from __future__ import annotations"
 
 
 @dataclass(frozen=True)
@@ -66,21 +71,11 @@ def name_of(one: object) -> str:
     return names[0]
 
 
-@dataclass(frozen=True)
-class _Statement:
-    """A statement of a module's top level."""
-
-    node: ast.stmt
-    source: str
-    binds: frozenset[str]
-    uses: frozenset[str]
-
-
 @dataclass
 class _Saw:
     """What was cut so far."""
 
-    modules: dict[str, tuple[_Statement, ...]] = field(default_factory=dict)
+    modules: dict[str, tuple[Statement, ...]] = field(default_factory=dict)
     taken: dict[tuple[str, int], None] = field(default_factory=dict)
     names: dict[str, object] = field(default_factory=dict)
     imports: set[str] = field(default_factory=set)
@@ -92,8 +87,11 @@ class _Saw:
             self._import(module, ast.ImportFrom(module.__name__, [ast.alias(name)], 0), name)
             return
         if module.__name__ not in self.modules:
-            self.modules[module.__name__] = _statements(Path(str(module.__file__)))
+            self.modules[module.__name__] = statements_of(Path(str(module.__file__)))
             self.needs[module.__name__] = set()
+            self.imports |= {FUTURE} if getattr(module, "annotations", None) is __future__.annotations else set()
+        if not any(name in statement.binds for statement in self.modules[module.__name__]):
+            raise MixerError(f"{name} of {module.__name__} is no class, function or constant that can be copied")
         for index, statement in enumerate(self.modules[module.__name__]):
             if name in statement.binds and (module.__name__, index) not in self.taken:
                 self._add(module, index, statement, name)
@@ -113,11 +111,12 @@ class _Saw:
             self._visit(needed, order)
         order[name] = None
 
-    def _add(self, module: ModuleType, index: int, statement: _Statement, name: str) -> None:
+    def _add(self, module: ModuleType, index: int, statement: Statement, name: str) -> None:
         if isinstance(statement.node, ast.Import | ast.ImportFrom):
             self._import(module, statement.node, name)
             return
         self.taken[module.__name__, index] = None
+        _check_inner(module, statement.node)
         self.claim(module, statement.binds)
         known = frozenset().union(*(other.binds for other in self.modules[module.__name__]))
         missing = statement.uses - known - set(dir(builtins))
@@ -132,7 +131,9 @@ class _Saw:
             alias = next(alias for alias in node.names if name in (alias.asname, alias.name))
             if node.level or node.module is None:
                 raise MixerError(f"{name} is imported relative to the file; copy it into the file")
-            if _is_own(node.module) and alias.asname in (None, alias.name):
+            if _is_own(node.module):
+                if alias.asname not in (None, alias.name):
+                    raise MixerError(f"{alias.name} is imported as {alias.asname}; import it under its own name")
                 self.needs[module.__name__].add(node.module)
                 self.take(importlib.import_module(node.module), alias.name)
                 return
@@ -140,8 +141,7 @@ class _Saw:
         else:
             alias = next(alias for alias in node.names if name in (alias.asname, alias.name.partition(".")[0]))
             source, line = alias.name, f"import {_alias(alias)}"
-        if module.__name__.startswith(OWN[1]) and not _installed(source):
-            raise MixerError(f"{name} comes from {source}, which is no installed package; copy it into the file")
+        _check_source(module, source)
         self.claim(module, {name})
         self.imports.add(line)
 
@@ -151,6 +151,26 @@ class _Saw:
             value = getattr(module, name, None)
             if self.names.setdefault(name, value) is not value:
                 raise MixerError(f"{name} is defined twice, and not alike; give one of them another name")
+
+
+def _check_inner(module: ModuleType, node: ast.stmt) -> None:
+    """Check the imports inside of a definition, which are copied with it."""
+    for inner in ast.walk(node):
+        if isinstance(inner, ast.ImportFrom) and not inner.level and inner.module:
+            _check_source(module, inner.module)
+        elif isinstance(inner, ast.Import):
+            for alias in inner.names:
+                _check_source(module, alias.name)
+        elif isinstance(inner, ast.ImportFrom):
+            raise MixerError("a definition imports relative to the file; copy what it needs into the file")
+
+
+def _check_source(module: ModuleType, source: str) -> None:
+    """Check that what a user's file imports is there without archsearch and without the files beside it."""
+    if _is_own(source):
+        raise MixerError(f"{source} is imported as a whole; import the names that are used at the top of the file")
+    if module.__name__.startswith(OWN[1]) and not _installed(source):
+        raise MixerError(f"{source} is no installed package; copy what is used of it into the file")
 
 
 def _is_own(name: str) -> bool:
@@ -177,49 +197,12 @@ def _installed(name: str) -> bool:
     return any(place.is_relative_to(path) for place in places for path in paths)
 
 
-def _statements(path: Path) -> tuple[_Statement, ...]:
-    text = path.read_text(encoding="utf-8")
-    lines = text.splitlines()
-    return tuple(
-        _Statement(node, _source(node, lines), frozenset(_bound(node)), frozenset(_used(node)))
-        for node in ast.parse(text).body
-    )
-
-
-def _source(node: ast.stmt, lines: list[str]) -> str:
-    """Return the lines of a statement, with decorators and the comment above it, but without remarks to ruff."""
-    first = min([node.lineno, *(mark.lineno for mark in getattr(node, "decorator_list", ()))]) - 1
-    while first > 0 and lines[first - 1].startswith("#"):
-        first -= 1
-    return "\n".join(line.partition("  # noqa:")[0].rstrip() for line in lines[first : node.end_lineno])
-
-
-def _bound(node: ast.stmt) -> Iterator[str]:
-    """Yield the names that a statement defines or changes."""
-    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-        yield node.name
-    elif isinstance(node, ast.Import):
-        yield from (alias.asname or alias.name.partition(".")[0] for alias in node.names)
-    elif isinstance(node, ast.ImportFrom):
-        yield from (alias.asname or alias.name for alias in node.names)
-    elif isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign):
-        for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
-            yield from (name.id for name in ast.walk(target) if isinstance(name, ast.Name))
-    else:
-        for inner in ast.iter_child_nodes(node):
-            if isinstance(inner, ast.stmt):
-                yield from _bound(inner)
-            elif isinstance(inner, ast.ExceptHandler):
-                for deeper in inner.body:
-                    yield from _bound(deeper)
-
-
-def _used(node: ast.stmt) -> Iterator[str]:
-    yield from (name.id for name in ast.walk(node) if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Load))
-
-
 def _sorted(lines: Iterable[str]) -> Iterator[str]:
     """Yield the imports of Python's library, then those of others, each sorted, names of one module joined."""
+    lines = set(lines)
+    if FUTURE in lines:
+        yield FUTURE
+        lines.remove(FUTURE)
     whole = sorted(line for line in lines if line.startswith("import"))
     names: dict[str, list[str]] = {}
     for line in sorted(line for line in lines if line.startswith("from")):

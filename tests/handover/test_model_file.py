@@ -264,6 +264,12 @@ def own_arch(tmp_path, source: str) -> Arch:
     return SMALL.replace(mixers=(Mixer.of("own"), *SMALL.mixers[1:]))
 
 
+def test_annotations_that_are_texts_stay_texts(tmp_path, model_of):
+    late = OWN.replace("def twice(x):", "def twice(x: Later) -> Later:") + "\nLater = nn.Module\n"
+    arch = own_arch(tmp_path, "from __future__ import annotations\n" + late)
+    check_same(*model_of(arch), arch)
+
+
 def test_a_users_mixer_is_copied_with_what_it_needs(tmp_path, model_of):
     arch = own_arch(tmp_path, OWN)
     check_same(*model_of(arch), arch)
@@ -277,7 +283,11 @@ def test_a_users_mixer_is_copied_with_what_it_needs(tmp_path, model_of):
 @pytest.mark.parametrize(
     ("source", "why"),
     [
-        ("import beside\n" + OWN.replace("2 * x", "beside.TWO * x"), "comes from beside, which is no installed"),
+        ("import beside\n" + OWN.replace("2 * x", "beside.TWO * x"), "beside is no installed package"),
+        ("import archsearch.nn.mixers as m\n" + OWN.replace("= depthwise", "= m.depthwise"), "imported as a whole"),
+        ("from archsearch.nn import mixers\n" + OWN.replace("= depthwise", "= mixers.depthwise"), "can be copied"),
+        (OWN.replace("depthwise_conv\n", "depthwise_conv as dw\n").replace("= depthwise_conv", "= dw"), "its own name"),
+        (OWN.replace("return 2 * x", "from archsearch.nn import build\n    return 2 * x"), "imported as a whole"),
         (OWN.replace("twice(", "scaled("), "scaled is defined twice"),
         ("from math import *\n" + OWN.replace("2 * x", "e * x"), "import of \\*"),
         (OWN.replace('{"own": Own}', '{"own": made()}'), "top level"),

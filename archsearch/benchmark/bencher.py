@@ -21,6 +21,7 @@ from archsearch.benchmark.loading import (
     in_form,
     lay_out_ahead,
     load_network,
+    write_ahead,
 )
 from archsearch.benchmark.nvml import Nvml
 from archsearch.benchmark.protocol import Pair, Times, interleave, warm_up
@@ -89,7 +90,9 @@ class Bencher:
         if network == job.reference:
             return LoadedNetwork()
         self.say("loading", index=index)
-        return built_network(network, job)
+        built = built_network(network, job)
+        write_ahead(built, index, job)
+        return built
 
     def _run(self, job: Job, built: Sequence[LoadedNetwork]) -> list[Measured]:
         loaded = self._load(job, built)

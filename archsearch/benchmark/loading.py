@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -85,6 +86,7 @@ class LoadedNetwork:
         measured: Results so far.
         model: The network on the CPU, until its steps are prepared and where its parts are to be timed; else None.
         laid_out: Copies of it that are on the device already, by setting.
+        files: ONNX files of it, as far as they are written already.
     """
 
     steps: dict[Setting, PreparedStep] = field(default_factory=dict)
@@ -92,6 +94,7 @@ class LoadedNetwork:
     measured: Measured = Measured()  # noqa: RUF009 - frozen
     model: nn.Module | None = None
     laid_out: dict[Setting, LaidOut] = field(default_factory=dict)
+    files: OnnxFiles | None = None
 
     @property
     def did_not_fit(self) -> bool:
@@ -120,6 +123,23 @@ def built_network(network: Network, job: Job) -> LoadedNetwork:
         return LoadedNetwork(measured=Measured(error=refused, users_fault=True))
     measured = Measured(counted.params, counted.macs, activations, img_size, form=job.form)
     return LoadedNetwork(measured=measured, model=model)
+
+
+def write_ahead(built: LoadedNetwork, index: int, job: Job) -> None:
+    """Write the ONNX files that a network's steps need, which takes seconds and not the device.
+
+    Args:
+        built: Network of ``built_network``; ``files`` is filled.
+        index: Its index in the job.
+        job: Job it belongs to.
+    """
+    if built.model is None or built.measured.img_size is None:
+        return
+    built.files = OnnxFiles(built.model)
+    for setting in job.settings(built.measured.img_size, index):
+        if setting.mode == ONNXRUNTIME and setting.kind != "train":
+            with suppress(Exception):  # ``load_network`` tries again, and reports it
+                built.files.of(setting)
 
 
 def lay_out_ahead(built: LoadedNetwork, index: int, job: Job, device: torch.device) -> None:
@@ -172,17 +192,17 @@ def load_network(
         return built
     loaded = LoadedNetwork(measured=built.measured, model=model if job.roofline else None)
     known = job.failures(index)
-    with OnnxFiles(model) as files:
+    with built.files or OnnxFiles(model) as files:
         for setting in job.settings(built.measured.img_size, index):
             if setting in known:
                 loaded.errors[setting] = known[setting]
                 continue
             try:
-                if setting.mode == ONNXRUNTIME:
-                    loaded.steps[setting] = _prepare_onnx(files, setting, device)
-                else:
-                    ahead = built.laid_out.pop(setting, None)
-                    loaded.steps[setting] = _prepare(model, ahead, setting, device, while_busy)
+                loaded.steps[setting] = (
+                    _prepare_onnx(files, setting, device)
+                    if setting.mode == ONNXRUNTIME
+                    else _prepare(model, built.laid_out.pop(setting, None), setting, device, while_busy)
+                )
             except CaptureFailed as error:
                 raise Uncaptured(failure(error, setting), index, setting) from error
             except Exception as error:

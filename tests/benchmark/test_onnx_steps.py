@@ -11,6 +11,8 @@ from archsearch import benchmark
 from archsearch.ablation.resolve import resolve as resolve_ablation
 from archsearch.ablation.spec import AblationSpec
 from archsearch.benchmark import BenchmarkSpec, NamedNetwork, onnx_steps
+from archsearch.benchmark.jobs import Job
+from archsearch.benchmark.loading import built_network, load_network, write_ahead
 from archsearch.benchmark.onnx_steps import OnnxFiles, OnnxStep, check_onnxruntime, check_steps
 from archsearch.benchmark.timer import Timings
 from archsearch.benchmark.timing import Setting, Timing
@@ -54,6 +56,20 @@ def test_forms_have_a_file_each_and_batches_share_one(files):
     assert first.stat().st_size != deployed.stat().st_size
     files.__exit__()
     assert not first.exists()
+
+
+def test_files_are_written_before_the_device_is_taken(monkeypatch):
+    job = Job((tiny.SMALL,), tiny.SMALL, dataclasses.replace(tiny.BENCH, form="deploy"), kinds=("train", "infer"),
+              modes=("eager", "onnxruntime"))  # fmt: skip
+    built = built_network(tiny.SMALL, job)
+    write_ahead(built, 0, job)
+    written = []
+    monkeypatch.setattr(onnx_steps, "export_onnx", lambda *args: written.append(args))
+    loaded = load_network(built, 0, job, CPU, lambda: None)
+    assert written == []
+    steps = {(setting.kind, setting.mode): step.runtime is not None for setting, step in loaded.steps.items()}
+    assert steps == {("train", "eager"): False, ("infer", "eager"): False, ("infer", "onnxruntime"): True}
+    assert list(loaded.errors.values()) == [NO_TRAINING]
 
 
 def test_networks_are_timed_by_onnxruntime_beside_eager_ones():

@@ -135,8 +135,8 @@ def _record(spec: ExportSpec, subject: Subject, content: Content, form: TimmForm
     folder, module = spec.out, form.module
     params = sum(value.numel() for value in content.model.parameters())
     own_files = [*([f"{module}.py"] if module else []), *([ONNX] if spec.onnx else [])]
-    place = json.dumps(f"local-dir:{folder}")
-    found = [f"import sys; sys.path.insert(0, {json.dumps(str(folder))}); import {module}"] if module else []
+    path, place = (json.dumps(text, ensure_ascii=False) for text in (str(folder), f"local-dir:{folder}"))
+    found = [f"import sys; sys.path.insert(0, {path}); import {module}"] if module else []
     kind = "Proxy network" if content.proxy else "Target network"
     subject_words = f"{kind} of {subject.name}" if subject.origin else subject.name
     return Exported(

@@ -135,7 +135,7 @@ def _other_uses(made: Exported) -> str:
 
 
 def _repeat(spec: ExportSpec, origin: StudyTrial | None) -> Iterator[str]:
-    commands = [origin.command] if origin is not None and origin.command else []
+    commands = () if origin is None else filter(None, (origin.command, origin.confirming))
     yield "## Repeat"
     yield _fenced("sh", [*commands, repeating(spec, origin is not None)])
 

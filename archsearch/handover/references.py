@@ -35,6 +35,7 @@ class StudyTrial:
         command: Command line of the study; empty where a program ran it.
         noise: Noise of the study's accuracies; None where nothing is known.
         confirmed: What longer trainings of the trial gave; None without a confirmation of it.
+        confirming: Command line of that confirmation; empty where there is none.
     """
 
     study: str
@@ -45,6 +46,7 @@ class StudyTrial:
     command: str = ""
     noise: AccuracyNoise | None = None
     confirmed: Confirmed | None = None
+    confirming: str = ""
 
     @property
     def name(self) -> str:
@@ -118,4 +120,5 @@ def _trial(reference: str, storage: str) -> StudyTrial:
         record.user_attrs.get("command", ""),
         accuracy_noise(trials, validation_images(record)),
         next((one for one in members if one.candidate.number == trial.number), None),
+        "" if confirmation is None else str(confirmation.recipe.get("command", "")),
     )

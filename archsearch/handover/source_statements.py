@@ -1,6 +1,7 @@
 """The statements of a module's top level: what each defines and what it uses."""
 
 import ast
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +39,7 @@ def _source(node: ast.stmt, lines: list[str]) -> str:
     first = min([node.lineno, *(mark.lineno for mark in getattr(node, "decorator_list", ()))]) - 1
     while first > 0 and lines[first - 1].startswith("#"):
         first -= 1
-    return "\n".join(line.partition("  # noqa:")[0].rstrip() for line in lines[first : node.end_lineno])
+    return "\n".join(re.sub(r"  # noqa: .*", "", line) for line in lines[first : node.end_lineno])
 
 
 def _bound(node: ast.stmt) -> Iterator[str]:

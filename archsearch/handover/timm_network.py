@@ -28,7 +28,7 @@ class MlpHead(nn.Module):
         """Replace the last layer, and the pooling where one is named."""
         if pool_type:
             self.global_pool = SelectAdaptivePool2d(pool_type=pool_type, flatten=True)
-        self.fc2 = nn.Linear(3 * self.fc1.in_features, num_classes) if num_classes > 0 else nn.Identity()
+        self.fc2 = nn.Linear(self.num_features, num_classes) if num_classes > 0 else nn.Identity()
 
     def forward(self, x: Tensor, pre_logits: bool = False) -> Tensor:
         """Map (N, dim, H, W) to (N, num_classes), or to the (N, 3 dim) before the last layer."""

@@ -308,12 +308,14 @@ def test_a_trials_proxy_network_with_its_preprocessing(study, trained, reference
 
 def test_the_card_tells_what_a_confirmation_found(study, trained, monkeypatch):
     found = Confirmed(SimpleNamespace(number=1), Trained({5: 0.5, 6: 0.6}), 0.55, 0.48, 0.62)
-    monkeypatch.setattr(references, "stored_confirmation", lambda study, storage: SimpleNamespace(members=(found,)))
+    confirmation = SimpleNamespace(members=(found,), recipe={"command": "python cli.py confirm night"})
+    monkeypatch.setattr(references, "stored_confirmation", lambda study, storage: confirmation)
     export(ExportSpec("night#1", Path("out"), storage=study))
-    row = "| confirmed on the test split, 2 seeds: proxy top-1 (%) | 55.0 | 48.0 to 62.0 |"
-    assert row in Path("out/README.md").read_text()
+    card = Path("out/README.md").read_text()
+    assert "| confirmed on the test split, 2 seeds: proxy top-1 (%) | 55.0 | 48.0 to 62.0 |" in card
+    assert "python cli.py confirm night\narchsearch export 'night#1' --out DIR" in card
     export(ExportSpec("night#0", Path("other"), "none", study))
-    assert "confirmed" not in Path("other/README.md").read_text()
+    assert "confirmed on" not in Path("other/README.md").read_text()
 
 
 def test_a_trials_target_untrained(study):

@@ -149,6 +149,11 @@ def test_what_timm_asks_of_its_models(model_of):
 def test_options_of_create_model(model_of):
     grey, _ = model_of(SMALL, in_chans=1, num_classes=4, drop_rate=0.1, global_pool="max")
     assert grey(torch.randn(2, 1, 32, 32)).shape == (2, 4)
+    grey.reset_classifier(6, "avg")
+    assert grey(torch.randn(2, 1, 32, 32)).shape == (2, 6)
+    double, _ = model_of(SMALL, global_pool="catavgmax")
+    double.reset_classifier(7)
+    assert double(torch.randn(2, 3, 32, 32)).shape == (2, 7)
     backbone, _ = model_of(SMALL, features_only=True, out_indices=(0, 2))
     maps = backbone(torch.randn(1, 3, 64, 64))
     assert [tuple(map.shape) for map in maps] == [(1, 16, 32, 32), (1, 64, 8, 8)]

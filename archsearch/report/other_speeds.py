@@ -42,7 +42,7 @@ def with_speeds(view: StudyView, speeds: Speeds) -> tuple[StudyView, list[int]]:
             left_out.append(trial.number)
         else:
             trials.append(_rescored(trial, speeds.of(trial.arch)))
-    if not any(trial.state == "complete" for trial in trials):
+    if left_out and not any(trial.state == "complete" for trial in trials):
         wanted = ", ".join(o.name for o in objectives if o.tier is Tier.MEASURED)
         raise OptionError(
             f"--speeds {speeds.path}: it has {wanted} of none of the architectures of study {view.name!r}; "

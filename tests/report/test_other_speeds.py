@@ -86,6 +86,11 @@ def test_speeds_of_two_devices_are_no_common_objective(speeds):
     assert "pareto-infer_throughput-accuracy" not in all_figures([searched(name="here"), after])
 
 
+def test_a_study_without_a_complete_trial_has_none_to_leave_out(speeds):
+    after, left_out = with_speeds(view([FAILED]), speeds)
+    assert (after.front, left_out, after.timed_on) == ([], [], DEVICE)
+
+
 def test_nothing_in_common_is_refused_in_one_line(tmp_path):
     speeds = read_speeds(write(tmp_path / "f.json", rows([network("convnext_pico")])))
     with pytest.raises(OptionError, match=r"of none .*benchmark study:small#0 study:small#1") as refused:

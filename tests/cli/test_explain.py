@@ -4,7 +4,7 @@ import json
 import sys
 
 import pytest
-from command import refused, run
+from command import FAST, refused, run
 from explained import train_into, write_images
 from PIL import Image
 
@@ -74,3 +74,25 @@ def test_a_missing_library_says_how_to_install_it(capsys, words, tmp_path, monke
 def test_a_name_without_weights_says_what_to_write(capsys, words, tmp_path, folder):
     err = refused(capsys, tmp_path, "explain", "convnext_tiny", "--images", folder / "images")
     assert "names no trained network: write STUDY#TRIAL" in err
+
+
+@pytest.mark.slow
+def test_from_a_study_to_a_picture(capsys, words, tmp_path, folder, small_space):
+    """Search, confirm, and look at what was confirmed; a trial that was not says what to do."""
+    study = ["study", "--space", small_space, "--objective", "accuracy,macs", "--n-trials", 3, "--study-name", "night"]
+    assert run(capsys, *study, *FAST)[0] == 0
+    images = ["--images", folder / "images", "--limit", 1]
+    assert "`confirm night` trains the front" in refused(capsys, tmp_path, "explain", "night#0", *images)
+    longer = ["--set", "proxy.train_samples=128", "--seeds", 2, "--controls", 0, "--workers", 0, "-q"]
+    code, out, err = run(capsys, "confirm", "night", *longer, "-f", "json")
+    assert code == 0, err
+    confirmed = next(one for one in json.loads(out)["candidates"] if one["trial"] is not None)
+    reference = f"night#{confirmed['trial']}"
+    code, out, err = run(capsys, "explain", reference, *images, "-f", "json")
+    assert code == 0, err
+    (network,) = json.loads(out)["networks"]
+    assert network["weights"].startswith(f"proxy network of {reference}, trained for ")
+    assert network["accuracy"].endswith(" % on the test split of drawn")
+    assert run(capsys, "report", "night", "-o", "night.html")[0] == 0
+    page = (tmp_path / "night.html").read_text()
+    assert '"confirmation":{"name":"night-confirm"' in page

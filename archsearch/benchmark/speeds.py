@@ -250,8 +250,16 @@ def _timing(row: Mapping[str, Any], kind: str, told: Conditions) -> Timing:
         best=True,
         conditions={"warnings": list(row.get("warnings") or ())},
         single_steps_s=None if None in singles else (singles[0] / 1e3, singles[1] / 1e3),
+        runtime=_runtime(row),
         device=told.device,
     )
+
+
+def _runtime(row: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What ran the step, where it was onnxruntime."""
+    if not row.get("onnxruntime"):
+        return None
+    return {"onnxruntime": row["onnxruntime"], "provider": row["provider"], "threads": row["provider_threads"]}
 
 
 def _number(value: Any) -> float | None:

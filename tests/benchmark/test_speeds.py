@@ -80,6 +80,14 @@ def test_several_conditions_are_chosen_among_by_words(tmp_path):
     assert read_speeds(offered).conditions.mode == "eager"
 
 
+def test_what_ran_the_steps_goes_on_record(tmp_path):
+    (row,) = [row for row in rows(ARCHS[:1]) if row["layout"] == "channels_last"]
+    assert read_speeds(write(tmp_path / "f.json", [row])).of(ARCHS[0])["infer"].runtime is None
+    facts = {"onnxruntime": "1.20", "provider": "CPUExecutionProvider", "provider_threads": 4}
+    told = read_speeds(write(tmp_path / "g.json", [{**row, **facts, "mode": "onnxruntime"}])).of(ARCHS[0])["infer"]
+    assert told.runtime == {"onnxruntime": "1.20", "provider": "CPUExecutionProvider", "threads": 4}
+
+
 def test_the_form_is_that_of_the_file(tmp_path):
     file = write(tmp_path / "f.json", rows(ARCHS), rows(ARCHS, form="deploy"))
     with pytest.raises(OptionError, match="deploy form"):

@@ -359,6 +359,17 @@ def test_a_confirmation_is_an_arrow_and_a_table(open_page):
     until(page, lambda page: page.execute_script(arrows) == [[0.5, 100, 0.72, 100], [0.6, 50, 0.68, 50]])
 
 
+def test_speeds_of_another_machine_are_named_as_its_own(open_page):
+    page = open_page(view(recipe={**view().recipe, "speeds": {"device": "Toy Board"}}))
+    told = page.find_element(By.ID, "studies").text
+    assert "target network on Toy Board, read from benchmark's results" in told
+    assert "test machine" not in told
+    Select(page.find_element(By.ID, "pareto-x")).select_by_visible_text("target inference throughput on Toy Board")
+    seen(page, "pareto")
+    title = "return document.getElementById('pareto').layout.xaxis.title.text"
+    until(page, lambda page: "throughput on Toy Board (img/s)" in page.execute_script(title))
+
+
 def test_without_a_confirmation_nothing_is_said_of_one(page):
     assert not page.find_element(By.ID, "confirmations").is_displayed()
     assert not page.find_element(By.ID, "confirmed").is_displayed()

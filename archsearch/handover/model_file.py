@@ -42,6 +42,8 @@ the weights beside this file. Written by archsearch {version}; needs torch, timm
 Python 3.10 or later.
 """'''
 
+#: The line by which importing the file makes the network known to timm.
+REGISTER = "@register_model\n"
 ENTRY_POINT = '''default_cfgs = generate_default_cfgs(
     {{
         "{name}": {{

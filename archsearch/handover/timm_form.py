@@ -1,8 +1,10 @@
 """A network in the form in which timm loads it from a folder, and the proof that it is the same network."""
 
-import ast
-from collections.abc import Mapping
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,12 @@ from torch import Tensor, nn
 
 from archsearch.arch import Arch
 from archsearch.errors import ArchsearchError, MixerError, in_one_line
-from archsearch.handover.model_file import CLASSIFIERS, model_source
+from archsearch.handover.model_file import CLASSIFIERS, REGISTER, model_source
 from archsearch.handover.timm_config import Preprocessing, pretrained_cfg
 from archsearch.handover.timm_shapes import BeyondTimm, timm_shape
 
+#: Prefix of the module that is imported for the proof alone.
+UNREGISTERED = "archsearch_unregistered_"
 #: Largest difference of timm's logits from ours, absolute and relative.
 TOLERANCE = 1e-5
 
@@ -79,18 +83,30 @@ def rebuild(folder: Path, form: TimmForm) -> nn.Module:
     """
     if form.source is None:
         return timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
-    tree = ast.parse(form.source)
-    for node in tree.body:
-        if isinstance(node, ast.FunctionDef) and node.name == form.entry:
-            node.decorator_list.clear()  # which registers it
-    scope: dict[str, Any] = {"__name__": form.entry, "__file__": str(folder / f"{form.entry}.py")}
     try:
-        exec(compile(tree, scope["__file__"], "exec"), scope)  # noqa: S102 - our own text, and mixers that ran before
+        entry = _entry_point(form.entry, form.source.replace(REGISTER, ""))
         weights = {"file": str(folder), "source": "local-dir"}
-        model: nn.Module = scope[form.entry](True, pretrained_cfg={**form.cfg, **weights})
+        model: nn.Module = entry(True, pretrained_cfg={**form.cfg, **weights})
     except Exception as error:  # whatever a user's mixer raises outside of its file
         raise MixerError(f"the file of this network cannot be run by itself: {in_one_line(error)}") from error
     return model.eval()
+
+
+def _entry_point(name: str, source: str) -> Callable[..., nn.Module]:
+    """Import a source from a file of its own, and return its function of that name."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / f"{name}.py"
+        file.write_text(source, encoding="utf-8")
+        spec = spec_from_file_location(UNREGISTERED + name, file)
+        assert spec is not None  # noqa: S101 - the file is there
+        assert spec.loader is not None  # noqa: S101
+        module = sys.modules[spec.name] = module_from_spec(spec)  # dataclasses look their module up there
+        try:
+            spec.loader.exec_module(module)
+        finally:
+            del sys.modules[spec.name]
+    entry: Callable[..., nn.Module] = getattr(module, name)
+    return entry
 
 
 def check_logits(ours: nn.Module, theirs: nn.Module, img_size: int) -> None:

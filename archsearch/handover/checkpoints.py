@@ -1,6 +1,7 @@
 """Checkpoints of full trainings: ours, or those of timm's ``train.py``."""
 
 import argparse
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from archsearch.arch import Arch
 from archsearch.errors import ArchError, DataError, first_line
+from archsearch.handover.timm_config import CONFIG
 from archsearch.handover.weights import KEY, load_weights
 from archsearch.nn import build
 from archsearch.nn.timm_names import from_timm
@@ -22,6 +24,8 @@ STATES = ("state_dict_ema", "model_ema", "state_dict", "model")
 WRAPPERS = ("module.", "_orig_mod.")
 #: Last linear layer's bias, whose length is the number of classes.
 BIASES = {"linear": "head.fc.bias", "mlp": "head.fc2.bias"}
+#: What names a folder for timm.
+LOCAL = "local-dir:"
 #: Options of ``train.py`` that decide the preprocessing.
 OPTIONS = ("img_size", "mean", "std", "crop_pct", "interpolation")
 
@@ -87,7 +91,17 @@ def _torch(path: Path) -> tuple[dict[str, Tensor], dict[str, Any], dict[str, Any
     found = next((content[key] for key in STATES if isinstance(content.get(key), Mapping)), content)
     state = {_unwrapped(str(name)): value for name, value in found.items() if isinstance(value, Tensor)}
     told = vars(content["args"]) if isinstance(content.get("args"), argparse.Namespace) else {}
-    return state, {}, {name: told[name] for name in OPTIONS if told.get(name)}
+    return state, {}, _of_folder(str(told.get("model"))) | {name: told[name] for name in OPTIONS if told.get(name)}
+
+
+def _of_folder(model: str) -> dict[str, Any]:
+    """Return the preprocessing of the folder that was trained, which holds where no option says otherwise."""
+    try:
+        config = json.loads((Path(model.removeprefix(LOCAL)) / CONFIG).read_text(encoding="utf-8"))
+        cfg = config["pretrained_cfg"] if model.startswith(LOCAL) else {}
+        return {"img_size": cfg["input_size"][-1], **{name: cfg[name] for name in OPTIONS[1:]}}
+    except (OSError, ValueError, KeyError, TypeError):  # another network, or its folder has moved
+        return {}
 
 
 def _unwrapped(name: str) -> str:

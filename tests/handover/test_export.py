@@ -203,6 +203,16 @@ def test_checkpoints_of_timms_training_come_back(arch, key):
     assert cfg["crop_pct"] == 0.875
 
 
+def test_the_preprocessing_of_the_trained_folder_stays(study, trained):
+    export(ExportSpec("night#1", Path("out"), storage=study))
+    told = argparse.Namespace(model="local-dir:out", img_size=None, mean=None, crop_pct=0.9)
+    torch.save({"state_dict": load_file("out/model.safetensors"), "args": told}, "best.pth")
+    export(ExportSpec("out/architecture.json", Path("again"), "best.pth"))
+    cfg = json.loads(Path("again/config.json").read_text())["pretrained_cfg"]
+    assert (cfg["mean"], cfg["std"], cfg["crop_pct"]) == (FACTS["mean"], FACTS["std"], 0.9)
+    assert cfg["input_size"] == [3, 32, 32]
+
+
 def test_linear_layers_of_timms_convnext_become_convolutions():
     theirs = timm.create_model("convnext_tiny", depths=CONVNEXT.depths, dims=CONVNEXT.dims, num_classes=5)
     theirs = enliven(theirs)
@@ -450,6 +460,7 @@ def test_a_users_mixer_goes_with_the_network():
     assert logits(here("out"), made.arch).isfinite().all()
 
 
+@pytest.mark.slow
 def test_onnx_stands_beside_it():
     pytest.importorskip("onnxruntime")
     made = export(ExportSpec(write(INCEPTION), Path("out"), "none", onnx=True))

@@ -80,11 +80,11 @@ def factor_figure(report: Report, factor: str) -> go.Figure:
     """
     group = _of(report, factor)
     panels = _panels(group)
-    base = group[0].result.base
+    base, form = group[0].result.base, report.outcome.form_of("infer")
     titles = {
         "difference": f"top-1, points to {base}",
         "train": "training images/s, ratio",
-        "infer": "inference, ratio",
+        "infer": "inference, ratio" if form == "train" else f"inference of the {form} form, ratio",
     }
     figure = make_subplots(cols=len(panels), shared_yaxes=True, subplot_titles=[titles[p] for p in panels])
     for column, panel in enumerate(panels, 1):

@@ -59,5 +59,6 @@ def _speeds(result: "Result") -> str:
     speeds = []
     for speed, detail in result.speeds.items():
         ratio = "" if detail["ratio"] is None else f", ratio {detail['ratio']:.3f}"  # None: the baseline failed
-        speeds.append(f"{speed} {detail['throughput']:.1f} img/s{ratio}")
+        form = f" of the {detail['form']} form" if "form" in detail else ""
+        speeds.append(f"{speed}{form} {detail['throughput']:.1f} img/s{ratio}")
     return "; ".join(speeds)

@@ -77,6 +77,8 @@ def test_speeds_say_the_form_that_was_timed(outcome):
     ]
     report = Report.of(dataclasses.replace(outcome, results=(*results, *outcome.results[2:])))
     assert [row["infer_form"] for row in rows(report)] == ["deploy"] * 4
+    titles = [note.text for note in factor_figure(report, "norm").layout.annotations]
+    assert "inference of the deploy form, ratio" in titles
     table = written(report, "table")
     assert "infer (img/s), deploy form" in table
     assert "train (img/s), " not in table

@@ -41,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--workers", type=natural, metavar="N", help="trainings at a time (default: one per core; up to 4 per GPU)")
     add("--study-name", metavar="NAME", help="name of the confirmation's own record (default: STUDY-confirm)")
     add("--retrain", action="store_true", help="repeat trainings that are known")
+    add("--page", type=Path, metavar="FILE", help="HTML page to write (default: that of the study, beside the storage)")
     add("-q", "--quiet", action="store_true", help="no progress")
     add_mixers(parser)
     add_storage(parser)
@@ -49,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Confirm, print the table, and write the study's page again."""
+    from archsearch.cli.report import page_path
     from archsearch.handover import ConfirmSpec
 
     changes = assignments(args.set, ("proxy",))["proxy"]
@@ -71,12 +73,13 @@ def run(args: argparse.Namespace) -> int:
         retrain=args.retrain,
         command=command_line(args.storage),
     )
-    confirm_and_show(spec, args.quiet, args.format)
+    page = page_path(args.study, args.storage, args.page, "--page")
+    confirm_and_show(spec, page, args.quiet, args.format)
     return 0
 
 
-def confirm_and_show(spec: "ConfirmSpec", quiet: bool, style: str) -> None:
-    """Carry out a confirmation and print its table; after Ctrl-C, what there is by then.
+def confirm_and_show(spec: "ConfirmSpec", page: Path, quiet: bool, style: str) -> None:
+    """Carry out a confirmation, print its table and write the study's page; after Ctrl-C, as far as it has come.
 
     Raises:
         ArchsearchError: Everything was trained in vain.
@@ -88,22 +91,24 @@ def confirm_and_show(spec: "ConfirmSpec", quiet: bool, style: str) -> None:
         confirmation = confirm(spec, ConfirmProgress(quiet))
     except KeyboardInterrupt:
         if (stored := confirmation_of(spec.study, spec.storage)) is not None:
-            _print(stored, style)
+            _show(spec, stored, page, style)
         raise
-    _print(confirmation, style)
-    _tell(spec, confirmation, quiet)
+    _show(spec, confirmation, page, style)
+    _tell(spec, confirmation, page, quiet)
 
 
-def _print(confirmation: "Confirmation", style: str) -> None:
+def _show(spec: "ConfirmSpec", confirmation: "Confirmation", page: Path, style: str) -> None:
+    from archsearch.cli.report import open_studies, views_of, write
     from archsearch.report.confirm_tables import confirmation_document
     from archsearch.utils.tables import render
 
     sys.stdout.write(render(confirmation_document(confirmation), style) + "\n")
     sys.stdout.flush()
+    write(page, views_of(open_studies([spec.study], spec.storage)[0]))
 
 
-def _tell(spec: "ConfirmSpec", confirmation: "Confirmation", quiet: bool) -> None:
-    """Say where the weights are, and what to do with them."""
+def _tell(spec: "ConfirmSpec", confirmation: "Confirmation", page: Path, quiet: bool) -> None:
+    """Say where the weights and the page are, and what to do next."""
     trained = [one for one in confirmation.members if one.trained.weights]
     if not trained:
         errors = [error for one in confirmation.members for error in one.trained.errors.values()]
@@ -111,7 +116,7 @@ def _tell(spec: "ConfirmSpec", confirmation: "Confirmation", quiet: bool) -> Non
     best = max(trained, key=lambda one: (bool(one.on_front), one.accuracy or 0.0))
     if not quiet:
         folder = Path(next(iter(best.trained.weights.values()))).parent
-        print(f"weights: {folder}", file=sys.stderr)
+        print(f"weights: {folder}\npage: {page}", file=sys.stderr)
         if best.candidate.number is not None:
             name = f"{spec.study}#{best.candidate.number}"
             print(f"take one away: python cli.py export '{name}' --out DIR", file=sys.stderr)

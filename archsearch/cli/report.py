@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     searches, ablations = open_studies(args.studies, args.storage)
     if args.speeds and ablations:
         raise OptionError("--speeds is for searches, and an ablation is among these studies; leave one of them out")
-    views = _views(searches)
+    views = views_of(searches)
     if args.speeds:
         views = timed_elsewhere(views, args.speeds)
     write(path, views, ablations)
@@ -74,7 +74,7 @@ def open_studies(names: Sequence[str], storage: str) -> "tuple[list[optuna.Study
         return searches, ablations
 
 
-def _views(searches: "list[optuna.Study]") -> "list[StudyView]":
+def views_of(searches: "list[optuna.Study]") -> "list[StudyView]":
     """Return the views of searches; slow parts come last.
 
     Raises:

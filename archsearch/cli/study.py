@@ -20,13 +20,14 @@ from archsearch.cli.options import (
     seconds,
 )
 from archsearch.cli.recipe_options import add_data, add_recipes, command_line, recipe_choice
-from archsearch.errors import ArchsearchError
+from archsearch.errors import ArchsearchError, OptionError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from archsearch.search.importance import Importance
     from archsearch.search.repeat_trial import Repetition
+    from archsearch.search.resolve import ResolvedStudy
     from archsearch.search.result import StudyResult
     from archsearch.search.spec import StudySpec
 
@@ -68,6 +69,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "(the named networks), a .yaml or .json file, or the front of another study (repeatable)")  # fmt: skip
     add("--repeat", type=natural, metavar="TRIAL", help="evaluate this trial of the study again, and compare")
     add("--page", type=Path, metavar="FILE", help="HTML page to write (default: beside the storage)")
+    add("--confirm", action="store_true", help="then confirm the front, as the verb `confirm` does "
+        "by default; other formats than table then hold the confirmation alone")  # fmt: skip
     add_mixers(parser)
     add_storage(parser)
     add_format(parser)
@@ -90,6 +93,8 @@ def run(args: argparse.Namespace) -> int:
     repeats = args.repeat is not None
     resolved = resolve(spec.in_this_process() if repeats else spec, create=not repeats)
     page = page_path(resolved.name, spec.storage, args.page, "--page")
+    if args.confirm:
+        _check_confirm(args, resolved)
     if repeats:
         _show_repetition(repeat(resolved, args.repeat, progress), args.format)
         return 0
@@ -100,7 +105,35 @@ def run(args: argparse.Namespace) -> int:
             if progress.search is not None:
                 _show(args, result_of(progress.search, spec.storage), page, {})
         raise
-    return _show(args, result, page, importances(result.study, [objective.name for objective in result.objectives]))
+    code = _show(args, result, page, importances(result.study, [objective.name for objective in result.objectives]))
+    if args.confirm:
+        _confirm(args, result.name, page)
+    return code
+
+
+def _check_confirm(args: argparse.Namespace, resolved: "ResolvedStudy") -> None:
+    """Refuse a confirmation of what has no accuracy, before anything is evaluated."""
+    if args.repeat is not None:
+        raise OptionError("--confirm and --repeat exclude each other; leave one out")
+    if "accuracy" not in [objective.name for objective in resolved.objectives]:
+        raise OptionError("--confirm trains the front for longer, and accuracy is no objective; leave it out")
+
+
+def _confirm(args: argparse.Namespace, name: str, page: Path) -> None:
+    """Confirm the front of the study that has just ended."""
+    from archsearch.cli.confirm import confirm_and_show
+    from archsearch.handover import ConfirmSpec
+
+    spec = ConfirmSpec(
+        study=name,
+        storage=args.storage,
+        data_root=args.data_root,
+        device=args.device,
+        workers=args.workers,
+        mixers=tuple(args.mixers),
+        command=command_line(args.storage),
+    )
+    confirm_and_show(spec, page, args.quiet, args.format)
 
 
 def spec_of(args: argparse.Namespace) -> "StudySpec":
@@ -161,8 +194,9 @@ def _show(
         result.name, result.recipe, result.trials, result.command, dict(importance), images=result.val_images
     )
     front = trials_table(front_rows(view.frame, view.objectives), view.objectives, view.chance_words)
-    sys.stdout.write(render(front, args.format) + "\n")
-    sys.stdout.flush()
+    if args.format == "table" or not args.confirm:
+        sys.stdout.write(render(front, args.format) + "\n")
+        sys.stdout.flush()
     if result.trials:
         report.write(page, [view])
         count = len(result.trials)

@@ -3,7 +3,7 @@
 from archsearch.arch import Arch
 from archsearch.errors import OptionError
 from archsearch.report.frame import front_rows, trials_frame
-from archsearch.search.definition import load, objectives_of
+from archsearch.search.definition import check_search, load, objectives_of
 from archsearch.search.storage.opening import open_storage
 from archsearch.search.storage.records import trials_of
 
@@ -18,9 +18,10 @@ def stored_archs(study: str, storage: str, number: int | None = None) -> dict[in
 
     Raises:
         StorageError: There is no such storage or study.
-        OptionError: The study has no such trial, or no front yet.
+        OptionError: The study has no such trial, or no front yet, or is no search.
     """
     record = load(study, open_storage(storage, create=False))
+    check_search(record)
     trials = {trial.number: trial for trial in trials_of(record)}
     if number is not None:
         if number not in trials:

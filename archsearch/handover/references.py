@@ -10,7 +10,7 @@ from archsearch.errors import ArchError, OptionError
 from archsearch.handover.confirm_record import stored_confirmation
 from archsearch.handover.confirmation import Confirmed
 from archsearch.objectives import Objective
-from archsearch.search.definition import load, objectives_of, recipe_of, validation_images
+from archsearch.search.definition import check_search, load, objectives_of, recipe_of, validation_images
 from archsearch.search.storage.opening import open_storage
 from archsearch.search.storage.records import trials_of
 from archsearch.stats.noise import AccuracyNoise, accuracy_noise
@@ -105,7 +105,9 @@ def _trial(reference: str, storage: str) -> StudyTrial:
     if not mark or not number.isascii() or not number.isdigit():
         raise OptionError(f"{reference}: write STUDY#NUMBER with the number of a trial, as {study or reference}#3")
     opened = open_storage(storage, create=False)
-    record, confirmation = load(study, opened), stored_confirmation(study, opened)
+    record = load(study, opened)
+    check_search(record)
+    confirmation = stored_confirmation(study, opened)
     trials = trials_of(record)
     trial = next((trial for trial in trials if trial.number == int(number)), None)
     if trial is None:

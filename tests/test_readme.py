@@ -18,7 +18,9 @@ def test_the_script_is_short():
     assert "run(spec)" in SCRIPTS[0]
 
 
-@pytest.mark.parametrize("script", SCRIPTS, ids=("study", "parts"))
+@pytest.mark.parametrize(
+    "script", [SCRIPTS[0], SCRIPTS[1], SCRIPTS[0] + SCRIPTS[2]], ids=("study", "parts", "confirmation")
+)
 def test_scripts_run(script, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "script.py").write_text(script)
@@ -30,3 +32,5 @@ def test_scripts_run(script, tmp_path, monkeypatch):
         assert re.search(
             r"^4 trials, hypervolume [01]\.\d+, stored in sqlite:///runs/archsearch.db$", done.stdout, re.M
         )
+    if "confirm(" in script:
+        assert re.search(r"^trial \d 0\.\d+ (True|False)$", done.stdout, re.M)

@@ -91,10 +91,12 @@ def run(args: argparse.Namespace) -> int:
     spec = spec_of(args)
     progress = StudyProgress(args.quiet, args.verbose, args.log_format)
     repeats = args.repeat is not None
+    if repeats and args.confirm:
+        raise OptionError("--confirm and --repeat exclude each other; leave one out")
     resolved = resolve(spec.in_this_process() if repeats else spec, create=not repeats)
     page = page_path(resolved.name, spec.storage, args.page, "--page")
     if args.confirm:
-        _check_confirm(args, resolved)
+        _check_confirm(resolved)
     if repeats:
         _show_repetition(repeat(resolved, args.repeat, progress), args.format)
         return 0
@@ -111,10 +113,8 @@ def run(args: argparse.Namespace) -> int:
     return code
 
 
-def _check_confirm(args: argparse.Namespace, resolved: "ResolvedStudy") -> None:
+def _check_confirm(resolved: "ResolvedStudy") -> None:
     """Refuse a confirmation of what has no accuracy, before anything is evaluated."""
-    if args.repeat is not None:
-        raise OptionError("--confirm and --repeat exclude each other; leave one out")
     if "accuracy" not in [objective.name for objective in resolved.objectives]:
         raise OptionError("--confirm trains the front for longer, and accuracy is no objective; leave it out")
 

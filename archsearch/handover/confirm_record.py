@@ -11,7 +11,7 @@ from archsearch.errors import StorageError
 from archsearch.handover.candidates import Candidate
 from archsearch.handover.confirmation import Confirmation, Trained
 from archsearch.objectives import OBJECTIVES
-from archsearch.search.definition import CONFIRMS, RECIPE, existing, objectives_of, recipe_of
+from archsearch.search.definition import CONFIRMS, RECIPE, existing, load, objectives_of, recipe_of
 from archsearch.search.same_recipe import check_known, check_same
 from archsearch.search.storage.opening import in_words, open_storage
 from archsearch.search.storage.records import end_attrs, start_attrs
@@ -137,15 +137,21 @@ def confirmation_of(study: str, storage: str) -> Confirmation | None:
         storage: URL of the storage, or path of an SQLite file.
 
     Raises:
-        StorageError: The storage cannot be opened.
+        StorageError: The storage cannot be opened, or has no such study.
     """
     opened = open_storage(storage, create=False)
     with in_words():
+        load(study, opened)  # says so where there is none of that name
         return stored_confirmation(study, opened)
 
 
 def stored_confirmation(study: str, storage: "BaseStorage") -> Confirmation | None:
-    """Return the last confirmation of a study in an open storage; None where there is none with any candidate."""
+    """Return the last confirmation of a study in an open storage; None where there is none with any candidate.
+
+    Args:
+        study: Name of the study.
+        storage: Open storage.
+    """
     names = [
         name
         for name, attrs in attrs_of_all(storage).items()

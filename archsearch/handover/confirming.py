@@ -93,10 +93,10 @@ def _outline(plan: ResolvedConfirmation) -> str:
     counts = {"front": "of the front", "contender": "next to it", "control": "as controls"}
     words = [f"{roles.count(role)} {what}" for role, what in counts.items() if role in roles]
     baseline = next(one for one in plan.candidates if one.baseline)
-    proxy = plan.proxy
+    epochs = f"{plan.proxy.epochs} epoch{'s' if plan.proxy.epochs > 1 else ''}"
     return (
-        f"confirms {', '.join(words)}, and the baseline ({baseline.name}): {proxy.epochs} epochs of "
-        f"{len(plan.data.train)} images, judged on {len(plan.data.test)} of the test split"
+        f"confirms {', '.join(words)}, and the baseline ({baseline.name}): {epochs} of {len(plan.data.train)} images, "
+        f"judged on {len(plan.data.test)} of the test split"
     )
 
 

@@ -22,8 +22,8 @@ from archsearch.search import run as search
 from archsearch.search.spec import Engine, StudySpec
 from archsearch.search.storage.opening import open_storage
 
-#: Small images, as everything is judged on all 2,048 of the test split.
-PROXY = dataclasses.replace(tiny.PROXY, img_size=16, train_samples=64)
+#: Of a folder of 72 images to train on, 8 to validate and 40 to test.
+PROXY = dataclasses.replace(tiny.PROXY, img_size=16, train_samples=64, val_samples=0, batch_size=16)
 LONGER = dataclasses.replace(PROXY, epochs=2)
 
 
@@ -42,9 +42,22 @@ class Heard(ConfirmListener):
             raise KeyboardInterrupt
 
 
+def images(root: Path, seed: int) -> Path:
+    """Draw a folder of two classes, one a little darker than the other."""
+    generator = torch.Generator().manual_seed(seed)
+    for split, count in (("train", 40), ("test", 20)):
+        for name, darkest in (("a", 0), ("b", 40)):
+            (root / split / name).mkdir(parents=True)
+            for number in range(count):
+                pixels = torch.randint(darkest, 256, (16, 16, 3), generator=generator, dtype=torch.uint8)
+                Image.fromarray(pixels.numpy()).save(root / split / name / f"{number}.png")
+    return root
+
+
 def study(folder, **changes):
     (folder / "small.yaml").write_text(tiny.SPACE)
     fields = {"objectives": "accuracy,macs", "n_trials": 4, "proxy": PROXY, "study_name": "s", "seed": 7}
+    fields |= {"dataset": "folder", "data_root": images(folder / "images", 0)}
     spec = StudySpec(str(folder / "small.yaml"), storage=str(folder / "a.db"), engine=Engine(workers=0))
     return search(dataclasses.replace(spec, **(fields | changes)))
 
@@ -70,7 +83,7 @@ def folder(stored, tmp_path):
     return tmp_path
 
 
-def test_the_front_is_confirmed_and_its_weights_give_the_recorded_accuracy(folder, capsys):
+def test_the_front_is_confirmed_and_its_weights_give_the_recorded_accuracy(folder, stored, capsys):
     heard = Heard()
     found = confirm(spec(folder), heard)
     roles = [one.role for one in found.candidates]
@@ -84,8 +97,8 @@ def test_the_front_is_confirmed_and_its_weights_give_the_recorded_accuracy(folde
 
     member = found.members[0]
     weights = load_weights(weights_of("s", member.candidate.number, str(folder / "a.db")))
-    facts, data = weights.facts, load("drawn", None, 16)
-    assert weights.arch == LONGER.shrink(member.candidate.arch, 8)
+    facts, data = weights.facts, load("folder", stored / "images", 16)
+    assert weights.arch == LONGER.shrink(member.candidate.arch, 2)
     assert facts["target"] == member.candidate.arch.to_dict()
     assert (facts["study"], facts["trial"], facts["classes"]) == ("s", member.candidate.number, list(data.classes))
     assert facts["accuracy"] == member.trained.accuracies[facts["seed"]]
@@ -93,7 +106,7 @@ def test_the_front_is_confirmed_and_its_weights_give_the_recorded_accuracy(folde
     mean, std = (torch.tensor(facts[name]).view(1, 3, 1, 1) for name in ("mean", "std"))
     with torch.no_grad():
         named = weights.build()((data.test.images / 255 - mean) / std).argmax(1)
-    assert (named == data.test.labels).float().mean().item() == pytest.approx(facts["accuracy"], abs=0.005)
+    assert (named == data.test.labels).float().mean().item() == pytest.approx(facts["accuracy"], abs=0.03)
 
 
 def test_an_interrupted_confirmation_goes_on_to_the_same_result(folder, tmp_path_factory):
@@ -108,7 +121,8 @@ def test_an_interrupted_confirmation_goes_on_to_the_same_result(folder, tmp_path
     accuracies = [{name: one.accuracies for name, one in found.trained.items()} for found in (at_once, resumed)]
     assert accuracies[0] == accuracies[1]
     assert "3 trainings are known" in heard.notes
-    assert confirm(spec(folder, seeds=4), idle) == resumed
+    again = confirm(spec(folder, seeds=4), idle)
+    assert (again.trained, again.members) == (resumed.trained, resumed.members)
     assert idle.trainings == []
 
 
@@ -151,7 +165,7 @@ def test_a_candidate_that_fails_is_recorded_and_the_others_go_on(folder):
     errors = [error for one in found.trained.values() for error in one.errors.values()]
     assert errors
     assert all(error.startswith("diverged") for error in errors)
-    assert confirm(spec(folder, proxy=diverging), heard) == found
+    assert confirm(spec(folder, proxy=diverging), heard).trained == found.trained
     assert heard.trainings == []
 
 
@@ -165,6 +179,8 @@ def test_what_cannot_be_confirmed_is_told(folder):
         confirm(spec(folder, proxy_changes={"epochs": 3}))
     with pytest.raises(StorageError, match="is no confirmation of 's'; choose another --study-name"):
         confirm(spec(folder, study_name="s"))
+    with pytest.raises(StorageError, match="unknown study 'x'"):
+        weights_of("x", 0, str(folder / "a.db"))
     with pytest.raises(StorageError, match=r"trial 99 of study 's' has no weights: `confirm s` trains"):
         weights_of("s", 99, str(folder / "a.db"))
     with pytest.raises(OptionError, match="top is 0"):
@@ -180,35 +196,24 @@ def test_a_study_without_accuracy_or_trials_is_refused(tmp_path):
         confirm(spec(tmp_path, study="other"))
 
 
-def images(root: Path, seed: int) -> Path:
-    generator = torch.Generator().manual_seed(seed)
-    for split, count in (("train", 40), ("test", 20)):
-        for name in ("a", "b"):
-            (root / split / name).mkdir(parents=True, exist_ok=True)
-            for number in range(count):
-                pixels = torch.randint(0, 256, (32, 32, 3), generator=generator, dtype=torch.uint8)
-                Image.fromarray(pixels.numpy()).save(root / split / name / f"{number}.png")
-    return root
-
-
-def test_the_folder_of_a_study_is_found_again_and_other_images_are_refused(tmp_path):
-    root = images(tmp_path / "images", 0)
-    small = dataclasses.replace(PROXY, val_samples=0, batch_size=16)
-    study(tmp_path, dataset="folder", data_root=root, proxy=small, n_trials=2)
-    found = confirm(spec(tmp_path, controls=0, proxy=dataclasses.replace(small, epochs=2)))
-    assert found.images == 40
-    assert all(one.trained.accuracies for one in found.members)
-    other = images(tmp_path / "other", 1)
+def test_other_images_than_those_of_the_search_are_refused(folder, stored):
+    other = images(folder / "other", 1)
     with pytest.raises(DataError, match=r"are not those of study 's'; name their folder by --data-root"):
-        confirm(spec(tmp_path, data_root=other))
+        confirm(spec(folder, data_root=other))
+    record = optuna.load_study(storage=open_storage(str(folder / "a.db"), create=False), study_name="s")
+    assert record.user_attrs["data_root"] == str(stored / "images")
+    record.set_user_attr("data_root", None)  # as in studies of earlier versions
+    with pytest.raises(OptionError, match="does not say where its images are; add --data-root"):
+        confirm(spec(folder))
+    assert confirm(spec(folder, controls=0, data_root=stored / "images")).images == 40
 
 
 def test_the_default_recipe_is_longer_and_trains_the_same_networks(folder):
     from archsearch.handover.confirm_resolve import longer, resolve
 
     plan = resolve(spec(folder, proxy=None))
-    assert plan.proxy == longer(PROXY, 4096)
-    assert (plan.proxy.epochs, plan.proxy.train_samples, plan.proxy.crop_padding) == (2, 256, 2)
+    assert plan.proxy == longer(PROXY, 72)
+    assert (plan.proxy.epochs, plan.proxy.train_samples, plan.proxy.crop_padding) == (7, 72, 2)
     for one in plan.candidates:
         assert plan.proxy.shrink(one.arch, 10) == PROXY.shrink(one.arch, 10)
     whole = longer(ProxyRecipe(train_samples=0, crop_padding=2), 50_000)

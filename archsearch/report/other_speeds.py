@@ -9,13 +9,13 @@ from archsearch.benchmark.timing import Timing
 from archsearch.errors import OptionError
 from archsearch.handover.candidates import Candidate
 from archsearch.handover.confirmation import Confirmation
-from archsearch.objectives import OBJECTIVES, Objective, Tier
+from archsearch.objectives import OBJECTIVES, FromTime, Objective, Tier
 from archsearch.report.view import StudyView
 from archsearch.trial import Trial
 from archsearch.utils.key_fields import key_fields
 
-#: Objective that is added to a study without any speed: the first of these that the file has.
-ADDED = ("infer_throughput", "latency_ms", "train_throughput")
+#: Kinds of step whose speed is added to a study without any: the first of these that the file has.
+ADDED = ("infer", "latency", "train")
 
 
 def with_speeds(view: StudyView, speeds: Speeds) -> tuple[StudyView, list[int]]:
@@ -70,9 +70,10 @@ def _objectives(view: StudyView, speeds: Speeds) -> tuple[Objective, ...]:
     own = tuple(OBJECTIVES[name] for name in view.recipe["objectives"])
     if any(objective.tier is Tier.MEASURED for objective in own):
         return own
-    known = (OBJECTIVES[name] for name in ADDED)
-    known = (added for added in known if any(speeds.knows(arch, [added]) for arch in speeds.archs.values()))
-    return *own, next(known, OBJECTIVES[ADDED[0]])
+    speed_of = {o.measured.step: o for o in OBJECTIVES.values() if isinstance(o.measured, FromTime)}
+    timed = [speed_of[step] for step in ADDED]
+    known = (added for added in timed if any(speeds.knows(arch, [added]) for arch in speeds.archs.values()))
+    return *own, next(known, timed[0])
 
 
 def _rescored(trial: Trial, timings: Mapping[str, Timing]) -> Trial:

@@ -1,11 +1,13 @@
 """Train the front of a study for longer and with seeds, judge it on the test split, and keep the weights."""
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from archsearch.cli.options import (
+    STORAGE,
     add_format,
     add_mixers,
     add_storage,
@@ -118,5 +120,6 @@ def _tell(spec: "ConfirmSpec", confirmation: "Confirmation", page: Path, quiet: 
         folder = Path(next(iter(best.trained.weights.values()))).parent
         print(f"weights: {folder}\npage: {page}", file=sys.stderr)
         if best.candidate.number is not None:
-            name = f"{spec.study}#{best.candidate.number}"
-            print(f"take one away: python cli.py export '{name}' --out DIR", file=sys.stderr)
+            name = shlex.quote(f"{spec.study}#{best.candidate.number}")
+            where = "" if spec.storage == STORAGE else f" --storage {shlex.quote(spec.storage)}"
+            print(f"take one away: python cli.py export {name} --out DIR{where}", file=sys.stderr)

@@ -78,7 +78,7 @@ _MODULES = {
     "read_view": "report.view",
 }
 #: Packages whose functions and classes are reached through them: ``archsearch.search.run``.
-_PACKAGES = ("ablation", "benchmark", "fidelity", "search")
+_PACKAGES = ("ablation", "benchmark", "fidelity", "handover", "search")
 
 
 def __getattr__(name: str) -> Any:

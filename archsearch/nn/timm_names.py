@@ -16,9 +16,9 @@ def from_timm(state: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> dict[s
 
     Args:
         state: Parameters, buffers or gradients by timm's names.
-        like: State of our network, for the shapes.
+        like: State of our network, for its names and shapes; a name that it has, as a mixer's own ``conv_dw``, stays.
     """
-    renamed = {name.replace(TIMMS, OURS): value for name, value in state.items()}
+    renamed = {name if name in like else name.replace(TIMMS, OURS, 1): value for name, value in state.items()}
     return {name: _shaped(name, value, like) for name, value in renamed.items()}
 
 

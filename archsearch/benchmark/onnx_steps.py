@@ -107,17 +107,21 @@ class OnnxStep:
             path: File of ``OnnxFiles``.
             setting: Setting of an ``infer`` or ``latency`` step.
             device: Device to run on.
+
+        Raises:
+            OptionError: onnxruntime would run it elsewhere.
         """
         threads, provider = torch.get_num_threads(), PROVIDERS[device.type]
         options = {"device_id": device.index or 0, "use_tf32": int(setting.precision == "tf32")}
         self._session = open_session(path, [(provider, options if device.type == "cuda" else {})], threads)
+        _check_provider(ran := self._session.get_providers()[0], provider)
         shape = (setting.batch_size, 3, setting.img_size, setting.img_size)
         self._images = torch.randn(shape, device=device)
         self.logits = torch.empty((setting.batch_size, self._session.get_outputs()[0].shape[1]), device=device)
         self._binding = self._session.io_binding()
         self._bind(self._binding.bind_input, INPUT, self._images)
         self._bind(self._binding.bind_output, OUTPUT, self.logits)
-        self.runtime = {"onnxruntime": runtime_version(), "provider": provider, "threads": threads}
+        self.runtime = {"onnxruntime": runtime_version(), "provider": ran, "threads": threads}
 
     def __call__(self) -> object:
         """Run it; ``logits`` holds the outcome."""
@@ -128,3 +132,12 @@ class OnnxStep:
     def _bind(bind: Any, name: str, buffer: torch.Tensor) -> None:
         device = buffer.device
         bind(name, device.type, device.index or 0, np.float32, tuple(buffer.shape), buffer.data_ptr())
+
+
+def _check_provider(ran: str, asked: str) -> None:
+    """Make sure that a session has the provider it was asked for: without CUDA's libraries it takes the CPU's."""
+    if ran != asked:
+        raise OptionError(
+            f"onnxruntime could not load {asked} and took {ran}: install the CUDA and cuDNN that this onnxruntime-gpu "
+            "was built for, or use --device cpu"
+        )

@@ -49,6 +49,15 @@ def test_a_step_fills_its_logits_from_its_images(files, form):
     assert step.runtime == {**RUNTIME, "threads": torch.get_num_threads()}
 
 
+def test_a_session_that_fell_back_to_another_provider_is_refused(files, monkeypatch):
+    path = files.of(SETTING)
+    monkeypatch.setitem(onnx_steps.PROVIDERS, "cpu", "CUDAExecutionProvider")  # which no library is there for
+    fallen = onnx_export.open_session(path, ["CPUExecutionProvider"])
+    monkeypatch.setattr(onnx_steps, "open_session", lambda *args: fallen)
+    with pytest.raises(OptionError, match=r"^onnxruntime could not load CUDA.* and took CPU.*, or use --device cpu$"):
+        OnnxStep(path, SETTING, CPU)
+
+
 def test_forms_have_a_file_each_and_batches_share_one(files):
     first = files.of(SETTING)
     deployed = files.of(dataclasses.replace(SETTING, form="deploy"))

@@ -68,6 +68,7 @@ class Speeds:
         conditions: What all timings have in common.
         archs: Architectures at the resolution they were timed at, by key.
         timings: Timings by kind of step, by key of the architecture.
+        unknown: Why networks of the file are not known here and left out, in one line, by their name there.
     """
 
     path: str
@@ -75,9 +76,19 @@ class Speeds:
     conditions: Conditions
     archs: Mapping[str, Arch] = field(repr=False)
     timings: Mapping[str, Mapping[str, Timing]] = field(repr=False)
+    unknown: Mapping[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return f"speeds in {self.path} ({self.conditions})"
+
+    @property
+    def remark(self) -> str:
+        """Which networks of the file are left out, in one line; empty where all are known here."""
+        if not self.unknown:
+            return ""
+        name, why = next(iter(self.unknown.items()))
+        several = f"; and {len(self.unknown) - 1} more" if len(self.unknown) > 1 else ""
+        return f"{self.path} has networks that are not known here and left out: {name} ({why}){several}"
 
     @property
     def device(self) -> str:
@@ -150,7 +161,8 @@ def _has(known: Mapping[str, Timing], quantity: Objective) -> bool:
 def read_speeds(named: str | Path) -> Speeds:
     """Read the JSON that ``benchmark`` wrote.
 
-    Networks of timm's, networks that could not be timed, and those with mixers that are not known here are left out.
+    Networks of timm's, networks that could not be timed, and those with mixers that are not known here are left out;
+    of the last, ``Speeds.unknown`` tells why. A mixer whose file has changed since is another one.
     Of an architecture that was timed twice, the last timing counts.
 
     Args:
@@ -167,16 +179,16 @@ def read_speeds(named: str | Path) -> Speeds:
         raise OptionError(f"--speeds: cannot read {path}: {error.strerror}; {WRITES}") from None
     rows = _rows(path, content)
     by_conditions: dict[Conditions, list[tuple[Arch, dict[str, Timing]]]] = {}
-    unknown: list[ArchError] = []
+    unknown: dict[str, str] = {}
     for number, row in enumerate(rows, 1):
-        if "arch" not in row or "mode" not in row:
+        if row.get("arch") is None or row.get("mode") is None:  # timm's, and what failed
             continue
         try:
-            arch, told = Arch.from_dict(row["arch"]), _conditions(row)
+            arch, told = _arch(row), _conditions(row)
             by_conditions.setdefault(told, []).append((arch, _timings(row, told)))
         except ArchError as error:
-            unknown.append(error)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            unknown.setdefault(str(row["model"]), first_line(error))
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise OptionError(
                 f"--speeds {path}: row {number} is not as `benchmark` writes it: {first_line(error)}; {WRITES}"
             ) from None
@@ -184,7 +196,7 @@ def read_speeds(named: str | Path) -> Speeds:
     archs, timings = {arch.key: arch for arch, _ in by_conditions[chosen]}, dict[str, dict[str, Timing]]()
     for arch, timed in by_conditions[chosen]:
         timings.setdefault(arch.key, {}).update(timed)
-    return Speeds(path, hashlib.sha256(content).hexdigest()[:12], chosen, archs, timings)
+    return Speeds(path, hashlib.sha256(content).hexdigest()[:12], chosen, archs, timings, unknown)
 
 
 def _parts(named: str) -> tuple[str, tuple[str, ...]]:
@@ -206,14 +218,28 @@ def _rows(path: str, content: bytes) -> list[dict[str, Any]]:
     return rows
 
 
+def _arch(row: Mapping[str, Any]) -> Arch:
+    """The architecture of a row.
+
+    Raises:
+        ArchError: It is not known here, or has another key here, by which a mixer of a user's file is told apart.
+    """
+    arch = Arch.from_dict(row["arch"])
+    if row.get("key", arch.key) != arch.key:
+        raise ArchError("the file of one of its mixers is another one here; time it again with this one")
+    return arch
+
+
 def _conditions(row: Mapping[str, Any]) -> Conditions:
-    batches = (row.get(f"{kind}_batch_size") for kind in ("infer", "train", "latency"))
+    batches = [batch for kind in ("infer", "train", "latency") if (batch := row.get(f"{kind}_batch_size"))]
+    if not batches:
+        raise ValueError("it has no batch size")
     return Conditions(
         device=_text(row["env_device_name"]),
         host=_text(row.get("env_host") or ""),
         mode=_text(row["mode"]),
         precision=_text(row["precision"]),
-        batch_size=int(next(batch for batch in batches if batch)),
+        batch_size=int(batches[0]),
         form=_text(row.get("form") or "train"),
         reference=_text(row["reference"]),
     )
@@ -277,11 +303,11 @@ def _chosen(
     path: str,
     found: Mapping[Conditions, Sequence[tuple[Arch, Mapping[str, Timing]]]],
     words: Sequence[str],
-    unknown: Sequence[ArchError],
+    unknown: Mapping[str, str],
 ) -> Conditions:
     """Return the one set of conditions that words choose, or the only one."""
     if not found:
-        why = f": {unknown[0]}" if unknown else " (networks of timm's have none)"
+        why = f": {next(iter(unknown.values()))}" if unknown else " (networks of timm's have none)"
         raise OptionError(f"--speeds {path}: it has no architecture that was timed and is known here{why}")
     fitting = [told for told in found if all(any(word in part for part in told.parts) for word in words)]
     if len(fitting) == 1:

@@ -97,7 +97,7 @@ def views_of(searches: "list[optuna.Study]") -> "list[StudyView]":
 
 
 def timed_elsewhere(views: "Sequence[StudyView]", named: str) -> "list[StudyView]":
-    """Return studies with the speeds of another machine; say which trials it lacks.
+    """Return studies with the speeds of another machine; say which trials it lacks, and what is not known.
 
     Args:
         views: Studies.
@@ -110,6 +110,8 @@ def timed_elsewhere(views: "Sequence[StudyView]", named: str) -> "list[StudyView
     from archsearch.report.other_speeds import timing_command, with_speeds
 
     speeds, shown = read_speeds(named), []
+    if speeds.remark:
+        print(f"archsearch: {speeds.remark}", file=sys.stderr)
     for view in views:
         found, left_out = with_speeds(view, speeds)
         shown.append(found)

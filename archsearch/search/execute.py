@@ -92,6 +92,7 @@ def run(spec: StudySpec | ResolvedStudy, progress: Progress | ProgressListener |
         if resolved.speeds:
             known = f"{study.space.points()} architectures of space {study.space.name}"
             remarks.append(f"candidates are the {known} that have {resolved.speeds}")
+            remarks += [resolved.speeds.remark] if resolved.speeds.remark else []
         for remark in remarks:
             shown.say(remark)
         return _search(resolved, study, data, place, count, starts, shown, speeds)

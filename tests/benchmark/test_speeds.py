@@ -1,6 +1,7 @@
 """Speeds of another machine, from the JSON that ``benchmark`` writes."""
 
 import json
+import re
 
 import pytest
 from elsewhere import DEVICE, record, rows, speed, write
@@ -63,6 +64,21 @@ def test_networks_without_an_architecture_and_failed_ones_are_left_out(tmp_path)
     strange["arch"] = {**strange["arch"], "mixers": [{"token_mixer": "mine"}] * 4}
     speeds = read_speeds(write(tmp_path / "f.json", rows(ARCHS[:1]), [timms, failed, strange]))
     assert [*speeds.archs.values()] == ARCHS[:1]
+    empty = [{**timms, "arch": None, "key": None}, {**failed, "mode": None}]  # as in a table with architectures
+    assert read_speeds(write(tmp_path / "e.json", rows(ARCHS[:1]), empty)).remark == ""
+    strangers = [{**strange, "model": "x"}, {**strange, "model": "y"}, {**strange, "model": "y"}]
+    told = read_speeds(write(tmp_path / "g.json", rows(ARCHS[:1]), strangers)).remark
+    assert re.search(r"g\.json has networks that are not known here .*: x \(.*'mine'.*\); and 1 more$", told)
+    assert read_speeds(write(tmp_path / "h.json", rows(ARCHS[:1]))).remark == ""
+
+
+def test_a_mixer_whose_file_has_changed_since_is_another_one(tmp_path):
+    before = [{**row, "key": "0123456789ab"} for row in rows(ARCHS[:1])]
+    speeds = read_speeds(write(tmp_path / "f.json", before, rows(ARCHS[1:])))
+    assert [*speeds.archs.values()] == ARCHS[1:]
+    assert "net0 (the file of one of its mixers is another one here" in speeds.remark
+    with pytest.raises(OptionError, match=r"known here: the file of one of its mixers is another one"):
+        read_speeds(write(tmp_path / "g.json", before))
 
 
 def test_several_conditions_are_chosen_among_by_words(tmp_path):
@@ -137,6 +153,8 @@ def test_other_files_are_refused_in_one_line(kind, tmp_path):
         ("infer_blocks_ms", ["soon"]),
         ("precision", 32),
         ("infer_batch_size", "many"),
+        ("infer_batch_size", float("inf")),
+        ("infer_steps_per_block", float("inf")),
     ],
 )
 def test_rows_of_another_kind_are_refused_by_number(field, value, tmp_path):
@@ -145,6 +163,12 @@ def test_rows_of_another_kind_are_refused_by_number(field, value, tmp_path):
     with pytest.raises(OptionError, match="row 3 is not as `benchmark` writes it") as refused:
         read_speeds(write(tmp_path / "f.json", wrong))
     assert "\n" not in str(refused.value)
+
+
+def test_rows_without_a_batch_size_are_refused_by_number(tmp_path):
+    wrong = [{name: cell for name, cell in row.items() if "batch_size" not in name} for row in rows(ARCHS)]
+    with pytest.raises(OptionError, match=r"row 1 is not as `benchmark` writes it: .*no batch size"):
+        read_speeds(write(tmp_path / "f.json", wrong))
 
 
 def test_a_file_without_architectures_is_refused(tmp_path):

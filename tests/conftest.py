@@ -11,7 +11,7 @@ import torch
 from hypothesis import settings
 
 from archsearch.arch.mixer_types import MIXER_TYPES
-from archsearch.nn.mixers import MIXERS
+from archsearch.nn.mixers import MIXERS, SOURCES
 
 #: Fixtures that start a server once for all tests, which therefore run in one worker of pytest-xdist.
 SERVERS = {"_cluster": "ray", "postgres": "postgresql", "chromium": "chromium"}
@@ -32,7 +32,7 @@ def _own_cache(tmp_path_factory, monkeypatch):
 @pytest.fixture(autouse=True)
 def _forget_own_mixers():
     """Remove mixers that a user's file declared during a test."""
-    tables = (MIXER_TYPES, MIXERS)
+    tables = (MIXER_TYPES, MIXERS, SOURCES)
     before = [dict(table) for table in tables]
     yield
     for table, content in zip(tables, before, strict=True):

@@ -260,12 +260,21 @@ MIXERS: dict[str, Callable[..., nn.Module]] = {
 }
 
 
+#: Hash of the source file of each mixer that users' files have added.
+SOURCES: dict[str, str] = {}
+
+
 def build_mixer(mixer: Mixer, dim: int) -> nn.Module:
     """Build the module that a ``Mixer`` describes, for ``dim`` channels.
 
     Raises:
-        ArchError: The mixer is known from a record only, without its file.
+        ArchError: The mixer is known from a record only, without its file, or its file has changed since.
     """
     if mixer.token_mixer not in MIXERS:
         raise ArchError(f"token_mixer {mixer.token_mixer!r} comes from a file that was not given; add --mixers FILE")
+    if mixer.type.source != SOURCES.get(mixer.token_mixer):
+        raise ArchError(
+            f"token_mixer {mixer.token_mixer!r} on record is another version: its file has changed; bring the old one "
+            "back, or give the mixer that it is now another name"
+        )
     return MIXERS[mixer.token_mixer](dim, **dict(mixer.params))

@@ -27,7 +27,7 @@ from archsearch.arch import Arch
 from archsearch.arch.mixer import Mixer, check_own_name, declarations, declare
 from archsearch.arch.params import Value
 from archsearch.errors import ArchError, MixerError, in_one_line
-from archsearch.nn.mixers import MIXERS, build_mixer
+from archsearch.nn.mixers import MIXERS, SOURCES, build_mixer
 from archsearch.space.axes import STAGE_AXES
 
 #: Names that already have a meaning beside parameters of mixers.
@@ -60,7 +60,7 @@ def load_mixers(path: Path) -> tuple[str, ...]:
             declare(name, defaults, source)
         except ArchError as error:
             raise MixerError(f"{path}, mixer {name!r}: {error}") from None
-        MIXERS[name] = make
+        MIXERS[name], SOURCES[name] = make, source
     return tuple(table)
 
 

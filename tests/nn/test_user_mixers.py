@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from archsearch.arch import Arch
-from archsearch.arch.mixer import Mixer, declarations
+from archsearch.arch.mixer import Mixer, declarations, declare
 from archsearch.arch.mixer_types import MIXER_TYPES
 from archsearch.arch.networks import network
 from archsearch.errors import ArchError, MixerError
@@ -78,6 +78,18 @@ def test_an_edited_mixer_is_another_architecture(tmp_path):
     assert first != edited
     assert first == again
     assert arch.key == network("inceptionnext_atto").key
+
+
+def test_the_edited_file_is_not_taken_for_the_mixer_on_record(tmp_path):
+    load_mixers(write(tmp_path, GOOD))
+    recorded = declarations()["global_mean"]
+    load_mixers(write(tmp_path, GOOD.replace("x.mean", "2 * x.mean")))
+    declare("global_mean", **recorded)  # as a study's record does
+    arch = network("inceptionnext_atto").replace(mixers=(Mixer.of("global_mean"),) * 4)
+    with pytest.raises(ArchError, match="on record is another version: its file has changed"):
+        build(arch)
+    load_mixers(write(tmp_path, GOOD))
+    build(arch)
 
 
 def test_a_mixer_known_from_a_record_alone_cannot_be_built(tmp_path):

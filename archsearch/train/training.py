@@ -173,8 +173,9 @@ def accuracy_on_test(model: nn.Module, data: ImageData, proxy: ProxyRecipe) -> f
     model.to(memory_format=torch.channels_last)
     device = next(model.parameters()).device
     mean, std = (value.to(device) for value in channel_statistics(data.train))
+    most = proxy.batch_size // proxy.accumulate if device.type == "cuda" else None  # as much as fitted in training
     with repeatable(device, proxy.precision):
-        return Validation(model, data.test, mean, std, autocasts(proxy.precision, device))()
+        return Validation(model, data.test, mean, std, autocasts(proxy.precision, device), most)()
 
 
 def channel_statistics(split: Split) -> tuple[Tensor, Tensor]:

@@ -36,7 +36,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--epochs", type=positive_int, metavar="N", help="number of epochs; short for --set proxy.epochs=N")
     add("--set", nargs="+", action="extend", default=[], metavar="proxy.FIELD=VALUE", help="fields of it to change")
     add(
-        "--weights", type=Path, metavar="DIR", help="folder for the weights (default: weights/STUDY beside the storage)"
+        "--weights",
+        type=Path,
+        metavar="DIR",
+        help="folder for weights (default: weights/STUDY-confirm beside the storage)",
     )
     add("--data-root", type=Path, metavar="DIR", help="folder of the images (default: where the study had them)")
     add("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps (%(default)s)")
@@ -92,7 +95,7 @@ def confirm_and_show(spec: "ConfirmSpec", page: Path, quiet: bool, style: str) -
     try:
         confirmation = confirm(spec, ConfirmProgress(quiet))
     except KeyboardInterrupt:
-        if (stored := confirmation_of(spec.study, spec.storage)) is not None:
+        if (stored := confirmation_of(spec.study, spec.storage, spec.record_name)) is not None:
             _show(spec, stored, page, style)
         raise
     _show(spec, confirmation, page, style)

@@ -23,7 +23,7 @@ class Candidate:
         number: Number of its trial; None for a baseline that the study has not evaluated.
         scores: Scores of the search by objective; counted ones alone for such a baseline.
         details: Data behind its measured scores, as in ``Evaluation.details``.
-        chance: Probability of being on the front by the scores of the search; None where it is unknown.
+        accuracies: Accuracy of the search per seed, where it trained with several.
     """
 
     arch: Arch
@@ -32,7 +32,7 @@ class Candidate:
     number: int | None = None
     scores: Mapping[str, float] = field(default_factory=dict)
     details: Mapping[str, dict[str, Any]] = field(default_factory=dict)
-    chance: float | None = None
+    accuracies: Mapping[int, float] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -46,7 +46,8 @@ class Candidate:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Candidate":
         """Read what ``to_dict`` returned."""
-        return cls(**{**data, "arch": Arch.from_dict(data["arch"])})
+        accuracies = {int(seed): value for seed, value in data["accuracies"].items()}  # JSON's keys are texts
+        return cls(**{**data, "arch": Arch.from_dict(data["arch"]), "accuracies": accuracies})
 
 
 def choose(
@@ -75,16 +76,16 @@ def choose(
     complete = [trial for trial in with_level_seeds(trials) if trial.state == "complete"]
     if not complete:
         return []
-    found = front_chances(complete, objectives, noise)
-    chances = [None if found is None else float(found[place]) for place in range(len(complete))]
+    chances = front_chances(complete, objectives, noise)
+    likely = [0.0] * len(complete) if chances is None else chances.tolist()
     front = nondominated(costs(complete, objectives))
 
     def candidate(place: int, role: str) -> Candidate:
         trial = complete[place]
         known, same = trial.evaluation, trial.arch == baseline
-        return Candidate(trial.arch, role, same, trial.number, known.scores, known.details, chances[place])
+        return Candidate(trial.arch, role, same, trial.number, known.scores, known.details, known.accuracies)
 
-    order = sorted(range(len(complete)), key=lambda i: (not front[i], -(chances[i] or 0.0), complete[i].number))
+    order = sorted(range(len(complete)), key=lambda i: (not front[i], -likely[i], complete[i].number))
     members = order[: int(front.sum()) if top is None else top]
     chosen = [candidate(place, "front" if front[place] else "contender") for place in members]
     rest = [place for place in order if place not in members]

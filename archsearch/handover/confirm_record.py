@@ -4,7 +4,7 @@ User attributes of the study: ``archsearch`` (the recipe, with ``confirms``, the
 attributes of a trial: those that ``archsearch.search.storage.records`` lists, and ``candidate``, its name.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from archsearch.errors import StorageError
@@ -16,6 +16,7 @@ from archsearch.search.same_recipe import check_known, check_same
 from archsearch.search.storage.opening import in_words, open_storage
 from archsearch.search.storage.records import end_attrs, start_attrs
 from archsearch.search.storage.studies import add_finished, attrs_of_all, new_study
+from archsearch.stats.noise import AccuracyNoise
 from archsearch.trial import Evaluation, refuse_non_finite
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 #: Study attribute with the candidates.
 CANDIDATES = "candidates"
 #: Fields of a recipe that may change from run to run, as no training depends on them.
-FREE = ("mixers", "environment", "command")
+FREE = ("mixers", "environment", "command", "searched")
 
 
 def create_or_resume(name: str, recipe: Mapping[str, Any], storage: "BaseStorage") -> "optuna.Study":
@@ -115,7 +116,9 @@ def confirmation_from(record: "optuna.Study", storage: "BaseStorage") -> Confirm
     known = trainings(record)
     trained = {one.name: _trained(one, known) for one in candidates}
     names = (recipe[CONFIRMS], record.study_name)
-    return Confirmation(*names, objectives_of(study), candidates, trained, recipe, recipe["images"])
+    noise = recipe.get("searched")
+    searched = None if noise is None else AccuracyNoise(**noise)
+    return Confirmation(*names, objectives_of(study), candidates, trained, recipe, recipe["images"], searched)
 
 
 def _trained(candidate: Candidate, known: Mapping[tuple[str, int], Mapping[str, Any]]) -> Trained:
@@ -129,12 +132,13 @@ def _trained(candidate: Candidate, known: Mapping[tuple[str, int], Mapping[str, 
     )
 
 
-def confirmation_of(study: str, storage: str) -> Confirmation | None:
-    """Return the last confirmation of a study; None where there is none.
+def confirmation_of(study: str, storage: str, name: str | None = None) -> Confirmation | None:
+    """Return a confirmation of a study; None where there is none.
 
     Args:
         study: Name of the study.
         storage: URL of the storage, or path of an SQLite file.
+        name: Name of the confirmation's own record; None for the one that was created last.
 
     Raises:
         StorageError: The storage cannot be opened, or has no such study.
@@ -142,20 +146,28 @@ def confirmation_of(study: str, storage: str) -> Confirmation | None:
     opened = open_storage(storage, create=False)
     with in_words():
         load(study, opened)  # says so where there is none of that name
-        return stored_confirmation(study, opened)
+        return next((one for one in stored_confirmations(study, opened) if name in (None, one.name)), None)
 
 
 def stored_confirmation(study: str, storage: "BaseStorage") -> Confirmation | None:
-    """Return the last confirmation of a study in an open storage; None where there is none with any candidate.
+    """Return the confirmation of a study in an open storage that was created last; None where there is none.
 
     Args:
         study: Name of the study.
         storage: Open storage.
     """
-    names = [
-        name
-        for name, attrs in attrs_of_all(storage).items()
-        if attrs.get(RECIPE, {}).get(CONFIRMS) == study and CANDIDATES in attrs
-    ]
-    record = existing(names[-1], storage) if names else None
-    return None if record is None else confirmation_from(record, storage)
+    return next(stored_confirmations(study, storage), None)
+
+
+def stored_confirmations(study: str, storage: "BaseStorage") -> Iterator[Confirmation]:
+    """Yield the confirmations of a study in an open storage that have candidates, the one created last first.
+
+    Args:
+        study: Name of the study.
+        storage: Open storage.
+    """
+    for name, attrs in reversed(attrs_of_all(storage).items()):
+        if attrs.get(RECIPE, {}).get(CONFIRMS) == study and CANDIDATES in attrs:
+            record = existing(name, storage)
+            if record is not None:
+                yield confirmation_from(record, storage)

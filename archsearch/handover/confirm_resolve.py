@@ -1,7 +1,7 @@
 """From what a confirmation is asked to do to what it does: the study looked up, and everything checked."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +31,7 @@ from archsearch.search.storage.opening import in_words, open_storage, sqlite_pat
 from archsearch.search.storage.records import trials_of
 from archsearch.space.proxy_yaml import Fit
 from archsearch.space.space import space_from_dict
-from archsearch.stats.noise import accuracy_noise
+from archsearch.stats.noise import AccuracyNoise, accuracy_noise
 from archsearch.utils.file_names import file_name
 from archsearch.utils.key_fields import key_fields, restored
 
@@ -61,6 +61,7 @@ class ResolvedConfirmation:
         machine: Devices and cores that the workers share.
         weights: Folder for the weights.
         seeds: Training seeds, in order.
+        searched: Noise of the search's accuracies; None where it is unknown.
     """
 
     spec: ConfirmSpec
@@ -73,6 +74,7 @@ class ResolvedConfirmation:
     machine: Machine
     weights: Path
     seeds: tuple[int, ...]
+    searched: AccuracyNoise | None = None
 
     def recipe(self) -> dict[str, Any]:
         """Return what identifies the confirmation, and what it was made with, as JSON-ready data."""
@@ -88,6 +90,7 @@ class ResolvedConfirmation:
             "split": "test",
             "images": len(self.data.test),
             "device": device_name(device),
+            "searched": None if self.searched is None else asdict(self.searched),
             "environment": environment(device),
             "command": self.spec.command,
             **({"mixers": own} if own else {}),
@@ -117,7 +120,8 @@ def resolve(spec: ConfirmSpec, track: Track | None = None) -> ResolvedConfirmati
     candidates = choose(trials, objectives, noise, space.baseline, spec.top, spec.controls)
     if not candidates:
         raise OptionError(f"study {spec.study!r} has no complete trial yet; run it first")
-    candidates = [_counted(one) for one in candidates]
+    if not recipe.get("constraints"):  # with any, one that the study has not evaluated may break them
+        candidates = [_counted(one) for one in candidates]
     machine = machine_for(spec.device, spec.workers, threads=1)
     kind = "gpu" if machine.device(0).type != "cpu" else "cpu"
     root = spec.data_root or _root_of(record, recipe)
@@ -136,8 +140,9 @@ def resolve(spec: ConfirmSpec, track: Track | None = None) -> ResolvedConfirmati
         root=root,
         data=reduce(data, proxy),
         machine=machine,
-        weights=spec.weights or _beside(spec.storage) / "weights" / file_name(spec.study),
+        weights=spec.weights or _beside(spec.storage) / "weights" / file_name(spec.record_name),
         seeds=tuple(recipe["seed"] + SEED_OFFSET + index for index in range(spec.seeds)),
+        searched=noise,
     )
 
 
@@ -194,15 +199,13 @@ def _root_of(record: "optuna.Study", recipe: Mapping[str, Any]) -> Path | None:
 def _load(
     spec: ConfirmSpec, recipe: Mapping[str, Any], root: Path | None, searched: ProxyRecipe, track: Track | None
 ) -> ImageData:
-    """Load the images of the search, and check that they are the same and that there is something to judge by."""
+    """Load the images of the search, and check that they are the same."""
     data = load(recipe["data"]["name"], root, searched.img_size, track)
     if data.fingerprint != recipe["data"]["fingerprint"]:
         raise DataError(
             f"the images{f' in {root}' if root else ''} are not those of study {spec.study!r}; "
             "name their folder by --data-root DIR, or run a new study on these"
         )
-    if not len(data.test):
-        raise DataError(f"{data.name} has no test split, so nothing is left to judge by that the search has not seen")
     return data
 
 

@@ -23,7 +23,7 @@ class ConfirmSpec:
         proxy: Proxy recipe: a name, a YAML file, or a recipe; None for a longer one like the study's own
             (``archsearch.handover.confirm_resolve.longer``).
         proxy_changes: Fields of it to change.
-        weights: Folder for the weights; None for ``weights/STUDY`` beside the storage.
+        weights: Folder for the weights; None for ``weights/RECORD`` beside the storage, after the record's name.
         data_root: Folder with the images; None for the one that the study was last run with.
         device: Device that trains: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
         workers: Number of trainings at a time; 0 for this process itself; None for one per core, on GPUs up to four

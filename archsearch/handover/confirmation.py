@@ -50,6 +50,7 @@ class Confirmed:
         on_front: Whether it is on the front of the confirmed accuracies and the search's other scores; None where one
             of these is unknown.
         chance: Probability of being on that front, by the noise of all scores; None where it is unknown.
+        chance_before: The same by the accuracies of the search.
         rank: Rank by confirmed accuracy, 1 for the best, among the candidates with an accuracy in the search; None for
             others.
         rank_before: Rank of the same by the accuracy of the search.
@@ -62,6 +63,7 @@ class Confirmed:
     high: float | None = None
     on_front: bool | None = None
     chance: float | None = None
+    chance_before: float | None = None
     rank: int | None = None
     rank_before: int | None = None
 
@@ -78,6 +80,7 @@ class Confirmation:
         trained: Trainings of each, by ``Candidate.name``.
         recipe: Recipe of the trainings and what they were made with, JSON-ready.
         images: Number of images of the test split.
+        searched: Noise of the search's accuracies; None where it is unknown.
     """
 
     study: str
@@ -87,18 +90,21 @@ class Confirmation:
     trained: Mapping[str, Trained]
     recipe: Mapping[str, Any]
     images: int
+    searched: AccuracyNoise | None = None
 
     @cached_property
     def noise(self) -> AccuracyNoise | None:
         """Noise of the confirmed accuracies; None while there are none."""
         trials = [trial for trial in self._trials if "accuracy" in trial.evaluation.scores]
-        return accuracy_noise(trials, self.images) if trials else None
+        noise = accuracy_noise(trials, self.images) if trials else None
+        return noise and replace(noise, split="test")
 
     @cached_property
     def members(self) -> tuple[Confirmed, ...]:
         """Candidates with what is known of them, in the order of ``candidates``."""
         level = with_level_seeds(self._trials)
-        marks, chances = nondominated(costs(level, self.objectives)), front_chances(level, self.objectives, self.noise)
+        marks, chances = nondominated(costs(level, self.objectives)), self._chances(level, self.noise)
+        chances_before = self._chances(self._trials_before, self.searched)
         accuracies = [trial.evaluation.scores.get("accuracy") for trial in level]
         searched = [one.scores.get("accuracy") for one in self.candidates]
         ranks = _ranks([None if score is None else own for own, score in zip(accuracies, searched, strict=True)])
@@ -114,7 +120,8 @@ class Confirmation:
                 low,
                 high,
                 on_front=bool(marks[place]) if whole else None,
-                chance=None if chances is None or not whole else float(chances[place]),
+                chance=chances[place],
+                chance_before=chances_before[place],
                 rank=ranks[place],
                 rank_before=before[place],
             )
@@ -151,7 +158,14 @@ class Confirmation:
         if self.budget is None:
             return np.zeros(len(rows))
         (sign,) = signs([self.budget])
-        return np.array([sign * one.candidate.scores.get(self.budget.name, math.inf) for one in rows])
+        known = [one.candidate.scores.get(self.budget.name) for one in rows]
+        return np.array([math.inf if score is None else sign * score for score in known])
+
+    def _chances(self, trials: Sequence[Trial], noise: AccuracyNoise | None) -> list[float | None]:
+        """Return the probability that each candidate is on the front of all; None where it is unknown."""
+        found = front_chances(trials, self.objectives, noise)
+        known = [float("nan")] * len(trials) if found is None else found.tolist()
+        return [None if math.isnan(chance) else chance for chance in known]
 
     def _interval(self, accuracy: float | None, seeds: int) -> tuple[float, float] | tuple[None, None]:
         return (None, None) if accuracy is None or self.noise is None else self.noise.interval(accuracy, seeds)
@@ -159,10 +173,19 @@ class Confirmation:
     @cached_property
     def _trials(self) -> list[Trial]:
         """The candidates as trials with confirmed accuracies; complete where every objective's score is known."""
-        return [self._trial(candidate) for candidate in self.candidates]
+        return [self._trial(one, self.trained[one.name].accuracies) for one in self.candidates]
 
-    def _trial(self, candidate: Candidate) -> Trial:
-        own = dict(self.trained[candidate.name].accuracies)
+    @property
+    def _trials_before(self) -> list[Trial]:
+        """The same with the accuracies of the search."""
+        searched = [one.scores.get("accuracy") for one in self.candidates]
+        return [
+            self._trial(one, one.accuracies or ({} if score is None else {0: score}))
+            for one, score in zip(self.candidates, searched, strict=True)
+        ]
+
+    def _trial(self, candidate: Candidate, accuracies: Mapping[int, float]) -> Trial:
+        own = dict(accuracies)
         scores = {name: value for name, value in candidate.scores.items() if name != "accuracy"}
         if own:
             scores["accuracy"] = sum(own.values()) / len(own)

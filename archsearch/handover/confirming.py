@@ -1,6 +1,7 @@
 """Confirm a study's front: train it for longer, with seeds, and judge it on the test split."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from archsearch.data.folder import Track
+from archsearch.errors import DataError
 from archsearch.evaluate.machine import Source
 from archsearch.evaluate.train_jobs import TrainJob, train_all
 from archsearch.handover.candidates import Candidate
@@ -22,8 +24,8 @@ from archsearch.handover.confirm_record import (
 from archsearch.handover.confirm_resolve import ResolvedConfirmation, resolve
 from archsearch.handover.confirm_spec import ConfirmSpec
 from archsearch.handover.confirmation import Confirmation
-from archsearch.handover.halving import FIRST, still_open
-from archsearch.handover.weights import Weights, save_weights
+from archsearch.handover.halving import FIRST, close_rivals
+from archsearch.handover.weights import Weights, load_weights, save_weights
 from archsearch.nn.device import environment
 from archsearch.search.storage.lock import owned
 from archsearch.search.storage.opening import in_words, open_storage
@@ -119,8 +121,7 @@ class _Run:
         self._train([(one, seed) for seed in seeds[:FIRST] for one in left])
         for place, seed in enumerate(seeds[FIRST:], FIRST):
             before = self.found().up_to(seeds[:place])  # so that a run that goes on decides as one that was not ended
-            chances = {one.candidate.name: one.chance for one in before.members}
-            names = still_open({one.name: chances[one.name] for one in left})
+            names = close_rivals(before, [one.name for one in left])
             left = [one for one in left if one.name in names]
             if left:
                 self.listener.note(f"seed {seed} for those whose place is least decided: {', '.join(names)}")
@@ -147,10 +148,16 @@ class _Run:
         attrs = trainings(self.record).get((candidate.arch.key, seed))
         if attrs is None or not settled(attrs):
             return False
-        return "error" in attrs or (
-            Path(attrs["details"]["accuracy"]["weights"]) == self._file(candidate, seed)
-            and self._file(candidate, seed).is_file()
-        )
+        return "error" in attrs or self._has_weights(candidate, seed, attrs)
+
+    def _has_weights(self, candidate: Candidate, seed: int, attrs: Mapping[str, Any]) -> bool:
+        """Whether the file of a finished training is where it is wanted, and of that training."""
+        path = self._file(candidate, seed)
+        if Path(attrs["details"]["accuracy"]["weights"]) != path or not path.is_file():
+            return False
+        with suppress(DataError):
+            return load_weights(path).facts.get("accuracy") == attrs["scores"]["accuracy"]
+        return False
 
     def _file(self, candidate: Candidate, seed: int) -> Path:
         return (self.plan.weights / f"{candidate.name.replace(' ', '-')}-seed-{seed}.safetensors").resolve()

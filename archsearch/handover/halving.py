@@ -1,7 +1,9 @@
 """Successive halving over the candidates of a confirmation: close rivals get the seeds."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+
+from archsearch.handover.confirmation import Confirmation
 
 #: Number of seeds that every candidate is trained with, so that the noise of one training is known.
 FIRST = 2
@@ -30,3 +32,13 @@ def still_open(chances: Mapping[str, float | None]) -> list[str]:
         if chance is not None and DECIDED <= chance <= 1 - DECIDED
     }
     return sorted(undecided, key=lambda name: undecided[name])[: math.ceil(len(chances) / 2)]
+
+
+def close_rivals(confirmation: Confirmation, names: Collection[str]) -> list[str]:
+    """Return those of some candidates that get one more seed (``still_open``).
+
+    Args:
+        confirmation: What is known by now.
+        names: Names of the candidates that had as many seeds as any.
+    """
+    return still_open({one.candidate.name: one.chance for one in confirmation.members if one.candidate.name in names})

@@ -3,8 +3,11 @@
 from pathlib import Path
 
 from archsearch.errors import StorageError
-from archsearch.handover.confirm_record import confirmation_of
+from archsearch.handover.confirm_record import stored_confirmations
 from archsearch.handover.confirmation import Trained
+from archsearch.handover.weights import load_weights
+from archsearch.search.definition import load
+from archsearch.search.storage.opening import in_words, open_storage
 
 
 def weights_of(study: str, number: int, storage: str) -> Path:
@@ -24,12 +27,8 @@ def weights_of(study: str, number: int, storage: str) -> Path:
     Raises:
         StorageError: The trial was not trained by a confirmation, or its file is gone; the message says what to do.
     """
-    confirmation = confirmation_of(study, storage)
-    trained = Trained()
-    if confirmation is not None:
-        names = {candidate.number: candidate.name for candidate in confirmation.candidates}
-        trained = confirmation.trained.get(names.get(number, ""), trained)
-    if not trained.weights:
+    trained = _trained(study, number, storage)
+    if trained is None:
         raise StorageError(
             f"trial {number} of study {study!r} has no weights: `confirm {study}` trains the front and keeps them "
             "(--top K trains more)"
@@ -41,4 +40,22 @@ def weights_of(study: str, number: int, storage: str) -> Path:
             f"the weights of trial {number} of study {study!r} are no longer at {path}: `confirm {study}` writes them "
             "again"
         )
+    if load_weights(path).facts.get("accuracy") != trained.accuracies[best]:
+        raise StorageError(
+            f"{path} holds other weights than those of trial {number} of study {study!r}: `confirm {study} --weights "
+            "DIR` writes these into a folder of their own"
+        )
     return path
+
+
+def _trained(study: str, number: int, storage: str) -> Trained | None:
+    """Return the trainings of a trial by the confirmation of its study that was created last and has any."""
+    opened = open_storage(storage, create=False)
+    with in_words():
+        load(study, opened)  # says so where there is none of that name
+        for confirmation in stored_confirmations(study, opened):
+            names = {candidate.number: candidate.name for candidate in confirmation.candidates}
+            trained = confirmation.trained.get(names.get(number, ""))
+            if trained is not None and trained.weights:
+                return trained
+    return None

@@ -45,7 +45,7 @@ def _cells(one: "Confirmed", others: "list[Objective]") -> list[str]:
         interval_of(one),
         f"{seeds}",
         "-" if one.rank is None else f"{one.rank_before} -> {one.rank}",
-        f"{_number(one.candidate.chance, 100, 0)} -> {_number(one.chance, 100, 0)}",
+        f"{_number(one.chance_before, 100, 0)} -> {_number(one.chance, 100, 0)}",
         _place(one),
     ]
 
@@ -119,7 +119,7 @@ def row_of(one: "Confirmed", confirmation: "Confirmation") -> dict[str, Any]:
         "accuracies": [one.trained.accuracies[seed] for seed in seeds],
         "rank_before": one.rank_before,
         "rank": one.rank,
-        "front_probability_before": one.candidate.chance,
+        "front_probability_before": one.chance_before,
         "front_probability": one.chance,
         "on_front": one.on_front,
         "errors": list(one.trained.errors.values()),

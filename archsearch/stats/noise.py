@@ -37,11 +37,13 @@ class AccuracyNoise:
         seed_sd: Standard deviation between trainings of one network with different seeds, less what these do to all
             networks alike, as a fraction; 0 where no trial has several.
         degrees: Degrees of freedom of ``seed_sd``; 0 where no trial has several.
+        split: Split of the data set that accuracies are counted on.
     """
 
     images: int
     seed_sd: float = 0.0
     degrees: int = 0
+    split: str = "validation"
 
     @property
     def critical_value(self) -> float:
@@ -77,7 +79,7 @@ class AccuracyNoise:
         """What the intervals cover, as a text for people."""
         if not self.degrees:
             return (
-                f"from the sample of {self.images} validation images alone; trainings with other seeds vary too, "
+                f"from the sample of {self.images} {self.split} images alone; trainings with other seeds vary too, "
                 "and no trial has several"
             )
         return (

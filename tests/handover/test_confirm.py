@@ -17,6 +17,7 @@ from archsearch.handover import (
     load_weights,
     weights_of,
 )
+from archsearch.handover.halving import close_rivals
 from archsearch.recipes import ProxyRecipe
 from archsearch.search import run as search
 from archsearch.search.spec import Engine, StudySpec
@@ -126,18 +127,37 @@ def test_an_interrupted_confirmation_goes_on_to_the_same_result(folder, tmp_path
     assert idle.trainings == []
 
 
-def test_close_rivals_get_the_seeds(folder):
+def test_a_confirmation_of_many_seeds_gives_them_to_few(folder):
     found = confirm(spec(folder, seeds=4, controls=3))
     counts = [len(one.accuracies) for one in found.trained.values()]
     assert min(counts) == 2
     assert sum(counts) < 4 * len(counts)
-    before = found.up_to([1007, 1008])
-    third = [one for one in before.members if 1009 in found.trained[one.candidate.name].accuracies]
-    others = [one for one in before.members if one not in third and one.chance is not None]
-    assert len(third) <= (len(counts) + 1) // 2
-    assert max((abs(one.chance - 0.5) for one in third), default=0) <= min(
-        (abs(one.chance - 0.5) for one in others if 0.05 <= one.chance <= 0.95), default=1
-    )
+    third = {name for name, one in found.trained.items() if 1009 in one.accuracies}
+    assert third == set(close_rivals(found.up_to([1007, 1008]), [one.name for one in found.candidates]))
+    fourth = {name for name, one in found.trained.items() if 1010 in one.accuracies}
+    assert fourth == set(close_rivals(found.up_to([1007, 1008, 1009]), third))
+
+
+def test_the_files_of_one_confirmation_do_not_pass_for_those_of_another(folder):
+    first = confirm(spec(folder, controls=0, weights=folder / "w"))
+    other = dataclasses.replace(LONGER, lr=1e-3)
+    second = confirm(spec(folder, controls=0, weights=folder / "w", proxy=other, study_name="t"))
+    number = first.members[0].candidate.number
+    path = weights_of("s", number, str(folder / "a.db"))
+    facts = load_weights(path).facts
+    assert facts["accuracy"] == second.trained[f"trial {number}"].accuracies[facts["seed"]]
+    confirm(spec(folder, controls=0, weights=folder / "w"))  # writes its own again
+    with pytest.raises(StorageError, match="holds other weights than those of trial"):
+        weights_of("s", number, str(folder / "a.db"))
+
+
+def test_a_trial_of_an_earlier_confirmation_has_its_weights(folder):
+    first = confirm(spec(folder, controls=1))
+    control = next(one for one in first.candidates if one.role == "control")
+    confirm(spec(folder, top=1, controls=0, study_name="t"))
+    assert confirmation_of("s", str(folder / "a.db")).name == "t"
+    assert confirmation_of("s", str(folder / "a.db"), "s-confirm").trained == first.trained
+    assert load_weights(weights_of("s", control.number, str(folder / "a.db"))).facts["trial"] == control.number
 
 
 def test_weights_elsewhere_or_removed_are_written_again_without_training(folder):

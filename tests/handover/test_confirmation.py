@@ -3,9 +3,11 @@ import tiny
 
 from archsearch.handover.candidates import Candidate
 from archsearch.handover.confirmation import Confirmation, Trained
+from archsearch.handover.halving import close_rivals
 from archsearch.objectives import parse_objectives
 from archsearch.report.confirm_tables import confirmation_document, findings
 from archsearch.stats.agreement import kendall
+from archsearch.stats.noise import AccuracyNoise
 from archsearch.utils.tables import render
 
 BOTH = parse_objectives("accuracy,macs")
@@ -23,7 +25,7 @@ def confirmation(rows=ROWS, **changes):
     for number, (role, (accuracy, macs, accuracies)) in enumerate(rows.items()):
         arch = tiny.SMALL.replace(depths=(1, 1, 1, number + 1))
         scores = {"macs": macs} | ({} if accuracy is None else {"accuracy": accuracy})
-        one = Candidate(arch, role, role == "baseline", number, scores, chance=0.5)
+        one = Candidate(arch, role, role == "baseline", number, scores)
         candidates.append(one)
         trained[one.name] = Trained(accuracies)
     fields = {"objectives": BOTH, "candidates": tuple(candidates), "trained": trained, "recipe": {}, "images": 10_000}
@@ -70,6 +72,32 @@ def test_unequal_seeds_are_made_comparable():
     members = {one.candidate.role: one for one in confirmation(rows).members}
     assert members["front"].accuracy - members["contender"].accuracy == pytest.approx(0.10)
     assert members["front"].accuracy - members["control"].accuracy == pytest.approx(0.05)
+
+
+def test_close_rivals_get_the_next_seed():
+    rows = {
+        "front": (0.60, 1e9, {1: 0.80, 2: 0.82}),
+        "contender": (0.58, 2e9, {1: 0.84, 2: 0.86}),  # these two are as good as each other
+        "control": (0.50, 2.1e9, {1: 0.843, 2: 0.857}),
+        "baseline": (0.40, 4e9, {1: 0.60, 2: 0.62}),
+    }
+    found = confirmation(rows)
+    chances = {one.candidate.role: one.chance for one in found.members}
+    assert chances["front"] > 0.95
+    assert chances["baseline"] < 0.05
+    everyone = [one.name for one in found.candidates]
+    assert set(close_rivals(found, everyone)) <= {"trial 1", "trial 2"}
+    assert close_rivals(found, everyone)[0] == "trial 2"
+    assert close_rivals(found, ["trial 0", "trial 3"]) == []
+
+
+def test_chances_before_are_those_of_the_same_candidates():
+    found = confirmation(searched=AccuracyNoise(1000))
+    before = {one.candidate.role: one.chance_before for one in found.members}
+    assert before["baseline"] < 0.01
+    assert 0.1 < before["front"] < 0.95
+    assert before["contender"] > 0.99  # the control of the same cost is 8 points worse
+    assert [one.chance_before for one in confirmation().members] == [None] * 4
 
 
 def test_a_decision_sees_only_the_seeds_before_it():

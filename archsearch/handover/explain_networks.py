@@ -1,12 +1,9 @@
 """Networks with weights, from wherever they come, each with its own way to take an image."""
 
 import json
-import re
-import sys
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +17,7 @@ from archsearch.data.folder import decode_image, read_image
 from archsearch.errors import ArchError, DataError, OptionError, first_line
 from archsearch.handover.references import MARK, STUDY
 from archsearch.handover.timm_config import ARCHITECTURE, CONFIG, OWN
+from archsearch.handover.timm_form import built_by_source
 from archsearch.handover.weights import load_weights
 from archsearch.nn import build_trained, check_mixers
 
@@ -158,17 +156,13 @@ def _accuracy(facts: Mapping[str, Any]) -> str:
 
 
 def _exported(name: str, folder: Path) -> TrainedNetwork:
-    """Return a network from a folder that ``export`` wrote, by timm."""
-    import timm
-
+    """Return a network from a folder that ``export`` wrote."""
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         entry, own = config["architecture"], config.get(OWN, {})
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            if not timm.is_model(entry):
-                _register(folder)
-            model = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
+            model = _by_timm(folder, config).eval()
     except FileNotFoundError as error:
         raise DataError(
             f"{folder} is no folder of export: it has no {Path(error.filename or 'config.json').name}"
@@ -181,22 +175,25 @@ def _exported(name: str, folder: Path) -> TrainedNetwork:
     return _timms(name, model, f"{weights}; {entry} in timm", _arch_of(folder), own.get("trained", {}))
 
 
+def _by_timm(folder: Path, config: Mapping[str, Any]) -> nn.Module:
+    """Build the network of a folder by the file that stands in it, or by timm's own classes where none does."""
+    import timm
+
+    entry = config["architecture"]
+    file = folder / f"{entry}.py"
+    if not file.is_file():
+        return timm.create_model(f"local-dir:{folder}", pretrained=True)
+    told = {key: config[key] for key in ("num_classes", "label_names") if key in config}
+    cfg = {**config["pretrained_cfg"], **told}
+    return built_by_source(entry, file.read_text(encoding="utf-8"), cfg, folder, config.get("model_args"))
+
+
 def _arch_of(folder: Path) -> Arch | None:
     """Return the architecture beside exported weights; None where it cannot, as with mixers not known here."""
     try:
         return Arch.from_dict(json.loads((folder / ARCHITECTURE).read_text(encoding="utf-8")))
     except (OSError, ValueError, ArchError):
         return None
-
-
-def _register(folder: Path) -> None:
-    """Execute the generated model file of a folder, which registers its network with timm."""
-    for file in sorted(folder.glob("*.py")):
-        name = "archsearch_exported_" + re.sub(r"\W", "_", str(file.resolve()))
-        spec = spec_from_file_location(name, file)
-        if spec and spec.loader:
-            module = sys.modules[name] = module_from_spec(spec)  # timm looks the module of an entry point up there
-            spec.loader.exec_module(module)
 
 
 def _timms(name: str, model: nn.Module, weights: str, arch: Arch | None, facts: Mapping[str, Any]) -> TrainedNetwork:

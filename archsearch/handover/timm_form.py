@@ -84,12 +84,26 @@ def rebuild(folder: Path, form: TimmForm) -> nn.Module:
     if form.source is None:
         return timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
     try:
-        entry = _entry_point(form.entry, form.source.replace(REGISTER, ""))
-        weights = {"file": str(folder), "source": "local-dir"}
-        model: nn.Module = entry(True, pretrained_cfg={**form.cfg, **weights})
+        model = built_by_source(form.entry, form.source, form.cfg, folder)
     except Exception as error:  # whatever a user's mixer raises outside of its file
         raise MixerError(f"the file of this network cannot be run by itself: {in_one_line(error)}") from error
     return model.eval()
+
+
+def built_by_source(
+    name: str, source: str, cfg: Mapping[str, Any], folder: Path, args: Mapping[str, Any] | None = None
+) -> nn.Module:
+    """Build a network by the text of its own Python file, whatever timm knows by that name; nothing is registered.
+
+    Args:
+        name: Name of the entry point.
+        source: Text of the file; it is executed.
+        cfg: timm's description of weights and preprocessing.
+        folder: Folder with the weights.
+        args: Arguments of the entry point; None for none.
+    """
+    entry = _entry_point(name, source.replace(REGISTER, ""))
+    return entry(True, pretrained_cfg={**cfg, "file": str(folder), "source": "local-dir"}, **(args or {}))
 
 
 def _entry_point(name: str, source: str) -> Callable[..., nn.Module]:

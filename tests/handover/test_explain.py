@@ -32,6 +32,7 @@ from archsearch.handover import (
     write_explanation,
 )
 from archsearch.handover.explain_images import chosen_images
+from archsearch.handover.explain_networks import trained_network
 from archsearch.handover.explain_page import page
 from archsearch.handover.explain_picture import CELL, GAP, overlay, picture
 from archsearch.handover.explain_spec import Sight
@@ -253,7 +254,7 @@ def test_what_export_wrote_looks_where_its_weights_do(folder, tmp_path, name):
     assert [field.theoretical for field in made.fields] == [field.theoretical for field in own.fields]
 
 
-def test_a_generated_model_file_is_registered_first(folder, tmp_path):
+def test_a_generated_model_file_builds_the_network(folder, tmp_path):
     namespace = {}
     exec(GENERATED.partition("@register_model")[0], namespace)
     made = export_of(namespace["Small"](), tmp_path / "made", "small_and_explained")
@@ -263,6 +264,25 @@ def test_a_generated_model_file_is_registered_first(folder, tmp_path):
     assert [field.theoretical for field in network.fields] == [(4, 4), (8, 8)]
     assert [field.effective for field in network.fields] == [4, 8]
     assert network.sights[0].predicted in ("ant", "bee", "cow")
+
+
+def test_folders_of_one_entry_are_built_by_their_own_files(folder, tmp_path):
+    namespace = {}
+    exec(GENERATED.partition("@register_model")[0], namespace)
+    made = [export_of(namespace["Small"](), tmp_path / name, "small_and_explained") for name in ("one", "two")]
+    other = GENERATED.replace("self.head(self.stages(x)", "self.head(-self.stages(x)")
+    for name, source in (("one", GENERATED), ("two", other)):
+        (tmp_path / name / "small_and_explained.py").write_text(source)
+    (tmp_path / "two" / "model.safetensors").write_bytes((tmp_path / "one" / "model.safetensors").read_bytes())
+    (image,) = chosen_images([folder / "images"], 1)
+    for order in (made, made[::-1]):
+        built = [trained_network(reference, "", None) for reference in order]
+        x = built[0].prepare(image)[1][None]
+        with torch.no_grad():
+            bias = built[0].model.head.bias
+            one, two = (network.model(x) - bias for network in built)
+        torch.testing.assert_close(one, -two)
+    assert not timm.is_model("small_and_explained")
 
 
 def test_timms_weights_are_taken_from_a_folder(folder, tmp_path):

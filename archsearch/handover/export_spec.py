@@ -1,6 +1,10 @@
 """What an export is to write, and what it wrote, as plain data."""
 
+import keyword
+import sys
+import sysconfig
 from dataclasses import dataclass
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 from archsearch.arch import Arch
@@ -9,6 +13,31 @@ from archsearch.search.spec import STORAGE
 
 #: Words for weights that come from no file.
 NONE, PROXY = "none", "proxy"
+#: Names that the generated file itself needs.
+NEEDED = {
+    "MetaNeXt",
+    "build_model_with_cfg",
+    "default_cfgs",
+    "generate_default_cfgs",
+    "nn",
+    "partial",
+    "register_model",
+}
+
+
+def other_meaning(name: str) -> str:
+    """Return what else a name of a model means, so that its file cannot bear it, in words; empty for nothing.
+
+    >>> other_meaning("class"), other_meaning("json"), other_meaning("mine")
+    ('a keyword of Python', 'a library of Python', '')
+    """
+    if keyword.iskeyword(name):
+        return "a keyword of Python"
+    if name in NEEDED:
+        return "a word of the generated file"
+    installed = [sysconfig.get_path(kind) for kind in ("purelib", "platlib")]
+    libraries = {*sys.stdlib_module_names, "archsearch", "timm", "torch"}
+    return "a library of Python" if name in libraries or PathFinder.find_spec(name, installed) else ""
 
 
 @dataclass(frozen=True)
@@ -43,6 +72,8 @@ class ExportSpec:
     def __post_init__(self) -> None:
         if self.name is not None and not (self.name.isidentifier() and self.name.isascii()):
             raise OptionError(f"the name {self.name!r} is no word of letters, digits and _, as Python's modules have")
+        if self.name is not None and (meaning := other_meaning(self.name)):
+            raise OptionError(f"the name {self.name} is {meaning}; choose another, as net_{self.name}")
 
 
 @dataclass(frozen=True)

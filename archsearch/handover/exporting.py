@@ -50,6 +50,8 @@ def export(spec: ExportSpec) -> Exported:
 def _export(spec: ExportSpec) -> Exported:
     for path in spec.mixers:
         load_mixers(path)
+    if spec.name is not None and _is_timms(spec.name):
+        raise OptionError(f"the name {spec.name} is a network of timm's; choose another, as net_{spec.name}")
     check_folder(spec.out, spec.force)
     if spec.onnx:
         check_onnx()
@@ -75,8 +77,12 @@ def model_name(subject: Subject, content: Content) -> str:
     """Return a name for the generated file and its entry point, which is not yet one of timm's."""
     stem = Path(subject.name).stem if subject.origin is None else subject.name
     name = identifier(stem + "_proxy" * content.proxy + "_deploy" * content.deploy)
-    taken = timm.is_model(name) and timm.models.model_entrypoint(name).__module__.startswith("timm.")
-    return f"net_{name}" if taken else name
+    return f"net_{name}" if _is_timms(name) else name
+
+
+def _is_timms(name: str) -> bool:
+    """Tell whether a name is that of a network in timm, not one that a generated file has registered."""
+    return timm.is_model(name) and timm.models.model_entrypoint(name).__module__.startswith("timm.")
 
 
 def check_folder(folder: Path, force: bool) -> None:

@@ -1,9 +1,7 @@
 """The Python file of one network: what timm needs to build it, without archsearch."""
 
 import json
-import keyword
 import re
-import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +9,7 @@ from archsearch import __version__
 from archsearch.arch import Arch
 from archsearch.arch.mixer import Mixer
 from archsearch.errors import MixerError
+from archsearch.handover.export_spec import other_meaning
 from archsearch.handover.source_cut import cut, name_of
 from archsearch.handover.timm_blocks import MetaFormerBlock, MetaNeXtBlock
 from archsearch.handover.timm_network import LinearHead, MetaNeXt, MlpHead
@@ -77,7 +76,7 @@ def identifier(text: str) -> str:
     ('my_study_3', 'net_3rd', 'net_class')
     """
     name = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_") or "net"
-    return f"net_{name}" if name[0].isdigit() or keyword.iskeyword(name) or name in sys.stdlib_module_names else name
+    return f"net_{name}" if name[0].isdigit() or other_meaning(name) else name
 
 
 def model_source(arch: Arch, name: str, pretrained_cfg: Mapping[str, Any], deploy: bool = False) -> str:

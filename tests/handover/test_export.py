@@ -435,6 +435,13 @@ def test_names_can_be_chosen():
         ExportSpec("net.json", Path("out"), name="a-b")
 
 
+@pytest.mark.parametrize("name", ["class", "json", "torch", "timm", "safetensors", "nn", "resnet50"])
+def test_names_with_another_meaning_are_refused(name):
+    with pytest.raises(OptionError, match=rf"^the name {name} is a .+; choose another, as net_{name}$"):
+        export(ExportSpec(write(GENERATED), Path("out"), "none", name=name))
+    assert export(ExportSpec(write(GENERATED, f"{name}.json"), Path("out"), "none")).module == f"net_{name}"
+
+
 def test_names_of_timms_are_left_to_timm():
     made = export(ExportSpec(write(GENERATED, "convnext_tiny.json"), Path("out"), "none"))
     assert made.module == "net_convnext_tiny"

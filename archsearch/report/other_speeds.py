@@ -91,7 +91,7 @@ def _reconfirmed(confirmation: Confirmation, speeds: Speeds, objectives: tuple[O
         scores, details = _replaced(candidate.scores, candidate.details, speeds.of(candidate.arch))
         return replace(candidate, scores=scores, details=details)
 
-    named = tuple(objective.on(speeds.device) for objective in objectives)
+    named = tuple(o.on(speeds.device).in_form(speeds.conditions.form) for o in objectives)
     return replace(confirmation, objectives=named, candidates=tuple(map(rescored, confirmation.candidates)))
 
 

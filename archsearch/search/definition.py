@@ -176,10 +176,10 @@ def check_search(record: optuna.Study) -> None:
 
 
 def objectives_of(record: optuna.Study) -> tuple[Objective, ...]:
-    """Return the objectives of a study, in the order of its values, with the other machine's name where one timed."""
+    """Return the objectives of a study, in the order of its values, labelled as ``Study.named_objectives``."""
     recipe = recipe_of(record)
-    speeds = recipe.get("speeds") or {}
-    return tuple(OBJECTIVES[name].on(speeds.get("device")) for name in recipe["objectives"])
+    device, form = (recipe.get("speeds") or {}).get("device"), recipe.get("bench", {}).get("form", "train")
+    return tuple(OBJECTIVES[name].on(device).in_form(form) for name in recipe["objectives"])
 
 
 def validation_images(record: optuna.Study) -> int:

@@ -109,6 +109,8 @@ def test_a_confirmation_is_compared_by_the_same_speeds(tmp_path):
         made, trials=trials, confirmation=dataclasses.replace(made.confirmation, candidates=candidates)
     )
     speeds = read_speeds(write(tmp_path / "f.json", rows(archs[::-1])))
+    deployed = read_speeds(write(tmp_path / "g.json", rows(archs, form="deploy")))
+    assert with_speeds(made, deployed)[0].confirmation.objectives == with_speeds(made, deployed)[0].objectives
     told = with_speeds(made, speeds)[0].confirmation
     assert [one.candidate.scores["infer_throughput"] for one in told.members] == [
         pytest.approx(speed(0 if one.arch == archs[1] else 1)) for one in candidates

@@ -65,9 +65,9 @@ def confirmed_view(**changes):
     """Return a study whose trials 0 to 2 and whose baseline, no trial of it, were trained again; trial 2 diverged."""
     scores = {one.number: one.evaluation.scores for one in one_of_each()}
     arch = one_of_each()[0].arch
-    candidates = [Candidate(arch, "front", number=n, scores=scores[n], chance=0.5) for n in (0, 1)]
-    candidates += [Candidate(arch, "baseline", baseline=True, scores={"macs": 3e9}, chance=None)]
-    candidates += [Candidate(arch, "control", number=2, scores=scores[2], chance=0.1)]
+    candidates = [Candidate(arch, "front", number=n, scores=scores[n]) for n in (0, 1)]
+    candidates += [Candidate(arch, "baseline", baseline=True, scores={"macs": 3e9})]
+    candidates += [Candidate(arch, "control", number=2, scores=scores[2])]
     trained = {
         "trial 0": Trained({5: 0.71, 6: 0.73}),
         "trial 1": Trained({5: 0.69, 6: 0.67}),

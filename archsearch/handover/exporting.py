@@ -111,7 +111,9 @@ def _files_of(folder: Path) -> set[str]:
 
 def _write(spec: ExportSpec, subject: Subject, content: Content, form: TimmForm, folder: Path) -> Exported:
     """Write all files into a folder, prove that they are the network, and return what they are."""
-    made = _record(spec, subject, content, form)
+    size = content.arch.img_size
+    onnx = export_onnx(content.model, size, folder / ONNX).names if spec.onnx else ()
+    made = _record(spec, subject, content, form, onnx)
     own = {
         "version": __version__,
         "network": subject.name,
@@ -128,19 +130,17 @@ def _write(spec: ExportSpec, subject: Subject, content: Content, form: TimmForm,
     (folder / WEIGHTS).chmod((folder / CONFIG).stat().st_mode)  # safetensors keeps others from reading it
     if form.source is not None:
         (folder / f"{form.entry}.py").write_text(form.source, encoding="utf-8")
-    check_logits(content.model, rebuild(folder, form), content.arch.img_size)
-    if spec.onnx:
-        export_onnx(content.model, content.arch.img_size, folder / ONNX)
-    anywhere = _record(replace(spec, out=ANY_FOLDER), subject, content, form)
+    check_logits(content.model, rebuild(folder, form), size)
+    anywhere = _record(replace(spec, out=ANY_FOLDER), subject, content, form, onnx)
     (folder / CARD).write_text(model_card(spec, subject, anywhere, content.facts), encoding="utf-8")
     return made
 
 
-def _record(spec: ExportSpec, subject: Subject, content: Content, form: TimmForm) -> Exported:
-    """Return the record of an export into a folder."""
+def _record(spec: ExportSpec, subject: Subject, content: Content, form: TimmForm, onnx: tuple[str, ...]) -> Exported:
+    """Return the record of an export into a folder, with the names of its files for ONNX."""
     folder, module = spec.out, form.module
     params = sum(value.numel() for value in content.model.parameters())
-    own_files = [*([f"{module}.py"] if module else []), *([ONNX] if spec.onnx else [])]
+    own_files = [*([f"{module}.py"] if module else []), *onnx]
     path, place = (json.dumps(text, ensure_ascii=False) for text in (str(folder), f"local-dir:{folder}"))
     found = [f"import sys; sys.path.insert(0, {path}); import {module}"] if module else []
     kind = "Proxy network" if content.proxy else "Target network"

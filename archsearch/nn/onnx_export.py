@@ -35,11 +35,13 @@ class OnnxFile:
 
     Attributes:
         path: Path of the file; weights of more than ``WITHIN_FILE`` bytes stand beside it, in ``NAME.onnx.data``.
+        names: Names of the files that were written, all in its folder.
         opset: Version of ONNX's operators.
         difference: Largest difference of a logit from torch's, as a share of the largest logit or of 1.
     """
 
     path: Path
+    names: tuple[str, ...]
     opset: int
     difference: float
 
@@ -79,11 +81,12 @@ def export_onnx(model: nn.Module, img_size: int, path: Path) -> OnnxFile:
             scratch = Path(folder) / path.name
             opset = _write(plain, img_size, scratch)
             difference = _difference(plain, img_size, scratch)
-            for file in sorted(Path(folder).iterdir()):
+            written = sorted(Path(folder).iterdir())
+            for file in written:
                 file.replace(path.parent / file.name)
     except OSError as error:
         raise StorageError(f"cannot write {path}: {first_line(error)}; free its place, or name another") from None
-    return OnnxFile(path, opset, difference)
+    return OnnxFile(path, tuple(file.name for file in written), opset, difference)
 
 
 def _write(model: nn.Module, img_size: int, path: Path) -> int:

@@ -1,6 +1,7 @@
 """Exported folders: what timm makes of them, where the weights come from, and what is refused."""
 
 import argparse
+import dataclasses
 import importlib.util
 import json
 import subprocess
@@ -473,3 +474,13 @@ def test_onnx_stands_beside_it():
     made = export(ExportSpec(write(INCEPTION), Path("out"), "none", onnx=True))
     assert "model.onnx" in made.files
     assert Path("out/model.onnx").stat().st_size > 10_000
+
+
+def test_large_onnx_files_are_replaced_with_the_folder(monkeypatch):
+    pytest.importorskip("onnxruntime")
+    monkeypatch.setattr("archsearch.nn.onnx_export.WITHIN_FILE", 0)
+    spec = ExportSpec(write(INCEPTION), Path("out"), "none", onnx=True)
+    made = export(spec)
+    assert {"model.onnx", "model.onnx.data"} < {*made.files}
+    assert sorted(path.name for path in Path("out").iterdir()) == sorted(made.files)
+    assert export(dataclasses.replace(spec, onnx=False, force=True)).files == made.files[:-2]

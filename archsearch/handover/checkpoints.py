@@ -9,13 +9,14 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
+from torch import Tensor, nn
 
 from archsearch.arch import Arch
 from archsearch.errors import ArchError, DataError, first_line
 from archsearch.handover.timm_config import CONFIG
 from archsearch.handover.weights import KEY, load_weights
 from archsearch.nn import build
+from archsearch.nn.deploy import deploy_form
 from archsearch.nn.timm_names import from_timm
 
 #: Keys under which a checkpoint holds its weights, the better ones first: moving averages, then the last step's.
@@ -26,7 +27,7 @@ WRAPPERS = ("module.", "_orig_mod.")
 BIASES = {"linear": "head.fc.bias", "mlp": "head.fc2.bias"}
 #: What names a folder for timm.
 LOCAL = "local-dir:"
-#: Options of ``train.py`` that decide the preprocessing.
+#: Options of ``train.py`` that decide the preprocessing, besides ``input_size``, which goes before ``img_size``.
 OPTIONS = ("img_size", "mean", "std", "crop_pct", "interpolation")
 
 
@@ -61,9 +62,15 @@ def load_checkpoint(path: Path, arch: Arch) -> Checkpoint:
         raise DataError(f"{path} is a folder; name the file of the weights in it")
     state, facts, options = _safetensors(path) if path.suffix == ".safetensors" else _torch(path)
     arch = _with_classes(arch, state, path)
-    expected = build(arch).state_dict()
+    model = build(arch)
+    expected = model.state_dict()
     state = from_timm(state, expected)
     if wrong := _misfit(state, expected):
+        if _is_deployed(state, model):
+            raise DataError(
+                f"{path} holds the deploy form, which cannot be loaded again; name weights of the train form, as "
+                "export writes them without --deploy"
+            )
         raise DataError(f"{path} holds weights of another architecture: {wrong}")
     return Checkpoint(arch, state, facts, options)
 
@@ -91,7 +98,17 @@ def _torch(path: Path) -> tuple[dict[str, Tensor], dict[str, Any], dict[str, Any
     found = next((content[key] for key in STATES if isinstance(content.get(key), Mapping)), content)
     state = {_unwrapped(str(name)): value for name, value in found.items() if isinstance(value, Tensor)}
     told = vars(content["args"]) if isinstance(content.get("args"), argparse.Namespace) else {}
-    return state, {}, _of_folder(str(told.get("model"))) | {name: told[name] for name in OPTIONS if told.get(name)}
+    options = {name: told[name] for name in OPTIONS if told.get(name)} | _size(told.get("input_size"), path)
+    return state, {}, _of_folder(str(told.get("model"))) | options
+
+
+def _size(input_size: Any, path: Path) -> dict[str, Any]:
+    """Return the side of the images by the option ``--input-size``, channels, height and width; empty without it."""
+    if not input_size:
+        return {}
+    if len(input_size) != 3 or input_size[0] != 3 or input_size[1] != input_size[2]:
+        raise DataError(f"{path} was trained with --input-size {input_size}; square images of 3 channels are needed")
+    return {"img_size": input_size[-1]}
 
 
 def _of_folder(model: str) -> dict[str, Any]:
@@ -118,6 +135,14 @@ def _with_classes(arch: Arch, state: Mapping[str, Tensor], path: Path) -> Arch:
         return arch.replace(num_classes=bias.numel())
     except ArchError as error:
         raise DataError(f"{path}: {error}") from None
+
+
+def _is_deployed(state: Mapping[str, Tensor], model: nn.Module) -> bool:
+    """Tell whether a state is that of a network's deploy form."""
+    try:
+        return _misfit(state, deploy_form(model).state_dict()) is None
+    except ArchError:  # a user's mixer that fails to merge
+        return False
 
 
 def _misfit(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str | None:

@@ -214,6 +214,24 @@ def test_the_preprocessing_of_the_trained_folder_stays(study, trained):
     assert cfg["input_size"] == [3, 32, 32]
 
 
+def test_the_input_size_goes_before_the_image_size():
+    told = argparse.Namespace(img_size=64, input_size=[3, 96, 96])
+    torch.save({"state_dict": build(INCEPTION).state_dict(), "args": told}, "best.pth")
+    export(ExportSpec(write(INCEPTION), Path("out"), "best.pth"))
+    assert json.loads(Path("out/config.json").read_text())["pretrained_cfg"]["input_size"] == [3, 96, 96]
+    told.input_size = [3, 96, 64]
+    torch.save({"state_dict": build(INCEPTION).state_dict(), "args": told}, "best.pth")
+    with pytest.raises(DataError, match=r"--input-size \[3, 96, 64\]; square images"):
+        export(ExportSpec("net.json", Path("again"), "best.pth"))
+
+
+@pytest.mark.parametrize("arch", [INCEPTION, CONVNEXT], ids=["inceptionnext", "convnext"])
+def test_weights_of_the_deploy_form_are_named_so(arch):
+    export(ExportSpec(write(arch), Path("out"), "none", deploy=True))
+    with pytest.raises(DataError, match=r"holds the deploy form, .*without --deploy"):
+        export(ExportSpec("out/architecture.json", Path("again"), "out/model.safetensors"))
+
+
 def test_linear_layers_of_timms_convnext_become_convolutions():
     theirs = timm.create_model("convnext_tiny", depths=CONVNEXT.depths, dims=CONVNEXT.dims, num_classes=5)
     theirs = enliven(theirs)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from archsearch.ablation.analysis import Report
     from archsearch.ablation.outcome import Outcome
+    from archsearch.report.other_speeds import Elsewhere
     from archsearch.report.view import StudyView
 
 #: File formats of figures; all need kaleido, which draws in a browser.
@@ -107,19 +108,33 @@ def timed_elsewhere(views: "Sequence[StudyView]", named: str) -> "list[StudyView
         OptionError: It is no such file, or has nothing of one of the studies.
     """
     from archsearch.benchmark.speeds import read_speeds
-    from archsearch.report.other_speeds import timing_command, with_speeds
+    from archsearch.report.other_speeds import with_speeds
 
     speeds, shown = read_speeds(named), []
     if speeds.remark:
         print(f"archsearch: {speeds.remark}", file=sys.stderr)
     for view in views:
-        found, left_out = with_speeds(view, speeds)
-        shown.append(found)
-        if left_out:
-            numbers = ", ".join(map(str, left_out))
-            says = f"{speeds.path} has no speed of trials {numbers} of study {view.name}, which are left out"
-            print(f"archsearch: {says}; {timing_command(view.name, left_out)}", file=sys.stderr)
+        found = with_speeds(view, speeds)
+        shown.append(found.view)
+        for says in _left_out(found, speeds.path):
+            print(f"archsearch: {says}", file=sys.stderr)
     return shown
+
+
+def _left_out(found: "Elsewhere", path: str) -> Iterator[str]:
+    """Yield what another machine's speeds do not tell of a study, a line each."""
+    from archsearch.report.other_speeds import timing_command
+
+    name = found.view.name
+    if found.unknown:
+        numbers = ", ".join(map(str, found.unknown))
+        lacks = f"{path} has no speed of trials {numbers} of study {name}, which are left out"
+        yield f"{lacks}; {timing_command(name, found.unknown)}"
+    if found.untrained:
+        numbers = ", ".join(map(str, found.untrained))
+        yield f"constraints on the speeds here kept trials {numbers} of study {name} from training; they are left out"
+    if found.unjudged:
+        yield f"{path} does not tell whether study {name} keeps {', '.join(found.unjudged)}, which is left out"
 
 
 def page_path(study_name: str, storage: str, wanted: Path | None, option: str) -> Path:

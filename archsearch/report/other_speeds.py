@@ -1,7 +1,7 @@
 """A stored study with the speeds of another machine in place of those measured here."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from archsearch.benchmark.speeds import Speeds
@@ -10,6 +10,7 @@ from archsearch.errors import OptionError
 from archsearch.handover.candidates import Candidate
 from archsearch.handover.confirmation import Confirmation
 from archsearch.objectives import OBJECTIVES, FromTime, Objective, Tier
+from archsearch.report.limits_elsewhere import LimitsElsewhere
 from archsearch.report.view import StudyView
 from archsearch.trial import Trial
 from archsearch.utils.key_fields import key_fields
@@ -18,19 +19,34 @@ from archsearch.utils.key_fields import key_fields
 ADDED = ("infer", "latency", "train")
 
 
-def with_speeds(view: StudyView, speeds: Speeds) -> tuple[StudyView, list[int]]:
+@dataclass(frozen=True)
+class Elsewhere:
+    """A study with another machine's speeds, and what they do not tell of it.
+
+    Attributes:
+        view: The study.
+        unknown: Numbers of the complete trials that are left out as the file lacks a speed of theirs, ascending.
+        untrained: Numbers of the trials that are left out as only constraints on speeds measured here kept them from
+            training, ascending.
+        unjudged: Constraints that are left out as the file does not tell enough to judge them.
+    """
+
+    view: StudyView
+    unknown: list[int]
+    untrained: list[int]
+    unjudged: tuple[str, ...]
+
+
+def with_speeds(view: StudyView, speeds: Speeds) -> Elsewhere:
     """Return a study with another machine's speeds, as if it had been timed there.
 
     Its measured objectives are read from the file; where it has none, the throughput of inference, or else another
-    speed, becomes its last objective. Complete trials whose architecture lacks one in the file are left out. A
-    confirmation's candidates are compared by the same speeds.
+    speed, becomes its last objective. Complete trials whose architecture lacks one in the file are left out.
+    Constraints on speeds are judged by the file's. A confirmation's candidates are compared by the same speeds.
 
     Args:
         view: View of the study.
         speeds: Timings of another machine.
-
-    Returns:
-        The view, and the numbers of the trials that are left out, ascending.
 
     Raises:
         OptionError: The file has none of the study's architectures.
@@ -48,11 +64,21 @@ def with_speeds(view: StudyView, speeds: Speeds) -> tuple[StudyView, list[int]]:
             f"--speeds {speeds.path}: it has {wanted} of none of the architectures of study {view.name!r}; "
             f"{timing_command(view.name, left_out)}"
         )
-    names = [objective.name for objective in objectives]
-    recipe = view.recipe | {"objectives": names, "speeds": speeds.recipe(), "bench": key_fields(speeds.bench())}
+    limits = LimitsElsewhere.of(view, trials, speeds)
+    judged = {trial.number: limits.judge(trial, objectives) for trial in trials}
+    unjudged = tuple(map(str, limits.unjudged))
+    recipe = view.recipe | {
+        "constraints": [bound for bound in view.recipe.get("constraints", ()) if bound not in unjudged],
+        "objectives": [objective.name for objective in objectives],
+        "speeds": speeds.recipe(),
+        "bench": key_fields(speeds.bench()),
+    }
     kept = {name: axes for name, axes in view.importance.items() if OBJECTIVES[name].tier is not Tier.MEASURED}
     told = view.confirmation and _reconfirmed(view.confirmation, speeds, objectives)
-    return replace(view, recipe=recipe, trials=trials, importance=kept, confirmation=told), sorted(left_out)
+    shown = [trial for trial in judged.values() if trial is not None]
+    untrained = sorted(number for number, trial in judged.items() if trial is None)
+    made = replace(view, recipe=recipe, trials=shown, importance=kept, confirmation=told)
+    return Elsewhere(made, sorted(left_out), untrained, unjudged)
 
 
 def timing_command(study: str, numbers: list[int]) -> str:

@@ -1,9 +1,16 @@
 """Speeds of another machine from the command line: a study here, its networks timed there, its front with those."""
 
+import dataclasses
 import json
 
 import pytest
 from command import FAST, refused, run
+from elsewhere import rows, write
+from tiny import RECIPE, trial
+from views import view
+
+from archsearch.arch.networks import network
+from archsearch.cli.report import timed_elsewhere
 
 QUICK = ["--rounds", "2", "--set", "bench.min_block_s=0.001", "bench.warmup_limit_s=0.01", "-q"]
 THERE = "Toy Board"
@@ -61,6 +68,27 @@ def test_from_a_study_here_to_a_front_and_a_study_of_another_machine(capsys, tmp
     assert f"latency at batch 1 (ms on {THERE})" in err
     assert f"latency at batch 1 (ms on {THERE})" in out.splitlines()[0]
     assert "study small-accuracy-latency_ms-drawn-on-toy-board: 3 trials" in err
+
+
+def test_what_a_file_does_not_tell_of_a_study_is_said_in_a_line_each(capsys, tmp_path):
+    archs = [network("inceptionnext_atto"), network("convnext_atto")]
+    changed = [{**row, "model": "mine", "key": "0123456789ab"} for row in rows(archs[1:])]
+    file = write(tmp_path / "f.json", rows(archs[:1]), changed)
+    spared = trial(1, 0.5, 1e9, 20)
+    scores = {name: score for name, score in spared.evaluation.scores.items() if name != "accuracy"}
+    evaluation = dataclasses.replace(spared.evaluation, scores=scores, excess={"infer_throughput >= 40": 0.5})
+    known = [trial(0, 0.5, 1e9, 100), dataclasses.replace(spared, state="infeasible", evaluation=evaluation)]
+    known.append(dataclasses.replace(trial(2, 0.5, 1e9, 100), arch=archs[1]))
+    recipe = {**RECIPE, "constraints": ["energy_mj <= 3", "infer_throughput >= 40"]}
+    (shown,) = timed_elsewhere([view(known, recipe=recipe)], str(file))
+    assert [one.number for one in shown.trials] == [0]
+    out, err = capsys.readouterr()
+    unknown, unseen, untrained, unjudged = err.splitlines()
+    assert out == ""
+    assert "f.json has networks that are not known here and left out: mine (" in unknown
+    assert "f.json has no speed of trials 2 of study small" in unseen
+    assert "kept trials 1 of study small from training" in untrained
+    assert unjudged.endswith("f.json does not tell whether study small keeps energy_mj <= 3, which is left out")
 
 
 def test_wrong_uses_are_refused(capsys, tmp_path, small_space, stored):

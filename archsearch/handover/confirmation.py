@@ -15,8 +15,8 @@ from archsearch.stats.fronts import costs, nondominated, signs
 from archsearch.stats.noise import AccuracyNoise, accuracy_noise, front_chances, with_level_seeds
 from archsearch.trial import Evaluation, Trial
 
-#: Fewest candidates with both accuracies that rankings are compared for.
-FEWEST_RANKED = 3
+#: Fewest candidates with both accuracies that rankings are compared for; of fewer, resamples are all alike.
+FEWEST_RANKED = 5
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ class Confirmation:
 
     @cached_property
     def agreement(self) -> Agreement | None:
-        """How well the search ranked the candidates; None with fewer than three to compare.
+        """How well the search ranked the candidates; None with fewer than ``FEWEST_RANKED`` to compare.
 
         The cost that budgets are made of, for the regret, is the first objective that is not accuracy.
         """

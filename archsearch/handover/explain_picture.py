@@ -68,12 +68,11 @@ def said(sight: Sight) -> str:
 
 
 def _write(draw: ImageDraw.ImageDraw, column: int, top: int, text: str, ink: str) -> None:
-    """Write a line over or under a cell, cut off where it is wider."""
-    font = ImageFont.load_default(SIZE)
-    if draw.textlength(text, font) > CELL:
-        while text and draw.textlength(text + "...", font) > CELL:
-            text = text[:-1]
-        text += "..."
+    """Write a line over or under a cell; where it is wider, without its middle: the ends tell networks apart."""
+    font, kept, whole = ImageFont.load_default(SIZE), len(text), text
+    while kept and draw.textlength(text, font) > CELL:
+        kept -= 1
+        text = f"{whole[: (kept + 1) // 2]}...{whole[len(whole) - kept // 2 :]}"
     draw.text((GAP + column * (CELL + GAP), top), text, fill=ink, font=font)
 
 

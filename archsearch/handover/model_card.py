@@ -82,7 +82,7 @@ def _scores(origin: StudyTrial, facts: Mapping[str, Any]) -> Iterator[str]:
     yield _markdown(("score", "value", "95 % interval"), rows)
     words = [f"Trial {origin.trial.number} of study `{origin.study}`, which was {origin.trial.state}."]
     if origin.noise is not None and any(objective.name == "accuracy" for objective in known):
-        words.append(f"Intervals of accuracies are {origin.noise.words}.")
+        words.append(f"Intervals of the search's accuracies are {origin.noise.words}.")
     data = origin.recipe.get("data", {})
     words.append(f"Data: {data.get('name', 'unknown')} (fingerprint {data.get('fingerprint', 'unknown')}).")
     yield " ".join(words)

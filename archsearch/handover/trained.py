@@ -1,12 +1,13 @@
 """Where the weights of a study's trained networks are."""
 
+import shlex
 from pathlib import Path
 
 from archsearch.errors import StorageError
 from archsearch.handover.confirm_record import stored_confirmations
 from archsearch.handover.confirmation import Trained
 from archsearch.handover.weights import load_weights
-from archsearch.search.definition import load
+from archsearch.search.definition import check_search, load, objectives_of
 from archsearch.search.storage.opening import in_words, open_storage
 
 
@@ -30,20 +31,20 @@ def weights_of(study: str, number: int, storage: str) -> Path:
     trained = _trained(study, number, storage)
     if trained is None:
         raise StorageError(
-            f"trial {number} of study {study!r} has no weights: `confirm {study}` trains the front and keeps them "
-            "(--top K trains more)"
+            f"trial {number} of study {study!r} has no weights: `confirm {shlex.quote(study)}` trains the front and "
+            "keeps them (--top K trains more trials)"
         )
     best = max(trained.weights, key=lambda seed: trained.validation[seed])
     path = Path(trained.weights[best])
     if not path.is_file():
         raise StorageError(
-            f"the weights of trial {number} of study {study!r} are no longer at {path}: `confirm {study}` writes them "
-            "again"
+            f"the weights of trial {number} of study {study!r} are no longer at {path}: `confirm "
+            f"{shlex.quote(study)}` writes them again"
         )
     if load_weights(path).facts.get("accuracy") != trained.accuracies[best]:
         raise StorageError(
-            f"{path} holds other weights than those of trial {number} of study {study!r}: `confirm {study} --weights "
-            "DIR` writes these into a folder of their own"
+            f"{path} holds other weights than those of trial {number} of study {study!r}: `confirm "
+            f"{shlex.quote(study)} --weights DIR` writes these into a folder of their own"
         )
     return path
 
@@ -52,7 +53,10 @@ def _trained(study: str, number: int, storage: str) -> Trained | None:
     """Return the trainings of a trial by the confirmation of its study that was created last and has any."""
     opened = open_storage(storage, create=False)
     with in_words():
-        load(study, opened)  # says so where there is none of that name
+        record = load(study, opened)  # says so where there is none of that name
+        check_search(record)
+        if all(objective.name != "accuracy" for objective in objectives_of(record)):
+            raise StorageError(f"study {study!r} trains nothing, so that no trial of it has weights")
         for confirmation in stored_confirmations(study, opened):
             names = {candidate.number: candidate.name for candidate in confirmation.candidates}
             trained = confirmation.trained.get(names.get(number, ""))

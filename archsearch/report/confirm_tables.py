@@ -30,9 +30,18 @@ def confirmation_document(confirmation: "Confirmation") -> Document:
         "front",
     ]
     rows = [_cells(one, others) for one in confirmation.members]
-    title = f"Confirmation of {confirmation.study}"
+    title = f"Confirmation of {confirmation.study}{_training(confirmation)}"
     table = Table(header, rows, words=(0, ROLE, len(header) - 1), title=title, notes=list(findings(confirmation)))
     return Document([table], [row_of(one, confirmation) for one in confirmation.members], data=data_of(confirmation))
+
+
+def _training(confirmation: "Confirmation") -> str:
+    """Return how candidates were trained, to follow a title; empty where that is not on record."""
+    proxy = confirmation.recipe.get("proxy")
+    if not proxy:
+        return ""
+    epochs, images = proxy["epochs"], proxy["train_samples"] or "all"
+    return f" ({confirmation.name}): {epochs} epoch{'s' if epochs > 1 else ''} of {images} images"
 
 
 def _cells(one: "Confirmed", others: "list[Objective]") -> list[str]:
@@ -77,6 +86,10 @@ def _number(value: float | None, scale: float, precision: int) -> str:
 
 def findings(confirmation: "Confirmation") -> Iterator[str]:
     """Yield what a confirmation has found, a sentence each."""
+    untrained = sum(not one.trained.accuracies and not one.trained.errors for one in confirmation.members)
+    if untrained:
+        count = f"{untrained} of {len(confirmation.members)} candidates"
+        yield f"Not finished: {count} are not trained yet, and the same command goes on."
     judged = [one for one in confirmation.members if one.candidate.role == "front" and one.on_front is not None]
     stay, joined = sum(bool(one.on_front) for one in judged), _joined(confirmation)
     yield (

@@ -203,6 +203,8 @@ def test_what_cannot_be_confirmed_is_told(folder):
         weights_of("x", 0, str(folder / "a.db"))
     with pytest.raises(StorageError, match=r"trial 99 of study 's' has no weights: `confirm s` trains"):
         weights_of("s", 99, str(folder / "a.db"))
+    with pytest.raises(OptionError, match="is a confirmation"):
+        weights_of("s-confirm", 0, str(folder / "a.db"))
     with pytest.raises(OptionError, match="top is 0"):
         spec(folder, top=0)
 
@@ -211,6 +213,8 @@ def test_a_study_without_accuracy_or_trials_is_refused(tmp_path):
     study(tmp_path, objectives="macs", n_trials=2)
     with pytest.raises(OptionError, match="has no accuracy to confirm: its objectives are macs"):
         confirm(spec(tmp_path))
+    with pytest.raises(StorageError, match="trains nothing, so that no trial of it has weights"):
+        weights_of("s", 0, str(tmp_path / "a.db"))
     optuna.create_study(storage=open_storage(str(tmp_path / "a.db"), create=False), study_name="other")
     with pytest.raises(StorageError, match="was not made by archsearch"):
         confirm(spec(tmp_path, study="other"))

@@ -3,10 +3,46 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from archsearch.errors import OptionError
 
 if TYPE_CHECKING:
     from archsearch.arch import Arch
+
+#: Prefix of a study's trials where other names may stand beside them, and the mark before the number of a trial.
+STUDY, MARK = "study:", "#"
+#: What the names of files of networks end in, which are no trials.
+FILES = (".json", ".safetensors")
+
+
+def parse_trial(reference: str) -> tuple[str, int] | None:
+    """Return the study and the number of a trial that a user names, ``STUDY#NUMBER`` or ``study:STUDY#NUMBER``.
+
+    Args:
+        reference: Network as the user wrote it.
+
+    Returns:
+        Both; None for what names no trial: a file, a folder, or a name without either mark.
+
+    Raises:
+        OptionError: The number or the study is missing, or the number is none.
+
+    >>> parse_trial("study:night#3"), parse_trial("a#b#3"), parse_trial("convnext_tiny")
+    (('night', 3), ('a#b', 3), None)
+    """
+    prefix = STUDY if reference.startswith(STUDY) else ""
+    rest = reference.removeprefix(prefix)
+    if not prefix and (MARK not in rest or rest.endswith(FILES) or Path(rest).is_dir()):
+        return None
+    study, mark, number = rest.rpartition(MARK)
+    if not study or not number.isascii() or not number.isdigit():
+        example = f"{prefix}{study if mark else rest}"
+        raise OptionError(
+            f"{reference}: write STUDY{MARK}NUMBER with the number of a trial, as {example or 'night'}{MARK}3"
+        )
+    return study, int(number)
 
 
 @dataclass(frozen=True)

@@ -125,4 +125,5 @@ def _tell(spec: "ConfirmSpec", confirmation: "Confirmation", page: Path, quiet: 
         if best.candidate.number is not None:
             name = shlex.quote(f"{spec.study}#{best.candidate.number}")
             where = "" if spec.storage == STORAGE else f" --storage {shlex.quote(spec.storage)}"
+            where += "".join(f" --mixers {shlex.quote(str(path))}" for path in spec.mixers)
             print(f"take one away: python cli.py export {name} --out DIR{where}", file=sys.stderr)

@@ -15,11 +15,11 @@ from archsearch.arch import Arch
 from archsearch.arch.networks import TIMM
 from archsearch.data.folder import decode_image, read_image
 from archsearch.errors import ArchError, DataError, OptionError, first_line
-from archsearch.handover.references import MARK, STUDY
 from archsearch.handover.timm_config import ARCHITECTURE, CONFIG, OWN
 from archsearch.handover.timm_form import built_by_source
 from archsearch.handover.weights import load_weights
 from archsearch.nn import build_trained, check_mixers
+from archsearch.trial import parse_trial
 
 #: Takes an image file; returns what the network sees, (S, S, 3) as uint8, and the same normalised, (3, S, S).
 Prepare = Callable[[Path], tuple[np.ndarray, Tensor]]
@@ -76,11 +76,10 @@ def trained_network(reference: str, storage: str, folder: Path | None) -> Traine
         return _exported(path.resolve().name, path)
     if path.suffix == ".safetensors":
         return _own(path.stem, path)
-    study, mark, number = reference.removeprefix(STUDY).rpartition(MARK)
-    if study and mark and number.isascii() and number.isdigit():
+    if (named := parse_trial(reference)) is not None:
         from archsearch.handover.trained import weights_of
 
-        return _own(reference, weights_of(study, int(number), storage))
+        return _own(reference, weights_of(*named, storage))
     raise OptionError(
         f"{reference} names no trained network: write STUDY#TRIAL, a .safetensors file, a folder that export wrote, "
         "or timm:NAME"

@@ -14,12 +14,7 @@ from archsearch.search.definition import check_search, load, objectives_of, reci
 from archsearch.search.storage.opening import open_storage
 from archsearch.search.storage.records import trials_of
 from archsearch.stats.noise import AccuracyNoise, accuracy_noise
-from archsearch.trial import Trial
-
-#: Prefix of a study's trials where other names may stand beside them.
-STUDY = "study:"
-#: Mark between a study and the number of a trial.
-MARK = "#"
+from archsearch.trial import MARK, Trial, parse_trial
 
 
 @dataclass(frozen=True)
@@ -83,14 +78,15 @@ def find_subject(reference: str, storage: str) -> Subject:
     """
     if reference.startswith(TIMM):
         raise ArchError(f"{reference} is timm's own already; timm.create_model builds it by that name")
-    if reference.endswith(".json") and MARK not in reference:
-        return Subject(reference, _arch(reference))
-    if reference.startswith(STUDY) or MARK in reference:
-        origin = _trial(reference.removeprefix(STUDY), storage)
+    named = parse_trial(reference)
+    if named is not None:
+        origin = _trial(*named, storage)
         return Subject(origin.name, origin.trial.arch, origin)
     try:
         return Subject(reference, _arch(reference))
     except ArchError as error:
+        if reference.endswith(".json"):
+            raise
         raise ArchError(f"{error}; a trial of a study is STUDY#NUMBER") from None
 
 
@@ -100,16 +96,13 @@ def _arch(reference: str) -> Arch:
     return arch
 
 
-def _trial(reference: str, storage: str) -> StudyTrial:
-    study, mark, number = reference.rpartition(MARK)
-    if not mark or not number.isascii() or not number.isdigit():
-        raise OptionError(f"{reference}: write STUDY#NUMBER with the number of a trial, as {study or reference}#3")
+def _trial(study: str, number: int, storage: str) -> StudyTrial:
     opened = open_storage(storage, create=False)
     record = load(study, opened)
     check_search(record)
     confirmation = stored_confirmation(study, opened)
     trials = trials_of(record)
-    trial = next((trial for trial in trials if trial.number == int(number)), None)
+    trial = next((trial for trial in trials if trial.number == number), None)
     if trial is None:
         raise OptionError(f"study {study!r} has no finished trial {number} with an architecture of its own")
     members = confirmation.members if confirmation is not None else ()

@@ -211,7 +211,7 @@ def test_trials_and_fronts_of_a_study(capsys, tmp_path, small_space):
     known = json.loads(run(capsys, "pareto", "s", "-f", "json")[1])
     assert {row["model"] for row in rows} == {"study:s#0", *(f"study:s#{row['number']}" for row in known)}
     assert "no finished trial 99" in refused(capsys, tmp_path, "benchmark", "study:s#99", "-q")
-    assert "write study:NAME#TRIAL" in refused(capsys, tmp_path, "benchmark", "study:s#first", "-q")
+    assert "as study:s#3" in refused(capsys, tmp_path, "benchmark", "study:s#first", "-q")
     assert "unknown study 'S'" in refused(capsys, tmp_path, "benchmark", "study:S", "-q")
 
 

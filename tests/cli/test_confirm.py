@@ -35,6 +35,10 @@ def test_a_study_is_confirmed_in_one_command_and_shown(capsys, tmp_path):
     assert "trainings are known" in err
     assert "seed 1000" not in err  # nothing is trained again
     assert "take one away: python cli.py export 's#" in err
+    assert "--mixers" not in err
+    (tmp_path / "own.py").write_text("MIXERS = {}\n")
+    err = run(capsys, "confirm", "s", "--workers", "0", "--page", "page.html", "--mixers", "own.py")[2]
+    assert "--out DIR --mixers own.py\n" in err
     assert (tmp_path / "page.html").stat().st_size > 10_000
     code, out, _ = run(capsys, "confirm", "s", "-q", "-f", "csv", "--workers", "0")
     assert out.startswith("candidate,trial,role,baseline,key,search.accuracy,search.macs,accuracy,")

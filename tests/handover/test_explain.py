@@ -348,6 +348,7 @@ def test_where_no_gradient_passes_is_found():
         ({"target": 99}, "has classes 0 to 7, and no class 99"),
         ({"images": (Path("none.png"),)}, "there is no image none.png"),
         ({"networks": ("inceptionnext_tiny",)}, "names no trained network"),
+        ({"networks": ("night#one",)}, "write STUDY#NUMBER with the number of a trial, as night#3"),
         ({"networks": ("timm:resnet10t.c3_in1k",), "weights": Path("nowhere")}, "no weights file"),
     ],
 )

@@ -377,7 +377,7 @@ def test_a_trial_without_weights_says_how_to_get_them(study):
     ("reference", "error", "why"),
     [
         ("night#9", OptionError, "no finished trial 9"),
-        ("study:night", OptionError, "write STUDY#NUMBER with the number of a trial, as night#3"),
+        ("study:night", OptionError, "write STUDY#NUMBER with the number of a trial, as study:night#3"),
         ("night#one", OptionError, "write STUDY#NUMBER"),
         ("nigth#1", StorageError, "did you mean 'night'"),
         ("night", ArchError, "a trial of a study is STUDY#NUMBER"),

@@ -210,7 +210,8 @@ def recorded(name: str, url: str) -> dict[str, Any] | None:
 def _check_recipe(study: Study, stored: Mapping[str, Any]) -> None:
     """Make sure that a study goes on as it began."""
     if "space" not in stored:
-        raise StorageError(f"study {study.name!r} exists and is no search; choose another --study-name")
+        kind = "a confirmation" if CONFIRMS in stored else "an ablation"
+        raise StorageError(f"study {study.name!r} exists and is {kind}; choose another --study-name")
     tiers = {quantity.tier for quantity in study.quantities}
     matters = {
         "population": False,

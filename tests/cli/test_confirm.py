@@ -44,7 +44,7 @@ def test_a_study_is_confirmed_in_one_command_and_shown(capsys, tmp_path):
     assert out.startswith("candidate,trial,role,baseline,key,search.accuracy,search.macs,accuracy,")
     assert "is a confirmation" in refused(capsys, tmp_path, "pareto", "s-confirm")
     assert "is a confirmation" in refused(capsys, tmp_path, "report", "s-confirm")
-    assert "is no search" in refused(capsys, tmp_path, *STUDY, *FAST, "--study-name", "s-confirm")
+    assert "exists and is a confirmation" in refused(capsys, tmp_path, *STUDY, *FAST, "--study-name", "s-confirm")
 
 
 @pytest.mark.parametrize(

@@ -76,6 +76,15 @@ def test_only_architectures_of_the_file_are_scored_with_its_speeds(spec, archs):
     assert [t.evaluation.scores for t in stored] == [t.evaluation.scores for t in result.trials]
 
 
+def test_networks_that_are_not_known_here_are_said_in_one_remark(spec, archs, tmp_path):
+    changed = [{**row, "model": f"my {row['model']}", "key": "0123456789ab"} for row in rows(archs[2:])]
+    said = Said()
+    run(dataclasses.replace(spec, n_trials=1, speeds=write(tmp_path / "g.json", rows(archs[:2]), changed)), said)
+    (told,) = [words for words in said.words if "not known here" in words]
+    assert "left out: my net0 (the file of one of its mixers is another one here" in told
+    assert told.endswith(f"; and {len(archs) - 3} more")
+
+
 @pytest.mark.parametrize("sampler", ["cost_aware", "nsga2", "random", "grid", "qmc"])
 def test_every_sampler_finds_them_all_and_no_other(spec, archs, sampler):
     result = run(dataclasses.replace(spec, sampler=sampler, n_trials=20, study_name=sampler))

@@ -45,9 +45,19 @@ def words_of(made: Exported) -> list[str]:
     return words[words.index("train.py") + 1 :]
 
 
-def told(made: Exported) -> Namespace:
-    """Options of the printed command line by name, numbers as such."""
-    words = words_of(made)
+class Told(Namespace):
+    """Options by name, which note in ``read`` which of them were asked for."""
+
+    def __getattribute__(self, name: str):
+        value = super().__getattribute__(name)
+        if not name.startswith("_") and name != "read":
+            self.read.add(name)
+        return value
+
+
+def told(made: Exported, *more: str) -> Told:
+    """Options of the printed command line and of those that follow it, by name, numbers as such."""
+    words = [*words_of(made), *more]
     pairs = zip(words[::2], words[1::2], strict=True)
 
     def value(text: str):
@@ -56,7 +66,7 @@ def told(made: Exported) -> Namespace:
         except ValueError:
             return text
 
-    return Namespace(**{name.removeprefix("--").replace("-", "_"): value(text) for name, text in pairs})
+    return Told(read=set(), **{name.removeprefix("--").replace("-", "_"): value(text) for name, text in pairs})
 
 
 def test_the_recipe_is_that_of_table_9(tmp_path):
@@ -90,6 +100,8 @@ def test_timms_script_reads_the_command(kind, tmp_path):
     made = exported(ARCHS[kind], tmp_path)
     args = vars(module.parser.parse_args(words_of(made)))
     for name, value in vars(told(made)).items():
+        if name == "read":
+            continue
         assert args[name] == ([value] if name == "device_modules" else value), name
     assert made.training.startswith("PYTHONPATH=") == (made.module is not None)
 
@@ -111,28 +123,29 @@ def images(tmp_path_factory) -> Path:
 @pytest.mark.parametrize("kind", ARCHS)
 def test_two_epochs_by_timm_improve_on_chance(kind, tmp_path, images):
     made = exported(ARCHS[kind], tmp_path)
-    args = told(made)
-    args.batch_size, args.epochs, args.warmup_epochs = 16, 2, 0
+    smaller = ("--batch-size", "8", "--grad-accum-steps", "2", "--epochs", "2", "--warmup-epochs", "0")
+    args = told(made, "--data-dir", str(images), *smaller)
     if made.module:
         sys.path.insert(0, str(made.folder))
-        importlib.import_module(made.module)
+        importlib.import_module(args.device_modules)
         sys.path.remove(str(made.folder))
     random_seed(0)
     model = timm.create_model(args.model, pretrained=True, drop_path_rate=args.drop_path)
     before = accuracy(model, images)
-    train(model, args, images)
+    train(model, args)
+    assert args.read == vars(args).keys() - {"read"}, "an option of the command that this test does not follow"
     after = accuracy(model, images)
     chance, images_seen = 1 / CLASSES, CLASSES * VAL
     assert after > chance + 3 * math.sqrt(chance * (1 - chance) / images_seen), (before, after)
     assert after > before
 
 
-def train(model, args: Namespace, images: Path) -> None:
+def train(model, args: Told) -> None:
     """Train as timm's script does, on the CPU and without its prefetcher."""
     config = resolve_model_data_config(model)
     mixup = Mixup(mixup_alpha=args.mixup, cutmix_alpha=args.cutmix, label_smoothing=args.smoothing, num_classes=CLASSES)
     loader = create_loader(
-        create_dataset("", root=images, split="train", is_training=True),
+        create_dataset("", root=args.data_dir, split="train", is_training=True),
         config["input_size"],
         args.batch_size,
         is_training=True,
@@ -150,11 +163,12 @@ def train(model, args: Namespace, images: Path) -> None:
     loss_of = SoftTargetCrossEntropy()
     for epoch in range(epochs):
         model.train()
-        for batch, labels in loader:
+        for step, (batch, labels) in enumerate(loader, 1):
             mixed, targets = mixup(batch, labels)
-            loss_of(model(mixed), targets).backward()
-            optimizer.step()
-            optimizer.zero_grad()
+            (loss_of(model(mixed), targets) / args.grad_accum_steps).backward()
+            if step % args.grad_accum_steps == 0:
+                optimizer.step()
+                optimizer.zero_grad()
         schedule.step(epoch + 1)
 
 

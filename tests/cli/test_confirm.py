@@ -10,6 +10,15 @@ from archsearch.handover import load_weights
 
 STUDY = ("study", "--space", "small.yaml", "--objective", "accuracy,macs", "--study-name", "s", "--n-trials", "3")
 
+OWN = """from torch import nn
+
+class Own(nn.Identity):
+    def __init__(self, dim):
+        super().__init__()
+
+MIXERS = {"own_of_confirm": Own}
+"""
+
 
 @pytest.fixture(autouse=True)
 def _space(tmp_path, monkeypatch):
@@ -27,7 +36,7 @@ def test_a_study_is_confirmed_in_one_command_and_shown(capsys, tmp_path):
     assert all(2 <= len(one["seeds"]) <= 3 for one in found["candidates"])
     (baseline,) = (one for one in found["candidates"] if one["baseline"])
     file = f"{baseline['candidate'].replace(' ', '-')}-seed-1000.safetensors"
-    assert load_weights(tmp_path / "runs/weights/s" / file).facts["accuracy"] == baseline["accuracies"][0]
+    assert load_weights(tmp_path / "runs/weights/s-confirm" / file).facts["accuracy"] == baseline["accuracies"][0]
 
     code, out, err = run(capsys, "confirm", "s", "-f", "table", "--workers", "0", "--page", "page.html")
     assert code == 0
@@ -36,7 +45,7 @@ def test_a_study_is_confirmed_in_one_command_and_shown(capsys, tmp_path):
     assert "seed 1000" not in err  # nothing is trained again
     assert "take one away: python cli.py export 's#" in err
     assert "--mixers" not in err
-    (tmp_path / "own.py").write_text("MIXERS = {}\n")
+    (tmp_path / "own.py").write_text(OWN)
     err = run(capsys, "confirm", "s", "--workers", "0", "--page", "page.html", "--mixers", "own.py")[2]
     assert "--out DIR --mixers own.py\n" in err
     assert (tmp_path / "page.html").stat().st_size > 10_000

@@ -1,14 +1,13 @@
 """The files of an explanation: ``explain.png`` and ``explain.html`` in one folder."""
 
 import io
-import os
-from contextlib import suppress
 from pathlib import Path
 
 from archsearch.errors import OptionError, StorageError
 from archsearch.handover.explain_page import page
 from archsearch.handover.explain_picture import picture
 from archsearch.handover.explain_spec import Explanation
+from archsearch.utils.whole_file import replacing
 
 #: Names of the picture and the page.
 NAMES = ("explain.png", "explain.html")
@@ -44,19 +43,9 @@ def write_explanation(explanation: Explanation, folder: Path, force: bool = Fals
     picture(explanation).save(data, "PNG", optimize=True)
     paths = folder / NAMES[0], folder / NAMES[1]
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        _replace(paths[0], data.getvalue())
-        _replace(paths[1], page(explanation).encode())
+        for path, content in zip(paths, (data.getvalue(), page(explanation).encode()), strict=True):
+            with replacing(path) as scratch:
+                scratch.write_bytes(content)
     except OSError as error:
         raise StorageError(f"cannot write {folder}: {error.strerror}; name another folder") from None
     return paths
-
-
-def _replace(path: Path, content: bytes) -> None:
-    scratch = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        scratch.write_bytes(content)
-        scratch.replace(path)
-    finally:
-        with suppress(OSError):
-            scratch.unlink()

@@ -1,9 +1,7 @@
 """Weights of a trained network in one safetensors file, with its architecture and how it was trained."""
 
 import json
-import os
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from archsearch.arch.mixer import declarations, declare
 from archsearch.errors import ArchError, DataError, StorageError, first_line
 from archsearch.nn import Backbone, MetaNeXt, build
 from archsearch.nn.backbone import OutIndices
+from archsearch.utils.whole_file import replacing
 
 #: Key of the file's metadata that holds what is known of the weights, as JSON.
 KEY = "archsearch"
@@ -78,15 +77,11 @@ def save_weights(path: Path, weights: Weights) -> None:
     kinds = {mixer.token_mixer for mixer in weights.arch.mixers}
     own = {name: declared for name, declared in declarations().items() if name in kinds}
     known = {"arch": weights.arch.to_dict(), "mixers": own, "facts": dict(weights.facts)}
-    scratch = path.with_name(f"{path.name}.{os.getpid()}.part")
+    state = {name: value.detach().cpu().contiguous() for name, value in weights.state.items()}
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        state = {name: value.detach().cpu().contiguous() for name, value in weights.state.items()}
-        save_file(state, scratch, metadata={"format": "pt", KEY: json.dumps(known)})
-        scratch.replace(path)
+        with replacing(path) as scratch:
+            save_file(state, scratch, metadata={"format": "pt", KEY: json.dumps(known)})
     except (OSError, SafetensorError) as error:
-        with suppress(OSError):
-            scratch.unlink()
         raise StorageError(
             f"cannot write {path}: {first_line(error)}; free its place, or name another folder"
         ) from None

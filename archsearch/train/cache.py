@@ -1,6 +1,5 @@
 """Disk cache of trainings: learning curves of finished ones, and weights where asked for; checkpoints of others."""
 
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -19,6 +18,7 @@ from archsearch.train.training import Training
 from archsearch.trial import Epoch
 from archsearch.utils.disk_cache import DiskCache
 from archsearch.utils.key_fields import key_fields
+from archsearch.utils.whole_file import replacing
 
 #: Facts of ``archsearch.nn.device.environment`` that results depend on besides network, recipe, data and seed.
 DEVICE_FACTS = ("device_name", "torch", "cuda", "cudnn", "threads", "proxy_autocast")
@@ -122,7 +122,8 @@ class Trainings:
                 finished = epoch.epoch == training.proxy.epochs
                 if finished:
                     if keep:
-                        _write(self._weights(key), training.judged.state_dict())
+                        with replacing(self._weights(key)) as scratch:
+                            torch.save(training.judged.state_dict(), scratch)
                     self.store.put(key, [asdict(entry) for entry in curve])
                     self.forget(key)
                 elif time.monotonic() - saved >= self.save_every_s:
@@ -159,18 +160,5 @@ class Trainings:
 
     def _save(self, key: Mapping[str, Any], training: Training, curve: list[Epoch]) -> None:
         state = {"state": training.state_dict(), "curve": [asdict(epoch) for epoch in curve]}
-        with suppress(OSError, RuntimeError):  # torch reports a full disk as RuntimeError
-            _write(self._checkpoint(key), state)
-
-
-def _write(path: Path, state: Mapping[str, Any]) -> None:
-    """Write a state in one step: an older file stays until the new one is complete."""
-    scratch = path.with_suffix(f".{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        torch.save(state, scratch)
-        scratch.replace(path)
-    except (OSError, RuntimeError):
-        with suppress(OSError):
-            scratch.unlink()
-        raise
+        with suppress(OSError, RuntimeError), replacing(self._checkpoint(key)) as scratch:
+            torch.save(state, scratch)  # which reports a full disk as RuntimeError

@@ -2,11 +2,12 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from archsearch.utils.whole_file import replacing
 
 
 def digest(key: Mapping[str, Any]) -> str:
@@ -40,9 +41,5 @@ class DiskCache:
 
     def put(self, key: Mapping[str, Any], value: Any) -> None:
         """Cache a JSON-ready value."""
-        path = self.path(key)
-        scratch = path.with_suffix(f".{os.getpid()}.part")
-        with suppress(OSError):
-            path.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(OSError), replacing(self.path(key)) as scratch:
             scratch.write_text(json.dumps(value))
-            scratch.replace(path)

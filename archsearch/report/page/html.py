@@ -12,6 +12,7 @@ from archsearch.ablation.analysis import Report
 from archsearch.ablation.figures import ablation_data
 from archsearch.report.page.payload import page_data
 from archsearch.report.view import StudyView
+from archsearch.utils.whole_file import replacing
 
 ASSETS = Path(__file__).with_name("assets")
 SCRIPTS = ("store.js", "charts.js", "detail.js", "trials.js", "ablation.js", "confirmation.js", "main.js")
@@ -26,13 +27,8 @@ def write_page(path: Path, views: Sequence[StudyView], ablations: Sequence[Repor
         ablations: Ablations, shown below the searches.
     """
     html = page_html(page_content(views, [ablation_data(report) for report in ablations]))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(path.name + ".part")
-    try:
+    with replacing(path) as scratch:
         scratch.write_text(html, encoding="utf-8")
-        scratch.replace(path)
-    finally:
-        scratch.unlink(missing_ok=True)
 
 
 def page_content(

@@ -144,10 +144,9 @@ def page_path(study_name: str, storage: str, wanted: Path | None, option: str) -
         OptionError: The given file does not have the suffix of a page.
         StorageError: It cannot be written.
     """
-    from archsearch.search.storage.opening import check_place, sqlite_path
+    from archsearch.search.storage.opening import check_place, folder_beside
 
-    database = sqlite_path(storage)
-    path = wanted or (database.parent if database else Path("runs")) / f"{file_name(study_name)}.html"
+    path = wanted or folder_beside(storage) / f"{file_name(study_name)}.html"
     if path.suffix.lower() not in (".html", ".htm"):
         raise OptionError(f"{option} {path}: the page's name must end in .html")
     check_place(path, option)

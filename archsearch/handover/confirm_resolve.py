@@ -27,7 +27,7 @@ from archsearch.search.definition import (
 )
 from archsearch.search.definition import load as load_study
 from archsearch.search.recipe_choice import RecipeChoice
-from archsearch.search.storage.opening import in_words, open_storage, sqlite_path
+from archsearch.search.storage.opening import folder_beside, in_words, open_storage
 from archsearch.search.storage.records import trials_of
 from archsearch.space.proxy_yaml import Fit
 from archsearch.space.space import space_from_dict
@@ -52,7 +52,6 @@ class ResolvedConfirmation:
 
     Attributes:
         spec: What was asked for.
-        objectives: Objectives of the study.
         candidates: Networks to train.
         proxy: Recipe of the trainings.
         dataset: Key of ``archsearch.recipes.DATASETS``.
@@ -65,7 +64,6 @@ class ResolvedConfirmation:
     """
 
     spec: ConfirmSpec
-    objectives: tuple[Objective, ...]
     candidates: tuple[Candidate, ...]
     proxy: ProxyRecipe
     dataset: str
@@ -133,14 +131,13 @@ def resolve(spec: ConfirmSpec, track: Track | None = None) -> ResolvedConfirmati
     _check_networks(candidates, proxy, len(data.classes))
     return ResolvedConfirmation(
         spec=spec,
-        objectives=objectives,
         candidates=tuple(candidates),
         proxy=proxy,
         dataset=recipe["data"]["name"],
         root=root,
         data=reduce(data, proxy),
         machine=machine,
-        weights=spec.weights or _beside(spec.storage) / "weights" / file_name(spec.record_name),
+        weights=spec.weights or folder_beside(spec.storage) / "weights" / file_name(spec.record_name),
         seeds=tuple(recipe["seed"] + SEED_OFFSET + index for index in range(spec.seeds)),
         searched=noise,
     )
@@ -225,9 +222,3 @@ def _counted(candidate: Candidate) -> Candidate:
     if candidate.number is not None:
         return candidate
     return replace(candidate, scores={**PartCounter(activations=True)(candidate.arch)})
-
-
-def _beside(storage: str) -> Path:
-    """Return the folder that holds what belongs to a storage: that of the SQLite file, else runs/."""
-    database = sqlite_path(storage)
-    return database.parent if database else Path("runs")

@@ -70,6 +70,19 @@ def sqlite_path(url: str) -> Path | None:
     return Path(str(parts.database))
 
 
+def folder_beside(url: str) -> Path:
+    """Return the folder for what belongs to a storage: that of the SQLite file, for other databases runs/.
+
+    Raises:
+        StorageError: As for ``sqlite_path``.
+
+    >>> str(folder_beside("here/a.db")), str(folder_beside("postgresql://me@host/db"))
+    ('here', 'runs')
+    """
+    database = sqlite_path(url)
+    return database.parent if database else Path("runs")
+
+
 def masked(url: str) -> str:
     """Return the URL without its passwords, for messages and pages.
 

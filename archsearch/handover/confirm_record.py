@@ -85,7 +85,7 @@ def trainings(record: "optuna.Study") -> dict[tuple[str, int], Mapping[str, Any]
     found: dict[tuple[str, int], Mapping[str, Any]] = {}
     for frozen in record.get_trials(deepcopy=False):
         attrs = frozen.user_attrs
-        if CONFIRMS in recipe_of(record) and "candidate" in attrs:
+        if "candidate" in attrs:
             key = attrs["arch_key"], attrs["seed"]
             if "error" not in attrs or "error" in found.get(key, {"error": ""}):
                 found[key] = attrs

@@ -110,6 +110,7 @@ class _Run:
     ) -> None:
         self.plan, self.record, self.storage, self.listener = plan, record, storage, listener
         self.facts = environment(plan.machine.device(0))
+        self.mean, self.std = (_fractions(levels) for levels in channel_statistics(plan.data.train))
 
     def found(self) -> Confirmation:
         """Return what is stored by now."""
@@ -129,7 +130,8 @@ class _Run:
 
     def _train(self, jobs: Sequence[Job]) -> None:
         """Train what is not known, or whose weights are not where they are wanted."""
-        missing = [job for job in jobs if self.plan.spec.retrain or not self._is_known(*job)]
+        known = {} if self.plan.spec.retrain else trainings(self.record)
+        missing = [job for job in jobs if not self._is_known(*job, known.get((job[0].arch.key, job[1])))]
         if len(missing) < len(jobs):
             self.listener.note(f"{len(jobs) - len(missing)} trainings are known")
         if not missing:
@@ -144,8 +146,7 @@ class _Run:
             add(self.record, candidate, seed, kept, self.facts)
             self.listener.trained(candidate, seed, kept)
 
-    def _is_known(self, candidate: Candidate, seed: int) -> bool:
-        attrs = trainings(self.record).get((candidate.arch.key, seed))
+    def _is_known(self, candidate: Candidate, seed: int, attrs: Mapping[str, Any] | None) -> bool:
         if attrs is None or not settled(attrs):
             return False
         return "error" in attrs or self._has_weights(candidate, seed, attrs)
@@ -173,11 +174,10 @@ class _Run:
     def _known_of(self, candidate: Candidate, seed: int, evaluation: Evaluation) -> dict[str, Any]:
         """Return the facts that stand beside weights."""
         plan = self.plan
-        mean, std = (_fractions(values) for values in channel_statistics(plan.data.train))
         return {
             "classes": list(plan.data.classes),
-            "mean": mean,
-            "std": std,
+            "mean": self.mean,
+            "std": self.std,
             "target": candidate.arch.to_dict(),
             "study": plan.spec.study,
             "trial": candidate.number,

@@ -48,7 +48,9 @@ class ProxyRecipe:
             keeps it.
         drop_path_rate: Replacement for the target's; None keeps it.
         fan_in_init: Whether kernels are drawn with a standard deviation of 1 / sqrt(fan in) instead of 0.02.
-        epochs: Number of passes over the training samples.
+        epochs: Number of parts of the training; the network is validated after each.
+        epoch_samples: Number of training samples per epoch, which goes on in their random order where the epoch before
+            it ended, and begins a new order when all have been seen; 0 for each training sample once.
         train_samples: Number of training samples, drawn once, class by class; 0 for all.
         val_samples: Number of validation samples, drawn likewise; 0 for all.
         batch_size: Number of samples per optimiser step.
@@ -104,13 +106,16 @@ class ProxyRecipe:
     mixup: float = 0.0
     cutmix: float = 0.0
     precision: str = "amp_bf16"
+    epoch_samples: int = 0
 
     def __post_init__(self) -> None:
         if self.precision not in PROXY_PRECISIONS:
             raise UserError(unknown("precision", self.precision, PROXY_PRECISIONS))
         positive = ("width", "width_step", "depth", "img_size", "stem_patch_size", "epochs", "batch_size", "accumulate")
         _check(self, "greater than 0", (*positive, "lr"), lambda v: v > 0)
-        at_least_0 = ("layer_scale_init_value", "train_samples", "val_samples", "weight_decay", "mixup", "cutmix")
+        at_least_0 = (
+            "layer_scale_init_value", "epoch_samples", "train_samples", "val_samples", "weight_decay", "mixup", "cutmix"
+        )  # fmt: skip
         _check(self, "0 or more", at_least_0, lambda v: v >= 0)
         _check(self, "in [0, 1)", ("drop_path_rate", "warmup", "label_smoothing", "ema"), lambda v: 0 <= v < 1)
         _check(self, "in [0, 1]", ("erasing",), lambda v: 0 <= v <= 1)
@@ -119,6 +124,14 @@ class ProxyRecipe:
         _check(self, "from 0 to below img_size", ("crop_padding", "cutout"), lambda v: 0 <= v < self.img_size)
         if self.batch_size % self.accumulate:
             raise UserError(f"accumulate is {self.accumulate}, but must divide batch_size, {self.batch_size}")
+
+    def per_epoch(self, available: int) -> int:
+        """Return the number of samples of an epoch.
+
+        Args:
+            available: Number of training samples, once reduced to ``train_samples``.
+        """
+        return self.epoch_samples or available
 
     @property
     def full_size(self) -> bool:
@@ -265,7 +278,8 @@ class BenchRecipe:
 #: of *InceptionNeXt*, whose batch of 4096 is accumulated from eight parts, as it had eight GPUs.
 PROXIES: dict[str, ProxyRecipe] = {
     "smoke": ProxyRecipe(width=1 / 6, width_step=16, depth=0.1, epochs=1, train_samples=256, val_samples=256),
-    "cpu": ProxyRecipe(),
+    "quick": ProxyRecipe(epochs=4, epoch_samples=3328, train_samples=0, val_samples=0, batch_size=32),
+    "cpu": ProxyRecipe(epochs=6, epoch_samples=6144, train_samples=0, val_samples=0, batch_size=32),
     "cpu_long": ProxyRecipe(epochs=6, batch_size=32),
     "gpu": ProxyRecipe(
         width=1 / 2,
@@ -307,6 +321,9 @@ PROXIES: dict[str, ProxyRecipe] = {
         cutmix=1.0,
     ),
 }
+
+#: Proxy recipes that earlier versions had under a name; a study that began with one goes on with it.
+FORMER_PROXIES: dict[str, ProxyRecipe] = {"cpu": ProxyRecipe()}
 
 #: Timing recipes by name; on a CPU the target keeps its resolution and the batch is small.
 BENCHES: dict[str, BenchRecipe] = {

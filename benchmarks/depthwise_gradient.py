@@ -1,6 +1,6 @@
-"""Weight gradient of depthwise convolutions in bfloat16 on a CPU: torch's own against ``archsearch.train.kernels``.
+"""Weight gradient of depthwise convolutions on a CPU: torch's own against ``archsearch.train.kernels``.
 
-    python benchmarks/depthwise_gradient.py [--batch-size 64] [--rounds 15]
+    python benchmarks/depthwise_gradient.py [--batch-size 64] [--rounds 15] [--precision fp32]
 
 Both sides take turns; times in ms are medians over rounds, the ratio is the median of the rounds' ratios. The last
 column says which of them a training uses.
@@ -14,7 +14,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from archsearch.train.kernels import WIDEST, weight_gradient
+from archsearch.train.kernels import is_slow, weight_gradient
 
 MAPS = ((24, 16), (48, 8), (96, 4), (192, 2), (3, 16), (12, 4))
 KERNELS = ((3, 3), (5, 5), (7, 7), (1, 11), (11, 1), (11, 11))
@@ -24,8 +24,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--precision", choices=("bf16", "fp32"), default="bf16")
     args = parser.parse_args()
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, batch {args.batch_size}")
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, batch {args.batch_size}, {args.precision}")
     print("| channels | map | kernel | torch (ms) | here (ms) | ratio | used |\n|" + " ---: |" * 6 + " --- |")
     for channels, size in MAPS:
         for kernel in KERNELS:
@@ -34,11 +35,12 @@ def main() -> None:
 
 def row(channels: int, size: int, kernel: tuple[int, int], args: argparse.Namespace) -> None:
     padding = (kernel[0] // 2, kernel[1] // 2)
+    kind = torch.bfloat16 if args.precision == "bf16" else torch.float32
     x, grad = (
-        torch.randn(args.batch_size, channels, size, size).bfloat16().contiguous(memory_format=torch.channels_last)
+        torch.randn(args.batch_size, channels, size, size).to(kind).contiguous(memory_format=torch.channels_last)
         for _ in range(2)
     )
-    weight = torch.randn(channels, 1, *kernel).bfloat16()
+    weight = torch.randn(channels, 1, *kernel).to(kind)
 
     def own() -> Tensor:
         only = [False, True, False]
@@ -55,7 +57,7 @@ def row(channels: int, size: int, kernel: tuple[int, int], args: argparse.Namesp
         if number < 2:
             times[0].clear(), times[1].clear()
     ratio = statistics.median(a / b for a, b in zip(*times, strict=True))
-    used = "here" if kernel[1] > WIDEST or max(kernel) > size else "torch"
+    used = "here" if is_slow(kernel, (size, size), args.precision == "bf16") else "torch"
     a, b = (statistics.median(side) for side in times)
     print(f"| {channels} | {size} | {kernel[0]} x {kernel[1]} | {a:.2f} | {b:.2f} | {ratio:.1f} | {used} |", flush=True)
 

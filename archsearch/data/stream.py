@@ -42,8 +42,9 @@ def batches(
         Images (B, 3, S, S) as uint8 on ``device``, and labels (B,), or targets (B, classes) where images are mixed.
     """
     rng = np.random.default_rng((seed, epoch))
-    size = min(proxy.batch_size, len(data.train))
-    order = pinned(torch.from_numpy(rng.permutation(len(data.train))[: len(data.train) // size * size]), device)
+    samples = _order(len(data.train), proxy.epoch_samples, seed, epoch, rng)
+    size = min(proxy.batch_size, len(samples))
+    order = pinned(torch.from_numpy(samples[: len(samples) // size * size]), device)
     at_once = size * max(1, CHUNK_BYTES // (size * data.train.store[0].numel()))
     for images, labels in fetch(data.train, order.split(at_once), device):
         changed = augment(images, proxy, data.flip, rng)
@@ -51,6 +52,16 @@ def batches(
         if proxy.mixup or proxy.cutmix:
             changed, targets = mix(changed, labels, len(data.classes), proxy, rng)
         yield from zip(changed.split(size), targets.split(size), strict=True)
+
+
+def _order(available: int, wanted: int, seed: int, epoch: int, rng: np.random.Generator) -> np.ndarray:
+    """Return the samples of an epoch, as indices; all of them in random order where ``wanted`` is 0."""
+    if not wanted:
+        return rng.permutation(available)
+    begin, end = (epoch - 1) * wanted, epoch * wanted
+    passes = range(begin // available, -(-end // available))
+    whole = np.concatenate([np.random.default_rng((seed, 0, number)).permutation(available) for number in passes])
+    return whole[begin - passes.start * available :][:wanted]
 
 
 def fetch(split: Split, chunks: tuple[Tensor, ...], device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from archsearch.errors import OptionError, UserError, unknown
-from archsearch.recipes import BENCHES, FORMER_BENCHES, BenchRecipe, ProxyRecipe, override
+from archsearch.recipes import BENCHES, FORMER_BENCHES, FORMER_PROXIES, PROXIES, BenchRecipe, ProxyRecipe, override
 from archsearch.space.proxy_yaml import Fit, load_proxy
 
 #: Kinds of device that default recipes are named after.
 KINDS = ("cpu", "gpu")
+#: Proxy recipes by name as an earlier version had them.
+EARLIER_PROXIES = PROXIES | FORMER_PROXIES
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,22 @@ class RecipeChoice:
         if not found:
             raise errors[0]
         return found
+
+    def former_proxy(self, kind: str, fit: Fit) -> ProxyRecipe | None:
+        """Return the proxy recipe that ``recipes`` returned in an earlier version; None if that is the same.
+
+        Args:
+            kind: Kind of device, ``cpu`` or ``gpu``.
+            fit: What the space or study makes of a named proxy recipe.
+        """
+        if isinstance(self.proxy, ProxyRecipe):
+            return None
+        name = str(self.proxy or kind)
+        try:
+            now, before = (load_proxy(name, kind, fit, known) for known in (PROXIES, EARLIER_PROXIES))
+            return None if now == before else override(before, self.proxy_changes)
+        except UserError:  # what is changed does not suit the former one
+            return None
 
     def former_bench(self, kind: str) -> BenchRecipe | None:
         """Return what ``recipes`` returned in an earlier version for a kind of device; None if that is the same.

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,10 +12,10 @@ from archsearch.benchmark.speeds import Speeds
 from archsearch.errors import OptionError
 from archsearch.evaluate.constraint import Constraint, parse_constraints
 from archsearch.objectives import Objective, Tier, parse_objectives
-from archsearch.recipes import BenchRecipe, ProxyRecipe, check_dataset
+from archsearch.recipes import BenchRecipe, ProxyRecipe, Recipe, check_dataset
 from archsearch.search.definition import Study, recorded
 from archsearch.search.place import Place, check_engine
-from archsearch.search.same_recipe import same_part
+from archsearch.search.same_recipe import PARTS, same_part
 from archsearch.search.samplers.by_name import check_sampler
 from archsearch.search.spec import StudySpec
 from archsearch.search.speeds_elsewhere import speeds_for, timed_space
@@ -48,7 +48,8 @@ class ResolvedStudy:
         n_trials: Number of trials in all, with those of earlier runs.
         recipes: Proxy recipe and recipe of the timing by kind of device, ``cpu`` and ``gpu``, where they can be had.
         begun: Whether the storage has the study already.
-        begun_bench: Recipe of the timing that it was made with, as stored; None where there is none.
+        begun_with: Fields of the proxy recipe and of the recipe of the timing that it was made with, by ``proxy`` and
+            ``bench``.
         speeds: Timings of another machine that measured scores are taken from; None where this one times.
     """
 
@@ -61,7 +62,7 @@ class ResolvedStudy:
     n_trials: int
     recipes: Mapping[str, tuple[ProxyRecipe, BenchRecipe]]
     begun: bool
-    begun_bench: Mapping[str, Any] | None = None
+    begun_with: Mapping[str, Mapping[str, Any] | None] = field(default_factory=dict)
     speeds: Speeds | None = None
 
     @property
@@ -107,7 +108,7 @@ def resolve(spec: StudySpec, *, create: bool = True) -> ResolvedStudy:
         n_trials=spec.n_trials or (sampler == "grid" and space.distinct()) or N_TRIALS,
         recipes=recipes.by_kind(space.fitted),
         begun=before is not None,
-        begun_bench=(before or {}).get("bench"),
+        begun_with={part: (before or {}).get(part) for part in PARTS},
         speeds=speeds,
     )
     check_engine(spec.engine, () if speeds else resolved.quantities)
@@ -173,6 +174,7 @@ def _recipes_at(resolved: ResolvedStudy, place: Place) -> tuple[ProxyRecipe, Ben
     if place.kind not in resolved.recipes:
         spec.recipes.recipes(place.kind, space.fitted)  # says why
     proxy, bench = resolved.recipes[place.kind]
+    proxy = _as_begun(resolved, "proxy", proxy, spec.recipes.former_proxy(place.kind, space.fitted))
     if resolved.speeds is None:
         bench = _bench_at(resolved, place, bench)
     space.check_proxy(proxy)
@@ -187,7 +189,9 @@ def _bench_at(resolved: ResolvedStudy, place: Place, bench: BenchRecipe) -> Benc
     from archsearch.benchmark.reported import check_reported
 
     spec = resolved.spec
-    bench = _as_begun(resolved, place, place.suited(bench, spec.recipes.chose_precision))
+    suited = partial(place.suited, chosen=spec.recipes.chose_precision)
+    former = spec.recipes.former_bench(place.kind)
+    bench = _as_begun(resolved, "bench", suited(bench), former and suited(former))
     place.ask(partial(check_reported, resolved.quantities, place.device))
     check_steps(bench, [how.step for quantity in resolved.quantities if (how := quantity.measured)])
     resolved.space.check_bench(bench)
@@ -195,14 +199,12 @@ def _bench_at(resolved: ResolvedStudy, place: Place, bench: BenchRecipe) -> Benc
     return bench
 
 
-def _as_begun(resolved: ResolvedStudy, place: Place, bench: BenchRecipe) -> BenchRecipe:
-    """A recipe of the timing, or that which an earlier version had under its name where the study began with that."""
-    begun, choice = resolved.begun_bench, resolved.spec.recipes
-    former = choice.former_bench(place.kind)
-    if begun is None or former is None or same_part("bench", begun, key_fields(bench)):
-        return bench
-    former = place.suited(former, choice.chose_precision)
-    return former if same_part("bench", begun, key_fields(former)) else bench
+def _as_begun(resolved: ResolvedStudy, part: str, now: Recipe, former: Recipe | None) -> Recipe:
+    """A recipe, or that which an earlier version had under its name where the study began with that."""
+    begun = resolved.begun_with.get(part)
+    if begun is None or former is None or same_part(part, begun, key_fields(now)):
+        return now
+    return former if same_part(part, begun, key_fields(former)) else now
 
 
 def _try_mixers(space: Space, proxy: ProxyRecipe, bench: BenchRecipe) -> None:

@@ -1,11 +1,11 @@
-"""Faster implementations of two operators that are slow in bfloat16 on a CPU; their results stay the same.
+"""Faster implementations of two operators that are slow on a CPU; their results stay the same.
 
 **Weight gradient of depthwise convolutions.** oneDNN has a fast kernel only where the filter is at most 3 wide and
-no larger than the map. Elsewhere its kernel takes 1.5 to 7 times as long as the implementation below
-(``benchmarks/depthwise_gradient.py``), up to half of a ConvNeXt's training step. The gradient of tap (i, j) of channel
-c is the correlation of input and output gradient of that channel, summed over samples. That is itself a depthwise
-convolution: samples and channels together are its channels, the output gradient is its filter, and its output has the
-size of the original filter. oneDNN is fast at these.
+no larger than the map. Elsewhere its kernel takes 1.5 to 7 times as long as the implementation below in bfloat16, and
+in float32 up to 6 times where filters are large for their maps (``benchmarks/depthwise_gradient.py``), up to half of a
+ConvNeXt's training step. The gradient of tap (i, j) of channel c is the correlation of input and output gradient of the
+channel, summed over samples. That is itself a depthwise convolution: samples and channels together are its channels,
+the output gradient is its filter, and its output has the size of the original filter. oneDNN is fast at these.
 
 **Layer norm over the channels.** With few channels, bfloat16 takes several times as long as float32, which is also
 what autocast chooses on a GPU.
@@ -20,6 +20,10 @@ from archsearch.nn.blocks import LayerNorm2d
 
 #: Width of the widest filter that oneDNN's fast gradient kernel supports.
 WIDEST = 3
+#: Fewest taps for which the gradient below is the faster one in float32, on small maps and on any.
+TAPS, MANY_TAPS = 25, 49
+#: Positions of the largest map that is small in this sense.
+SMALL_MAP = 64
 
 
 def speed_up(model: nn.Module) -> None:
@@ -41,13 +45,28 @@ class DepthwiseConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve (N, C, H, W) to (N, C, H', W')."""
-        kh, kw = self.kernel_size
-        slow = kw > WIDEST or kh > x.shape[2] or kw > x.shape[3]
-        bfloat16 = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
-        if not (slow and bfloat16 and torch.is_grad_enabled()):
+        if not (torch.is_grad_enabled() and is_slow(self.kernel_size, (x.shape[2], x.shape[3]), _in_bfloat16())):
             return super().forward(x)
         y: Tensor = _Depthwise.apply(x, self.weight, self.bias, self.padding, self.dilation)
         return y
+
+
+def is_slow(kernel: tuple[int, ...], size: tuple[int, int], bfloat16: bool) -> bool:
+    """Whether oneDNN's weight gradient of a depthwise convolution is slower than ``weight_gradient``.
+
+    Args:
+        kernel: Height and width of the filter.
+        size: Height and width of the map.
+        bfloat16: Whether it is computed in bfloat16, and not in float32.
+    """
+    (kh, kw), taps = kernel, kernel[0] * kernel[1]
+    if bfloat16:
+        return kw > WIDEST or kh > size[0] or kw > size[1]
+    return taps >= (TAPS if size[0] * size[1] <= SMALL_MAP else MANY_TAPS)
+
+
+def _in_bfloat16() -> bool:
+    return torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
 
 
 class FloatLayerNorm2d(LayerNorm2d):

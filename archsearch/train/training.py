@@ -14,7 +14,6 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from archsearch.data.images import ImageData, Split
 from archsearch.data.stream import batches
 from archsearch.errors import DivergedError
-from archsearch.nn.device import has_bfloat16
 from archsearch.recipes import ProxyRecipe
 from archsearch.train.accuracy import Validation
 from archsearch.train.kernels import speed_up
@@ -60,7 +59,7 @@ class Training(Iterator[Epoch]):
         self.turn = turn or Turn()
         self.device = next(model.parameters()).device
         model.to(memory_format=torch.channels_last)
-        if self.device.type == "cpu" and has_bfloat16(self.device):
+        if self.device.type == "cpu":
             speed_up(model)
         self.mean, self.std = (value.to(self.device) for value in channel_statistics(data.train))
         self.step = self._step()
@@ -69,7 +68,8 @@ class Training(Iterator[Epoch]):
         part = proxy.batch_size // proxy.accumulate  # what fits in training fits here, too
         most = part if self.device.type == "cuda" else None
         self.validate = Validation(self.judged, data.val, self.mean, self.std, autocast, most, self._stream)
-        self.per_epoch = len(data.train) // min(proxy.batch_size, len(data.train))
+        samples = proxy.per_epoch(len(data.train))
+        self.per_epoch = samples // min(proxy.batch_size, samples)
         self.schedule = Schedule(self.per_epoch * proxy.epochs, proxy.warmup)
         self.done = 0
 

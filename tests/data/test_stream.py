@@ -50,6 +50,18 @@ def test_batches_are_full_and_no_sample_comes_twice(data):
     assert seen.items() <= known.items()
 
 
+@pytest.mark.parametrize("wanted", [48, 80, 200, 330])
+def test_epochs_of_some_samples_go_through_all_before_any_comes_again(data, wanted):
+    plain = dataclasses.replace(PROXY, crop_padding=0, cutout=0, flip=False, batch_size=1, epoch_samples=wanted)
+    numbers = range(1, -(-600 // wanted) + 1)
+    found = [[image.numpy().tobytes() for image, _ in epoch(data, plain, number=number)] for number in numbers]
+    assert {len(images) for images in found} == {wanted}
+    in_turn = [image for images in found for image in images]
+    passes = [in_turn[start : start + 200] for start in (0, 200, 400)]
+    assert all(len(set(images)) == 200 for images in passes)
+    assert passes[0] != passes[1]
+
+
 def test_a_batch_is_no_larger_than_the_data(data):
     assert [len(y) for _, y in epoch(data, dataclasses.replace(PROXY, batch_size=512))] == [200]
 

@@ -9,7 +9,7 @@ from command import run as run_command
 import archsearch
 from archsearch import Engine, StudySpec
 from archsearch.errors import ArchError, OptionError, SpaceError, StorageError, UserError
-from archsearch.recipes import BENCHES, FORMER_BENCHES
+from archsearch.recipes import BENCHES, FORMER_BENCHES, FORMER_PROXIES, PROXIES, override
 from archsearch.search import ProgressListener, repeat, run
 from archsearch.search.recipe_choice import RecipeChoice
 from archsearch.search.resolve import _as_begun, resolve
@@ -171,20 +171,23 @@ def test_names_are_exported():
     assert archsearch.search.run is run
 
 
-def test_a_study_goes_on_with_the_timing_recipe_that_it_began_with():
-    """The recipe ``gpu`` has changed; another change of the caller's is no reason to go back to the former one."""
-    place = SimpleNamespace(kind="gpu", suited=lambda bench, chosen: bench)
-    cases = {
-        None: BENCHES["gpu"],
-        FORMER_BENCHES["gpu"]: FORMER_BENCHES["gpu"],
-        BENCHES["gpu"]: BENCHES["gpu"],
-        dataclasses.replace(FORMER_BENCHES["gpu"], batch_size=8): BENCHES["gpu"],
-    }
-    for begun, expected in cases.items():
-        stored = begun and key_fields(begun)
-        resolved = SimpleNamespace(begun_bench=stored, spec=SimpleNamespace(recipes=RecipeChoice()))
-        assert _as_begun(resolved, place, BENCHES["gpu"]) == expected
-    chosen = RecipeChoice(bench_changes={"batch_size": 8})
-    begun_at_8 = [*cases][3]
-    resolved = SimpleNamespace(begun_bench=key_fields(begun_at_8), spec=SimpleNamespace(recipes=chosen))
-    assert _as_begun(resolved, place, dataclasses.replace(BENCHES["gpu"], batch_size=8)) == begun_at_8
+@pytest.mark.parametrize(
+    ("part", "kind", "now", "before", "change"),
+    [
+        ("bench", "gpu", BENCHES["gpu"], FORMER_BENCHES["gpu"], {"batch_size": 8}),
+        ("proxy", "cpu", PROXIES["cpu"], FORMER_PROXIES["cpu"], {"batch_size": 8}),
+    ],
+)
+def test_a_study_goes_on_with_the_recipe_that_it_began_with(part, kind, now, before, change):
+    """A named recipe has changed; another change of the caller's is no reason to go back to the former one."""
+
+    def goes_on(begun, choice, asked):
+        former = {"bench": choice.former_bench(kind), "proxy": choice.former_proxy(kind, lambda recipe: recipe)}[part]
+        return _as_begun(SimpleNamespace(begun_with={part: begun and key_fields(begun)}), part, asked, former)
+
+    changed = override(before, change)
+    for begun, expected in {None: now, before: before, now: now, changed: now}.items():
+        assert goes_on(begun, RecipeChoice(), now) == expected
+    chosen = RecipeChoice(**{f"{part}_changes": change})
+    assert goes_on(changed, chosen, override(now, change)) == changed
+    assert goes_on(before, RecipeChoice(**{part: now}), now) == now

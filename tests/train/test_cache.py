@@ -17,7 +17,8 @@ from archsearch.errors import DivergedError
 from archsearch.evaluate.pipeline import Task, evaluate
 from archsearch.nn import build
 from archsearch.objectives import parse_objectives
-from archsearch.recipes import PROXIES, ProxyRecipe
+from archsearch.recipes import ProxyRecipe
+from archsearch.search.recipe_choice import EARLIER_PROXIES
 from archsearch.train import Training
 from archsearch.train.cache import Trainings
 from archsearch.utils.disk_cache import digest
@@ -194,8 +195,8 @@ def pinned_key(name, change=lambda record: record):
     """The key of a training by a named recipe, or of a network of one mixer; ``change`` is applied to its records."""
     blank = [Split(torch.zeros((1, 3, 32, 32), dtype=torch.uint8), torch.zeros(n)) for n in (64, 32, 0)]
     data = ImageData("drawn", *blank, tuple("abcdefghij"), True, "f")
-    arch, proxy = network("inceptionnext_tiny"), PROXIES.get(name, PROXIES["cpu"])
-    seed = int(name not in PROXIES)
+    arch, proxy = network("inceptionnext_tiny"), EARLIER_PROXIES.get(name, EARLIER_PROXIES["cpu"])
+    seed = int(name not in EARLIER_PROXIES)
     if seed:
         arch = arch.replace(mixers=(Mixer.of(name),) * 4)
     return Trainings(Path(), PINNED_FACTS).key(change(proxy.shrink(arch, 10)), change(proxy), data, seed)

@@ -6,7 +6,8 @@ from torch import nn
 
 from archsearch.nn.blocks import LayerNorm2d
 from archsearch.nn.mixers import MIXERS
-from archsearch.train.kernels import DepthwiseConv2d, FloatLayerNorm2d, speed_up, weight_gradient
+from archsearch.train import kernels
+from archsearch.train.kernels import DepthwiseConv2d, FloatLayerNorm2d, is_slow, speed_up, weight_gradient
 
 SHAPES = [
     # kernel, padding, dilation, map
@@ -31,10 +32,10 @@ def test_weight_gradient(kernel, padding, dilation, size):
     assert torch.allclose(weight_gradient(x, grad, padding, dilation), expected)
 
 
-def gradients(model, x, grad):
+def gradients(model, x, grad, bfloat16=True):
     x = x.clone().requires_grad_()
     model.zero_grad()
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
         y = model(x)
     y.float().backward(grad)
     return {"y": y.detach().float(), "x": x.grad, **{n: p.grad.clone() for n, p in model.named_parameters()}}
@@ -54,6 +55,21 @@ def test_mixers_have_the_same_outputs_and_gradients(kind, size):
     for name, found in gradients(model, x, grad).items():
         scale = expected[name].abs().max()
         assert (found - expected[name]).abs().max() <= 0.02 * scale, name  # bfloat16 keeps 8 bits
+
+
+def test_float32_takes_the_faster_gradient_for_large_filters_alone(monkeypatch):
+    torch.manual_seed(0)
+    taken = []
+    monkeypatch.setattr(kernels, "weight_gradient", lambda x, *a: taken.append(x.shape[-1]) or weight_gradient(x, *a))
+    for size, kernel, faster in ((16, 7, True), (16, 5, False), (8, 5, True), (4, 11, True), (4, 3, False)):
+        conv = nn.Conv2d(12, 12, kernel, padding=kernel // 2, groups=12)
+        x, grad = (torch.randn(8, 12, size, size).contiguous(memory_format=torch.channels_last) for _ in range(2))
+        expected = gradients(conv, x, grad, bfloat16=False)
+        speed_up(conv)
+        taken.clear()
+        for name, found in gradients(conv, x, grad, bfloat16=False).items():
+            assert torch.allclose(found, expected[name], rtol=1e-4, atol=1e-4), name
+        assert bool(taken) == faster == is_slow((kernel, kernel), (size, size), bfloat16=False)
 
 
 def test_double_precision_of_the_whole_against_float32():

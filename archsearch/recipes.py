@@ -279,7 +279,7 @@ class BenchRecipe:
 PROXIES: dict[str, ProxyRecipe] = {
     "smoke": ProxyRecipe(width=1 / 6, width_step=16, depth=0.1, epochs=1, train_samples=256, val_samples=256),
     "quick": ProxyRecipe(epochs=4, epoch_samples=3328, train_samples=0, val_samples=0, batch_size=32),
-    "cpu": ProxyRecipe(epochs=6, epoch_samples=6144, train_samples=0, val_samples=0, batch_size=32),
+    "cpu": ProxyRecipe(epochs=4, epoch_samples=9216, train_samples=0, val_samples=0, batch_size=32),
     "cpu_long": ProxyRecipe(epochs=6, batch_size=32),
     "gpu": ProxyRecipe(
         width=1 / 2,

@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "baseline's search)")  # fmt: skip
     add_data(parser, default=None)
     add("--n-trials", "--trials", type=positive_int, metavar="N", help="maximum number of trainings in all")
-    add_recipes(parser, proxy="cpu_long on a CPU, gpu on a GPU")
+    add_recipes(parser)
     add("--weights", metavar="hub|DIR", help="evaluate published weights on the images in --data-root DIR/val instead")
     add("--no-train", action="store_true", help="count and time only")
     add("--no-speed", action="store_true", help="count and train only")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from archsearch.cli.options import add_format, add_mixers, load_own_mixers, positive_int, write_file
 from archsearch.errors import ArchError, OptionError, first_line
+from archsearch.recipes import PROXIES
 
 if TYPE_CHECKING:
     from torch import nn
@@ -35,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--proxy",
         metavar="NAME|FILE",
-        help="describe the network's proxy by this recipe: smoke, cpu, cpu_long, gpu, gpu_fast, paper, or a YAML file",
+        help=f"describe the network's proxy by this recipe: {', '.join(PROXIES)}, or a YAML file",
     )
     parser.add_argument(
         "--space", metavar="NAME|FILE", help="with --proxy: search space whose proxies it is one of (default: none)"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from archsearch.cli.options import assignments, positive_int
+from archsearch.recipes import PROXIES
 
 if TYPE_CHECKING:
     from archsearch.search.recipe_choice import RecipeChoice
@@ -20,11 +21,11 @@ def add_data(parser: argparse.ArgumentParser, default: str | None = "drawn") -> 
     add("--data-root", type=Path, metavar="DIR", help="folder with train/ and val/ or test/; or where to download to")
 
 
-def add_recipes(parser: argparse.ArgumentParser, proxy: str = "by device") -> None:
+def add_recipes(parser: argparse.ArgumentParser) -> None:
     """Add ``--proxy``, ``--bench``, ``--epochs``, ``--set``, ``--remeasure`` and ``--retrain``."""
     add = parser.add_argument
-    add("--proxy", metavar="NAME|FILE", help=f"proxy recipe: smoke, cpu, cpu_long, gpu, gpu_fast, paper, or a YAML "
-        f"file (default: {proxy})")  # fmt: skip
+    add("--proxy", metavar="NAME|FILE", help=f"proxy recipe: {', '.join(PROXIES)}, or a YAML file "
+        "(default: cpu or gpu, by device)")  # fmt: skip
     add("--bench", metavar="NAME", help="recipe of the timing: smoke, cpu, gpu (default: by device)")
     add("--epochs", type=positive_int, metavar="N", help="number of epochs; short for --set proxy.epochs=N")
     add(

@@ -146,8 +146,8 @@ def resolve(spec: ConfirmSpec, track: Track | None = None) -> ResolvedConfirmati
 def longer(proxy: ProxyRecipe, available: int) -> ProxyRecipe:
     """Return a recipe that trains the same networks for longer, on more images, at random crops.
 
-    It has twice the epochs; a recipe that samples the training images has four times as many of them, and where there
-    are fewer, as many more epochs instead.
+    It has twice the epochs, of twice the samples each where the recipe counts those of an epoch. A recipe that samples
+    the training images has four times as many of them, and where there are fewer, as many more epochs instead.
 
     Args:
         proxy: Recipe of a search.
@@ -159,6 +159,9 @@ def longer(proxy: ProxyRecipe, available: int) -> ProxyRecipe:
     >>> made = longer(ProxyRecipe(epochs=3, train_samples=3584), 4096)
     >>> made.epochs, made.train_samples
     (21, 4096)
+    >>> made = longer(ProxyRecipe(epochs=4, epoch_samples=9216, train_samples=0), 45_000)
+    >>> made.epochs, made.epoch_samples
+    (8, 18432)
     """
     wanted = SAMPLES * proxy.train_samples or available
     samples = min(wanted, available)
@@ -166,6 +169,7 @@ def longer(proxy: ProxyRecipe, available: int) -> ProxyRecipe:
     return replace(
         proxy,
         epochs=round(EPOCHS * proxy.epochs * wanted / samples),
+        epoch_samples=2 * proxy.epoch_samples,
         train_samples=samples if proxy.train_samples else 0,
         crop_padding=crops,
     )

@@ -40,7 +40,7 @@ def _training(confirmation: "Confirmation") -> str:
     proxy = confirmation.recipe.get("proxy")
     if not proxy:
         return ""
-    epochs, images = proxy["epochs"], proxy["train_samples"] or "all"
+    epochs, images = proxy["epochs"], proxy.get("epoch_samples") or proxy["train_samples"] or "all"
     return f" ({confirmation.name}): {epochs} epoch{'s' if epochs > 1 else ''} of {images} images"
 
 

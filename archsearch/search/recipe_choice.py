@@ -40,7 +40,6 @@ class RecipeChoice:
         self,
         kind: str,
         fit: Fit,
-        default_proxy: str | None = None,
         default_bench_changes: Mapping[str, Any] | None = None,
     ) -> tuple[ProxyRecipe, BenchRecipe]:
         """Return the recipes for a kind of device: the named ones, fitted, then changed by a file and the caller.
@@ -48,7 +47,6 @@ class RecipeChoice:
         Args:
             kind: Kind of device, ``cpu`` or ``gpu``.
             fit: What the space or study makes of a named proxy recipe.
-            default_proxy: Name of the proxy recipe where none was chosen; None for that of the device.
             default_bench_changes: Fields that the study file changes in the device's own recipe of the timing.
 
         Raises:
@@ -56,7 +54,7 @@ class RecipeChoice:
         """
         proxy, bench = self.proxy, self.bench
         if not isinstance(proxy, ProxyRecipe):
-            proxy = load_proxy(str(proxy or default_proxy or kind), kind, fit)
+            proxy = load_proxy(str(proxy or kind), kind, fit)
         if not isinstance(bench, BenchRecipe):
             bench = self._named_bench(kind, default_bench_changes or {})
         try:

@@ -10,7 +10,7 @@ from archsearch.train.precision import forward
 from archsearch.train.turns import Turn
 
 #: Number of pixels of all images of one batch, by type of device.
-EVAL_PIXELS = {"cpu": 1 << 18, "cuda": 1 << 21}
+EVAL_PIXELS = {"cpu": 1 << 17, "cuda": 1 << 21}
 #: Label of no image, which fills up the last batch of a captured pass.
 NOTHING = -1
 

@@ -19,6 +19,36 @@ Values = Mapping[str, Any]
 ReceptiveField = tuple[int, int] | Literal["image"]
 
 
+#: Endings of the names of parameters that set how far a mixer's filters reach, in users' mixers as well.
+REACHING = ("kernel_size", "pool_size", "num_kernels", "dilation")
+
+
+def sets_reach(name: str) -> bool:
+    """Return whether a parameter, or an axis of that name, sets how far a mixer's filters reach.
+
+    >>> sets_reach("band_kernel_size"), sets_reach("stage3.kernel_size"), sets_reach("branch_ratio")
+    (True, True, False)
+    """
+    return name.endswith(REACHING)
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Filters of one size in a mixer: depthwise ones, or pooling windows, of stride 1 that keep the map's size.
+
+    Attributes:
+        rows: Height of the kernel, odd.
+        columns: Width of the kernel, odd.
+        channels: Number of channels that are filtered.
+        dilation: Distance between neighbouring taps, in positions.
+    """
+
+    rows: int
+    columns: int
+    channels: int
+    dilation: int = 1
+
+
 @dataclass(frozen=True)
 class MixerType:
     """A type of token mixer.
@@ -26,6 +56,7 @@ class MixerType:
     Attributes:
         params: Parameters by name, in the order of the module's arguments.
         receptive_field: Function that returns the receptive field on the mixer's map; None to read it from gradients.
+        filters: Function of the values and the channels that returns the filters; None to read them from the module.
         sketch: Function that returns the drawing; None for a box with the mixer's name.
         misfit: Function of the values and the channels that returns what is wrong with them together, or None.
         seldom: Parameters that the mixer's name states only where they differ from their defaults.
@@ -34,6 +65,7 @@ class MixerType:
 
     params: Mapping[str, Param]
     receptive_field: Callable[[Values], ReceptiveField] | None = None
+    filters: Callable[[Values, int], tuple[Filter, ...]] | None = None
     sketch: Callable[[Values], Shape] | None = None
     misfit: Callable[[Values, int], str | None] = lambda values, dim: None
     seldom: tuple[str, ...] = ()
@@ -42,6 +74,10 @@ class MixerType:
 
 def _square(size: int) -> ReceptiveField:
     return size, size
+
+
+def _no_filters(values: Values, dim: int) -> tuple[Filter, ...]:
+    return ()
 
 
 # Inception
@@ -72,6 +108,12 @@ def _inception_field(values: Values) -> ReceptiveField:
     spans = {"square": (square, square), "horizontal": (1, band), "vertical": (band, 1)}
     present = [spans[name] for name in values["branches"].split("+")]
     return max(rows for rows, _ in present), max(columns for _, columns in present)
+
+
+def _inception_filters(values: Values, dim: int) -> tuple[Filter, ...]:
+    square, band, channels = values["square_kernel_size"], values["band_kernel_size"], int(dim * values["branch_ratio"])
+    shapes = {"square": (square, square), "horizontal": (1, band), "vertical": (band, 1)}
+    return tuple(Filter(*shapes[name], channels, values["dilation"]) for name in values["branches"].split("+"))
 
 
 def _inception_sketch(values: Values) -> Shape:
@@ -120,6 +162,11 @@ def _attention_misfit(values: Values, dim: int) -> str | None:
     return None
 
 
+def _large_band_filters(values: Values, dim: int) -> tuple[Filter, ...]:
+    long, short = values["long_kernel_size"], values["short_kernel_size"]
+    return Filter(long, short, dim), Filter(short, long, dim)
+
+
 def _large_band_sketch(values: Values) -> Shape:
     long, short = values["long_kernel_size"], values["short_kernel_size"]
     return Branches((depthwise(long, short), depthwise(short, long)), "all channels to both", "sum")
@@ -128,6 +175,13 @@ def _large_band_sketch(values: Values) -> Shape:
 def _large_band_misfit(values: Values, dim: int) -> str | None:
     long, short = values["long_kernel_size"], values["short_kernel_size"]
     return f"short_kernel_size {short} exceeds long_kernel_size {long}; exchange them" if short > long else None
+
+
+def _mixed_filters(values: Values, dim: int) -> tuple[Filter, ...]:
+    kernels = values["num_kernels"]
+    group = dim // kernels
+    first = dim - group * (kernels - 1)
+    return tuple(Filter(size, size, first if size == 3 else group) for size in range(3, 2 * kernels + 2, 2))
 
 
 def _mixed_sketch(values: Values) -> Shape:
@@ -143,15 +197,17 @@ def _mixed_misfit(values: Values, dim: int) -> str | None:
 
 #: Types of token mixers by name; those of users' files are added while a process runs.
 MIXER_TYPES: dict[str, MixerType] = {
-    "identity": MixerType({}, receptive_field=lambda values: (1, 1), sketch=lambda values: Wire()),
+    "identity": MixerType({}, receptive_field=lambda values: (1, 1), filters=_no_filters, sketch=lambda values: Wire()),
     "pooling": MixerType(
         {"pool_size": odd(3)},
         receptive_field=lambda values: _square(values["pool_size"]),
+        filters=lambda values, dim: (Filter(values["pool_size"], values["pool_size"], dim),),
         sketch=lambda values: Box(f"average {values['pool_size']} x {values['pool_size']} - input", "mixer"),
     ),
     "depthwise": MixerType(
         {"kernel_size": odd(7)},
         receptive_field=lambda values: _square(values["kernel_size"]),
+        filters=lambda values, dim: (Filter(values["kernel_size"], values["kernel_size"], dim),),
         sketch=lambda values: depthwise(values["kernel_size"], values["kernel_size"]),
     ),
     "inception": MixerType(
@@ -164,6 +220,7 @@ MIXER_TYPES: dict[str, MixerType] = {
             "dilation": count(1, 32),
         },
         receptive_field=_inception_field,
+        filters=_inception_filters,
         sketch=_inception_sketch,
         misfit=_inception_misfit,
         seldom=("branches", "bands", "dilation"),
@@ -171,6 +228,9 @@ MIXER_TYPES: dict[str, MixerType] = {
     "partial_depthwise": MixerType(
         {"kernel_size": odd(3), "conv_ratio": ratio(0.25)},
         receptive_field=lambda values: _square(values["kernel_size"]),
+        filters=lambda values, dim: (
+            Filter(values["kernel_size"], values["kernel_size"], int(dim * values["conv_ratio"])),
+        ),
         sketch=lambda values: split_channels(
             [float(values["conv_ratio"])], [depthwise(values["kernel_size"], values["kernel_size"])]
         ),
@@ -179,18 +239,21 @@ MIXER_TYPES: dict[str, MixerType] = {
     "attention": MixerType(
         {"num_heads": count(4, 1024)},
         receptive_field=lambda values: "image",
+        filters=_no_filters,
         sketch=lambda values: Box(f"self-attention, {values['num_heads']} heads", "mixer"),
         misfit=_attention_misfit,
     ),
     "large_band": MixerType(
         {"long_kernel_size": odd(51), "short_kernel_size": odd(5)},
         receptive_field=lambda values: _square(values["long_kernel_size"]),
+        filters=_large_band_filters,
         sketch=_large_band_sketch,
         misfit=_large_band_misfit,
     ),
     "mixed_depthwise": MixerType(
         {"num_kernels": count(4, 16)},
         receptive_field=lambda values: _square(2 * values["num_kernels"] + 1),
+        filters=_mixed_filters,
         sketch=_mixed_sketch,
         misfit=_mixed_misfit,
     ),

@@ -110,7 +110,7 @@ def resolve(spec: AblationSpec, networks: Networks | None = None) -> ResolvedAbl
     choice = RecipeChoice(spec.proxy, spec.proxy_changes, spec.bench, spec.bench_changes)
     device = pick_device(spec.device)
     kind = _kind(device)
-    proxy, bench = choice.recipes(kind, study.fitted, {**PATIENT[kind], **study.changes[kind]})
+    proxy, bench = choice.recipes(kind, study.fitted, dataset, {**PATIENT[kind], **study.changes[kind]})
     check_storage(spec.storage, create=True)
     if spec.importance is not None:
         load(spec.importance, open_storage(spec.storage, create=False))

@@ -40,8 +40,8 @@ class AblationSpec:
         dataset: Key of ``archsearch.recipes.DATASETS``; None for ``drawn``, or for the data set of the baseline's
             search.
         data_root: Folder with ``train/`` and ``val/``, or to download to.
-        proxy: Proxy recipe: a name, a YAML file, or a recipe; None for that of the device, ``cpu`` or
-            ``gpu``, or for the recipe of the baseline's search.
+        proxy: Proxy recipe: a name, a YAML file, or a recipe; None for that of device and data set,
+            or for the recipe of the baseline's search.
         proxy_changes: Fields of it to change.
         bench: Recipe of the timing: a name, or a recipe; None for the one of the device.
         bench_changes: Fields of it to change.

@@ -25,7 +25,7 @@ def add_recipes(parser: argparse.ArgumentParser) -> None:
     """Add ``--proxy``, ``--bench``, ``--epochs``, ``--set``, ``--remeasure`` and ``--retrain``."""
     add = parser.add_argument
     add("--proxy", metavar="NAME|FILE", help=f"proxy recipe: {', '.join(PROXIES)}, or a YAML file "
-        "(default: cpu or gpu, by device)")  # fmt: skip
+        "(default: by device and data set)")  # fmt: skip
     add("--bench", metavar="NAME", help="recipe of the timing: smoke, cpu, gpu (default: by device)")
     add("--epochs", type=positive_int, metavar="N", help="number of epochs; short for --set proxy.epochs=N")
     add(

@@ -125,7 +125,7 @@ def resolve(spec: ConfirmSpec, track: Track | None = None) -> ResolvedConfirmati
     root = spec.data_root or _root_of(record, recipe)
     searched = restored(ProxyRecipe, recipe["proxy"])
     data = _load(spec, recipe, root, searched, track)
-    proxy = _proxy(spec, searched, len(data.train), RecipeChoice(spec.proxy, spec.proxy_changes), kind, space.fitted)
+    proxy = _proxy(spec, searched, data, RecipeChoice(spec.proxy, spec.proxy_changes), kind, space.fitted)
     if proxy.img_size != searched.img_size:
         data = load(recipe["data"]["name"], root, proxy.img_size, track)
     _check_networks(candidates, proxy, len(data.classes))
@@ -182,11 +182,11 @@ def _check_accuracy(study: str, objectives: Sequence[Objective]) -> None:
 
 
 def _proxy(
-    spec: ConfirmSpec, searched: ProxyRecipe, available: int, choice: RecipeChoice, kind: str, fit: Fit
+    spec: ConfirmSpec, searched: ProxyRecipe, data: ImageData, choice: RecipeChoice, kind: str, fit: Fit
 ) -> ProxyRecipe:
     if spec.proxy is None:
-        choice = replace(choice, proxy=longer(searched, available))
-    return choice.recipes(kind, fit)[0]
+        choice = replace(choice, proxy=longer(searched, len(data.train)))
+    return choice.recipes(kind, fit, data.name)[0]
 
 
 def _root_of(record: "optuna.Study", recipe: Mapping[str, Any]) -> Path | None:

@@ -6,7 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from archsearch.errors import OptionError, UserError, unknown
-from archsearch.recipes import BENCHES, FORMER_BENCHES, FORMER_PROXIES, PROXIES, BenchRecipe, ProxyRecipe, override
+from archsearch.recipes import (
+    BENCHES,
+    FORMER_BENCHES,
+    FORMER_PROXIES,
+    PROXIES,
+    BenchRecipe,
+    ProxyRecipe,
+    default_proxy,
+    override,
+)
 from archsearch.space.proxy_yaml import Fit, load_proxy
 
 #: Kinds of device that default recipes are named after.
@@ -40,6 +49,7 @@ class RecipeChoice:
         self,
         kind: str,
         fit: Fit,
+        dataset: str,
         default_bench_changes: Mapping[str, Any] | None = None,
     ) -> tuple[ProxyRecipe, BenchRecipe]:
         """Return the recipes for a kind of device: the named ones, fitted, then changed by a file and the caller.
@@ -47,6 +57,7 @@ class RecipeChoice:
         Args:
             kind: Kind of device, ``cpu`` or ``gpu``.
             fit: What the space or study makes of a named proxy recipe.
+            dataset: Name of the data set, one of ``archsearch.recipes.DATASETS``.
             default_bench_changes: Fields that the study file changes in the device's own recipe of the timing.
 
         Raises:
@@ -54,7 +65,7 @@ class RecipeChoice:
         """
         proxy, bench = self.proxy, self.bench
         if not isinstance(proxy, ProxyRecipe):
-            proxy = load_proxy(str(proxy or kind), kind, fit)
+            proxy = load_proxy(str(proxy or default_proxy(kind, dataset)), kind, fit)
         if not isinstance(bench, BenchRecipe):
             bench = self._named_bench(kind, default_bench_changes or {})
         try:
@@ -62,11 +73,12 @@ class RecipeChoice:
         except UserError as error:
             raise OptionError(f"--set: {error}") from None
 
-    def by_kind(self, fit: Fit) -> dict[str, tuple[ProxyRecipe, BenchRecipe]]:
+    def by_kind(self, fit: Fit, dataset: str) -> dict[str, tuple[ProxyRecipe, BenchRecipe]]:
         """Return the recipes by kind of device, for those kinds that have any: the study runs on one of them.
 
         Args:
             fit: What the space makes of a named proxy recipe.
+            dataset: Name of the data set.
 
         Raises:
             UserError: What was chosen is wrong on every kind of device.
@@ -74,7 +86,7 @@ class RecipeChoice:
         found, errors = {}, list[UserError]()
         for kind in KINDS:
             try:
-                found[kind] = self.recipes(kind, fit)
+                found[kind] = self.recipes(kind, fit, dataset)
             except UserError as error:  # cutout is 8, say, on images that are made smaller
                 errors.append(error)
         if not found:
@@ -82,7 +94,7 @@ class RecipeChoice:
         return found
 
     def former_proxy(self, kind: str, fit: Fit) -> ProxyRecipe | None:
-        """Return the proxy recipe that ``recipes`` returned in an earlier version; None if that is the same.
+        """Return the proxy recipe that ``recipes`` returned in an earlier version; None where a recipe was given.
 
         Args:
             kind: Kind of device, ``cpu`` or ``gpu``.
@@ -90,10 +102,8 @@ class RecipeChoice:
         """
         if isinstance(self.proxy, ProxyRecipe):
             return None
-        name = str(self.proxy or kind)
         try:
-            now, before = (load_proxy(name, kind, fit, known) for known in (PROXIES, EARLIER_PROXIES))
-            return None if now == before else override(before, self.proxy_changes)
+            return override(load_proxy(str(self.proxy or kind), kind, fit, EARLIER_PROXIES), self.proxy_changes)
         except UserError:  # what is changed does not suit the former one
             return None
 

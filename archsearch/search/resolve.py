@@ -106,7 +106,7 @@ def resolve(spec: StudySpec, *, create: bool = True) -> ResolvedStudy:
         constraints=constraints,
         sampler=sampler,
         n_trials=spec.n_trials or (sampler == "grid" and space.distinct()) or N_TRIALS,
-        recipes=recipes.by_kind(space.fitted),
+        recipes=recipes.by_kind(space.fitted, spec.dataset),
         begun=before is not None,
         begun_with={part: (before or {}).get(part) for part in PARTS},
         speeds=speeds,
@@ -172,7 +172,7 @@ def _recipes_at(resolved: ResolvedStudy, place: Place) -> tuple[ProxyRecipe, Ben
     """The recipes for the place's device, checked against the space."""
     spec, space = resolved.spec, resolved.space
     if place.kind not in resolved.recipes:
-        spec.recipes.recipes(place.kind, space.fitted)  # says why
+        spec.recipes.recipes(place.kind, space.fitted, spec.dataset)  # says why
     proxy, bench = resolved.recipes[place.kind]
     proxy = _as_begun(resolved, "proxy", proxy, spec.recipes.former_proxy(place.kind, space.fitted))
     if resolved.speeds is None:

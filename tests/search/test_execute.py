@@ -92,11 +92,11 @@ def test_what_suits_one_kind_of_device_alone_is_refused_on_the_other(spec):
     """The recipe for a GPU has a cutout of 8 px."""
     small = {"img_size": 8, "stem_patch_size": 1}
     choice = dataclasses.replace(spec, proxy=None, proxy_changes=small).recipes
-    assert [*choice.by_kind(lambda recipe: recipe)] == ["cpu"]
+    assert [*choice.by_kind(lambda recipe: recipe, "drawn")] == ["cpu"]
     with pytest.raises(OptionError, match=r"--set: .* is 8, but must be an integer from 0 to below img_size"):
-        choice.recipes("gpu", lambda recipe: recipe)
+        choice.recipes("gpu", lambda recipe: recipe, "drawn")
     with pytest.raises(OptionError, match="--set: unknown field of a proxy recipe 'epohcs'"):
-        dataclasses.replace(spec, proxy_changes={"epohcs": 3}).recipes.by_kind(lambda recipe: recipe)
+        dataclasses.replace(spec, proxy_changes={"epohcs": 3}).recipes.by_kind(lambda recipe: recipe, "drawn")
 
 
 @pytest.mark.parametrize(

@@ -54,12 +54,14 @@ class Epoch:
         train_loss: Mean loss over the epoch's samples, with label smoothing.
         accuracy: Top-1 on the validation split, a fraction.
         seconds: Wall time of training and validation.
+        val_loss: Mean cross-entropy on the validation split, in nats; None where an earlier version did not note it.
     """
 
     epoch: int
     train_loss: float
     accuracy: float
     seconds: float
+    val_loss: float | None = None
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,9 @@
-"""Top-1 accuracy of a model on a split, without waiting for the device between batches."""
+"""Top-1 accuracy and loss of a model on a split, without waiting for the device between batches."""
+
+from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from archsearch.data.images import Split
@@ -15,8 +18,20 @@ EVAL_PIXELS = {"cpu": 1 << 17, "cuda": 1 << 21}
 NOTHING = -1
 
 
+class Judgement(NamedTuple):
+    """How well a model does on a split.
+
+    Attributes:
+        accuracy: Top-1 accuracy, a fraction.
+        loss: Mean cross-entropy, in nats.
+    """
+
+    accuracy: float
+    loss: float
+
+
 class Validation:
-    """Counts the images that a model classifies correctly; on a GPU by a CUDA graph."""
+    """Counts the images that a model classifies correctly, and sums its loss; on a GPU by a CUDA graph."""
 
     def __init__(
         self,
@@ -46,8 +61,8 @@ class Validation:
         self._captured = None if stream is None else _CapturedCounter(self._counter, stream)
 
     @torch.no_grad()
-    def __call__(self, turn: Turn | None = None) -> float:
-        """Return the top-1 accuracy, a fraction; leaves the model in evaluation mode.
+    def __call__(self, turn: Turn | None = None) -> Judgement:
+        """Return accuracy and loss; leaves the model in evaluation mode.
 
         Args:
             turn: Turn of the training, where others share its process.
@@ -55,26 +70,29 @@ class Validation:
         turn = turn or Turn()
         self._counter.model.eval()
         self._counter.correct.zero_()
+        self._counter.loss.zero_()
         count = self._counter if self._captured is None or failed() else self._captured
         order = torch.arange(len(self.split), device=self.split.labels.device)
         for images, labels in fetch(self.split, order.split(self.batch_size), self.device):
             count(images, labels)
             turn.pass_on()
         with turn.apart():
-            correct = int(self._counter.correct.item())
-        return correct / len(self.split)
+            correct, loss = int(self._counter.correct.item()), self._counter.loss.item()
+        return Judgement(correct / len(self.split), loss / len(self.split))
 
 
 class _Counter:
-    """Adds the number of correctly classified images to a sum on the device."""
+    """Adds the number of correctly classified images, and their loss, to sums on the device."""
 
     def __init__(self, model: nn.Module, mean: Tensor, std: Tensor, autocast: bool) -> None:
         self.model, self.mean, self.std, self.autocast = model, mean, std, autocast
         self.correct = torch.zeros((), dtype=torch.int64, device=mean.device)
+        self.loss = torch.zeros((), dtype=torch.float64, device=mean.device)
 
     def __call__(self, images: Tensor, labels: Tensor) -> None:
         logits = forward(self.model, (images.float() - self.mean) / self.std, self.autocast)
         self.correct += (logits.argmax(1) == labels).sum()
+        self.loss += F.cross_entropy(logits, labels, ignore_index=NOTHING, reduction="sum")
 
 
 class _CapturedCounter:

@@ -87,9 +87,9 @@ class Training(Iterator[Epoch]):
         with repeatable(self.device, self.proxy.precision):
             train_loss = self._pass(epoch)
             self._check(train_loss, epoch)
-            accuracy = self.validate(self.turn)
+            accuracy, val_loss = self.validate(self.turn)
         self.done = epoch
-        return Epoch(epoch, train_loss, accuracy, time.perf_counter() - start)
+        return Epoch(epoch, train_loss, accuracy, time.perf_counter() - start, val_loss)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state after the last complete epoch, for ``torch.save``."""
@@ -175,7 +175,7 @@ def accuracy_on_test(model: nn.Module, data: ImageData, proxy: ProxyRecipe) -> f
     mean, std = (value.to(device) for value in channel_statistics(data.train))
     most = proxy.batch_size // proxy.accumulate if device.type == "cuda" else None  # as much as fitted in training
     with repeatable(device, proxy.precision):
-        return Validation(model, data.test, mean, std, autocasts(proxy.precision, device), most)()
+        return Validation(model, data.test, mean, std, autocasts(proxy.precision, device), most)().accuracy
 
 
 def channel_statistics(split: Split) -> tuple[Tensor, Tensor]:

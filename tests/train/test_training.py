@@ -43,7 +43,7 @@ def curve(data, proxy=PROXY, seed=0, name="inceptionnext_atto"):
     return list(Training(model, data, proxy, seed)), model
 
 
-def accuracy_of(model, split, mean, std):
+def judged(model, split, mean, std):
     return Validation(model, split, mean, std, autocasts("amp_bf16", mean.device))()
 
 
@@ -97,16 +97,18 @@ def test_divergence_is_told_with_its_epoch(data):
         curve(data, ProxyRecipe(**{**vars(PROXY), "lr": 1e30, "warmup": 0.0}))
 
 
-def test_accuracy_is_counted_in_evaluation_mode(data):
+def test_accuracy_and_loss_are_those_of_evaluation_mode(data):
     _, model = curve(data)
     mean, std = channel_statistics(data.train)
     model.train()
-    accuracy = accuracy_of(model, data.val, mean, std)
+    accuracy, loss = judged(model, data.val, mean, std)
     assert not model.training
     with torch.inference_mode():
         logits = [model(((image.float() - mean[0]) / std[0])[None]) for image in data.val.images]
-    one_by_one = (torch.cat(logits).argmax(1) == data.val.labels).float().mean().item()
-    assert accuracy == pytest.approx(one_by_one, abs=3 / len(data.val))  # bfloat16 may turn a near tie
+    one_by_one = torch.cat(logits)
+    correct = (one_by_one.argmax(1) == data.val.labels).float().mean().item()
+    assert accuracy == pytest.approx(correct, abs=3 / len(data.val))  # bfloat16 may turn a near tie
+    assert loss == pytest.approx(F.cross_entropy(one_by_one, data.val.labels).item(), rel=0.01)
 
 
 def test_normalised_images_have_no_mean_and_unit_deviation(data):
@@ -217,7 +219,7 @@ def test_the_average_is_what_is_evaluated(data):
     assert len(expected) > 20
     assert all(torch.equal(averaged[name], value) for name, value in expected.items())
     assert not torch.equal(averaged["stem.0.weight"], training.model.state_dict()["stem.0.weight"])
-    assert epoch.accuracy == accuracy_of(theirs.module, data.val, training.mean, training.std)
+    assert (epoch.accuracy, epoch.val_loss) == judged(theirs.module, data.val, training.mean, training.std)
 
 
 def test_a_loss_worse_than_saying_nothing_is_divergence(data):
@@ -291,11 +293,12 @@ def test_a_batch_that_is_not_full_counts_its_own_images(data):
     batch = data.train.pixels(torch.arange(64)).clone(), data.train.labels[:64].clone()
     with torch.no_grad():
         counter(images, labels)
-        alone = counter.correct.item()
+        alone, loss = counter.correct.item(), counter.loss.item()
         filled(batch, images, labels)
         counter(*batch)
     assert alone > 0
     assert counter.correct.item() == 2 * alone
+    assert counter.loss.item() == pytest.approx(2 * loss)
 
 
 @pytest.mark.gpu
@@ -312,7 +315,8 @@ def test_a_captured_validation_counts_the_same(data):
     with repeatable(device, "fp32"):
         counts = [captured() for _ in range(3)]
         assert captured._captured.graph is not None
-        assert counts == [plain()] * 3
+        accuracy, loss = plain()
+        assert counts == [(accuracy, pytest.approx(loss))] * 3
 
 
 class Waits(torch.nn.Module):

@@ -14,7 +14,7 @@ from archsearch.data import load, reduce
 from archsearch.evaluate.pipeline import Task, evaluate
 from archsearch.nn.device import device_name, pick_device
 from archsearch.objectives import parse_objectives
-from archsearch.recipes import PROXIES
+from archsearch.recipes import PROXIES, default_proxy
 
 MIXERS = (
     Mixer.of("identity"),
@@ -31,8 +31,7 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     args = parser.parse_args()
     device = pick_device(args.device)
-    kind = "cpu" if device.type == "cpu" else "gpu"
-    proxy = PROXIES[kind]
+    proxy = PROXIES[default_proxy("cpu" if device.type == "cpu" else "gpu", "drawn")]
     data = reduce(load("drawn", None, proxy.img_size), proxy).to(device)
     task = Task(parse_objectives("accuracy"), proxy, data, device)
     print(f"{device_name(device)}, {len(data.train)} images, {proxy.epochs} epochs, seeds 0 to {args.seeds - 1}")

@@ -40,7 +40,7 @@ def main() -> None:
     device = pick_device(args.device)
     recipe = PROXIES["cpu" if device.type == "cpu" else "gpu"]
     samples = args.steps * recipe.batch_size
-    proxy = dataclasses.replace(recipe, epochs=1, train_samples=samples, val_samples=64)
+    proxy = dataclasses.replace(recipe, epochs=1, epoch_samples=0, train_samples=samples, val_samples=64, teacher=0.0)
     data = reduce(load("drawn", None, proxy.img_size), proxy).to(device)
     workers = max(2, default_workers([str(device)]))
     print(f"{device_name(device)}, torch {torch.__version__}, {args.seeds} seeds, {workers} processes")

@@ -47,7 +47,9 @@ def main() -> None:
     args = parser.parse_args()
     device = pick_device(args.device)
     recipe = PROXIES["cpu" if device.type == "cpu" else "gpu"]
-    proxy = dataclasses.replace(recipe, epochs=2, train_samples=args.samples, val_samples=0, ema=0.0)
+    proxy = dataclasses.replace(
+        recipe, epochs=2, epoch_samples=0, train_samples=args.samples, val_samples=0, ema=0.0, teacher=0.0
+    )
     data = drawn_again(reduce(load("drawn", None, proxy.img_size), proxy), args.samples).to(device)
     print(f"{device_name(device)}, torch {torch.__version__}, bfloat16 {has_bfloat16(device)}, {args.network}")
     print(

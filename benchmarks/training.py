@@ -50,6 +50,7 @@ def main() -> None:
     device = pick_device(args.device)
     proxy = PROXIES["cpu" if device.type == "cpu" else "gpu"]
     changes = {"epochs": 1, "train_samples": args.samples, "crop_padding": 4, "flip": True, "cutout": 0, "ema": 0.0}
+    changes |= {"epoch_samples": 0, "teacher": 0.0}
     if args.batch_size:
         changes["batch_size"] = args.batch_size
     proxy = dataclasses.replace(proxy, **changes)

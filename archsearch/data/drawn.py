@@ -9,7 +9,7 @@ is a matter of degree. Nothing is downloaded, and the seed determines every pixe
 import numpy as np
 import torch
 
-from archsearch.data.images import ImageData, Split
+from archsearch.data.images import SPLITS, ImageData, Split
 
 TEXTURES = ("checks", "diamonds")
 BENDS = ("up", "right", "down", "left")
@@ -39,8 +39,8 @@ def load_drawn(seed: int = 0) -> ImageData:
         seed: Seed of every pixel.
     """
     rngs = np.random.default_rng(seed).spawn(len(COUNTS))
-    splits = {name: _draw(count, rng) for (name, count), rng in zip(COUNTS.items(), rngs, strict=True)}
-    return ImageData(name="drawn", classes=CLASSES, flip=False, fingerprint=f"drawn-1-{seed}", **splits)
+    train, val, test = (_draw(COUNTS[name], rng) for name, rng in zip(SPLITS, rngs, strict=True))
+    return ImageData("drawn", train, val, test, CLASSES, flip=False, fingerprint=f"drawn-1-{seed}")
 
 
 def _draw(count: int, rng: np.random.Generator) -> Split:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from archsearch.data.images import HELD_OUT, ImageData, Split, hold_out
+from archsearch.data.images import HELD_OUT, SPLITS, ImageData, Split, hold_out
 from archsearch.errors import DataError
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
@@ -71,7 +71,8 @@ def load_folder(root: Path, img_size: int, track: Track) -> ImageData:
         train, val = hold_out(splits["train"], count)
         splits = {"train": train, "val": val, "test": splits.get("val") or splits["test"]}
     content = [classes, (folder / CONTENT).read_text()]
-    return ImageData(name="folder", classes=classes, flip=True, fingerprint=_digest(content), **splits)
+    train, val, test = (splits[name] for name in SPLITS)
+    return ImageData("folder", train, val, test, classes, flip=True, fingerprint=_digest(content))
 
 
 def _check_enough_to_hold_out(files: list[Path]) -> None:

@@ -76,6 +76,8 @@ class ImageData:
         classes: Names of the classes, in label order.
         flip: Whether a mirrored image keeps its class.
         fingerprint: Hash that distinguishes data sets of the same name.
+        soft: Class probabilities of the training images by a teacher, (N, classes), on the device that trains; None
+            where there is no teacher.
     """
 
     name: str
@@ -85,6 +87,7 @@ class ImageData:
     classes: tuple[str, ...]
     flip: bool
     fingerprint: str
+    soft: Tensor | None = None
 
     @property
     def img_size(self) -> int:

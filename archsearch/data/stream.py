@@ -7,6 +7,7 @@ from contextlib import nullcontext
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from archsearch.data.augment import augment, mix
@@ -39,19 +40,30 @@ def batches(
         device: Device that trains.
 
     Yields:
-        Images (B, 3, S, S) as uint8 on ``device``, and labels (B,), or targets (B, classes) where images are mixed.
+        Images (B, 3, S, S) as uint8 on ``device``, and labels (B,), or targets (B, classes) where images are mixed or
+        a teacher is asked.
     """
     rng = np.random.default_rng((seed, epoch))
     samples = _order(len(data.train), proxy.epoch_samples, seed, epoch, rng)
     size = min(proxy.batch_size, len(samples))
     order = pinned(torch.from_numpy(samples[: len(samples) // size * size]), device)
     at_once = size * max(1, CHUNK_BYTES // (size * data.train.store[0].numel()))
-    for images, labels in fetch(data.train, order.split(at_once), device):
+    chunks = order.split(at_once)
+    for chunk, (images, labels) in zip(chunks, fetch(data.train, chunks, device), strict=True):
         changed = augment(images, proxy, data.flip, rng)
         targets = labels
         if proxy.mixup or proxy.cutmix:
             changed, targets = mix(changed, labels, len(data.classes), proxy, rng)
+        elif proxy.teacher:
+            targets = _soften(labels, data, chunk, proxy.teacher)
         yield from zip(changed.split(size), targets.split(size), strict=True)
+
+
+def _soften(labels: Tensor, data: ImageData, chunk: Tensor, share: float) -> Tensor:
+    """Return targets between labels (N,) and a teacher's probabilities, (N, classes)."""
+    assert data.soft is not None  # noqa: S101 - archsearch.evaluate.teacher has been asked
+    soft = data.soft[chunk.to(data.soft.device, non_blocking=True)]
+    return torch.lerp(F.one_hot(labels, soft.shape[1]).to(soft.dtype), soft, share)
 
 
 def _order(available: int, wanted: int, seed: int, epoch: int, rng: np.random.Generator) -> np.ndarray:

@@ -31,6 +31,7 @@ from archsearch.evaluate.constraint import Constraint
 from archsearch.evaluate.costs import Limits
 from archsearch.evaluate.machine import Machine, Source, available_cores
 from archsearch.evaluate.pipeline import Task, evaluate, in_turn
+from archsearch.evaluate.teacher import taught
 from archsearch.nn.device import device_name as model_of
 from archsearch.nn.device import environment, identity
 from archsearch.objectives import Objective, Tier
@@ -135,6 +136,8 @@ class Evaluator:
         trainings = Trainings(cache_folder() / "trainings", environment(self.device), reuse=not source.retrain)
         with training_lock(identity(self.device)):  # data may be copied to a GPU on which another process is timing
             data = work.data or load_for(work.proxy, source.dataset, source.root, self.device)
+            if any(objective.tier is Tier.TRAINED for objective in work.objectives):
+                data = taught(data, work.proxy, self.device, trainings)
         within = work.bench.known_within
         limits = Limits(work.constraints, work.baseline, self._time, within) if work.baseline else None
         self.task = Task(

@@ -16,6 +16,7 @@ from archsearch.errors import ArchsearchError
 from archsearch.evaluate import COMPILER
 from archsearch.evaluate.machine import Machine, Source
 from archsearch.evaluate.pipeline import Task, evaluate, in_turn, training_on
+from archsearch.evaluate.teacher import taught
 from archsearch.nn.device import environment
 from archsearch.objectives import parse_objectives
 from archsearch.recipes import ProxyRecipe
@@ -66,7 +67,7 @@ class TrainWork:
         self.machine.restrict(indices[0])
         self.machine.load_mixers(self.source)
         trainings = Trainings(cache_folder() / "trainings", environment(device), reuse=not self.source.retrain)
-        images, line = _Images(self.source, device), Line()
+        images, line = _Images(self.source, device, trainings), Line()
         turns = [SharedTurn(line, device) if len(indices) > 1 else Turn() for _ in indices]
         return [partial(_train, images, trainings, turn) for turn in turns]
 
@@ -74,20 +75,20 @@ class TrainWork:
 class _Images:
     """The images of the recipe that was last asked for."""
 
-    def __init__(self, source: Source, device: torch.device) -> None:
-        self.source, self.device = source, device
-        self._held: dict[tuple[int, int, int], ImageData] = {}
+    def __init__(self, source: Source, device: torch.device, trainings: Trainings) -> None:
+        self.source, self.device, self.trainings = source, device, trainings
+        self._held: dict[ProxyRecipe, ImageData] = {}
 
     def of(self, proxy: ProxyRecipe, turn: Turn) -> ImageData:
         """Return a recipe's images on the device; those of another recipe are dropped first."""
-        wanted = (proxy.img_size, proxy.train_samples, proxy.val_samples)
-        if wanted not in self._held:
+        if proxy not in self._held:
             with training_on(self.device, turn, _say_holder):
-                if wanted not in self._held:  # another worker may have loaded them while this one waited
+                if proxy not in self._held:  # another worker may have loaded them while this one waited
                     self._held.clear()
-                    self._held[wanted] = load_for(proxy, self.source.dataset, self.source.root, self.device)
+                    data = load_for(proxy, self.source.dataset, self.source.root, self.device)
+                    self._held[proxy] = taught(data, proxy, self.device, self.trainings)
                     synchronize(self.device)  # streams of other trainings will read them
-        return self._held[wanted]
+        return self._held[proxy]
 
 
 def _train(images: _Images, trainings: Trainings, turn: Turn, job: TrainJob, say: Say) -> Evaluation | Last:

@@ -147,7 +147,8 @@ def longer(proxy: ProxyRecipe, available: int) -> ProxyRecipe:
     """Return a recipe that trains the same networks for longer, on more images, at random crops.
 
     It has twice the epochs, of twice the samples each where the recipe counts those of an epoch. A recipe that samples
-    the training images has four times as many of them, and where there are fewer, as many more epochs instead.
+    the training images has four times as many of them, and where there are fewer, as many more epochs instead. It has
+    no teacher: whoever judges a search does not share what may have misled it.
 
     Args:
         proxy: Recipe of a search.
@@ -172,6 +173,7 @@ def longer(proxy: ProxyRecipe, available: int) -> ProxyRecipe:
         epoch_samples=2 * proxy.epoch_samples,
         train_samples=samples if proxy.train_samples else 0,
         crop_padding=crops,
+        teacher=0.0,
     )
 
 

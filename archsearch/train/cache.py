@@ -13,7 +13,7 @@ from archsearch.arch import Arch
 from archsearch.arch.mixer import declarations
 from archsearch.data.images import ImageData
 from archsearch.errors import DivergedError
-from archsearch.recipes import TRAINER, ProxyRecipe
+from archsearch.recipes import TEACHER, TRAINER, ProxyRecipe
 from archsearch.train.training import Training
 from archsearch.trial import Epoch
 from archsearch.utils.disk_cache import DiskCache
@@ -64,6 +64,7 @@ class Trainings:
             "proxy": {name: value for name, value in key_fields(proxy).items() if name not in SHAPE},
             "data": [data.name, data.fingerprint, data.img_size, len(data.train), len(data.val)],
             "seed": seed,
+            **({"teacher": TEACHER} if proxy.teacher else {}),
             **self.device,
         }
 

@@ -70,7 +70,7 @@ def test_mirroring_is_off(data):
 @pytest.mark.slow
 def test_accuracy_needs_mixing_at_the_default_recipe(data):
     """The full table, with deviations over seeds, is made by benchmarks/drawn_mixers.py."""
-    proxy = PROXIES["quick"]
+    proxy = PROXIES["drawn"]
     task = Task(parse_objectives("accuracy"), proxy, reduce(data, proxy), torch.device("cpu"))
     tiny = network("inceptionnext_tiny")
 

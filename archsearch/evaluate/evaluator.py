@@ -30,7 +30,7 @@ from archsearch.errors import ArchsearchError
 from archsearch.evaluate.constraint import Constraint
 from archsearch.evaluate.costs import Limits
 from archsearch.evaluate.machine import Machine, Source, available_cores
-from archsearch.evaluate.pipeline import Task, evaluate, in_turn
+from archsearch.evaluate.pipeline import Task, evaluate, in_turn, training_on
 from archsearch.evaluate.teacher import taught
 from archsearch.nn.device import device_name as model_of
 from archsearch.nn.device import environment, identity
@@ -39,7 +39,7 @@ from archsearch.recipes import BenchRecipe, ProxyRecipe
 from archsearch.train.cache import Trainings
 from archsearch.train.capture import failed
 from archsearch.train.turns import Line, SharedTurn, Turn
-from archsearch.trial import Evaluation, GoingOn, ProgressCallback, SeedDone, Trial, Waiting, WorkerEvent
+from archsearch.trial import Evaluation, GoingOn, OnWait, ProgressCallback, SeedDone, Trial, Waiting, WorkerEvent
 
 
 @dataclass(frozen=True)
@@ -136,10 +136,9 @@ class Evaluator:
         trainings = Trainings(cache_folder() / "trainings", environment(self.device), reuse=not source.retrain)
         with training_lock(identity(self.device)):  # data may be copied to a GPU on which another process is timing
             data = work.data or load_for(work.proxy, source.dataset, source.root, self.device)
-            if any(objective.tier is Tier.TRAINED for objective in work.objectives):
-                data = taught(data, work.proxy, self.device, trainings)
         within = work.bench.known_within
         limits = Limits(work.constraints, work.baseline, self._time, within) if work.baseline else None
+        self._teach = any(objective.tier is Tier.TRAINED for objective in work.objectives)
         self.task = Task(
             work.objectives,
             work.proxy,
@@ -177,11 +176,21 @@ class Evaluator:
 
         def run(turn: Turn) -> Evaluation:
             self._now = turn
+            if self._teach:
+                self._learn(turn, on_wait)
             task = dataclasses.replace(self.task, on_wait=on_wait, turn=turn)
             return evaluate(arch, task, seed, report_apart, known)
 
         self.timer.on_wait = on_wait
         return in_turn(self.turn, run, on_wait), environment(self.device)
+
+    def _learn(self, turn: Turn, on_wait: OnWait) -> None:
+        """Have the data set's teacher trained, where the recipe has one: before a candidate's seconds count."""
+        task, trainings = self.task, self.task.trainings
+        assert trainings is not None  # noqa: S101 - it is made with them
+        with training_on(self.device, turn, on_wait, task.run):
+            self.task = dataclasses.replace(task, data=taught(task.data, task.proxy, self.device, trainings, on_wait))
+        self._teach = False
 
     @property
     def spent(self) -> bool:

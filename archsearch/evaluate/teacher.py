@@ -6,7 +6,6 @@ same shape, so that it cannot prefer one candidate by what it knows. It is train
 """
 
 import dataclasses
-import sys
 
 import torch
 from filelock import FileLock
@@ -22,6 +21,7 @@ from archsearch.train.accuracy import EVAL_PIXELS
 from archsearch.train.cache import Trainings
 from archsearch.train.precision import autocasts, forward
 from archsearch.train.training import Training, channel_statistics, repeatable
+from archsearch.trial import OnWait, ignore_wait
 from archsearch.utils.whole_file import replacing
 
 #: Target network whose proxy is the teacher, and the seed of its training.
@@ -32,7 +32,9 @@ EPOCHS, SAMPLES = 5, 36_864
 CROP_PADDING = 1 / 8
 
 
-def taught(data: ImageData, proxy: ProxyRecipe, device: torch.device, trainings: Trainings) -> ImageData:
+def taught(
+    data: ImageData, proxy: ProxyRecipe, device: torch.device, trainings: Trainings, on_wait: OnWait = ignore_wait
+) -> ImageData:
     """Return a data set with the class probabilities of its teacher, where a recipe has one; else the same.
 
     Args:
@@ -40,13 +42,15 @@ def taught(data: ImageData, proxy: ProxyRecipe, device: torch.device, trainings:
         proxy: Recipe of the candidates.
         device: Device that trains.
         trainings: Disk cache, in which the teacher is found or kept.
+        on_wait: Callback for the wait until it is trained, here or by another process.
 
     Raises:
         ArchsearchError: The teacher's training diverged.
     """
     if not proxy.teacher:
         return data
-    return dataclasses.replace(data, soft=_probabilities(data, teacher_recipe(proxy), device, trainings).to(device))
+    soft = _probabilities(data, teacher_recipe(proxy), device, trainings, on_wait)
+    return dataclasses.replace(data, soft=soft.to(device))
 
 
 def teacher_recipe(proxy: ProxyRecipe) -> ProxyRecipe:
@@ -70,16 +74,19 @@ def teacher_recipe(proxy: ProxyRecipe) -> ProxyRecipe:
     )
 
 
-def _probabilities(data: ImageData, proxy: ProxyRecipe, device: torch.device, trainings: Trainings) -> Tensor:
+def _probabilities(
+    data: ImageData, proxy: ProxyRecipe, device: torch.device, trainings: Trainings, on_wait: OnWait
+) -> Tensor:
     """Return the class probabilities of the training images by a teacher of a recipe, (N, classes), on the CPU."""
     arch = proxy.shrink(network(NETWORK), len(data.classes))
     key = trainings.key(arch, proxy, data, SEED)
     file = trainings.store.path(key, ".teacher.pt")
     file.parent.mkdir(parents=True, exist_ok=True)
+    if not file.exists():
+        on_wait("the teacher of this data set, which is trained once")
     with FileLock(file.with_suffix(".lock")):  # of several workers, one trains and the others wait
         if file.exists():
             return torch.load(file, weights_only=True)
-        print(f"training the teacher of {data.name}, once for all studies by such recipes", file=sys.stderr, flush=True)
         model = build_proxy(arch, proxy, SEED).to(device)
         training = Training(model, data, proxy, SEED)
         try:

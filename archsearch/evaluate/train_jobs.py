@@ -86,7 +86,7 @@ class _Images:
                 if proxy not in self._held:  # another worker may have loaded them while this one waited
                     self._held.clear()
                     data = load_for(proxy, self.source.dataset, self.source.root, self.device)
-                    self._held[proxy] = taught(data, proxy, self.device, self.trainings)
+                    self._held[proxy] = taught(data, proxy, self.device, self.trainings, _say_holder)
                     synchronize(self.device)  # streams of other trainings will read them
         return self._held[proxy]
 

@@ -41,15 +41,19 @@ def test_without_a_teacher_the_data_stay_as_they_are(data, trainings):
     assert not trainings.store.folder.exists()
 
 
-def test_it_is_trained_once_for_all_recipes_of_a_shape(data, trainings, capsys):
-    first = taught(data, PROXY, CPU, trainings).soft
-    assert "teacher of drawn" in capsys.readouterr().err
+def test_it_is_trained_once_for_all_recipes_of_a_shape(data, trainings):
+    waits = []
+
+    def soft(recipe):
+        return taught(data, recipe, CPU, trainings, waits.append).soft
+
+    first = soft(PROXY)
+    assert len(waits) == 1
     other = dataclasses.replace(PROXY, epochs=7, batch_size=16, lr=1e-3, teacher=0.2)
-    assert torch.equal(taught(data, other, CPU, trainings).soft, first)
-    assert capsys.readouterr().err == ""
-    wider = taught(data, dataclasses.replace(PROXY, width=1 / 4), CPU, trainings).soft
-    assert "teacher" in capsys.readouterr().err
-    assert not torch.equal(wider, first)
+    assert torch.equal(soft(other), first)
+    assert len(waits) == 1
+    assert not torch.equal(soft(dataclasses.replace(PROXY, width=1 / 4)), first)
+    assert len(waits) == 2
 
 
 def test_it_is_the_same_for_the_shipped_recipes():

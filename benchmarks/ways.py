@@ -76,6 +76,7 @@ class Way:
 
 WAYS = {
     "36,864 images": Way(36_864, averages=(0.98, 0.99, 0.995)),
+    "32,768, teacher": Way(32_768, teacher=0.7),
     "13,312 images": Way(13_312, averages=(0.98, 0.99)),
     "13,312, teacher": Way(13_312, teacher=0.7),
     "17,408, 24 px at first": Way(17_408, small=24),
@@ -227,23 +228,33 @@ def teacher(data: ImageData) -> Tensor:
 
 def show() -> None:
     records = read_records(TRUTH)
-    long = records[records["schedule"] == REFERENCE]
-    truth = long[long["table"].isna()].groupby("network")["accuracy"].mean()
+    long = records[(records["schedule"] == REFERENCE) & records["table"].isna()]
+    truth = long.groupby("network")["accuracy"].mean()
     macs = long.groupby("network")["macs"].first()
+    mixers = long.groupby("network")["axis.token_mixer"].first()
     rows = pd.read_csv(RESULTS)
+    tables = {way: group.pivot_table(index=["network", "seed"], columns="score", values="value", sort=False)
+              for way, group in rows.groupby("way", sort=False)}  # fmt: skip
     print("| way | score | core seconds | tau (95 %) | in MACs bins | regret | r |\n|" + " --- |" * 2 + " ---: |" * 5)
-    for way, group in rows.groupby("way", sort=False):
-        table = group.pivot_table(index=["network", "seed"], columns="score", values="value", sort=False)
+    for way, table in tables.items():
+        spent = table["train seconds"].mean() + table["judge seconds"].mean()
         for score in (name for name in table.columns if not name.endswith("seconds")):
-            spent = table["train seconds"].mean() + table["judge seconds"].mean()
-            by_seed = table[score].unstack("seed").dropna()
-            found = agreement(by_seed.to_numpy().T, truth[by_seed.index], macs[by_seed.index])
-            r = np.corrcoef(by_seed.mean(axis=1), truth[by_seed.index])[0, 1]
-            tau, within = found.tau, found.within
-            print(
-                f"| {way} ({len(by_seed)}) | {score} | {spent:.0f} | {tau.value:.2f} ({tau.low:.2f} to {tau.high:.2f}) "
-                f"| {within.value:.2f} | {100 * found.regret:.1f} | {r:.3f} |"
-            )
+            line(f"{way} ({len(table)}) | {score} | {spent:.0f}", table[score], truth, macs)
+    kinds = sorted(mixers.unique())
+    print("\n| places gained or lost in the ranking by accuracy | " + " | ".join(kinds))
+    print("|" + " --- |" * (1 + len(kinds)))
+    for way, table in tables.items():
+        score = table["accuracy"].groupby("network").mean()
+        shifts = (score.rank() - truth[score.index].rank()).groupby(mixers[score.index]).mean()
+        print(f"| {way} | " + " | ".join(f"{shifts.get(kind, float('nan')):+.1f}" for kind in kinds) + " |")
+
+
+def line(head: str, score: pd.Series, truth: pd.Series, macs: pd.Series) -> None:
+    by_seed = score.unstack("seed").dropna()
+    found = agreement(by_seed.to_numpy().T, truth[by_seed.index], macs[by_seed.index])
+    r = np.corrcoef(by_seed.mean(axis=1), truth[by_seed.index])[0, 1]
+    tau = f"{found.tau.value:.2f} ({found.tau.low:.2f} to {found.tau.high:.2f})"
+    print(f"| {head} | {tau} | {found.within.value:.2f} | {100 * found.regret:.1f} | {r:.3f} |")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
 """An outcome together with the statistics that follow from it."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from archsearch.ablation.interactions import Interaction, MainEffect, interactions, main_effects
 from archsearch.ablation.outcome import Outcome
+from archsearch.ablation.small_maps_rows import SmallMapsRows
 from archsearch.ablation.statistics import Comparison, FactorVerdict, compare, factor_verdicts, refuses_pooling
 from archsearch.stats.paired import FEWEST_RESAMPLED
 
@@ -21,6 +22,7 @@ class Report:
         verdicts: Verdict on every factor against the paper.
         interactions: Interactions of pairs, the smallest p-value first.
         effects: Main effects, of a full factorial.
+        small_maps: Rows that compare kernel sizes which the proxy's maps are too small to judge.
     """
 
     outcome: Outcome
@@ -30,6 +32,7 @@ class Report:
     verdicts: list[FactorVerdict]
     interactions: list[Interaction]
     effects: list[MainEffect]
+    small_maps: SmallMapsRows = field(default_factory=SmallMapsRows)
 
     @classmethod
     def of(cls, outcome: Outcome, method: str = "t") -> "Report":
@@ -54,6 +57,7 @@ class Report:
             factor_verdicts(listed, comparisons, method),
             interactions(outcome, method, outcome.pairs.get("tested")) if outcome.pairs or outcome.full else [],
             main_effects(outcome, method) if outcome.full else [],
+            SmallMapsRows.of(outcome),
         )
 
 

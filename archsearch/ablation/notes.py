@@ -23,7 +23,7 @@ VERSIONS = ("torch", "cuda", "cudnn", "timm", "python", "commit")
 def notes(report: Report) -> list[str]:
     """Return the notes, one line each."""
     outcome, recipe = report.outcome, report.outcome.recipe
-    lines = [*_how_to_read(report), *_names(outcome)]
+    lines = [*report.small_maps.judgement.lines, *_how_to_read(report), *_names(outcome)]
     if "proxy" in recipe and "data" in recipe:
         lines += _training(outcome)
     if "bench" in recipe and any(result.speeds for result in outcome.results):

@@ -11,11 +11,11 @@ from archsearch.stats.paired import Mean, share_interval
 
 def rows(report: Report) -> list[dict[str, Any]]:
     """Return a row per network: accuracies in percent, differences in points, images/s, counts; None if unknown."""
-    return [_row(report.outcome, comparison) for comparison in report.comparisons]
+    return [_row(report, comparison) for comparison in report.comparisons]
 
 
-def _row(outcome: Outcome, c: Comparison) -> dict[str, Any]:
-    result = c.result
+def _row(report: Report, c: Comparison) -> dict[str, Any]:
+    outcome, result = report.outcome, c.result
     row: dict[str, Any] = {"factor": result.factor, "variant": result.name, "compared_to": result.base}
     row |= {"paper_row": result.paper.get("row"), "params": result.params, "macs": result.macs}
     for speed in SPEEDS:
@@ -24,7 +24,7 @@ def _row(outcome: Outcome, c: Comparison) -> dict[str, Any]:
     row |= {"seeds": c.accuracy.n if c.accuracy else 0} | _estimate("top1", c.accuracy) | {"top1_paper": result.top1}
     row |= _estimate("difference", c.difference) | {"p": c.difference.p if c.difference else None, "p_holm": c.p_holm}
     row |= {"difference_paper": c.paper, "seeds_needed": c.seeds_needed, "verdict": c.verdict or None}
-    return row | {"note": _note(result, trained=bool(outcome.seeds))}
+    return row | {"note": _note(result, bool(outcome.seeds), report.small_maps.rows.get(result.name))}
 
 
 def _speed(outcome: Outcome, result: Result, speed: str) -> dict[str, Any]:
@@ -65,10 +65,12 @@ def _estimate(name: str, found: Mean | None) -> dict[str, Any]:
     return dict(zip((name, f"{name}_sd", f"{name}_low", f"{name}_high"), parts, strict=True))
 
 
-def _note(result: Result, trained: bool) -> str:
+def _note(result: Result, trained: bool, maps: str | None) -> str:
     words = [f"{len(result.errors)} failed: {next(iter(result.errors.values()))}"] if result.errors else []
     if "error" in result.speeds:
         words.append(f"not timed: {result.speeds['error']['error']}")
     if trained and "timm" in result.network:
         words.append("from timm, has no proxy")
+    if maps:
+        words.append(maps)
     return "; ".join(words)

@@ -32,6 +32,7 @@ def _data(report: Report) -> dict[str, Any]:
     return report.outcome.to_dict() | {
         "interval": report.method,
         "rows": rows(report),
+        "small_maps": report.small_maps.to_dict(),
         "judgements": [asdict(verdict) for verdict in report.verdicts],
         "interactions": [
             {"pair": i.result.name, **asdict(i.excess), "p_holm": i.p_holm, "seeds": i.seeds}

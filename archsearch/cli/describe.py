@@ -82,7 +82,7 @@ def _network(args: argparse.Namespace) -> int:
     load_own_mixers(args.mixers)
     network = find(args.network, args.img_size)
     if args.proxy or args.space:
-        return _show(args, *_proxy(args, network), ())
+        return _show(args, *_proxy(args, network), (), target=_arch(network))
     return _show(args, args.network, network, published(args.network))
 
 
@@ -104,8 +104,14 @@ def _proxy(args: argparse.Namespace, network: "Arch | TimmModel") -> "tuple[str,
     return f"proxy of {args.network} (recipe {args.proxy}{where}, {made.num_classes} classes)", made
 
 
-def _show(args: argparse.Namespace, name: str, network: "Arch | TimmModel", published: "tuple[Published, ...]") -> int:
-    """Print the parts of a network, and draw its blocks where asked for."""
+def _show(
+    args: argparse.Namespace,
+    name: str,
+    network: "Arch | TimmModel",
+    published: "tuple[Published, ...]",
+    target: "Arch | None" = None,
+) -> int:
+    """Print the parts of a network, or of the proxy of a target, and draw its blocks where asked for."""
     arch = _arch(network)
     if args.drawing and arch is None:
         raise OptionError("--drawing draws the blocks of our own networks, not of timm's; leave it out")
@@ -113,7 +119,7 @@ def _show(args: argparse.Namespace, name: str, network: "Arch | TimmModel", publ
     from archsearch.report.network_tables import description_table, operators_table
     from archsearch.utils.tables import render
 
-    told = replace(_described(args, name, network), published=published)
+    told = replace(_described(args, name, network), published=published, target=target)
     text = render(operators_table(told) if args.audit else description_table(told), args.format)
     if args.drawing and arch:
         from archsearch.report.drawing import block_svg

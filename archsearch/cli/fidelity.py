@@ -80,6 +80,7 @@ def run(args: argparse.Namespace) -> int:
 
     from archsearch.fidelity import FidelityReport, read_records
     from archsearch.fidelity.tables import agreement_table
+    from archsearch.report.tables import with_notes
     from archsearch.utils.tables import render
 
     if args.records is not None:
@@ -89,7 +90,8 @@ def run(args: argparse.Namespace) -> int:
                 raise OptionError(f"--from reads records and trains nothing; leave {option} out")
     frame = read_records(args.records) if args.records is not None else _train(args)
     report = FidelityReport.of(frame)
-    sys.stdout.write(render(agreement_table(report), args.format) + "\n")
+    document = with_notes(agreement_table(report), _maps(args))
+    sys.stdout.write(render(document, args.format) + "\n")
     return 0
 
 
@@ -110,7 +112,9 @@ def _train(args: argparse.Namespace) -> "pd.DataFrame":
 
     def show(event: PlanStarted | TrainingsStarted | TrainingDone) -> None:
         if isinstance(event, PlanStarted):
-            tally.say(f"{plan.title}\ncounting the MACs of architectures of {plan.space.name}")
+            tally.say(
+                "\n".join((plan.title, *_maps(args))) + f"\ncounting the MACs of architectures of {plan.space.name}"
+            )
         elif isinstance(event, TrainingsStarted):
             tally.begin(event.total, 1.0)
         else:
@@ -123,6 +127,13 @@ def _train(args: argparse.Namespace) -> "pd.DataFrame":
         if args.results_file is not None and records:
             frame = pd.DataFrame([records[place] for place in sorted(records)])
             write_file(args.results_file, frame.to_csv(index=False), "--results-file")
+
+
+def _maps(args: argparse.Namespace) -> list[str]:
+    """Return what is to be said of the maps of the plan; the records of ``--from`` do not tell its recipes."""
+    from archsearch.fidelity.small_maps_plan import plan_maps
+
+    return [] if args.records is not None else plan_maps(_plan(args))
 
 
 def _spec(args: argparse.Namespace) -> "FidelitySpec":

@@ -19,7 +19,7 @@ def run(args: argparse.Namespace) -> int:
     """Write the table to stdout."""
     from archsearch.cli.report import timed_elsewhere
     from archsearch.report.frame import front_rows
-    from archsearch.report.tables import trials_table
+    from archsearch.report.tables import trials_table, with_notes
     from archsearch.report.view import view_of
     from archsearch.search.definition import check_search, load
     from archsearch.search.storage.opening import open_storage
@@ -31,5 +31,6 @@ def run(args: argparse.Namespace) -> int:
     if args.speeds:
         (view,) = timed_elsewhere([view], args.speeds)
     rows = view.frame.sort_values("number") if args.all else front_rows(view.frame, view.objectives)
-    sys.stdout.write(render(trials_table(rows, view.objectives, view.chance_words), args.format) + "\n")
+    table = with_notes(trials_table(rows, view.objectives, view.chance_words), view.small_maps)
+    sys.stdout.write(render(table, args.format) + "\n")
     return 0

@@ -186,14 +186,21 @@ def _show(
     from archsearch.cli import report
     from archsearch.cli.events import json_event
     from archsearch.report.frame import front_rows
-    from archsearch.report.tables import trials_table
+    from archsearch.report.tables import trials_table, with_notes
     from archsearch.report.view import StudyView
     from archsearch.utils.tables import render
 
     view = StudyView(
-        result.name, result.recipe, result.trials, result.command, dict(importance), images=result.val_images
+        result.name,
+        result.recipe,
+        result.trials,
+        result.command,
+        dict(importance),
+        images=result.val_images,
+        small_maps=result.small_maps,
     )
     front = trials_table(front_rows(view.frame, view.objectives), view.objectives, view.chance_words)
+    front = with_notes(front, view.small_maps)
     if args.format == "table" or not args.confirm:
         sys.stdout.write(render(front, args.format) + "\n")
         sys.stdout.flush()

@@ -12,6 +12,7 @@ attention reads the map and has no border. Several filters of a mixer are joined
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from math import prod
 
 from archsearch.arch import Arch
@@ -54,6 +55,7 @@ class Window:
         return self.taps - self.channels * prod(taps_inside(*axis) for axis in axes)
 
 
+@lru_cache(maxsize=4096)
 def taps_inside(size: int, output: int, kernel: int, before: int, stride: int = 1, dilation: int = 1) -> int:
     """Return the number of taps of one axis that lie on the map, over all positions of the output.
 

@@ -1,11 +1,13 @@
 """Tables of a network's parts and of the audit of its counts."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from archsearch.arch import Arch
 from archsearch.arch.paper import Published
+from archsearch.complexity.padding import StagePadding, mean_share, stage_padding
+from archsearch.complexity.small_maps_words import percent
 from archsearch.utils.tables import Document, Table
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ class Description:
         published: Rows of the paper about the network.
         form: Form that is shown, of ``archsearch.recipes.FORMS``.
         other: Counts of its other form; None where the network has one form only.
+        target: Target whose proxy network it is; None for any other network.
     """
 
     name: str
@@ -36,6 +39,7 @@ class Description:
     published: Sequence[Published] = ()
     form: str = "train"
     other: "Complexity | None" = None
+    target: Arch | None = None
 
     @property
     def other_form(self) -> str:
@@ -48,7 +52,7 @@ def description_table(told: Description) -> Document:
 
     CSV holds a line per part in plain units (parameters, multiply-adds, bytes), JSON everything.
     """
-    table = Table(*_tree(told), words=(0, 4, 5, 6), title=_title(told), notes=_audit(told))
+    table = Table(*_tree(told), words=(0, 4, 5, 6), title=_title(told), notes=[*_audit(told), *_padding(told)])
     return Document([table], [_part_record(told, part) for part in told.breakdown.parts], data=_data(told), bare=True)
 
 
@@ -91,6 +95,8 @@ def _data(told: Description) -> dict[str, Any]:
             "bytes_moved": audit.bytes_moved[""],
             "operators": [asdict(operator) for operator in audit.operators],
         },
+        "padding": [stage.share for stage in _stages(told.arch)],
+        "target_padding": [stage.share for stage in _stages(told.target)],
         "published": [asdict(row) for row in told.published],
         "arch": arch and arch.to_dict(),
         "key": arch and arch.key,
@@ -194,6 +200,18 @@ def _audit(told: Description) -> list[str]:
             f"({_bytes(moved)} of {_bytes(everything)} in float32, if operators read and write their activations once)"
         )
     return lines
+
+
+def _padding(told: Description) -> Iterator[str]:
+    """Yield how many taps of the token mixers see padding, in a network with any; merged branches have others."""
+    stages = _stages(told.arch)
+    if told.form == "train" and mean_share(stages) is not None:
+        target = f"; in the target {percent(_stages(told.target))}" if told.target else ""
+        yield f"taps of token mixers that see padding, by stage: {percent(stages)}{target}"
+
+
+def _stages(arch: Arch | None) -> tuple[StagePadding, ...]:
+    return stage_padding(arch) if arch else ()
 
 
 def _count(value: int | None) -> str:

@@ -1,6 +1,8 @@
 """A front, or all trials of a study, as a table."""
 
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -60,6 +62,12 @@ def trials_table(frame: pd.DataFrame, objectives: tuple[Objective, ...], chance_
     records = [dict(zip(columns, row, strict=True)) for row in cells]
     data = json.loads(frame.to_json(orient="records", double_precision=15))
     return Document([table], records, columns=columns, data=data, bare=True)
+
+
+def with_notes(document: Document, notes: Sequence[str]) -> Document:
+    """Return a document with more notes under its first table, for people alone."""
+    first, *others = document.tables
+    return replace(document, tables=[replace(first, notes=[*first.notes, *notes]), *others])
 
 
 def _words(text: pd.DataFrame) -> tuple[int, ...]:

@@ -41,6 +41,7 @@ class StudyView:
         images: Number of validation images; 0 if unknown.
         smoother: Function that smooths accuracies; another one where a study is followed.
         confirmation: Last confirmation of its front; None where there is none.
+        small_maps: Which kernel sizes the proxy's maps are too small to judge, and what to do, in sentences.
     """
 
     name: str
@@ -52,6 +53,7 @@ class StudyView:
     images: int = 0
     smoother: Smoothing = smoothed_scores
     confirmation: "Confirmation | None" = None
+    small_maps: tuple[str, ...] = ()
 
     @property
     def objectives(self) -> tuple[Objective, ...]:
@@ -178,6 +180,7 @@ def view_of(record: "optuna.Study") -> StudyView:
         StorageError: A trial cannot be read.
     """
     from archsearch.search.definition import recipe_of, validation_images
+    from archsearch.search.small_maps_record import recorded_maps
     from archsearch.search.storage.records import Tail
 
     tail = Tail(record)
@@ -187,7 +190,16 @@ def view_of(record: "optuna.Study") -> StudyView:
     command = record.user_attrs.get("command", "")
     recipe, images = recipe_of(record), validation_images(record)
     told = confirmation_in(record)
-    return StudyView(record.study_name, recipe, trials, command, running=tail.running, images=images, confirmation=told)
+    return StudyView(
+        record.study_name,
+        recipe,
+        trials,
+        command,
+        running=tail.running,
+        images=images,
+        confirmation=told,
+        small_maps=recorded_maps(record),
+    )
 
 
 def confirmation_in(record: "optuna.Study") -> "Confirmation | None":

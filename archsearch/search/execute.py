@@ -17,6 +17,7 @@ from archsearch.search.reachable import check_reachable
 from archsearch.search.resolve import ResolvedStudy, define, resolve
 from archsearch.search.result import StudyResult
 from archsearch.search.search import Search
+from archsearch.search.small_maps_record import record_maps, recorded_maps
 from archsearch.search.spec import StudySpec
 from archsearch.search.storage.lock import owned, sign
 from archsearch.search.storage.mirror import StorageMirror
@@ -120,6 +121,7 @@ def _search(
             record.set_user_attr(VAL_IMAGES, len(data.val))
             if spec.data_root:
                 record.set_user_attr(DATA_ROOT, str(spec.data_root.resolve()))
+            maps = record_maps(study, record)
             fix_speeds(record, speeds)
             search = Search(study, StorageMirror(record, check, rescoring_of(record)), count, starts)
         reuse = ResultReuse(
@@ -127,6 +129,8 @@ def _search(
         )
         stop = EarlyStopping(search, study.proxy.epochs)
         _tell_proxy(study, data, shown)
+        for line in maps:
+            shown.say(line)
         with shown.following(search, resolved.n_trials) as listener:
             search.mirror.trouble = listener.say
             runner = Runner(search, resolved.n_trials, listener, spec.timeout, stop, reuse)
@@ -159,4 +163,5 @@ def result_of(search: Search, storage: str) -> StudyResult:
         command=record.user_attrs.get("command", ""),
         val_images=validation_images(record),
         exhausted=search.samplers.spent,
+        small_maps=recorded_maps(record),
     )

@@ -29,6 +29,7 @@ class StudyResult:
         command: Command line of the last run that had one.
         val_images: Number of validation images behind each accuracy; 0 where it is not known.
         exhausted: Whether the sampler knows of no further architecture that keeps the constraints.
+        small_maps: Which kernel sizes the proxy's maps are too small to judge, and what to do, in sentences.
     """
 
     name: str
@@ -40,6 +41,7 @@ class StudyResult:
     command: str = ""
     val_images: int = 0
     exhausted: bool = False
+    small_maps: tuple[str, ...] = ()
 
     @cached_property
     def _tracker(self) -> FrontTracker:

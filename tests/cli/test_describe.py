@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from command import run
 
+from archsearch.arch.mixer import Mixer
 from archsearch.arch.networks import NETWORKS, network
 from archsearch.arch.paper import rows
 from archsearch.recipes import PROXIES
@@ -89,6 +90,19 @@ def test_the_proxy_of_a_network_is_described(capsys):
     Path("mine.yaml").write_text("base: cpu\nwidth: 1/2\n")
     assert json.loads(run(capsys, *words, "mine.yaml")[1])["arch"]["dims"] == [48, 96, 192, 384]
     assert json.loads(run(capsys, *words, "paper")[1])["arch"] == network("inceptionnext_tiny").to_dict()
+
+
+def test_taps_that_see_padding_are_told_by_stage_beside_the_targets(capsys):
+    out = run(capsys, "describe", "convnext_tiny", "--proxy", "quick", "--space", "convnext_dw")[1]
+    told = "taps of token mixers that see padding, by stage: 20, 38, 67 and 92 %"
+    assert out.splitlines()[-1] == f"{told}; in the target 6, 12, 23 and 43 %"
+    assert run(capsys, "describe", "convnext_tiny")[1].splitlines()[-1].endswith("by stage: 6, 12, 23 and 43 %")
+    found = json.loads(run(capsys, "describe", "convnext_tiny", "--img-size", "448", "-f", "json")[1])
+    assert found["padding"] == pytest.approx([1 - (1 - 12 / (7 * n)) ** 2 for n in (112, 56, 28, 14)])
+    assert found["target_padding"] == []
+    plain = network("convnext_tiny").replace(mixers=(Mixer.of("identity"),) * 4)
+    Path("mine.json").write_text(json.dumps(plain.to_dict()))
+    assert "padding" not in run(capsys, "describe", "mine.json")[1]
 
 
 def test_any_network_of_timms(capsys):

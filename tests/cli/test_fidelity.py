@@ -41,6 +41,9 @@ def test_a_plan_is_carried_out_once(plan, capsys, monkeypatch):
     assert {row["schedule"] for row in rows} == {"one", "reference"}
     assert all(float(row["accuracy"]) >= 0 and float(row["synflow"]) > 0 for row in rows if not row["table"])
     assert "[29/29] " in err
+    told = "space small, all schedules: Proxy maps of 16-8-4-2 are too small to judge band_kernel_size from 7 on"
+    assert told in err
+    assert told in run(capsys, "fidelity", plan, "-q")[1]
 
     code, again, err = run(capsys, "fidelity", plan, "--results-file", "r2.csv", "-q", "-f", "csv")
     assert (code, again, err) == (0, out, "")

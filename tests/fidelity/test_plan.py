@@ -1,6 +1,7 @@
 import pytest
 
 from archsearch.errors import StudyFileError
+from archsearch.fidelity.small_maps_plan import plan_maps
 from archsearch.fidelity.yaml import load_plan
 from archsearch.utils.package_data import shipped
 
@@ -23,6 +24,23 @@ def written(tmp_path, text):
     path = tmp_path / "plan.yaml"
     path.write_text(text)
     return load_plan(str(path), FOLDER, SPACES)
+
+
+def test_plans_say_which_kernel_sizes_the_maps_of_their_schedules_are_too_small_to_judge():
+    told = plan_maps(load_plan("inception_dw_drawn"))
+    assert [line.partition(": Proxy maps of ")[0] for line in told] == [
+        "space inception_dw, 1 epoch, cpu recipe, 6 epochs and reference",
+        "space inception_dw, stem stride 1, 1 epoch",
+    ]
+    assert "maps of 16-8-4-2 are too small to judge square_kernel_size and kernel_size from 5 on" in told[0]
+    assert "Large enough are img_size 96, or img_size 48 with stem_patch_size 1." in told[0]
+    assert "maps of 32-16-8-4" in told[1]
+
+
+def test_rows_of_the_papers_tables_are_judged_by_the_sizes_in_which_they_differ():
+    told = [line for line in plan_maps(load_plan("inception_dw")) if line.startswith("Table")]
+    assert any(line.startswith("Table 1,") and "judge kernel_size from 5 on" in line for line in told)
+    assert any(line.startswith("Table 8,") and "judge band_kernel_size from 7 on" in line for line in told)
 
 
 def test_a_plan(tmp_path):

@@ -1,8 +1,11 @@
 """The library's entry point: a specification to a result, without a command line."""
 
 import dataclasses
+import json
+from pathlib import Path
 from types import SimpleNamespace
 
+import optuna
 import pytest
 from command import run as run_command
 
@@ -53,6 +56,9 @@ def test_a_study_runs_and_goes_on_from_python(spec, capsys):
     assert heard.ends == [0, 1, 2]
     outline = "dims 16-32-80-160, depths 1-1-1-1, images of 32 px, maps of 16-8-4-2"
     assert heard.remarks[0] == f"proxy network of the baseline: {outline}"
+    assert heard.remarks[1].startswith("Proxy maps of 16-8-4-2 are too small to judge band_kernel_size from 7 on")
+    assert heard.remarks[2].startswith("Large enough are --set proxy.img_size=")
+    assert result.small_maps == tuple(heard.remarks[1:3])
     assert result.name == "small-accuracy-macs-drawn"
     assert [trial.number for trial in result.trials] == [0, 1, 2]
     assert {objective.name for objective in result.objectives} == {"accuracy", "macs"}
@@ -64,6 +70,42 @@ def test_a_study_runs_and_goes_on_from_python(spec, capsys):
     more = run(dataclasses.replace(spec, n_trials=5))
     assert more.trials[:3] == result.trials
     assert len(more.trials) == 5
+
+
+def test_the_judgement_of_the_maps_is_on_record_and_that_of_large_ones_is_silent(spec):
+    run(spec)
+    (summary,) = optuna.get_all_study_summaries(f"sqlite:///{spec.storage}")
+    found = summary.user_attrs["small_maps"]
+    assert {(size["axis"], size["value"]) for size in found["kernel_sizes"] if size["too_large"]} == {
+        ("band_kernel_size", 7), ("band_kernel_size", 9), ("kernel_size", 5)
+    }  # fmt: skip
+    larger = {**spec.proxy_changes, **found["remedies"][0]}
+    heard = Heard()
+    result = run(dataclasses.replace(spec, proxy_changes=larger, study_name="larger", n_trials=1), heard)
+    assert result.small_maps == ()
+    assert not any("too small" in remark for remark in heard.remarks)
+
+
+def test_nothing_is_said_of_maps_where_nothing_is_trained(spec):
+    heard = Heard()
+    assert run(dataclasses.replace(spec, objectives=("macs", "params")), heard).small_maps == ()
+    assert not any("too small" in remark for remark in heard.remarks)
+
+
+def test_the_command_line_says_it_beside_the_front_and_in_pareto(spec, capsys):
+    words = ["--space", spec.space, "--objective", "accuracy,macs", "--n-trials", "1", "--proxy", "smoke"]
+    words += ["--bench", "smoke", "--set", "proxy.train_samples=64", "--workers", "0", "--device", "cpu"]
+    code, out, err = run_command(capsys, "study", *words, "--storage", spec.storage)
+    assert code == 0, err
+    told = "Proxy maps of 16-8-4-2 are too small to judge"
+    assert told in out
+    assert told in err
+    page = (Path(spec.storage).parent / "small-accuracy-macs-drawn.html").read_text()
+    assert told in page
+    code, out, _ = run_command(capsys, "pareto", "small-accuracy-macs-drawn", "--storage", spec.storage)
+    assert told in out
+    code, out, _ = run_command(capsys, "pareto", "small-accuracy-macs-drawn", "--storage", spec.storage, "-f", "json")
+    assert [row["number"] for row in json.loads(out)] == [0]
 
 
 def test_the_command_line_goes_on_with_a_study_of_the_library(spec, capsys):

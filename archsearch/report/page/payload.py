@@ -127,6 +127,7 @@ def _head(view: StudyView, front: list[int], box: Box | None, noise: dict[str, A
         "command": view.command,
         "recipe": clean(view.recipe),
         "proxy_network": view.proxy_outline,
+        "small_maps": list(view.small_maps),
         "objectives": view.recipe["objectives"],
         "running": view.running,
         "front": front,

@@ -101,6 +101,18 @@ def seen(page, chart):
     return box
 
 
+def test_what_the_maps_are_too_small_for_stands_in_the_head(open_page):
+    told = ("Proxy maps of 16-8-4-2 are too small to judge kernel_size from 5 on.", "Large enough are <96>.")
+    page = open_page(view(small_maps=told))
+    assert [line.text for line in page.find_elements(By.CSS_SELECTOR, "#studies .maps")] == [" ".join(told)]
+    page = open_page(view(small_maps=told), view(name="other", small_maps=told), view(name="large"))
+    assert [line.text for line in page.find_elements(By.CSS_SELECTOR, "#studies .maps")] == [
+        "small, other: " + " ".join(told)
+    ]
+    page = open_page(view())
+    assert page.find_elements(By.CSS_SELECTOR, "#studies .maps") == []
+
+
 def click_point(page, chart, number, *keys):
     """A real mouse click on the marker of a trial."""
     where = """

@@ -49,10 +49,22 @@ function showStudies() {
     line.append([`${study.rows.length} trials of space ${study.recipe.space_name}`, ...told].join(", ")
       + `. Accuracy is that of a proxy network${study.proxy_network ? ` (of the baseline: ${study.proxy_network})` : ""} trained on ${study.recipe.data?.name}; costs are those of the target network on ${timedOn(study)}${study.recipe.speeds ? ", read from benchmark's results" : ""}${study.recipe.bench?.img_size ? `, speeds at ${study.recipe.bench.img_size} px` : ""}.${bounds}${scatter}`);
   }
+  showSmallMaps(box);
   const recipes = new Set(studies.map((study) => JSON.stringify([study.recipe.proxy, study.recipe.data, study.recipe.trainer])));
   if (recipes.size > 1) element("p", "These proxy networks were trained by different recipes; their accuracies cannot be compared.", box, { class: "error" });
   const devices = new Set(studies.map(timedOn));
   if (devices.size > 1) element("p", "These studies measured on different devices; their speeds cannot be compared.", box, { class: "error" });
+}
+
+/* Kernel sizes that a study's maps are too small to judge; several studies often have the same. */
+function showSmallMaps(box) {
+  const told = new Map();
+  for (const study of studies) if (study.small_maps.length) {
+    const words = study.small_maps.join(" ");
+    told.set(words, [...(told.get(words) ?? []), study.name]);
+  }
+  for (const [words, names] of told)
+    element("p", (several() ? names.join(", ") + ": " : "") + words, box, { class: "error maps" });
 }
 
 function showRecipes() {

@@ -66,7 +66,7 @@ def study_of(objectives: str, sampler: str = "random", population: int = 50) -> 
         name="benchmark",
         space=load_space("metanext", shipped("search_spaces")),
         objectives=parse_objectives(objectives),
-        proxy=PROXIES["cpu"],
+        proxy=PROXIES["drawn"],
         bench=BENCHES["cpu"],
         data={"name": "drawn", "fingerprint": ""},
         device="cpu",

@@ -31,8 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--controls", type=natural, default=3, metavar="N", help="number of dominated trials beside them (%(default)s)")
     add("--seeds", type=positive_int, default=3, metavar="N", help="maximum number of training seeds: every candidate "
         "gets two, or the one asked for, close rivals more (%(default)s)")  # fmt: skip
-    add("--proxy", metavar="NAME|FILE", help="proxy recipe: a name, or a YAML file (default: that of the study with "
-        "twice the epochs of four times the images)")  # fmt: skip
+    add("--proxy", metavar="NAME|FILE", help="proxy recipe: a name, or a YAML file (default: that of the study, four "
+        "times as long or longer, at random crops, without a teacher)")  # fmt: skip
     add("--epochs", type=positive_int, metavar="N", help="number of epochs; short for --set proxy.epochs=N")
     add("--set", nargs="+", action="extend", default=[], metavar="proxy.FIELD=VALUE", help="fields of it to change")
     add(

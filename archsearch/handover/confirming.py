@@ -95,9 +95,10 @@ def _outline(plan: ResolvedConfirmation) -> str:
     counts = {"front": "of the front", "contender": "next to it", "control": "as controls"}
     words = [f"{roles.count(role)} {what}" for role, what in counts.items() if role in roles]
     baseline = next(one for one in plan.candidates if one.baseline)
-    epochs = f"{plan.proxy.epochs} epoch{'s' if plan.proxy.epochs > 1 else ''}"
+    samples = plan.proxy.per_epoch(len(plan.data.train))
+    trained = f"{plan.proxy.epochs} epoch{'s' if plan.proxy.epochs > 1 else ''} of {samples} images"
     return (
-        f"confirms {', '.join(words)}, and the baseline ({baseline.name}): {epochs} of {len(plan.data.train)} images, "
+        f"confirms {', '.join(words)}, and the baseline ({baseline.name}): {trained}, "
         f"judged on {len(plan.data.test)} of the test split"
     )
 

@@ -14,7 +14,7 @@ from archsearch.cli.options import (
     write_file,
 )
 from archsearch.cli.recipe_options import add_data
-from archsearch.errors import OptionError
+from archsearch.errors import OptionError, unknown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,6 +33,7 @@ TRAINING = (
     "device",
     "retrain",
     "results_file",
+    "only",
     "mixers",
 )
 
@@ -67,7 +68,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1 (%(default)s)")
     add("--retrain", action="store_true", help="ignore the disk cache and train everything again")
-    add("--results-file", type=Path, metavar="FILE.csv", help="write the records to this file, a row per training")
+    add(
+        "--only",
+        action="append",
+        default=[],
+        metavar="SCHEDULE[,SCHEDULE]",
+        help="train these schedules and the reference alone (repeatable)",
+    )
+    add(
+        "--results-file",
+        type=Path,
+        metavar="FILE.csv",
+        help="write the records to this file, a row per training; those of other trainings stay in it",
+    )
     add_mixers(parser)
     add_format(parser)
     add("-q", "--quiet", action="store_true", help="no progress")
@@ -96,22 +109,27 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _train(args: argparse.Namespace) -> "pd.DataFrame":
-    """Carry out the plan; on any end, even Ctrl-C, the records so far go into ``--results-file``."""
+    """Carry out the plan; on any end, even Ctrl-C, the records so far go into ``--results-file``.
+
+    Returns:
+        All records of that file; without one, those of the plan.
+    """
     import pandas as pd
 
     from archsearch.cli.meters import Tally, track
     from archsearch.fidelity import PlanStarted, TrainingDone, TrainingsStarted
     from archsearch.fidelity import run as run_fidelity
+    from archsearch.fidelity.results_file import check_mergeable, merged, records_text
 
-    spec = _spec(args)
     load_own_mixers(args.mixers)
     plan = _plan(args)
-    if args.results_file is not None:
-        check_writable(args.results_file, "--results-file")
-    tally, records = Tally(args.quiet), {}
+    spec = _spec(args, plan)
+    old = _earlier(args.results_file)
+    tally, records, frame = Tally(args.quiet), {}, old
 
     def show(event: PlanStarted | TrainingsStarted | TrainingDone) -> None:
         if isinstance(event, PlanStarted):
+            check_mergeable(old, event.facts, str(args.results_file))
             tally.say(
                 "\n".join((plan.title, *_maps(args))) + f"\ncounting the MACs of architectures of {plan.space.name}"
             )
@@ -122,11 +140,13 @@ def _train(args: argparse.Namespace) -> "pd.DataFrame":
             tally.tell({**event.record, "group": event.record["schedule"]}, event.work)
 
     try:
-        return run_fidelity(plan, spec, show, None if args.quiet else track)
+        run_fidelity(plan, spec, show, None if args.quiet else track)
     finally:
-        if args.results_file is not None and records:
-            frame = pd.DataFrame([records[place] for place in sorted(records)])
-            write_file(args.results_file, frame.to_csv(index=False), "--results-file")
+        if records:
+            frame = merged(old, pd.DataFrame([records[place] for place in sorted(records)]))
+            if args.results_file is not None:
+                write_file(args.results_file, records_text(frame), "--results-file")
+    return frame
 
 
 def _maps(args: argparse.Namespace) -> list[str]:
@@ -136,7 +156,21 @@ def _maps(args: argparse.Namespace) -> list[str]:
     return [] if args.records is not None else plan_maps(_plan(args))
 
 
-def _spec(args: argparse.Namespace) -> "FidelitySpec":
+def _earlier(path: Path | None) -> "pd.DataFrame":
+    """The records that are in ``--results-file`` already."""
+    import pandas as pd
+
+    from archsearch.fidelity import read_records
+    from archsearch.fidelity.training_records import NEEDED
+
+    if path is not None:
+        check_writable(path, "--results-file")
+        if path.is_file() and path.stat().st_size:
+            return read_records(path)
+    return pd.DataFrame(columns=NEEDED)
+
+
+def _spec(args: argparse.Namespace, plan: "Plan") -> "FidelitySpec":
     from archsearch.fidelity import FidelitySpec
 
     return FidelitySpec(
@@ -147,7 +181,20 @@ def _spec(args: argparse.Namespace) -> "FidelitySpec":
         seed=args.seed,
         retrain=args.retrain,
         mixers=tuple(args.mixers),
+        only=tuple(name for words in args.only for name in _schedules_in(words, plan)),
     )
+
+
+def _schedules_in(words: str, plan: "Plan") -> list[str]:
+    """The schedules that ``--only`` names, separated by commas, which their names may contain, too."""
+    known = [schedule.name for schedule in plan.all_schedules]
+    parts = words.split(",")
+    for count in range(len(parts), 0, -1):
+        name = ",".join(parts[:count]).strip()
+        if name in known:
+            rest = ",".join(parts[count:])
+            return [name, *(_schedules_in(rest, plan) if rest else [])]
+    raise OptionError(f"--only: {unknown('schedule', parts[0].strip(), known)}")
 
 
 def _plan(args: argparse.Namespace) -> "Plan":

@@ -3,9 +3,10 @@
 import gc
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -59,6 +60,7 @@ class Task:
         known_within: Half the width of its interval, as a share, within which a speed has to be known; 0 takes any.
         turn: Turn of the evaluation, where others share its process; the caller has taken it.
         tested: Whether the accuracy is that on the test split, by weights that the cache of trainings then keeps.
+        keeps_weights: Whether it keeps them; else it keeps that accuracy.
     """
 
     objectives: tuple[Objective, ...]
@@ -75,6 +77,7 @@ class Task:
     known_within: float = 0.0
     turn: Turn = field(default_factory=Turn)
     tested: bool = False
+    keeps_weights: bool = True
 
 
 @dataclass
@@ -286,7 +289,10 @@ def _epochs(arch: Arch, task: Task, seed: int, progress: _Progress) -> Iterable[
 
 def recall(arch: Arch, task: Task, seed: int) -> tuple[Epoch, ...] | None:
     """Return the learning curve of a complete training from the cache; None where there is none."""
-    return None if task.trainings is None else task.trainings.curve(_key(arch, task, task.trainings, seed), task.tested)
+    if task.trainings is None:
+        return None
+    key = _key(arch, task, task.trainings, seed)
+    return task.trainings.curve(key, task.tested and _known_test(task, task.trainings, key) is None)
 
 
 def _key(arch: Arch, task: Task, trainings: Trainings, seed: int) -> dict[str, Any]:
@@ -324,13 +330,36 @@ def _start(proxy_arch: Arch, task: Task, seed: int) -> Training:
 
 def _test(arch: Arch, task: Task, seed: int, progress: _Progress) -> None:
     """Replace the accuracy of a training by that of its weights on the test split."""
-    assert task.trainings is not None  # noqa: S101 - the cache keeps the weights
-    file = task.trainings.weights(_key(arch, task, task.trainings, seed))
+    trainings = task.trainings
+    assert trainings is not None  # noqa: S101 - the cache keeps the weights
+    key, detail = _key(arch, task, trainings, seed), {"split": "test", "images": len(task.data.test)}
+    progress.costs.details["accuracy"] = detail
+    known, file = _known_test(task, trainings, key), trainings.weights(key)
+    progress.accuracies[seed] = _test_accuracy(arch, task, seed, file) if known is None else known
+    if task.keeps_weights:
+        detail["weights"] = str(file)
+    elif known is None:
+        trainings.store.put(_test_key(key), progress.accuracies[seed])
+        if not progress.recalled:  # else somebody else has asked for them
+            file.unlink()
+
+
+def _test_key(key: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the cache key of the accuracy that a training's weights have on the test split."""
+    return {**key, "split": "test"}
+
+
+def _known_test(task: Task, trainings: Trainings, key: Mapping[str, Any]) -> float | None:
+    """Return the accuracy of a training on the test split, where it is in the cache in place of weights."""
+    return trainings.store.get(_test_key(key)) if trainings.reuse and not task.keeps_weights else None
+
+
+def _test_accuracy(arch: Arch, task: Task, seed: int, file: Path) -> float:
+    """Return the accuracy of the weights in a file on the test split."""
     model = build_proxy(task.proxy.shrink(arch, len(task.data.classes)), task.proxy, seed)
     model.load_state_dict(torch.load(file, weights_only=True, map_location="cpu"))
     with training_on(task.device, task.turn, task.on_wait, task.run):
-        progress.accuracies[seed] = accuracy_on_test(model.to(task.device), task.data, task.proxy)
-    progress.costs.details["accuracy"] = {"split": "test", "images": len(task.data.test), "weights": str(file)}
+        return accuracy_on_test(model.to(task.device), task.data, task.proxy)
 
 
 def build_proxy(proxy_arch: Arch, proxy: ProxyRecipe, seed: int) -> MetaNeXt:

@@ -37,13 +37,15 @@ class TrainJob:
         arch: Target architecture.
         proxy: Proxy recipe.
         seed: Seed of the training.
-        tested: Whether it is judged on the test split, and its weights kept (``details["accuracy"]`` names the file).
+        tested: Whether it is judged on the test split.
+        keeps_weights: Whether the cache keeps the weights of one that is (``details["accuracy"]`` names the file).
     """
 
     arch: Arch
     proxy: ProxyRecipe
     seed: int
     tested: bool = False
+    keeps_weights: bool = True
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,7 @@ def _train(images: _Images, trainings: Trainings, turn: Turn, job: TrainJob, say
             counted=False,
             turn=turn,
             tested=job.tested,
+            keeps_weights=job.keeps_weights,
         )
         return evaluate(job.arch, task, job.seed)
 

@@ -1,7 +1,7 @@
 """Carry out a plan: draw architectures, score them untrained, and train all of them with every schedule."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
@@ -14,8 +14,9 @@ from archsearch.evaluate.train_jobs import TrainJob, train_all
 from archsearch.fidelity.plan import Plan, Schedule
 from archsearch.fidelity.spec import FidelitySpec
 from archsearch.fidelity.subjects import Subject, draw, published, zero_cost
-from archsearch.fidelity.training_records import record_of
+from archsearch.fidelity.training_records import facts_of, record_of
 from archsearch.recipes import ProxyRecipe
+from archsearch.trial import Evaluation
 
 
 @dataclass(frozen=True)
@@ -24,9 +25,11 @@ class PlanStarted:
 
     Attributes:
         plan: The plan.
+        facts: What every record of a schedule says of data, recipe and device, by the schedule's name.
     """
 
     plan: Plan
+    facts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -82,23 +85,28 @@ def run(
 
     Returns:
         A row per training, schedule by schedule: network, schedule, seed, accuracy, losses per epoch, seconds, error,
-        MACs, parameters, scores without training and the values of the space's axes. ``FidelityReport.of`` reads it.
+        MACs, parameters, what it was judged on, recipe, data, device, scores without training and the values of the
+        space's axes. ``FidelityReport.of`` reads it.
 
     Raises:
         UserError: The device is missing, the data set has fewer images than the plan asks for, the space has too few
-            architectures, or a schedule cannot make their proxy networks.
+            architectures, or a schedule is unknown or cannot make their proxy networks.
         ArchsearchError: A training ended its process several times.
     """
     spec, progress = spec or FidelitySpec(), progress or _ignore
-    machine = machine_of(spec)
+    machine, chosen = machine_of(spec), plan.only(spec.only)
     plan.check()
-    first = plan.all_schedules[0].proxy
     data = _load(plan, spec, track)
-    progress(PlanStarted(plan))
-    subjects = draw(plan.space, plan.archs, [schedule.proxy for schedule in plan.all_schedules], spec.seed)
-    untrained = {subject.name: scores for subject, scores in zero_cost(subjects, first, reduce(data, first))}
-    asked = trainings(plan, subjects, published(plan))
-    return _train(asked, _shares(asked, data), untrained, spec, machine, progress)
+    facts = {each.name: facts_of(plan, each, data[each.proxy.img_size], machine) for each in chosen.all_schedules}
+    progress(PlanStarted(chosen, facts))
+    # Those that the reference tells apart: one more schedule draws no other architectures.
+    subjects = draw(plan.space, plan.archs, [plan.reference.proxy], spec.seed)
+    first = plan.all_schedules[0].proxy
+    images = reduce(data[first.img_size], first)
+    untrained = {subject.name: scores for subject, scores in zero_cost(subjects, first, images)}
+    asked = trainings(chosen, subjects, published(chosen) if chosen.paper_schedules else ())
+    work = _Work(chosen, asked, _shares(asked, data[first.img_size]), untrained, facts)
+    return _train(work, spec, machine, progress)
 
 
 def machine_of(spec: FidelitySpec) -> Machine:
@@ -114,55 +122,71 @@ def _ignore(event: FidelityEvent) -> None:
     """Do nothing with an event."""
 
 
-def _load(plan: Plan, spec: FidelitySpec, track: Track | None) -> ImageData:
-    """Decode the data set at every resolution of a plan, so that workers need not; return the first schedule's."""
-    first = plan.all_schedules[0].proxy.img_size
-    sizes = {schedule.proxy.img_size for schedule in plan.all_schedules} - {first}
-    for size in (*sizes, first):
-        data = load(spec.dataset, spec.data_root, size, track)
-        check_samples(plan, data)
-    return data
+def _load(plan: Plan, spec: FidelitySpec, track: Track | None) -> dict[int, ImageData]:
+    """Decode the data set at every resolution of a plan, so that workers need not; return it by resolution."""
+    sizes = dict.fromkeys(schedule.proxy.img_size for schedule in plan.all_schedules)
+    found = {size: load(spec.dataset, spec.data_root, size, track) for size in sizes}
+    check_samples(plan, next(iter(found.values())))
+    return found
 
 
 def check_samples(plan: Plan, data: ImageData) -> None:
-    """Make sure that the data set has as many images as a plan asks for.
+    """Make sure that the data set has as many images to train with as a plan asks for; it may have fewer to judge by.
 
     Raises:
         UserError: It has fewer, so that schedules would not be what their names say.
     """
     for schedule in plan.all_schedules:
-        for wanted, split in ((schedule.proxy.train_samples, data.train), (schedule.proxy.val_samples, data.val)):
-            if wanted > len(split):
-                raise UserError(
-                    f"plan {plan.name}: {schedule.name!r} asks for {wanted} images, and {data.name} has {len(split)}; "
-                    "use a larger --dataset, or a plan of your own"
-                )
+        wanted, count = schedule.proxy.train_samples, len(data.train)
+        if wanted > count:
+            raise UserError(
+                f"plan {plan.name}: {schedule.name!r} asks for {wanted} images, and {data.name} has {count}; "
+                "use a larger --dataset, or a plan of your own"
+            )
 
 
 def trainings(plan: Plan, subjects: Sequence[Subject], paper: Sequence[Subject]) -> list[Training]:
     """Return everything that a plan trains, schedule by schedule and seed by seed."""
-    own = [(subject, s, seed) for s in plan.all_schedules for seed in range(s.seeds) for subject in subjects]
-    theirs = [(subject, s, seed) for s in plan.paper_schedules for seed in range(s.seeds) for subject in paper]
+    own = [(subject, s, seed) for s in plan.all_schedules for seed in plan.seeds_of(s) for subject in subjects]
+    theirs = [(subject, s, seed) for s in plan.paper_schedules for seed in plan.seeds_of(s) for subject in paper]
     return own + theirs
 
 
-def _train(
-    asked: Sequence[Training],
-    shares: Sequence[float],
-    untrained: Mapping[str, Mapping[str, float]],
-    spec: FidelitySpec,
-    machine: Machine,
-    progress: FidelityProgress,
-) -> pd.DataFrame:
-    """Train all, several at a time; ``shares`` are of all work, and ``untrained`` has scores by the subject's name."""
-    jobs = [TrainJob(subject.arch, schedule.proxy, seed) for subject, schedule, seed in asked]
+@dataclass(frozen=True)
+class _Work:
+    """All trainings of a plan, with the share of all work that each is.
+
+    ``untrained`` has scores by the subject's name, ``facts`` what records say by the schedule's.
+    """
+
+    plan: Plan
+    asked: Sequence[Training]
+    shares: Sequence[float]
+    untrained: Mapping[str, Mapping[str, float]]
+    facts: Mapping[str, Mapping[str, Any]]
+
+    def jobs(self) -> list[TrainJob]:
+        """Return what workers are given; the cache keeps an accuracy on test images, and no weights."""
+        return [
+            TrainJob(subject.arch, schedule.proxy, seed, self.plan.split_of(schedule) == "test", keeps_weights=False)
+            for subject, schedule, seed in self.asked
+        ]
+
+    def record(self, place: int, evaluation: Evaluation) -> dict[str, Any]:
+        """Return the record of a training."""
+        subject, schedule, seed = self.asked[place]
+        made = record_of(subject, schedule, seed, evaluation, self.facts[schedule.name])
+        return made | dict(self.untrained.get(subject.name, {}))
+
+
+def _train(work: _Work, spec: FidelitySpec, machine: Machine, progress: FidelityProgress) -> pd.DataFrame:
+    """Train all, several at a time."""
     source = Source(spec.dataset, spec.data_root, spec.mixers, spec.retrain)
     records: dict[int, dict[str, Any]] = {}
-    progress(TrainingsStarted(len(asked)))
-    for place, evaluation in train_all(jobs, source, machine):
-        subject, schedule, seed = asked[place]
-        records[place] = record_of(subject, schedule, seed, evaluation) | dict(untrained.get(subject.name, {}))
-        progress(TrainingDone(records[place], place, shares[place]))
+    progress(TrainingsStarted(len(work.asked)))
+    for place, evaluation in train_all(work.jobs(), source, machine):
+        records[place] = work.record(place, evaluation)
+        progress(TrainingDone(records[place], place, work.shares[place]))
     return pd.DataFrame([records[place] for place in sorted(records)])
 
 
@@ -175,5 +199,5 @@ def _shares(asked: Sequence[Training], data: ImageData) -> list[float]:
 def _work(proxy: ProxyRecipe, data: ImageData) -> float:
     """Return about what a training costs, in positions of the first stage that it computes, weighted by width."""
     side = proxy.img_size / (proxy.stem_patch_size or 4)
-    images = (proxy.train_samples or len(data.train)) + (proxy.val_samples or len(data.val)) / 3
+    images = proxy.per_epoch(proxy.train_samples or len(data.train)) + (proxy.val_samples or len(data.val)) / 3
     return proxy.epochs * images * side**2 * proxy.width**2

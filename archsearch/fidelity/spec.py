@@ -21,6 +21,8 @@ class FidelitySpec:
         retrain: Whether to train again what the disk cache holds.
         mixers: Files of the user's own mixers, loaded by the workers. This process must have loaded them already
             (``archsearch.nn.load_mixers``).
+        only: Names of the schedules to train, besides the reference; none for all. Architectures are those of the
+            whole plan.
 
     Raises:
         DataError: The data set is unknown, or a folder is asked for and not named.
@@ -34,6 +36,7 @@ class FidelitySpec:
     seed: int = 0
     retrain: bool = False
     mixers: tuple[Path, ...] = ()
+    only: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_dataset(self.dataset, self.data_root)

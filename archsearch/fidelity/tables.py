@@ -20,22 +20,32 @@ HEADER = (
     "95 %",
     "top 10 %",
     "regret",
+    "95 %",
     "worst",
     "retest",
+    "vs best",
+    "95 %",
     "seconds",
+    "of machine",
     "verdict",
 )
 
 
 def _cells(line: ScoreLine) -> list[str]:
     found = line.agreement
-    cells = [line.name]
+    cells: list[str] = [line.name]
     for estimate in (found.tau, found.rho, found.within):
         cells += [f"{estimate.value:.2f}", f"{estimate.low:.2f} to {estimate.high:.2f}"]
-    lead = line.lead
-    cells += ["-", "-"] if lead is None else [f"{lead.value:+.2f}", f"{lead.low:+.2f} to {lead.high:+.2f}"]
-    cells += [f"{found.recall:.0%}", f"{100 * found.regret:.1f}", f"{100 * found.worst_regret:.1f}"]
-    return [*cells, _or_dash(line.retest, 2), _or_dash(line.seconds, 1), line.verdict]
+    cells += [*_signed(line.lead), f"{found.recall:.0%}"]
+    cells += [f"{100 * found.regret.value:.1f}", f"{100 * found.regret.low:.1f} to {100 * found.regret.high:.1f}"]
+    cells += [f"{100 * found.worst_regret:.1f}", _or_dash(line.retest, 2), *_signed(line.behind)]
+    return [*cells, _or_dash(line.seconds, 1), _or_dash(line.machine_seconds, 1), line.verdict]
+
+
+def _signed(difference: Estimate | None) -> list[str]:
+    if difference is None:
+        return ["-", "-"]
+    return [f"{difference.value:+.2f}", f"{difference.low:+.2f} to {difference.high:+.2f}"]
 
 
 def _or_dash(value: float | None, digits: int) -> str:
@@ -47,13 +57,18 @@ def _notes(report: FidelityReport) -> list[str]:
     if not np.isfinite(report.reference_retest):
         again = "one seed, so that its own noise is not known"
     notes = [
-        f"{report.archs} architectures. Reference: {again}, {report.reference_seconds:.0f} s per training.",
+        f"{report.archs} architectures. Truth: mean of {report.reference_seeds} trainings by the reference, judged on "
+        f"{report.truth}; {again}, {report.reference_seconds:.0f} s per training.",
         "tau: Kendall's tau-b of one training with the mean of the reference's seeds; intervals: bootstrap over "
         "architectures; in bins: pairs of the same third of the MACs; lead: tau in bins less that of the best score "
         "without training, by a paired bootstrap that chooses it anew in every resample; top 10 %: recall; regret: "
         "points of reference accuracy lost by choosing at every MACs budget, mean and worst; retest: tau between two "
-        "of the schedule's seeds, which is about the most that one noisy training can reach.",
+        "of the schedule's seeds, which is about the most that one noisy training can reach; vs best: tau less that of "
+        f"{report.best}, which is the highest here, by a paired bootstrap; seconds: of one training, or of as many as "
+        f"the mean takes; of machine: seconds of the whole machine per candidate, {_taken(report)}.",
     ]
+    if not report.disjoint:
+        notes.append("Reference and schedules share seeds, as in older versions, which may lend them agreement.")
     notes += [f"{schedule}: {what}." for schedule, what in report.left_out.items()]
     for schedule, found in report.biases.items():
         shifts = [f"{s.trait} {s.places:+.1f} places ({s.count} of them, chance {s.chance:.3f})" for s in found]
@@ -70,6 +85,11 @@ def _notes(report: FidelityReport) -> list[str]:
             + "."
         )
     return notes
+
+
+def _taken(report: FidelityReport) -> str:
+    """How the seconds were taken, in words."""
+    return " or ".join(report.conditions) or "not known, as the records do not say how many trained at a time"
 
 
 def agreement_table(report: FidelityReport) -> Document:
@@ -94,14 +114,16 @@ def _flat(line: ScoreLine) -> dict[str, object]:
     found = line.agreement
     flat: dict[str, object] = {"score": line.name, "archs": line.archs}
     for name in ("tau", "rho", "within"):
-        estimate: Estimate = getattr(found, name)
-        flat |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
-    lead = line.lead
-    ends = (None, None, None) if lead is None else (lead.value, lead.low, lead.high)
-    flat |= dict(zip(("lead", "lead_low", "lead_high"), ends, strict=True))
-    flat |= {f"bin{i}": tau for i, tau in enumerate(found.bins, 1)}
-    flat |= {"top10_recall": found.recall, "regret": found.regret, "worst_regret": found.worst_regret}
-    return flat | {"retest": line.retest, "seconds": line.seconds, "verdict": line.verdict}
+        flat |= _ends(name, getattr(found, name))
+    flat |= _ends("lead", line.lead) | {f"bin{i}": tau for i, tau in enumerate(found.bins, 1)}
+    flat |= {"top10_recall": found.recall, **_ends("regret", found.regret), "worst_regret": found.worst_regret}
+    flat |= {"retest": line.retest, **_ends("behind", line.behind), "trainings": line.trainings}
+    return flat | {"seconds": line.seconds, "machine_seconds": line.machine_seconds, "verdict": line.verdict}
+
+
+def _ends(name: str, estimate: Estimate | None) -> dict[str, float | None]:
+    ends = (None, None, None) if estimate is None else (estimate.value, estimate.low, estimate.high)
+    return dict(zip((name, f"{name}_low", f"{name}_high"), ends, strict=True))
 
 
 def _finite(value: object) -> object:

@@ -1,5 +1,8 @@
-"""Records of a fidelity study: a row per training, as a data frame and as a file."""
+"""Records of a fidelity study: a row per training, as a data frame."""
 
+import datetime
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -7,22 +10,75 @@ import numpy as np
 import pandas as pd
 
 from archsearch.errors import DataError
-from archsearch.fidelity.plan import Schedule
+from archsearch.fidelity.plan import Plan, Schedule
+from archsearch.recipes import TEACHER, TRAINER, ProxyRecipe
 from archsearch.trial import Evaluation, refuse_non_finite
+from archsearch.utils.key_fields import key_fields
 
 if TYPE_CHECKING:
+    from archsearch.data import ImageData
+    from archsearch.evaluate.machine import Machine
     from archsearch.fidelity.subjects import Subject
 
-#: Columns that records must have. In older files ``schedule`` is called ``rung``, and there are no ``losses``.
+#: Columns that records must have. In older files ``schedule`` is called ``rung``.
 NEEDED = ("network", "table", "schedule", "seed", "accuracy", "seconds", "top1", "macs", "params")
+#: Columns that say how its seconds were taken: unknown of a training that was in the disk cache.
+TIMED = ("threads", "workers", "date")
 
 
-def record_of(subject: "Subject", schedule: Schedule, seed: int, evaluation: Evaluation) -> dict[str, Any]:
+def recipe_fields(proxy: ProxyRecipe) -> dict[str, Any]:
+    """Return what a training's result depends on in a recipe: its keyed fields, and versions of training and teacher.
+
+    >>> list(recipe_fields(ProxyRecipe()))[:3], list(recipe_fields(ProxyRecipe(teacher=0.5)))[:3]
+    (['trainer', 'width', 'width_step'], ['trainer', 'taught', 'width'])
+    """
+    return {"trainer": TRAINER, **({"taught": TEACHER} if proxy.teacher else {}), **key_fields(proxy)}
+
+
+def facts_of(plan: Plan, schedule: Schedule, data: "ImageData", machine: "Machine") -> dict[str, Any]:
+    """Return what every record of a schedule says of recipe, data and device, with those of ``TIMED``.
+
+    Args:
+        plan: Plan of the schedule.
+        schedule: Schedule.
+        data: Data set at its resolution.
+        machine: Devices and workers.
+    """
+    import torch
+
+    from archsearch.nn.device import device_name
+
+    split, count = plan.split_of(schedule), schedule.proxy.val_samples or len(data.val)
+    return {
+        "judged": split,
+        "images": len(data.test) if split == "test" else min(count, len(data.val)),
+        "recipe": json.dumps(recipe_fields(schedule.proxy)),
+        "space": plan.space.name,
+        "data": data.name,
+        "fingerprint": data.fingerprint,
+        "device": device_name(machine.device(0)),
+        "threads": machine.threads if machine.workers else torch.get_num_threads(),
+        "workers": max(1, machine.workers),
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+    }
+
+
+def record_of(
+    subject: "Subject", schedule: Schedule, seed: int, evaluation: Evaluation, facts: Mapping[str, Any]
+) -> dict[str, Any]:
     """Return the record of a training.
 
     Its ``losses`` are the training loss of each epoch, with label smoothing, as ``Epoch.train_loss``.
+
+    Args:
+        subject: Architecture that was trained.
+        schedule: Schedule that trained it.
+        seed: Seed of the training.
+        evaluation: Its results.
+        facts: What ``facts_of`` knows of the schedule.
     """
     evaluation = refuse_non_finite(evaluation)
+    unknown = TIMED if "accuracy" in evaluation.reused else ()
     return {
         "network": subject.name,
         "table": subject.table,
@@ -35,6 +91,7 @@ def record_of(subject: "Subject", schedule: Schedule, seed: int, evaluation: Eva
         "top1": subject.top1,
         "macs": subject.complexity.macs,
         "params": subject.complexity.params,
+        **{name: None if name in unknown else value for name, value in facts.items()},
         **{f"axis.{name}": value for name, value in subject.params.items()},
     }
 
@@ -56,4 +113,12 @@ def read_records(path: Path) -> pd.DataFrame:
         raise DataError(f"{path} has no column {missing[0]!r}; name a file that `fidelity --results-file` wrote")
     numbers = ["seed", "accuracy", "seconds", "top1", "macs", "params"]
     frame[numbers] = frame[numbers].apply(pd.to_numeric, errors="coerce").replace([np.inf, -np.inf], np.nan)
+    frame["table"] = [None if pd.isna(table) else str(table).removesuffix(".0") for table in frame["table"]]
+    if "recipe" in frame:
+        frame["recipe"] = frame.groupby("schedule", sort=False)["recipe"].ffill()  # as its first row has it
     return frame
+
+
+def by_seed(records: pd.DataFrame) -> pd.DataFrame:
+    """Return the accuracy by network and seed; failed trainings are missing."""
+    return records.pivot_table(index="network", columns="seed", values="accuracy", sort=False, dropna=False)

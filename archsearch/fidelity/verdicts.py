@@ -1,20 +1,30 @@
 """How well each schedule ranks: from records of trainings to rank correlations and verdicts."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
 from archsearch.errors import DataError
+from archsearch.fidelity.paper_lines import PaperLine, paper_lines
 from archsearch.fidelity.plan import FEWEST, REFERENCE
-from archsearch.stats.agreement import Agreement, Estimate, Shift, agreement, lead, rank_shifts, retest
+from archsearch.fidelity.training_records import by_seed
+from archsearch.stats.agreement import (
+    Agreement,
+    Estimate,
+    Shift,
+    agreement,
+    lead,
+    rank_shifts,
+    retest,
+    tau_difference,
+)
 
 #: Scores that cost no training: columns of the records, and names in tables.
 BASELINES = {"params": "number of parameters", "macs": "MACs", "synflow": "synflow", "naswot": "NASWOT"}
 #: A ranking is reliable where the lower end of tau's interval is above the first, and rough above the second.
 TRUSTED, ROUGH = 0.55, 0.3
-#: Fewest rows of one of the paper's tables that are compared with it.
-FEWEST_ROWS = 3
 
 
 @dataclass(frozen=True)
@@ -24,12 +34,18 @@ class ScoreLine:
     Attributes:
         name: Name of the schedule or score.
         archs: Number of architectures that both finished.
-        seconds: Median seconds of a training; None for a score without.
-        retest: Kendall's tau between its own seeds; None for a score without training, NaN with a single seed.
+        seconds: Median seconds of a training, times ``trainings``; None for a score without.
+        retest: Kendall's tau between its own seeds; None for a score without training, NaN with a single seed and for
+            a mean of seeds.
         agreement: Agreement with the reference.
         verdict: Verdict in words.
         lead: How much more its tau in bins of the MACs is than that of the best score without training; None for such
             a score itself, and without any.
+        trainings: Number of trainings of a candidate that the score is the mean of; 0 for a score without.
+        machine_seconds: Those seconds divided by the trainings at a time: what a candidate takes of the machine's
+            time. NaN where that number is not known.
+        behind: How much more its tau is than that of the schedule with the highest one; None for that one itself, and
+            for scores without training.
     """
 
     name: str
@@ -39,31 +55,9 @@ class ScoreLine:
     agreement: Agreement
     verdict: str
     lead: Estimate | None = None
-
-
-@dataclass(frozen=True)
-class PaperLine:
-    """A schedule against a table of the paper.
-
-    Attributes:
-        schedule: Name of the schedule.
-        table: Number of the table.
-        rows: Number of its rows that were trained.
-        tau: Kendall's tau between the mean proxy accuracy and the printed top-1.
-        low: Lower end of its bootstrap interval over rows.
-        high: Upper end.
-        retest: Kendall's tau between the schedule's own seeds; NaN with a single seed.
-        order: Networks, best proxy first, with the top-1 of the proxy and of the paper in percent.
-    """
-
-    schedule: str
-    table: str
-    rows: int
-    tau: float
-    low: float
-    high: float
-    retest: float
-    order: tuple[tuple[str, float, float], ...]
+    trainings: int = 0
+    machine_seconds: float | None = None
+    behind: Estimate | None = None
 
 
 @dataclass(frozen=True)
@@ -75,7 +69,12 @@ class FidelityReport:
         left_out: By schedule, how many of them did not finish it, and why.
         reference_retest: Kendall's tau between the reference's own seeds; NaN with a single seed.
         reference_seconds: Median seconds of one of its trainings.
-        lines: Schedules, then scores without training.
+        reference_seeds: Number of its trainings of each architecture, whose mean is the truth.
+        truth: Images that they were judged on, in words.
+        conditions: Trainings at a time, threads and device, in words; each combination once.
+        disjoint: Whether no seed of the reference is one of a schedule.
+        best: Name of the schedule with the highest tau; None without any.
+        lines: Schedules, each followed by the mean of its seeds where it has several; then scores without training.
         biases: By schedule, the traits that it over- or underrates.
         paper: Schedules against the paper's tables.
     """
@@ -84,6 +83,11 @@ class FidelityReport:
     left_out: dict[str, str]
     reference_retest: float
     reference_seconds: float
+    reference_seeds: int
+    truth: str
+    conditions: tuple[str, ...]
+    disjoint: bool
+    best: str | None
     lines: tuple[ScoreLine, ...]
     biases: dict[str, list[Shift]]
     paper: tuple[PaperLine, ...]
@@ -96,7 +100,7 @@ class FidelityReport:
             DataError: Too few architectures finished the reference.
         """
         own, theirs = records[records["table"].isna()], records[records["table"].notna()]
-        runs = {str(name): _by_seed(group) for name, group in own.groupby("schedule", sort=False)}
+        runs = {str(name): by_seed(group) for name, group in own.groupby("schedule", sort=False)}
         reference = runs.pop(REFERENCE, pd.DataFrame()).dropna()
         if len(reference) < FEWEST:
             raise DataError(
@@ -106,7 +110,8 @@ class FidelityReport:
         compared = _Comparison(own, reference)
         shares = {name: f"{len(compared.finished(run))} of {len(reference)}" for name, run in runs.items()}
         complete = f"{len(reference)} of {len(reference)}"
-        lines = [compared.line(name, run) for name, run in runs.items() if len(compared.finished(run)) >= FEWEST]
+        ranked = {name: run for name, run in runs.items() if len(compared.finished(run)) >= FEWEST}
+        lines = compared.lines(ranked)
         return cls(
             archs=len(reference),
             left_out={
@@ -116,9 +121,14 @@ class FidelityReport:
             },
             reference_retest=retest(reference.to_numpy().T),
             reference_seconds=compared.seconds[REFERENCE],
+            reference_seeds=reference.shape[1],
+            truth=_truth(own[own["schedule"] == REFERENCE]),
+            conditions=_conditions(own),
+            disjoint=not any(set(run.columns) & set(reference.columns) for run in ranked.values()),
+            best=_best(lines),
             lines=(*lines, *compared.baseline_lines()),
-            biases={line.name: compared.biases(runs[line.name]) for line in lines},
-            paper=tuple(_paper_lines(theirs)),
+            biases={name: compared.biases(run) for name, run in ranked.items()},
+            paper=tuple(paper_lines(theirs)),
         )
 
 
@@ -131,8 +141,8 @@ class _Comparison:
         self.reference = reference
         self.truth, self.macs = reference.to_numpy().mean(axis=1), facts["macs"].to_numpy(float)
         self.traits = [_traits(row) for _, row in facts.iterrows()]
-        medians = own.groupby("schedule")["seconds"].median()
-        self.seconds = {str(name): float(seconds) for name, seconds in medians.items()}
+        self.seconds = _medians(own, own["seconds"])
+        self.machine_seconds = _medians(own, own["seconds"] / own["workers"]) if "workers" in own else {}
         free = {label: facts[name].to_numpy(float) for name, label in BASELINES.items() if name in facts}
         self.free = {k: v for k, v in free.items() if np.isfinite(v).all() and len(np.unique(v)) > 1}
         self.baselines = {name: agreement(score, self.truth, self.macs) for name, score in self.free.items()}
@@ -142,9 +152,30 @@ class _Comparison:
         """Return the accuracies of architectures that finished both a schedule and the reference with every seed."""
         return run.loc[run.index.intersection(self.reference.index, sort=False)].dropna()
 
-    def line(self, name: str, run: pd.DataFrame) -> ScoreLine:
-        """Compare a schedule's accuracies, by network and seed, with the reference."""
-        whole = self.finished(run)
+    def lines(self, runs: dict[str, pd.DataFrame]) -> list[ScoreLine]:
+        """Compare schedules with the reference, and with the best of them."""
+        scores: dict[str, tuple[pd.DataFrame, ScoreLine]] = {}
+        for name, run in runs.items():
+            whole, count = self.finished(run), run.shape[1]
+            scores[name] = whole, self._line(name, name, whole, 1)
+            if count > 1:
+                mean = f"{name}, mean of {count} seeds"
+                averaged = whole.mean(axis=1).to_frame()
+                scores[mean] = averaged, self._line(name, mean, averaged, count)
+        best = _best([line for _, line in scores.values()])
+        return [
+            line if line.name == best else replace(line, behind=self._behind(whole, scores[str(best)][0]))
+            for whole, line in scores.values()
+        ]
+
+    def _behind(self, run: pd.DataFrame, best: pd.DataFrame) -> Estimate:
+        """Compare the tau of two schedules, over the architectures that both finished."""
+        both = run.index.intersection(best.index, sort=False)
+        truth = self.truth[self.reference.index.get_indexer(both)]
+        return tau_difference(run.loc[both].to_numpy().T, best.loc[both].to_numpy().T, truth)
+
+    def _line(self, schedule: str, name: str, whole: pd.DataFrame, trainings: int) -> ScoreLine:
+        """Compare a score, by network and seed, with the reference; it takes so many trainings of a schedule."""
         places, scores = self.reference.index.get_indexer(whole.index), whole.to_numpy().T
         found = agreement(scores, self.truth[places], self.macs[places])
         ahead, words = None, verdict(found)
@@ -152,7 +183,17 @@ class _Comparison:
             free = np.array([score[places] for score in self.free.values()])
             ahead = lead(scores, free, self.truth[places], self.macs[places])
             words += f"; within MACs bins {comparison(ahead)} the best score without training ({self.best_free})"
-        return ScoreLine(name, len(whole), self.seconds[name], retest(scores), found, words, ahead)
+        return ScoreLine(
+            name=name,
+            archs=len(whole),
+            seconds=trainings * self.seconds[schedule],
+            retest=retest(scores),
+            agreement=found,
+            verdict=words,
+            lead=ahead,
+            trainings=trainings,
+            machine_seconds=trainings * self.machine_seconds.get(schedule, float("nan")),
+        )
 
     def baseline_lines(self) -> list[ScoreLine]:
         """Compare the scores without training with the reference."""
@@ -167,9 +208,35 @@ class _Comparison:
         return rank_shifts(mean, self.truth[places], [self.traits[place] for place in places])
 
 
-def _by_seed(records: pd.DataFrame) -> pd.DataFrame:
-    """Accuracy by network and seed; failed trainings are missing."""
-    return records.pivot_table(index="network", columns="seed", values="accuracy", sort=False, dropna=False)
+def _best(lines: Sequence[ScoreLine]) -> str | None:
+    """Return the name of the schedule, or mean of seeds, with the highest tau."""
+    return max(lines, key=lambda line: line.agreement.tau.value).name if lines else None
+
+
+def _medians(own: pd.DataFrame, seconds: pd.Series) -> dict[str, float]:
+    medians = seconds.groupby(own["schedule"]).median()
+    return {str(name): float(value) for name, value in medians.items()}
+
+
+def _truth(reference: pd.DataFrame) -> str:
+    """Put into words what the reference was judged on; older records do not say, and mean validation images."""
+    if "judged" not in reference or reference["judged"].isna().all():
+        return "validation images"
+    kinds = reference.loc[reference["judged"].notna(), ["judged", "images"]].drop_duplicates()
+    words = {"test": "test images", "val": "validation images"}
+    return " and ".join(f"{count:.0f} {words.get(str(split), str(split))}" for split, count in kinds.to_numpy())
+
+
+def _conditions(own: pd.DataFrame) -> tuple[str, ...]:
+    """Put into words how the seconds were taken, where the records say so."""
+    names = ["workers", "threads", "device"]
+    known = own[[name for name in names if name in own]].dropna().drop_duplicates()
+    if list(known) != names:
+        return ()
+    return tuple(
+        f"{workers:.0f} at a time, {threads:.0f} thread{'s' if threads > 1 else ''} each, on {device}"
+        for workers, threads, device in known.to_numpy()
+    )
 
 
 def _first_error(records: pd.DataFrame, schedule: str) -> str:
@@ -202,30 +269,3 @@ def verdict(found: Agreement) -> str:
     if low >= ROUGH:
         return "ranks roughly: confirm the best"
     return "does not rank reliably" if high < TRUSTED else "too few architectures to tell"
-
-
-def _paper_lines(records: pd.DataFrame) -> list[PaperLine]:
-    groups = records.groupby(["schedule", "table"], sort=False)
-    lines = (_paper_line(str(schedule), str(table), group) for (schedule, table), group in groups)
-    return [line for line in lines if line is not None]
-
-
-def _paper_line(schedule: str, table: str, group: pd.DataFrame) -> PaperLine | None:
-    """Compare a schedule with a table of the paper; None where too few rows finished."""
-    accuracy = _by_seed(group).dropna()
-    if len(accuracy) < FEWEST_ROWS:
-        return None
-    top1 = group.drop_duplicates("network").set_index("network")["top1"].loc[accuracy.index].to_numpy(float)
-    mean = accuracy.to_numpy().mean(axis=1)
-    found = agreement(mean, top1, np.arange(len(mean)), bins=1)
-    order = sorted(zip(accuracy.index, mean * 100, top1, strict=True), key=lambda row: -row[1])
-    return PaperLine(
-        schedule=schedule,
-        table=table.removesuffix(".0"),
-        rows=len(mean),
-        tau=found.tau.value,
-        low=found.tau.low,
-        high=found.tau.high,
-        retest=retest(accuracy.to_numpy().T),
-        order=tuple((str(name), float(ours), float(printed)) for name, ours, printed in order),
-    )

@@ -8,18 +8,23 @@ seeds: 2                                     # trainings of each architecture wi
 schedules:                                   # changes to the recipe, by the name of the schedule
   one epoch: {epochs: 1}
   as it is: {}
-reference: {epochs: 5, train_samples: 12288, seeds: 2}       # the long schedule that the others are judged by
+  quick: {proxy: quick}                      # of another recipe
+reference: {epochs: 5, train_samples: 12288, seeds: 2}       # the long schedule that the others are judged by;
+                                             # judged: val judges it on the images of the others, and not on test ones;
+                                             # first_seed: 3 trains with seeds from 3 on, and not from 1000 on
 paper: {tables: [1, 8], schedules: [as it is], seeds: 2}     # rows to train as well, against the paper's top-1
 
 Schedules were once called rungs; the keys ``rungs`` of older plans mean the same.
 """
 
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from archsearch.arch.paper import TABLES, Published, rows
 from archsearch.errors import StudyFileError, UserError, unknown
-from archsearch.fidelity.plan import FEWEST, REFERENCE, Plan, Schedule
+from archsearch.fidelity.plan import FEWEST, JUDGED, REFERENCE, REFERENCE_SEED, Plan, Schedule
 from archsearch.recipes import ProxyRecipe, override
 from archsearch.space.proxy_yaml import load_proxy
 from archsearch.space.space import Space
@@ -40,6 +45,8 @@ from archsearch.utils.yaml_lines import (
 SCHEDULES = "schedules"
 #: Older word for ``SCHEDULES``.
 RUNGS = "rungs"
+#: What reads the recipe that a mapping names.
+Named = Callable[[Table], ProxyRecipe]
 KEYS = ("title", "space", "proxy", "archs", "seeds", SCHEDULES, RUNGS, "reference", "paper")
 #: Plan for the drawn data set, and for other data sets by type of device.
 DRAWN, OTHERS = "inception_dw_drawn", {"cpu": "inception_dw", "cuda": "inception_dw_gpu"}
@@ -77,10 +84,11 @@ def _plan(path: Path, table: Table, spaces: Path) -> Plan:
         if needed not in table:
             raise YamlError(f"the key {needed!r} is missing")
     space, base = _base(path, table, spaces)
+    named = partial(_recipe, path, space)
     seeds = _count(table, "seeds", 2, least=1)
-    schedules = _schedules(table, key, base, seeds)
+    schedules = _schedules(table, key, base, named, seeds)
     long = mapping(table, REFERENCE)
-    long_recipe = _changed(base, table, REFERENCE, leave="seeds")
+    long_recipe = _changed(base, table, REFERENCE, named, leave=("seeds", "judged", "first_seed"))
     reference = Schedule(REFERENCE, long_recipe, _count(long, "seeds", seeds, least=1))
     published, paper_schedules = _paper(table, {schedule.name: schedule for schedule in (*schedules, reference)})
     return Plan(
@@ -90,9 +98,29 @@ def _plan(path: Path, table: Table, spaces: Path) -> Plan:
         archs=_count(table, "archs", 24, least=FEWEST),
         schedules=schedules,
         reference=reference,
+        judged=_judged(long),
+        first_seed=_first_seed(long, (*schedules, *paper_schedules)),
         paper=published,
         paper_schedules=paper_schedules,
     )
+
+
+def _judged(long: Table) -> str:
+    """The split that the reference is judged on."""
+    judged = str(long.get("judged", JUDGED[0]))
+    if judged not in JUDGED:
+        raise YamlError(unknown("split to judge the reference on", judged, JUDGED), long.lines["judged"])
+    return judged
+
+
+def _first_seed(long: Table, schedules: Sequence[Schedule]) -> int:
+    """The first seed of the reference, which no schedule trains with."""
+    first = _count(long, "first_seed", REFERENCE_SEED, least=1)
+    most = max((schedule.seeds for schedule in schedules if schedule.name != REFERENCE), default=0)
+    if most > first:
+        line = long.lines.get("first_seed")
+        raise YamlError(f"first_seed is {first}, but a schedule has the seeds 0 to {most - 1}; begin at {most}", line)
+    return first
 
 
 def _schedules_key(table: Table) -> str:
@@ -102,11 +130,11 @@ def _schedules_key(table: Table) -> str:
     return RUNGS if RUNGS in table else SCHEDULES
 
 
-def _schedules(table: Table, key: str, base: ProxyRecipe, seeds: int) -> tuple[Schedule, ...]:
+def _schedules(table: Table, key: str, base: ProxyRecipe, recipe: Named, seeds: int) -> tuple[Schedule, ...]:
     named = mapping(table, key)
     if not named or REFERENCE in named:
         raise YamlError(f"{key} must name at least one schedule, and none {REFERENCE!r}", table.lines[key])
-    return tuple(Schedule(name, _changed(base, named, name), seeds) for name in named)
+    return tuple(Schedule(name, _changed(base, named, name, recipe), seeds) for name in named)
 
 
 def _base(path: Path, table: Table, spaces: Path) -> tuple[Space, ProxyRecipe]:
@@ -115,18 +143,24 @@ def _base(path: Path, table: Table, spaces: Path) -> tuple[Space, ProxyRecipe]:
         space = load_space(str(path.parent / name) if name.endswith((".yaml", ".yml")) else name, spaces)
     except UserError as error:
         raise YamlError(str(error), table.lines["space"]) from None
+    return space, _recipe(path, space, table)
+
+
+def _recipe(path: Path, space: Space, table: Table) -> ProxyRecipe:
+    """The recipe that stands under ``proxy``, as it is for the space."""
+    recipe = str(table.get("proxy", "cpu"))
+    beside = str(path.parent / recipe) if recipe.endswith((".yaml", ".yml")) else recipe
     try:
-        recipe = str(table.get("proxy", "cpu"))
-        beside = str(path.parent / recipe) if recipe.endswith((".yaml", ".yml")) else recipe
-        return space, load_proxy(beside, "cpu", space.fitted)
+        return load_proxy(beside, "cpu", space.fitted)
     except UserError as error:
         raise YamlError(str(error), table.lines["proxy"]) from None
 
 
-def _changed(base: ProxyRecipe, table: Table, key: str, leave: str = "") -> ProxyRecipe:
-    """The base recipe with the changes under a key, but for the key ``leave``."""
+def _changed(base: ProxyRecipe, table: Table, key: str, recipe: Named, leave: Sequence[str] = ()) -> ProxyRecipe:
+    """The base recipe, or the one named under a key, with the changes there, but for the keys in ``leave``."""
     given = mapping(table, key)
-    changes = number({name: value for name, value in given.items() if name != leave})
+    base = recipe(given) if "proxy" in given else base
+    changes = number({name: value for name, value in given.items() if name not in ("proxy", *leave)})
     try:
         return override(base, changes)
     except UserError as error:

@@ -101,8 +101,8 @@ def findings(confirmation: "Confirmation") -> Iterator[str]:
         cost = "" if confirmation.budget is None else f" within a budget of {confirmation.budget.name}"
         yield (
             f"The search ranks these candidates with tau {found.tau.value:.2f} ({found.tau.low:.2f} to "
-            f"{found.tau.high:.2f}), rho {found.rho.value:.2f}. Choosing by it{cost} loses {100 * found.regret:.1f} "
-            f"points on average, {100 * found.worst_regret:.1f} at worst."
+            f"{found.tau.high:.2f}), rho {found.rho.value:.2f}. Choosing by it{cost} loses "
+            f"{100 * found.regret.value:.1f} points on average, {100 * found.worst_regret:.1f} at worst."
         )
     if confirmation.noise is not None:
         yield f"Intervals are of 95 %, {confirmation.noise.words}."
@@ -150,5 +150,5 @@ def data_of(confirmation: "Confirmation") -> dict[str, Any]:
         "images": confirmation.images,
         "candidates": [row_of(one, confirmation) for one in confirmation.members],
         **estimates,
-        **({} if found is None else {"regret": found.regret, "worst_regret": found.worst_regret}),
+        **({} if found is None else {"regret": found.regret.value, "worst_regret": found.worst_regret}),
     }

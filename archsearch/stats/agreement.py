@@ -41,7 +41,7 @@ class Agreement:
         bins: Tau-b in each cost bin.
         recall: Share of the reference's best tenth that is in the score's best tenth.
         regret: Loss of choosing by the score within a cost budget, in units of the reference, averaged over budgets.
-        worst_regret: Largest such loss.
+        worst_regret: Largest such loss, among the architectures as they are.
     """
 
     tau: Estimate
@@ -49,7 +49,7 @@ class Agreement:
     within: Estimate
     bins: tuple[float, ...]
     recall: float
-    regret: float
+    regret: Estimate
     worst_regret: float
 
 
@@ -78,7 +78,7 @@ def agreement(scores: np.ndarray, truth: np.ndarray, cost: np.ndarray, bins: int
         within=_estimate(lambda w: _mean_tau(scores, truth, w, same), weights),
         bins=tuple(float(_mean_tau(scores[:, m], truth[m], np.ones((1, m.sum())))[0]) for m in members),
         recall=float(np.mean([top_recall(row, truth) for row in scores])),
-        regret=float(np.mean([r.mean() for r in regrets])),
+        regret=_estimate(lambda w: _mean_regret(scores, truth, cost, w), weights),
         worst_regret=float(np.mean([r.max() for r in regrets])),
     )
 
@@ -109,6 +109,20 @@ def lead(
         return _mean_tau(scores, truth, weights, same) - np.fmax.reduce(theirs)
 
     return _estimate(ahead, resamples(len(truth), seed))
+
+
+def tau_difference(scores: np.ndarray, others: np.ndarray, truth: np.ndarray, seed: int = 0) -> Estimate:
+    """Return how much more one score's tau is than another's, by a paired bootstrap over the same architectures.
+
+    Args:
+        scores: Scores, (seeds, N) or (N,), compared seed by seed as in ``agreement``; higher is better.
+        others: Scores to compare with, likewise.
+        truth: Reference values, (N,).
+        seed: Seed of the bootstrap.
+    """
+    one, two = (np.atleast_2d(np.asarray(each, dtype=float)) for each in (scores, others))
+    truth = np.asarray(truth, dtype=float)
+    return _estimate(lambda w: _mean_tau(one, truth, w) - _mean_tau(two, truth, w), resamples(len(truth), seed))
 
 
 def kendall(x: Sequence[float] | np.ndarray, y: Sequence[float] | np.ndarray) -> float:
@@ -176,6 +190,28 @@ def front_regret(score: np.ndarray, truth: np.ndarray, cost: np.ndarray) -> np.n
     offered = np.where(affordable, score[None, :], -np.inf)
     chosen = offered == offered.max(1, keepdims=True)
     regret: np.ndarray = best - (chosen * truth[None, :]).sum(1) / chosen.sum(1)
+    return regret
+
+
+def _mean_regret(scores: np.ndarray, truth: np.ndarray, cost: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Mean of ``front_regret`` over budgets and seeds for each row of weights, (R,): of those that a sample has."""
+    return np.mean([_regret(score, truth, cost, weights) for score in scores], axis=0)
+
+
+def _regret(score: np.ndarray, truth: np.ndarray, cost: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Mean of ``front_regret`` over budgets for each row of weights, (R,), in one pass from cheap to dear."""
+    best, top = np.full((2, len(weights)), -np.inf)  # the greatest truth, and score, of what is affordable so far
+    chosen, tied, total = np.zeros((3, len(weights)))  # sum of truths and number of those with that score; losses
+    for budget in np.unique(cost):
+        for one in np.flatnonzero(cost == budget):
+            there = weights[:, one] > 0
+            better, equal = there & (score[one] > top), there & (score[one] == top)
+            chosen = np.where(better, truth[one], chosen + equal * truth[one])
+            tied = np.where(better, 1, tied + equal)
+            top, best = np.where(better, score[one], top), np.where(there, np.maximum(best, truth[one]), best)
+        lost = np.where(tied > 0, best - chosen / np.maximum(tied, 1), 0)
+        total += weights[:, cost == budget].sum(1) * lost
+    regret: np.ndarray = total / weights.sum(1)
     return regret
 
 

@@ -11,6 +11,7 @@ from command import refused, run
 
 PLAN = """\
 space: small.yaml
+proxy: smoke
 archs: 6
 seeds: 1
 schedules:
@@ -35,7 +36,9 @@ def plan(tmp_path, small_space, monkeypatch):
 def test_a_plan_is_carried_out_once(plan, capsys, monkeypatch):
     code, out, err = run(capsys, "fidelity", plan, "--results-file", "r.csv", "--workers", 2, "-f", "csv")
     assert code == 0, err
-    assert [row["score"] for row in csv.DictReader(out.splitlines())][:2] == ["one", "number of parameters"]
+    scores = list(csv.DictReader(out.splitlines()))
+    assert [row["score"] for row in scores][:2] == ["one", "number of parameters"]
+    assert float(scores[0]["machine_seconds"]) == pytest.approx(float(scores[0]["seconds"]) / 2)
     rows = list(csv.DictReader(Path("r.csv").read_text().splitlines()))
     assert len(rows) == 6 + 12 + 11
     assert {row["schedule"] for row in rows} == {"one", "reference"}
@@ -45,17 +48,34 @@ def test_a_plan_is_carried_out_once(plan, capsys, monkeypatch):
     assert told in err
     assert told in run(capsys, "fidelity", plan, "-q")[1]
 
-    code, again, err = run(capsys, "fidelity", plan, "--results-file", "r2.csv", "-q", "-f", "csv")
+    text = Path("r.csv").read_text()
+    code, again, err = run(capsys, "fidelity", plan, "--results-file", "r.csv", "-q", "-f", "csv")
     assert (code, again, err) == (0, out, "")
+    assert Path("r.csv").read_text() == text  # seconds too: nothing was trained again
+    code, again, err = run(capsys, "fidelity", plan, "--results-file", "r2.csv", "-q")
+    assert "the records do not say how many trained at a time" in again
     assert [[row[f] for f in FACTS] for row in csv.DictReader(Path("r2.csv").read_text().splitlines())] == [
         [row[f] for f in FACTS] for row in rows
     ]
-    assert Path("r2.csv").read_text() == Path("r.csv").read_text()  # seconds too: nothing was trained again
 
     code, table, _ = run(capsys, "fidelity", "--from", "r.csv")
     assert code == 0
     assert "one (mean of seeds) against the paper's Table 8 (11 rows)" in table
     assert run(capsys, "fidelity", "--from", "r.csv", "-f", "csv")[1] == out
+
+    two = "schedules:\n  one, two: {epochs: 1, train_samples: 96, val_samples: 64, batch_size: 32}\n"
+    plan.write_text(PLAN.replace("schedules:\n", two))
+    words = ("fidelity", plan, "--results-file", "r.csv", "--only", "one, two", "-q", "-f", "csv", "--workers", 2)
+    code, out, err = run(capsys, *words)
+    assert code == 0, err
+    assert [row["score"] for row in csv.DictReader(out.splitlines())][:2] == ["one", "one, two"]
+    after = list(csv.DictReader(Path("r.csv").read_text().splitlines()))
+    assert len(after) == len(rows) + 6
+    assert after[: len(rows)] == rows
+
+    plan.write_text(PLAN.replace("epochs: 2,", "epochs: 3,"))
+    said = refused(capsys, Path.cwd(), "fidelity", plan, "--results-file", "r.csv", "-q")
+    assert "r.csv: 'reference' has another recipe there; name another --results-file, or schedule" in said
 
 
 @pytest.mark.parametrize(
@@ -65,7 +85,7 @@ def test_a_plan_is_carried_out_once(plan, capsys, monkeypatch):
         (["--n-archs", "3"], "needs at least 6"),
         (
             ["inception_dw"],
-            "'1 epoch of more images' asks for 10752 images, and drawn has 4096; use a larger --dataset",
+            "'former reference' asks for 12288 images, and drawn has 4096; use a larger --dataset",
         ),
         (["thin.yaml"], "plan thin, 'one': space small: the proxy of"),
         (["--from", "none.csv", "--seeds", "2"], "leave --seeds out"),
@@ -75,6 +95,9 @@ def test_a_plan_is_carried_out_once(plan, capsys, monkeypatch):
         (["--dataset", "folder"], "needs --data-root"),
         (["plan.yaml", "--results-file", "."], "cannot write it"),
         (["--device", "cuda:9"], "no device 'cuda:9' here"),
+        (["plan.yaml", "--only", "one,tow"], "--only: unknown schedule 'tow' (known: one, reference)"),
+        (["--from", "none.csv", "--only", "one"], "leave --only out"),
+        (["plan.yaml", "--results-file", "plan.yaml"], "plan.yaml has no column 'network'"),
     ],
 )
 def test_wrong_commands(plan, capsys, tmp_path, words, says):

@@ -21,6 +21,27 @@ def train(seed=0, retrain=False, **changes):
     return evaluation
 
 
+def test_without_the_weights_the_accuracy_is_kept(monkeypatch):
+    job = TrainJob(tiny.SMALL, PROXY, 7, tested=True, keeps_weights=False)
+
+    def again():
+        ((_, evaluation),) = train_all([job], Source("drawn", None), HERE)
+        return evaluation
+
+    first = again()
+    assert first.details["accuracy"] == {"split": "test", "images": 2048}
+    assert first.scores["accuracy"] != first.curve[-1].accuracy
+    monkeypatch.setattr("archsearch.evaluate.pipeline.accuracy_on_test", None)  # nothing is judged again
+    second = again()
+    assert second.scores == first.scores
+    assert second.curve == first.curve
+    assert "accuracy" in second.reused
+    monkeypatch.undo()
+    kept = train(seed=7)  # somebody wants the weights: trained again, as they are gone
+    assert kept.scores == first.scores
+    assert Path(kept.details["accuracy"]["weights"]).is_file()
+
+
 @pytest.mark.parametrize("ema", [0.0, 0.5])
 def test_the_accuracy_is_that_of_the_kept_weights_on_the_test_split(ema):
     found = train(ema=ema)

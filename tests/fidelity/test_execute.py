@@ -4,14 +4,20 @@ import dataclasses
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
 from archsearch import fidelity
-from archsearch.errors import DataError, StudyFileError, UserError
+from archsearch.data import load
+from archsearch.data.folder import cache_folder
+from archsearch.errors import DataError, OptionError, StudyFileError, UserError
+from archsearch.evaluate.machine import Source
+from archsearch.evaluate.train_jobs import TrainJob, train_all
 from archsearch.fidelity import (
     FidelityReport,
     FidelitySpec,
@@ -21,12 +27,15 @@ from archsearch.fidelity import (
     TrainingDone,
     TrainingsStarted,
 )
-from archsearch.fidelity.execute import machine_of
-from archsearch.recipes import ProxyRecipe
+from archsearch.fidelity.execute import check_samples, machine_of
+from archsearch.nn.device import device_name
+from archsearch.recipes import TRAINER, ProxyRecipe
 from archsearch.space.yaml import load_space
+from archsearch.utils.key_fields import key_fields
 
 SHORT = ProxyRecipe(width=1 / 4, depth=0.1, epochs=1, train_samples=64, val_samples=64, batch_size=32)
 HERE = FidelitySpec(device="cpu", workers=0)
+TIMED = ["threads", "workers", "date"]
 
 
 @pytest.fixture
@@ -55,7 +64,8 @@ def test_a_plan_becomes_records_and_a_report(plan):
     assert losses[0].between(0.5, 5).all()
     assert set(frame["axis.token_mixer"]) <= {"inception", "depthwise", "identity"}
 
-    assert events[:2] == [PlanStarted(plan), TrainingsStarted(12)]
+    assert (events[0].plan, events[1]) == (plan, TrainingsStarted(12))
+    assert isinstance(events[0], PlanStarted)
     done = [event for event in events if isinstance(event, TrainingDone)]
     assert len(done) == 12
     assert sum(event.work for event in done) == pytest.approx(1)
@@ -65,13 +75,56 @@ def test_a_plan_becomes_records_and_a_report(plan):
     assert report.archs == 6
     assert report.lines[0].name == "short"
 
-    again = fidelity.run(plan, HERE)
-    assert again.equals(frame)  # seconds too: the disk cache holds every training
+    again = fidelity.run(plan, HERE)  # seconds too: the disk cache holds every training
+    assert again.drop(columns=TIMED).equals(frame.drop(columns=TIMED))
+    assert again[TIMED].isna().all(axis=None), "how those seconds were taken is not in the cache"
+
+
+def test_records_say_how_they_were_made_and_the_reference_has_seeds_and_images_of_its_own(plan):
+    frame = fidelity.run(plan, HERE)
+    assert json.loads(frame["recipe"][0]) == {"trainer": TRAINER, **key_fields(SHORT)}
+    assert frame["recipe"].nunique() == 2
+    assert (frame["space"][0], frame["data"][0], frame["workers"][0]) == ("small", "drawn", 1)
+    assert frame["fingerprint"][0] == load("drawn", None, 32).fingerprint
+    assert frame["device"][0] == device_name(torch.device("cpu"))
+    own, truth = (frame[frame["schedule"] == name] for name in ("short", "reference"))
+    assert (set(own["seed"]), set(truth["seed"])) == ({0}, {1000})
+    assert (set(own["judged"]), set(truth["judged"])) == ({"val"}, {"test"})
+    drawn = load("drawn", None, 32)
+    assert (set(own["images"]), set(truth["images"])) == ({64}, {len(drawn.test)})
+    report = FidelityReport.of(frame)
+    assert report.truth == f"{len(drawn.test)} test images"
+    assert report.disjoint
+    assert list(cache_folder().glob("trainings/*.json"))
+    assert not list(cache_folder().glob("trainings/*.weights.pt")), "nobody asked for weights"
+
+
+def test_a_truth_on_test_images_is_what_its_weights_score_there(plan):
+    job = TrainJob(plan.space.baseline, plan.reference.proxy, 1000, tested=True)
+    ((_, kept),) = train_all([job], Source("drawn", None), machine_of(HERE))
+    frame = fidelity.run(plan, HERE).set_index(["schedule", "network"])
+    assert frame.loc[("reference", plan.space.baseline.key), "accuracy"] == kept.scores["accuracy"]
+    assert Path(kept.details["accuracy"]["weights"]).is_file(), "somebody had asked for these"
+
+
+def test_one_schedule_of_a_plan_has_the_same_architectures(plan):
+    wide = dataclasses.replace(SHORT, width=3 / 8)
+    both = dataclasses.replace(plan, schedules=(*plan.schedules, Schedule("wide", wide, 2)))
+    alone = fidelity.run(both, dataclasses.replace(HERE, only=("wide",)))
+    assert set(alone["schedule"]) == {"wide", "reference"}
+    whole = fidelity.run(both, HERE)
+    assert set(whole["schedule"]) == {"short", "wide", "reference"}
+    same = alone.drop(columns=TIMED).reset_index(drop=True)
+    there = whole[whole["schedule"] != "short"].drop(columns=TIMED).reset_index(drop=True)
+    pd.testing.assert_frame_equal(same, there)
+    with pytest.raises(OptionError, match="unknown schedule 'wied': did you mean 'wide'"):
+        fidelity.run(both, dataclasses.replace(HERE, only=("wied",)))
 
 
 def test_what_cannot_be_carried_out_is_refused(plan):
     with pytest.raises(UserError, match="'reference' asks for 9999 images, and drawn has 4096"):
         fidelity.run(dataclasses.replace(plan, reference=longer(plan, train_samples=9999)), HERE)
+    check_samples(dataclasses.replace(plan, reference=longer(plan, val_samples=9999)), load("drawn", None, 32))
     with pytest.raises(StudyFileError, match="plan mine, 'reference': space small: the proxy of"):
         fidelity.run(dataclasses.replace(plan, reference=longer(plan, width=1 / 64, width_step=1)), HERE)
     with pytest.raises(UserError, match="space small has 10 architectures with distinct proxy networks"):

@@ -1,8 +1,11 @@
+import dataclasses
+
 import pytest
 
 from archsearch.errors import StudyFileError
 from archsearch.fidelity.small_maps_plan import plan_maps
 from archsearch.fidelity.yaml import load_plan
+from archsearch.recipes import PROXIES
 from archsearch.utils.package_data import shipped
 
 FOLDER, SPACES = shipped("studies") / "fidelity", shipped("search_spaces")
@@ -65,6 +68,12 @@ def test_schedules_start_from_what_the_space_makes_of_a_recipe(tmp_path):
     assert made == [(1 / 4, 1 / 3, 16), (1 / 8, 1 / 3, 16)]
 
 
+def test_a_schedule_may_be_of_another_recipe(tmp_path):
+    plan = written(tmp_path, GOOD.replace("wide: {width: 3/8}", "other: {proxy: cpu_long, lr: 0.01}"))
+    fitted = plan.space.fitted(PROXIES["cpu_long"])
+    assert plan.schedules[1].proxy == dataclasses.replace(fitted, lr=0.01)
+
+
 @pytest.mark.parametrize("name", sorted(path.stem for path in FOLDER.glob("*.yaml")))
 def test_shipped_plans_load_and_their_proxies_exist(name):
     plan = load_plan(name, FOLDER, SPACES)
@@ -77,7 +86,7 @@ def test_shipped_plans_load_and_their_proxies_exist(name):
 
 def passes(proxy):
     """Images that a training looks at, of as many as CIFAR-10 has to train with."""
-    return proxy.epochs * (proxy.train_samples or 45_000)
+    return proxy.epochs * proxy.per_epoch(proxy.train_samples or 45_000)
 
 
 def test_a_space_beside_the_plan(tmp_path, small_space):
@@ -92,6 +101,11 @@ def test_a_space_beside_the_plan(tmp_path, small_space):
         ("proxy: cpu", "proxy: cup", "line 3: unknown proxy 'cup': did you mean 'cpu'"),
         ("archs: 8", "archs: 3", "line 4: archs is 3, but must be a whole number of at least 6"),
         ("seeds: 3", "seeds: none", "line 5: seeds is 'none'"),
+        ("{epochs: 1}", "{proxy: quikc}", "line 7: unknown proxy 'quikc': did you mean 'quick'"),
+        ("seeds: 2}", "first_seed: 0}", "line 9: first_seed is 0, but must be a whole number of at least 1"),
+        ("seeds: 2}", "first_seed: 3}", "line 9: first_seed is 3, but a schedule has the seeds 0 to 3; begin at 4"),
+        ("seeds: 2}", "judged: tset}", "line 9: unknown split to judge the reference on 'tset': did you mean 'test'"),
+        ("{epochs: 1}", "{epochs: 1, judged: val}", "line 7: unknown field of a proxy recipe 'judged'"),
         ("seeds: 3", "sedes: 3", "line 5: unknown key of a plan 'sedes'"),
         ("{epochs: 1}", "{epocs: 1}", "line 7: unknown field of a proxy recipe 'epocs': did you mean 'epochs'"),
         ("{epochs: 1}", "{epochs: 0}", "line 7: epochs is 0"),
@@ -129,6 +143,24 @@ def test_plans_that_say_rungs_mean_schedules(tmp_path):
 def test_another_number_of_seeds(tmp_path):
     plan = written(tmp_path, GOOD).with_seeds(5)
     assert {schedule.seeds for schedule in (*plan.all_schedules, *plan.paper_schedules)} == {5}
+    assert (plan.seeds_of(plan.schedules[0]), plan.seeds_of(plan.reference)) == (range(5), range(1000, 1005))
+    with pytest.raises(StudyFileError, match="plan plan, 'short': 1001 seeds reach into those of the reference"):
+        plan.with_seeds(1001).check()
+    three = written(tmp_path, GOOD.replace("seeds: 2}", "seeds: 2, first_seed: 4}"))
+    assert three.with_seeds(3).seeds_of(three.reference) == range(4, 6)
+
+
+@pytest.mark.parametrize(("words", "split"), [("", "test"), ("judged: val, ", "val"), ("judged: test, ", "test")])
+def test_what_the_reference_is_judged_on(tmp_path, words, split):
+    plan = written(tmp_path, GOOD.replace("{epochs: 9,", f"{{{words}epochs: 9,"))
+    assert plan.judged == split
+    assert [plan.split_of(schedule) for schedule in plan.all_schedules] == ["val", "val", split]
+
+
+def test_some_schedules_of_a_plan(tmp_path):
+    plan = written(tmp_path, GOOD).only(["wide"])
+    assert [schedule.name for schedule in plan.all_schedules] == ["wide", "reference"]
+    assert [schedule.name for schedule in plan.paper_schedules] == ["reference"]
 
 
 def test_unknown_plans_are_offered_the_nearest(tmp_path):

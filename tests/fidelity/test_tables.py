@@ -7,8 +7,9 @@ import pytest
 
 from archsearch.errors import DataError
 from archsearch.fidelity.tables import agreement_table
-from archsearch.fidelity.training_records import read_records
+from archsearch.fidelity.training_records import by_seed, read_records
 from archsearch.fidelity.verdicts import FidelityReport
+from archsearch.stats.agreement import kendall
 from archsearch.utils.package_data import shipped
 from archsearch.utils.tables import render
 
@@ -54,7 +55,8 @@ def records(noise=0.01, count=24, seeds=2, bias=0.0):
 def test_verdicts():
     report = FidelityReport.of(records())
     lines = {line.name: line for line in report.lines}
-    assert list(lines) == ["good", "random", "tilted", "number of parameters", "MACs", "synflow", "NASWOT"]
+    schedules = [name for each in ("good", "random", "tilted") for name in (each, f"{each}, mean of 2 seeds")]
+    assert list(lines) == [*schedules, "number of parameters", "MACs", "synflow", "NASWOT"]
     best = "the best score without training (synflow)"  # which is the truth here
     assert lines["good"].verdict == f"ranks reliably; within MACs bins not told apart from {best}"
     assert lines["random"].verdict == f"does not rank reliably; within MACs bins worse than {best}"
@@ -72,6 +74,63 @@ def test_verdicts():
     assert report.reference_retest > 0.8
     nothing = FidelityReport.of(records().drop(columns=["synflow", "naswot"]).assign(params=1e6, macs=1e9))
     assert [(line.verdict, line.lead) for line in nothing.lines if line.name == "good"] == [("ranks reliably", None)]
+
+
+def test_the_mean_of_seeds_is_a_score_of_its_own():
+    frame = records(noise=0.06, seeds=3)
+    lines = {line.name: line for line in FidelityReport.of(frame).lines}
+    one, mean = lines["good"], lines["good, mean of 3 seeds"]
+    assert (one.trainings, mean.trainings, lines["MACs"].trainings) == (1, 3, 0)
+    assert mean.seconds == 3 * one.seconds == 3 * 3.0
+    wide = by_seed(frame[frame["table"].isna() & (frame["schedule"] == "good")])
+    truth = by_seed(frame[frame["schedule"] == "reference"]).mean(axis=1)
+    assert mean.agreement.tau.value == pytest.approx(kendall(wide.mean(axis=1), truth))
+    assert one.agreement.tau.value == pytest.approx(np.mean([kendall(wide[seed], truth) for seed in wide]))
+    assert mean.agreement.tau.value > one.agreement.tau.value
+    assert np.isnan(mean.retest)
+
+
+def test_schedules_are_compared_with_the_best_of_them():
+    frame = records(noise=0.06, seeds=3)
+    lost = (frame["network"] == "n3") & (frame["schedule"] == "random")
+    frame.loc[lost, "accuracy"] = None
+    report = FidelityReport.of(frame)
+    lines = {line.name: line for line in report.lines}
+    best = max(report.lines[:6], key=lambda line: line.agreement.tau.value)
+    assert (report.best, best.behind) == (best.name, None)
+    assert lines["MACs"].behind is None
+    assert lines["random"].behind.high < 0
+    assert lines["good"].behind.value == pytest.approx(lines["good"].agreement.tau.value - best.agreement.tau.value)
+    assert f"vs best: tau less that of {best.name}" in render(agreement_table(report), "table")
+
+
+def test_seconds_of_the_machine_are_known_where_the_records_say_how_many_trained():
+    frame = records()
+    assert np.isnan(FidelityReport.of(frame).lines[0].machine_seconds)
+    frame = frame.assign(workers=4, threads=1, device="cpu of eight")
+    frame.loc[frame["schedule"] == "random", ["workers", "threads"]] = None  # trained on another occasion
+    report = FidelityReport.of(frame)
+    lines = {line.name: line for line in report.lines}
+    assert lines["good"].machine_seconds == 2.5 / 4
+    assert lines["good, mean of 2 seeds"].machine_seconds == 2 * 2.5 / 4
+    assert np.isnan(lines["random"].machine_seconds)
+    assert report.conditions == ("4 at a time, 1 thread each, on cpu of eight",)
+    assert "per candidate, 4 at a time, 1 thread each, on cpu of eight." in render(agreement_table(report), "table")
+
+
+def test_truth_says_which_images_and_seeds_it_is_of():
+    frame = records()
+    report = FidelityReport.of(frame)
+    assert (report.truth, report.disjoint, report.reference_seeds) == ("validation images", False, 2)
+    assert "share seeds, as in older versions" in render(agreement_table(report), "table")
+    long = frame["schedule"] == "reference"
+    frame.loc[long, "seed"] += 1000
+    frame = frame.assign(judged=np.where(long, "test", "val"), images=np.where(long, 10000, 5000))
+    report = FidelityReport.of(frame)
+    assert (report.truth, report.disjoint) == ("10000 test images", True)
+    text = render(agreement_table(report), "table")
+    assert "Truth: mean of 2 trainings by the reference, judged on 10000 test images" in text
+    assert "share seeds" not in text
 
 
 def test_biases_are_named_with_their_direction():
@@ -99,7 +158,7 @@ def test_what_did_not_finish_is_left_out_where_it_did_not_and_told():
     frame.loc[frame["schedule"] == "tilted", "accuracy"] = None
     report = FidelityReport.of(frame)
     assert report.archs == 23
-    assert [(line.name, line.archs) for line in report.lines[:2]] == [("good", 23), ("random", 21)]
+    assert [(line.name, line.archs) for line in report.lines[:4:2]] == [("good", 23), ("random", 21)]
     assert "tilted" not in [line.name for line in report.lines]
     text = render(agreement_table(report), "markdown")
     assert "random: 21 of 23 architectures finished (the first error: diverged: the loss)." in text
@@ -124,7 +183,7 @@ def test_few_architectures_cannot_tell():
 
 def test_a_constant_score_is_no_baseline():
     report = FidelityReport.of(records().assign(params=1e6, naswot=-np.inf))
-    assert [line.name for line in report.lines[3:]] == ["MACs", "synflow"]
+    assert [line.name for line in report.lines[6:]] == ["MACs", "synflow"]
     assert "number of parameters" not in report.lines[0].verdict
 
 

@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from archsearch.stats.agreement import (
+    Estimate,
+    _mean_regret,
     _rho,
     _tau,
     agreement,
@@ -18,6 +20,7 @@ from archsearch.stats.agreement import (
     resamples,
     retest,
     spearman,
+    tau_difference,
     top_recall,
 )
 
@@ -62,7 +65,8 @@ def test_a_perfect_score_loses_nothing():
     truth, cost = rng.random(30), rng.random(30)
     found = agreement(3 * truth + 1, truth, cost)
     assert (found.tau.value, found.tau.low, found.rho.value, found.within.value) == pytest.approx((1, 1, 1, 1))
-    assert (found.recall, found.regret, found.worst_regret) == (1, 0, 0)
+    assert (found.recall, found.worst_regret) == (1, 0)
+    assert found.regret == Estimate(0, 0, 0)
 
 
 def test_several_seeds_count_one_by_one():
@@ -126,6 +130,47 @@ def test_front_regret_by_hand():
     truth = np.array([0.5, 0.9, 0.8])
     assert front_regret(np.array([1.0, 2, 3]), truth, cost) == pytest.approx([0, 0, 0.1])
     assert front_regret(np.array([3.0, 2, 1]), truth, cost) == pytest.approx([0, 0.4, 0.4])
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 99))
+def test_the_regret_of_a_resample_is_that_of_what_was_drawn(seed):
+    """Weighted architectures against ``front_regret`` of a list in which each stands as often as it was drawn."""
+    rng = np.random.default_rng(seed)
+    scores, truth, cost = rng.integers(0, 4, (2, 7)).astype(float), rng.random(7), rng.integers(0, 5, 7).astype(float)
+    weights = resamples(7, seed, 3)
+    for weight, found in zip(weights, _mean_regret(scores, truth, cost, weights), strict=True):
+        drawn, alone = np.repeat(np.arange(7), weight.astype(int)), np.flatnonzero(weight)
+        lost = [dict(zip(alone, front_regret(s[alone], truth[alone], cost[alone]), strict=True)) for s in scores]
+        assert found == pytest.approx(np.mean([[each[i] for i in drawn] for each in lost]))
+
+
+def test_regret_has_an_interval():
+    rng = np.random.default_rng(0)
+    truth, cost = rng.random(30), rng.random(30)
+    found = agreement(truth + 0.3 * rng.standard_normal(30), truth, cost).regret
+    assert 0 <= found.low < found.value < found.high
+    assert found.value == pytest.approx(front_regret(truth + 0.3 * noise(30), truth, cost).mean())
+
+
+def noise(count):
+    """The noise that the score above has: the same draws, after those of truth and cost."""
+    rng = np.random.default_rng(0)
+    rng.random(2 * count)
+    return rng.standard_normal(count)
+
+
+def test_a_difference_in_tau_is_paired():
+    rng = np.random.default_rng(0)
+    truth = rng.random(24)
+    good, bad = (truth + spread * rng.standard_normal((2, 24)) for spread in (0.05, 0.5))
+    found = tau_difference(good, bad, truth)
+    taus = [np.mean([kendall(row, truth) for row in each]) for each in (good, bad)]
+    assert found.value == pytest.approx(taus[0] - taus[1])
+    assert 0 < found.low < found.value < found.high
+    back = tau_difference(bad, good, truth)
+    assert (back.value, back.low, back.high) == pytest.approx((-found.value, -found.high, -found.low))
+    assert tau_difference(good, good, truth) == Estimate(0, 0, 0)
 
 
 def test_top_recall_by_hand():

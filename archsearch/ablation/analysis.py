@@ -57,7 +57,7 @@ class Report:
             factor_verdicts(listed, comparisons, method),
             interactions(outcome, method, outcome.pairs.get("tested")) if outcome.pairs or outcome.full else [],
             main_effects(outcome, method) if outcome.full else [],
-            SmallMapsRows.of(outcome),
+            SmallMapsRows.of(outcome) if outcome.seeds else SmallMapsRows(),
         )
 
 

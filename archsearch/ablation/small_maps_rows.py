@@ -30,11 +30,11 @@ class SmallMapsRows:
 
     @classmethod
     def of(cls, outcome: Outcome) -> "SmallMapsRows":
-        """Judge the maps of an outcome whose networks were trained; of others nothing is said.
+        """Judge the maps of an outcome's proxy networks, whether they have been trained already or not.
 
-        Nor is it of networks that cannot be read here, with a user's mixer or from a newer version.
+        Nothing is said of networks that cannot be read here, with a user's mixer or from a newer version.
         """
-        if "proxy" not in outcome.recipe or not outcome.seeds:
+        if "proxy" not in outcome.recipe:
             return cls()
         try:
             proxy = restored(ProxyRecipe, outcome.recipe["proxy"])

@@ -15,6 +15,7 @@ from archsearch.ablation.pairs import Budget, all_pairs, plan_pairs, to_screen, 
 from archsearch.ablation.record import OUTCOME, add, outcome_of, set_outcome, with_accuracies
 from archsearch.ablation.record import trainings as recorded
 from archsearch.ablation.resolve import ResolvedAblation
+from archsearch.ablation.small_maps_rows import SmallMapsRows
 from archsearch.ablation.spec import HUB, AblationSpec
 from archsearch.ablation.variants import Variant
 from archsearch.arch import Arch
@@ -126,6 +127,7 @@ class Stages:
 
     def train(self) -> None:
         """Train the chosen networks, then pairs of them, as far as the storage does not know them."""
+        self._tell_maps()
         asked, most = trainings(self.plan.chosen.variants, self.spec.seeds), self.spec.max_trainings
         self._train(asked[:most])
         if not self.spec.pairs:
@@ -135,6 +137,12 @@ class Stages:
             self.listener.note(f"--n-trials {most} leaves none for pairs: there are {len(asked)} without them")
         else:
             self._try_pairs(left)
+
+    def _tell_maps(self) -> None:
+        """Say which of the kernel sizes that are to be compared the proxy's maps are too small to judge."""
+        chosen = self.outcome.of({variant.name for variant in self.plan.chosen.variants})
+        for line in SmallMapsRows.of(chosen).judgement.lines:
+            self.listener.note(line)
 
     def _try_pairs(self, most: int) -> None:
         """Screen pairs, and test those that stand out, in at most so many trainings."""

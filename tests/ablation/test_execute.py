@@ -9,6 +9,7 @@ from archsearch.ablation.record import outcome_of
 from archsearch.ablation.resolve import resolve
 from archsearch.ablation.stages import machine_of
 from archsearch.ablation.yaml import load_study
+from archsearch.arch import Mixer
 from archsearch.errors import OptionError, StudyFileError
 from archsearch.recipes import PROXIES
 from archsearch.search.definition import load
@@ -74,6 +75,20 @@ def test_a_spec_runs_interrupted_it_goes_on_and_nothing_is_printed(capsys, study
     assert run(resolve(spec), idle).outcome.results == record.outcome.results
     assert idle.trainings == []
     assert capsys.readouterr() == ("", "")
+
+
+def test_before_it_trains_it_says_what_the_maps_are_too_small_for(tmp_path):
+    base = tiny.SMALL.replace(mixers=(Mixer.of("inception", branch_ratio=0.25),) * 4, img_size=224)
+    (tmp_path / "base.json").write_text(json.dumps(base.to_dict()))
+    (tmp_path / "bands.yaml").write_text("title: Bands\nbaseline: base.json\nfactors:\n  band_kernel_size: [7]\n")
+    quick = {**QUICK, "proxy_changes": {**QUICK["proxy_changes"], "width": 1}}
+    storage = str(tmp_path / "a.db")
+    spec = AblationSpec(
+        str(tmp_path / "bands.yaml"), seeds=(0,), max_trainings=1, speed=False, storage=storage, **quick
+    )
+    heard = Heard()
+    run(spec, heard)
+    assert any("too small to judge band_kernel_size" in note for note in heard.notes)
 
 
 def test_networks_may_be_given_and_a_recipe_as_it_is(study):

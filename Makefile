@@ -6,7 +6,7 @@ override BIN := $(VENV)/bin
 # Installed again only when what is asked for, or this checkout's place, changes.
 STAMP := $(VENV)/.installed-$(shell { cat pyproject.toml constraints.txt; pwd; } | cksum | cut -d ' ' -f 1)
 
-.PHONY: study test lint env
+.PHONY: study test lint rankings env
 study: env
 	$(BIN)/python cli.py study --space inception_dw --objective pareto
 
@@ -19,6 +19,10 @@ lint: env
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
+
+# The table of what is known of recipes, from the committed records of fidelity.
+rankings: env
+	$(BIN)/python benchmarks/rankings.py
 
 env: $(STAMP)
 

@@ -17,7 +17,7 @@ LEVELS = [
     {"objectives", "recipes", "trial", "arch"},
     {"space", "stats"},
     {"nn", "data"},
-    {"train", "complexity"},
+    {"train", "complexity", "rankings"},
     {"benchmark"},
     {"evaluate"},
     {"search"},

@@ -1,6 +1,7 @@
 """Check how far short trainings can be trusted: train architectures briefly and for long, and compare the rankings."""
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from archsearch.cli.options import (
     positive_int,
     write_file,
 )
-from archsearch.cli.recipe_options import add_data
+from archsearch.cli.recipe_options import add_data, add_proxy, asked_changes
 from archsearch.errors import OptionError, unknown
 
 if TYPE_CHECKING:
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 #: Arguments that only apply to trainings.
 TRAINING = (
     "plan",
+    "space",
+    "proxy",
+    "epochs",
+    "set",
     "dataset",
     "data_root",
     "n_archs",
@@ -54,6 +59,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="report on a --results-file of an earlier run, train nothing",
     )
+    add("--space", metavar="NAME|FILE", help="instead of a plan: measure one recipe on this search space")
+    add_proxy(parser, "proxy.lr=2e-3")
     add_data(parser)
     add("--n-archs", type=positive_int, metavar="N", help="number of architectures (default: the plan's)")
     add(
@@ -89,8 +96,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train what the disk cache does not hold, and print how far each schedule agrees with the reference."""
-    import sys
-
     from archsearch.fidelity import FidelityReport, read_records
     from archsearch.fidelity.tables import agreement_table
     from archsearch.report.tables import with_notes
@@ -105,7 +110,23 @@ def run(args: argparse.Namespace) -> int:
     report = FidelityReport.of(frame)
     document = with_notes(agreement_table(report), _maps(args))
     sys.stdout.write(render(document, args.format) + "\n")
+    _make_known(frame, args)
     return 0
+
+
+def _make_known(frame: "pd.DataFrame", args: argparse.Namespace) -> None:
+    """Keep what was found in the cache, where studies look it up."""
+    from archsearch.fidelity.measured_rankings import make_known
+    from archsearch.rankings.known import kept_folder
+
+    source = args.records or args.results_file
+    try:
+        count = make_known(frame, source.name if source else "no file")
+    except OSError as error:
+        print(f"studies will not know of this: cannot write {kept_folder()}: {error.strerror}", file=sys.stderr)
+        return
+    if count and not args.quiet:
+        print(f"studies know now how {count} recipe{'s rank' if count > 1 else ' ranks'}", file=sys.stderr)
 
 
 def _train(args: argparse.Namespace) -> "pd.DataFrame":
@@ -207,8 +228,27 @@ def _plan(args: argparse.Namespace) -> "Plan":
 
     device = pick_device(args.device)
     plan = load_plan(args.plan or default_plan(args.dataset, device.type))
+    plan = _of_recipe(args, plan, "gpu" if device.type == "cuda" else "cpu")
     if args.n_archs is not None:
         if args.n_archs < FEWEST:
             raise OptionError(f"--n-archs {args.n_archs}: a ranking needs at least {FEWEST}")
         plan = replace(plan, archs=args.n_archs)
     return plan if args.seeds is None else plan.with_seeds(args.seeds)
+
+
+def _of_recipe(args: argparse.Namespace, plan: "Plan", kind: str) -> "Plan":
+    """The plan that measures the recipe of ``--space`` and ``--proxy``, in place of one by name."""
+    from archsearch.fidelity.recipe_plan import plan_of
+    from archsearch.search.recipe_choice import RecipeChoice
+    from archsearch.space.yaml import load_space
+
+    changes = asked_changes(args, ("proxy",))["proxy"]
+    if args.space is None:
+        if args.proxy is not None or changes:
+            raise OptionError("--proxy, --epochs and --set need --space; the recipes of a plan stand in it")
+        return plan
+    if args.plan is not None:
+        raise OptionError(f"--space measures a recipe without a plan; leave {args.plan} or --space out")
+    space = load_space(args.space)
+    recipe, _ = RecipeChoice(args.proxy, changes).recipes(kind, space.fitted, args.dataset)
+    return plan_of(recipe, args.proxy or "by default", space, plan)

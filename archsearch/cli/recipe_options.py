@@ -24,9 +24,17 @@ def add_data(parser: argparse.ArgumentParser, default: str | None = "drawn") -> 
 def add_recipes(parser: argparse.ArgumentParser) -> None:
     """Add ``--proxy``, ``--bench``, ``--epochs``, ``--set``, ``--remeasure`` and ``--retrain``."""
     add = parser.add_argument
+    add_proxy(parser)
+    add("--bench", metavar="NAME", help="recipe of the timing: smoke, cpu, gpu (default: by device)")
+    add("--remeasure", action="store_true", help="repeat timings of earlier studies on this device")
+    add("--retrain", action="store_true", help="repeat trainings of earlier studies on this device")
+
+
+def add_proxy(parser: argparse.ArgumentParser, example: str = "proxy.lr=2e-3 bench.batch_size=1") -> None:
+    """Add ``--proxy``, ``--epochs`` and ``--set``; the example is of what it sets."""
+    add = parser.add_argument
     add("--proxy", metavar="NAME|FILE", help=f"proxy recipe: {', '.join(PROXIES)}, or a YAML file "
         "(default: by device and data set)")  # fmt: skip
-    add("--bench", metavar="NAME", help="recipe of the timing: smoke, cpu, gpu (default: by device)")
     add("--epochs", type=positive_int, metavar="N", help="number of epochs; short for --set proxy.epochs=N")
     add(
         "--set",
@@ -34,10 +42,8 @@ def add_recipes(parser: argparse.ArgumentParser) -> None:
         action="extend",
         default=[],
         metavar="RECIPE.FIELD=VALUE",
-        help="fields of the recipes to change, as in proxy.lr=2e-3 bench.batch_size=1",
+        help=f"fields of the recipes to change, as in {example}",
     )
-    add("--remeasure", action="store_true", help="repeat timings of earlier studies on this device")
-    add("--retrain", action="store_true", help="repeat trainings of earlier studies on this device")
 
 
 def recipe_choice(args: argparse.Namespace) -> "RecipeChoice":
@@ -52,13 +58,13 @@ def recipe_choice(args: argparse.Namespace) -> "RecipeChoice":
     return RecipeChoice(args.proxy, changes["proxy"], args.bench, changes["bench"])
 
 
-def asked_changes(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
+def asked_changes(args: argparse.Namespace, recipes: tuple[str, ...] = ("proxy", "bench")) -> dict[str, dict[str, Any]]:
     """Return the fields that ``--set`` and ``--epochs`` change, by recipe.
 
     Raises:
-        OptionError: A ``--set`` has another form.
+        OptionError: A ``--set`` has another form, or names another recipe.
     """
-    given = assignments(args.set, ("proxy", "bench"))
+    given = assignments(args.set, recipes)
     return {**given, "proxy": {**given["proxy"], "epochs": args.epochs}} if args.epochs is not None else given
 
 

@@ -198,6 +198,7 @@ def _show(
         dict(importance),
         images=result.val_images,
         small_maps=result.small_maps,
+        ranking=result.ranking,
     )
     front = trials_table(front_rows(view.frame, view.objectives), view.objectives, view.chance_words)
     front = with_notes(front, view.small_maps)
@@ -208,12 +209,22 @@ def _show(
         report.write(page, [view])
         count = len(result.trials)
         if args.log_format == "json" and not args.quiet:
-            json_event("finished", study=result.name, trials=count, storage=result.storage, page=str(page))
+            told = {"ranking": result.ranking} if result.ranking else {}
+            json_event("finished", study=result.name, trials=count, storage=result.storage, page=str(page), **told)
         elif not args.quiet:
             print(f"study {result.name}: {count} trials in {result.storage}\npage: {page}", file=sys.stderr)
+        _show_ranking(args, result.ranking)
     if result.failure is not None:
         raise ArchsearchError(result.failure)
     return 0
+
+
+def _show_ranking(args: argparse.Namespace, words: str) -> None:
+    """Print what is known of how the recipe ranks: below the table, or beside other formats."""
+    if words and args.format == "table":
+        print(words, flush=True)
+    elif words and not args.quiet and args.log_format != "json":
+        print(words, file=sys.stderr)
 
 
 def _show_repetition(repetition: "Repetition", style: str) -> None:

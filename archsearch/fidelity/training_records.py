@@ -11,9 +11,8 @@ import pandas as pd
 
 from archsearch.errors import DataError
 from archsearch.fidelity.plan import Plan, Schedule
-from archsearch.recipes import TEACHER, TRAINER, ProxyRecipe
+from archsearch.rankings.known import recipe_fields
 from archsearch.trial import Evaluation, refuse_non_finite
-from archsearch.utils.key_fields import key_fields
 
 if TYPE_CHECKING:
     from archsearch.data import ImageData
@@ -24,15 +23,6 @@ if TYPE_CHECKING:
 NEEDED = ("network", "table", "schedule", "seed", "accuracy", "seconds", "top1", "macs", "params")
 #: Columns that say how its seconds were taken: unknown of a training that was in the disk cache.
 TIMED = ("threads", "workers", "date")
-
-
-def recipe_fields(proxy: ProxyRecipe) -> dict[str, Any]:
-    """Return what a training's result depends on in a recipe: its keyed fields, and versions of training and teacher.
-
-    >>> list(recipe_fields(ProxyRecipe()))[:3], list(recipe_fields(ProxyRecipe(teacher=0.5)))[:3]
-    (['trainer', 'width', 'width_step'], ['trainer', 'taught', 'width'])
-    """
-    return {"trainer": TRAINER, **({"taught": TEACHER} if proxy.teacher else {}), **key_fields(proxy)}
 
 
 def facts_of(plan: Plan, schedule: Schedule, data: "ImageData", machine: "Machine") -> dict[str, Any]:

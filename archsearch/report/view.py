@@ -42,6 +42,7 @@ class StudyView:
         smoother: Function that smooths accuracies; another one where a study is followed.
         confirmation: Last confirmation of its front; None where there is none.
         small_maps: Which kernel sizes the proxy's maps are too small to judge, and what to do, in sentences.
+        ranking: What is known of how its recipe ranks, in a sentence; empty where nothing is on record.
     """
 
     name: str
@@ -54,6 +55,7 @@ class StudyView:
     smoother: Smoothing = smoothed_scores
     confirmation: "Confirmation | None" = None
     small_maps: tuple[str, ...] = ()
+    ranking: str = ""
 
     @property
     def objectives(self) -> tuple[Objective, ...]:
@@ -180,6 +182,7 @@ def view_of(record: "optuna.Study") -> StudyView:
         StorageError: A trial cannot be read.
     """
     from archsearch.search.definition import recipe_of, validation_images
+    from archsearch.search.known_ranking import ranking_words
     from archsearch.search.small_maps_record import recorded_maps
     from archsearch.search.storage.records import Tail
 
@@ -199,6 +202,7 @@ def view_of(record: "optuna.Study") -> StudyView:
         images=images,
         confirmation=told,
         small_maps=recorded_maps(record),
+        ranking=ranking_words(record),
     )
 
 

@@ -12,6 +12,7 @@ from archsearch.search.dispatch import carry_out
 from archsearch.search.early_stopping import EarlyStopping
 from archsearch.search.engines.runner import ProgressListener, Runner
 from archsearch.search.fixed_speed import Speeds, fix_speeds, fixed_speeds, step_seconds
+from archsearch.search.known_ranking import RANKING, look_up, ranking_words
 from archsearch.search.place import Place, place_of
 from archsearch.search.reachable import check_reachable
 from archsearch.search.resolve import ResolvedStudy, define, resolve
@@ -122,6 +123,7 @@ def _search(
             if spec.data_root:
                 record.set_user_attr(DATA_ROOT, str(spec.data_root.resolve()))
             maps = record_maps(study, record)
+            record.set_user_attr(RANKING, look_up(study, spec))
             fix_speeds(record, speeds)
             search = Search(study, StorageMirror(record, check, rescoring_of(record)), count, starts)
         reuse = ResultReuse(
@@ -162,6 +164,7 @@ def result_of(search: Search, storage: str) -> StudyResult:
         study=search.mirror.in_memory,
         command=record.user_attrs.get("command", ""),
         val_images=validation_images(record),
+        ranking=ranking_words(record),
         exhausted=search.samplers.spent,
         small_maps=recorded_maps(record),
     )

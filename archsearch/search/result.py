@@ -28,6 +28,7 @@ class StudyResult:
         study: The same trials as an Optuna study in memory, for Optuna's own figures and analyses.
         command: Command line of the last run that had one.
         val_images: Number of validation images behind each accuracy; 0 where it is not known.
+        ranking: What is known of how its recipe ranks, in a sentence; empty where it trains nothing.
         exhausted: Whether the sampler knows of no further architecture that keeps the constraints.
         small_maps: Which kernel sizes the proxy's maps are too small to judge, and what to do, in sentences.
     """
@@ -40,6 +41,7 @@ class StudyResult:
     study: optuna.Study = field(repr=False, compare=False)
     command: str = ""
     val_images: int = 0
+    ranking: str = ""
     exhausted: bool = False
     small_maps: tuple[str, ...] = ()
 

@@ -1,4 +1,5 @@
 import csv
+import itertools
 import os
 import signal
 import subprocess
@@ -8,6 +9,8 @@ from pathlib import Path
 
 import pytest
 from command import refused, run
+
+from archsearch.fidelity import PlanStarted, TrainingDone
 
 PLAN = """\
 space: small.yaml
@@ -97,11 +100,71 @@ def test_a_plan_is_carried_out_once(plan, capsys, monkeypatch):
         (["--device", "cuda:9"], "no device 'cuda:9' here"),
         (["plan.yaml", "--only", "one,tow"], "--only: unknown schedule 'tow' (known: one, reference)"),
         (["--from", "none.csv", "--only", "one"], "leave --only out"),
+        (["--from", "none.csv", "--space", "small.yaml"], "leave --space out"),
+        (["--proxy", "smoke"], "--proxy, --epochs and --set need --space; the recipes of a plan stand in it"),
+        (["plan.yaml", "--space", "small.yaml"], "--space measures a recipe without a plan; leave plan.yaml or"),
+        (["--space", "small.yaml", "--set", "bench.rounds=3"], "--set bench.rounds=3: write proxy.FIELD=VALUE"),
+        (["--space", "small.yaml", "--proxy", "quikc"], "unknown proxy 'quikc': did you mean 'quick'"),
+        (["--space", "smal"], "unknown space 'smal'"),
         (["plan.yaml", "--results-file", "plan.yaml"], "plan.yaml has no column 'network'"),
     ],
 )
 def test_wrong_commands(plan, capsys, tmp_path, words, says):
     assert says in refused(capsys, tmp_path, "fidelity", *words, "-q")
+
+
+@pytest.mark.slow
+def test_what_was_measured_is_known_to_the_next_study(plan, capsys, monkeypatch):
+    """A study says what measures its recipe; that command, and the study says what it found."""
+    monkeypatch.setattr("archsearch.fidelity.yaml.DRAWN", str(plan))  # whose reference takes a moment
+    recipe = ("--proxy", "smoke", "--set", "proxy.train_samples=64")
+    words = ("study", "--space", "small.yaml", "--objective", "accuracy,macs", *recipe, "--n-trials", 1)
+    code, out, err = run(capsys, *words, "-q", "--bench", "smoke", "--workers", 0, "--device", "cpu")
+    assert code == 0, err
+    told = out.splitlines()[-1]
+    command = told.partition("`")[2].partition("`")[0]
+    assert told == f"nothing is known of how this recipe ranks; `{command}` measures it"
+    code, out, err = run(capsys, *command.split(), "--workers", 1, "--device", "cpu")
+    assert code == 0, err
+    assert "smoke, seed 0" in err
+    assert err.splitlines()[-1] == "studies know now how 1 recipe ranks"
+    code, out, err = run(capsys, *words, "-q", "--bench", "smoke", "--workers", 0, "--device", "cpu", "-f", "csv")
+    assert (code, err) == (0, "")
+    code, out, err = run(capsys, *words, "-q", "--bench", "smoke", "--workers", 0, "--device", "cpu")
+    assert out.splitlines()[-1].startswith("this recipe orders the drawn data with tau ")
+    assert "6 architectures of small, measured 20" in out.splitlines()[-1]
+
+
+def trained(plan, spec, progress, track):
+    """Carry a plan out without any training: what a schedule finds is made up."""
+    plan = plan.only(spec.only)
+    made = {"recipe": "{}", "workers": 2, "images": 64, "space": "small", "data": "drawn", "fingerprint": "f"}
+    facts = {each.name: made | {"judged": plan.split_of(each)} for each in plan.all_schedules}
+    progress(PlanStarted(plan, facts))
+    for place, (schedule, number) in enumerate(itertools.product(plan.all_schedules, range(6))):
+        row = {"network": f"n{number}", "table": None, "schedule": schedule.name, "seed": plan.seeds_of(schedule)[0]}
+        row |= {"accuracy": number / 10, "seconds": 3.0, "error": None, "top1": None, "macs": number, "params": 1}
+        progress(TrainingDone(row | facts[schedule.name], place, 0.1))
+
+
+def test_one_more_schedule_joins_a_results_file(plan, capsys, monkeypatch):
+    monkeypatch.setattr("archsearch.fidelity.execute.run", trained)
+    words = ("fidelity", plan, "--results-file", "r.csv", "-q", "-f", "csv")
+    code, out, err = run(capsys, *words)
+    assert (code, err) == (0, "")
+    before = Path("r.csv").read_text()
+    plan.write_text(PLAN.replace("schedules:\n", "schedules:\n  one, two: {epochs: 1}\n"))
+    code, out, err = run(capsys, *words, "--only", "one, two")
+    assert (code, err) == (0, "")
+    rows = list(csv.DictReader(out.splitlines()))
+    assert [(row["score"], row["tau"]) for row in rows[:2]] == [("one", "1.0"), ("one, two", "1.0")]
+    assert rows[0]["machine_seconds"] == "1.5"
+    assert Path("r.csv").read_text().startswith(before)
+    assert len(Path("r.csv").read_text().splitlines()) == 1 + 3 * 6
+    judged = plan.read_text().replace("seeds: 2}", "seeds: 2, judged: val}")
+    plan.write_text(judged)
+    said = refused(capsys, Path.cwd(), *words)
+    assert "r.csv: 'reference' has other images to judge by there; name another --results-file, or schedule" in said
 
 
 @pytest.mark.slow

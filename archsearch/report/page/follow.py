@@ -39,7 +39,7 @@ class Followed:
 
         self.record, self.name, self.recipe, self._tail = record, record.study_name, recipe_of(record), Tail(record)
         self.trials: list[Trial] = []
-        self.running, self.command, self.images = 0, "", 0
+        self.running, self.command, self.images, self.ranking = 0, "", 0, ""
         self.small_maps: tuple[str, ...] = ()
         self.importance: dict[str, list[Importance]] = {}
         self.confirmation: Confirmation | None = None
@@ -49,12 +49,14 @@ class Followed:
     def look(self) -> bool:
         """Read what is new; return whether anything is."""
         from archsearch.search.definition import validation_images
+        from archsearch.search.known_ranking import ranking_words
         from archsearch.search.small_maps_record import recorded_maps
 
         fresh, before = self._tail.look(), self.running
         self.trials += fresh
         self.running, self.command = self._tail.running, self.record.user_attrs.get("command", "")
         self.images, self.small_maps = validation_images(self.record), recorded_maps(self.record)
+        self.ranking = ranking_words(self.record)
         return bool(fresh) or self.running != before
 
     @property
@@ -86,7 +88,7 @@ class Followed:
             self.command, dict(self.importance), self.running, self.images, self._smoother, self.confirmation,
             self.small_maps,
         )  # fmt: skip
-        return StudyView(self.name, self.recipe, list(self.trials), *told)
+        return StudyView(self.name, self.recipe, list(self.trials), *told, self.ranking)
 
 
 class Follower:

@@ -128,6 +128,7 @@ def _head(view: StudyView, front: list[int], box: Box | None, noise: dict[str, A
         "recipe": clean(view.recipe),
         "proxy_network": view.proxy_outline,
         "small_maps": list(view.small_maps),
+        "ranking": view.ranking,
         "objectives": view.recipe["objectives"],
         "running": view.running,
         "front": front,

@@ -48,6 +48,7 @@ function showStudies() {
     if (several()) element("strong", study.name + ": ", line);
     line.append([`${study.rows.length} trials of space ${study.recipe.space_name}`, ...told].join(", ")
       + `. Accuracy is that of a proxy network${study.proxy_network ? ` (of the baseline: ${study.proxy_network})` : ""} trained on ${study.recipe.data?.name}; costs are those of the target network on ${timedOn(study)}${study.recipe.speeds ? ", read from benchmark's results" : ""}${study.recipe.bench?.img_size ? `, speeds at ${study.recipe.bench.img_size} px` : ""}.${bounds}${scatter}`);
+    if (study.ranking) element("p", `${several() ? study.name + ": " : ""}${study.ranking}.`, box, { class: "study ranking" });
   }
   showSmallMaps(box);
   const recipes = new Set(studies.map((study) => JSON.stringify([study.recipe.proxy, study.recipe.data, study.recipe.trainer])));

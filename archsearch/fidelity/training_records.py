@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 #: Columns that records must have. In older files ``schedule`` is called ``rung``.
 NEEDED = ("network", "table", "schedule", "seed", "accuracy", "seconds", "top1", "macs", "params")
+#: What to do about a file that holds none.
+REMEDY = "name a file that `fidelity --results-file` wrote"
 #: Columns that say how its seconds were taken: unknown of a training that was in the disk cache.
 TIMED = ("threads", "workers", "date")
 
@@ -97,10 +99,10 @@ def read_records(path: Path) -> pd.DataFrame:
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}") from None
     except (ValueError, pd.errors.ParserError):
-        raise DataError(f"{path} holds no table of comma-separated values") from None
+        raise DataError(f"{path} holds no table of comma-separated values; {REMEDY}") from None
     missing = [name for name in NEEDED if name not in frame]
     if missing:
-        raise DataError(f"{path} has no column {missing[0]!r}; name a file that `fidelity --results-file` wrote")
+        raise DataError(f"{path} has no column {missing[0]!r}; {REMEDY}")
     numbers = ["seed", "accuracy", "seconds", "top1", "macs", "params"]
     frame[numbers] = frame[numbers].apply(pd.to_numeric, errors="coerce").replace([np.inf, -np.inf], np.nan)
     frame["table"] = [None if pd.isna(table) else str(table).removesuffix(".0") for table in frame["table"]]

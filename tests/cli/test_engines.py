@@ -128,7 +128,7 @@ def test_a_study_is_the_same_with_workers_and_on_ray(small_space, tmp_path):
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         assert "5 trials in" in done.stderr
-        expected = ("[", "study s: ", "page: ", "proxy network of the baseline: ")
+        expected = ("[", "study s: ", "page: ", "proxy network of the baseline: ", "Proxy maps of ", "Large enough ")
         noise = [line for line in done.stderr.splitlines() if not line.startswith(expected)]
         assert not [line for line in noise if "draws repeated" not in line], done.stderr
         assert (tmp_path / "s.html").stat().st_size > 1_000_000

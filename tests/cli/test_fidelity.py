@@ -106,7 +106,10 @@ def test_a_plan_is_carried_out_once(plan, capsys, monkeypatch):
         (["--space", "small.yaml", "--set", "bench.rounds=3"], "--set bench.rounds=3: write proxy.FIELD=VALUE"),
         (["--space", "small.yaml", "--proxy", "quikc"], "unknown proxy 'quikc': did you mean 'quick'"),
         (["--space", "smal"], "unknown space 'smal'"),
-        (["plan.yaml", "--results-file", "plan.yaml"], "plan.yaml has no column 'network'"),
+        (
+            ["plan.yaml", "--results-file", "plan.yaml"],
+            "plan.yaml holds no table of comma-separated values; name a file that",
+        ),
     ],
 )
 def test_wrong_commands(plan, capsys, tmp_path, words, says):

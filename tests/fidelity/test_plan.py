@@ -29,10 +29,17 @@ def written(tmp_path, text):
     return load_plan(str(path), FOLDER, SPACES)
 
 
-def test_plans_say_which_kernel_sizes_the_maps_of_their_schedules_are_too_small_to_judge():
-    told = plan_maps(load_plan("inception_dw_drawn"))
+def test_plans_say_which_kernel_sizes_the_maps_of_their_schedules_are_too_small_to_judge(tmp_path):
+    text = """space: inception_dw
+schedules:
+  1 epoch: {epochs: 1}
+  6 epochs: {epochs: 6}
+  stem stride 1, 1 epoch: {stem_patch_size: 1, epochs: 1}
+reference: {epochs: 16}
+"""
+    told = plan_maps(written(tmp_path, text))
     assert [line.partition(": Proxy maps of ")[0] for line in told] == [
-        "space inception_dw, 1 epoch, cpu recipe, 6 epochs and reference",
+        "space inception_dw, 1 epoch, 6 epochs and reference",
         "space inception_dw, stem stride 1, 1 epoch",
     ]
     assert "maps of 16-8-4-2 are too small to judge square_kernel_size and kernel_size from 5 on" in told[0]

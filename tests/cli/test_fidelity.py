@@ -108,7 +108,7 @@ def test_a_plan_is_carried_out_once(plan, capsys, monkeypatch):
         (["--space", "smal"], "unknown space 'smal'"),
         (
             ["plan.yaml", "--results-file", "plan.yaml"],
-            "plan.yaml holds no table of comma-separated values; name a file that",
+            "plan.yaml holds no table of comma-separated values; name",
         ),
     ],
 )

@@ -142,7 +142,8 @@ class _Comparison:
         self.truth, self.macs = reference.to_numpy().mean(axis=1), facts["macs"].to_numpy(float)
         self.traits = [_traits(row) for _, row in facts.iterrows()]
         self.seconds = _medians(own, own["seconds"])
-        self.machine_seconds = _medians(own, own["seconds"] / own["workers"]) if "workers" in own else {}
+        together = pd.to_numeric(own["workers"]) if "workers" in own else float("nan")  # None where all were cached
+        self.machine_seconds = _medians(own, own["seconds"] / together)
         free = {label: facts[name].to_numpy(float) for name, label in BASELINES.items() if name in facts}
         self.free = {k: v for k, v in free.items() if np.isfinite(v).all() and len(np.unique(v)) > 1}
         self.baselines = {name: agreement(score, self.truth, self.macs) for name, score in self.free.items()}

@@ -116,6 +116,9 @@ def test_seconds_of_the_machine_are_known_where_the_records_say_how_many_trained
     assert np.isnan(lines["random"].machine_seconds)
     assert report.conditions == ("4 at a time, 1 thread each, on cpu of eight",)
     assert "per candidate, 4 at a time, 1 thread each, on cpu of eight." in render(agreement_table(report), "table")
+    cached = FidelityReport.of(records().assign(workers=None, threads=None, device="cpu of eight"))
+    assert np.isnan(cached.lines[0].machine_seconds)
+    assert cached.conditions == ()
 
 
 def test_truth_says_which_images_and_seeds_it_is_of():

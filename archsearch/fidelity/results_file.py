@@ -21,11 +21,17 @@ SHARED = {
 
 
 def records_text(records: pd.DataFrame) -> str:
-    """Return records as CSV; a schedule's recipe, which is long, stands in its first row alone."""
+    """Return records as CSV; a schedule's recipe, which is long, stands in its first row alone.
+
+    Values of axes stay whole numbers where other rows have no such axis: pandas makes them fractions.
+    """
     shown = records.copy()
     if "recipe" in shown:
         before = records.groupby("schedule", sort=False)["recipe"].shift()
         shown["recipe"] = records["recipe"].where(records["recipe"] != before)
+    for axis in (name for name in shown if str(name).startswith("axis.")):
+        values = [int(value) if isinstance(value, float) and value.is_integer() else value for value in shown[axis]]
+        shown[axis] = pd.Series(values, shown.index, dtype=object)
     return str(shown.to_csv(index=False))
 
 

@@ -56,6 +56,7 @@ def test_a_plan_is_carried_out_once(plan, capsys, monkeypatch):
     assert (code, again, err) == (0, out, "")
     assert Path("r.csv").read_text() == text  # seconds too: nothing was trained again
     code, again, err = run(capsys, "fidelity", plan, "--results-file", "r2.csv", "-q")
+    assert (code, err) == (0, "")
     assert "the records do not say how many trained at a time" in again
     assert [[row[f] for f in FACTS] for row in csv.DictReader(Path("r2.csv").read_text().splitlines())] == [
         [row[f] for f in FACTS] for row in rows

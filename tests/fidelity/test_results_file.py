@@ -5,6 +5,7 @@ import pytest
 from archsearch.errors import DataError
 from archsearch.fidelity.results_file import check_mergeable, merged, records_text
 from archsearch.fidelity.training_records import read_records
+from archsearch.utils.package_data import shipped
 
 MADE = {"judged": "val", "images": 64, "recipe": '{"epochs": 1}', "space": "small", "data": "drawn", "fingerprint": "f"}
 HOW = {"threads": 1, "workers": 2, "date": "2026-11-28"}
@@ -51,6 +52,12 @@ def test_the_text_says_a_recipe_once(tmp_path):
     assert list(again["workers"]) == [2] * 5
     assert list(again["table"].fillna("")) == ["", "", "", "8", ""]
     assert records_text(again) == text
+
+
+def test_the_committed_records_are_written_as_they_were_read():
+    path = shipped("studies") / "results" / "fidelity-inception_dw-cifar10-epyc-2-cores.csv"
+    records = read_records(path)
+    assert records_text(merged(records, records.iloc[:0])) == path.read_text()
 
 
 @pytest.mark.parametrize(

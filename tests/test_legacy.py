@@ -187,7 +187,7 @@ def test_the_dashboard_shows_a_storage(folder):
 def test_a_fidelity_record_is_told(folder, capsys):
     code, out, err = command.run(capsys, "fidelity", "--from", "fidelity.csv")
     assert code == 0, err
-    (row,) = [line for line in out.splitlines() if line.startswith("6 epochs, batch 32")]
+    (row,) = [line for line in out.splitlines() if line.startswith("6 epochs, batch 32  ")]
     assert row.split()[4] == "0.82"
 
 

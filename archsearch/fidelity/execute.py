@@ -99,13 +99,13 @@ def run(
     data = _load(plan, spec, track)
     facts = {each.name: facts_of(plan, each, data[each.proxy.img_size], machine) for each in chosen.all_schedules}
     progress(PlanStarted(chosen, facts))
-    # Those that the reference tells apart: one more schedule draws no other architectures.
+    # By the reference alone: one more schedule draws no other architectures, and gives them no other scores.
     subjects = draw(plan.space, plan.archs, [plan.reference.proxy], spec.seed)
-    first = plan.all_schedules[0].proxy
-    images = reduce(data[first.img_size], first)
-    untrained = {subject.name: scores for subject, scores in zero_cost(subjects, first, images)}
+    long = plan.reference.proxy
+    images = reduce(data[long.img_size], long)
+    untrained = {subject.name: scores for subject, scores in zero_cost(subjects, long, images)}
     asked = trainings(chosen, subjects, published(chosen) if chosen.paper_schedules else ())
-    work = _Work(chosen, asked, _shares(asked, data[first.img_size]), untrained, facts)
+    work = _Work(chosen, asked, _shares(asked, data[long.img_size]), untrained, facts)
     return _train(work, spec, machine, progress)
 
 

@@ -10,6 +10,8 @@ from archsearch.fidelity.training_records import TIMED
 
 #: Columns that name a training.
 TRAINING = ("network", "schedule", "seed")
+#: Columns of whole numbers that some rows may lack.
+COUNTS = ("seed", "images", "threads", "workers")
 #: Columns that records of one schedule have to share, in words.
 SHARED = {
     "recipe": "another recipe",
@@ -23,15 +25,15 @@ SHARED = {
 def records_text(records: pd.DataFrame) -> str:
     """Return records as CSV; a schedule's recipe, which is long, stands in its first row alone.
 
-    Values of axes stay whole numbers where other rows have no such axis: pandas makes them fractions.
+    Counts and values of axes stay whole numbers where other rows have none: pandas makes them fractions.
     """
     shown = records.copy()
     if "recipe" in shown:
         before = records.groupby("schedule", sort=False)["recipe"].shift()
         shown["recipe"] = records["recipe"].where(records["recipe"] != before)
-    for axis in (name for name in shown if str(name).startswith("axis.")):
-        values = [int(value) if isinstance(value, float) and value.is_integer() else value for value in shown[axis]]
-        shown[axis] = pd.Series(values, shown.index, dtype=object)
+    for name in (name for name in shown if name in COUNTS or str(name).startswith("axis.")):
+        values = [int(value) if isinstance(value, float) and value.is_integer() else value for value in shown[name]]
+        shown[name] = pd.Series(values, shown.index, dtype=object)
     return str(shown.to_csv(index=False))
 
 

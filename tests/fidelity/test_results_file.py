@@ -38,6 +38,8 @@ def test_how_a_training_was_timed_outlives_its_repetition_from_the_cache():
     assert found == row(accuracy=0.6)
     (anew,) = merged(pd.DataFrame([row()]), pd.DataFrame([row(workers=8)])).to_dict("records")
     assert anew["workers"] == 8
+    text = records_text(merged(pd.DataFrame([row()]), pd.DataFrame([cached | {"network": "b"}])))
+    assert text.splitlines()[1].endswith(",1,2,2026-11-28"), "and not 1.0, as the other row's is not known"
 
 
 def test_the_text_says_a_recipe_once(tmp_path):

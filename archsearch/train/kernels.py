@@ -59,10 +59,10 @@ def is_slow(kernel: tuple[int, ...], size: tuple[int, int], bfloat16: bool) -> b
         size: Height and width of the map.
         bfloat16: Whether it is computed in bfloat16, and not in float32.
     """
-    (kh, kw), taps = kernel, kernel[0] * kernel[1]
+    kh, kw = kernel
     if bfloat16:
         return kw > WIDEST or kh > size[0] or kw > size[1]
-    return taps >= (TAPS if size[0] * size[1] <= SMALL_MAP else MANY_TAPS)
+    return kh * kw >= (TAPS if size[0] * size[1] <= SMALL_MAP else MANY_TAPS)
 
 
 def _in_bfloat16() -> bool:

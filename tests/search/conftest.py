@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import servers
 
+from archsearch import Engine, StudySpec
 from archsearch.search.engines.local import run_local
 from archsearch.search.engines.runner import run_here
 
@@ -66,3 +67,21 @@ def engine(request):
         request.getfixturevalue("_cluster")
         return on_ray
     return {"local": run_local, "here": in_this_process}[request.param]
+
+
+@pytest.fixture
+def spec(tmp_path, small_space, monkeypatch):
+    """A study that costs next to nothing, in this process."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return StudySpec(
+        space=small_space,
+        objectives=("accuracy", "macs"),
+        n_trials=3,
+        sampler="random",
+        proxy="smoke",
+        proxy_changes={"train_samples": 64},
+        bench="smoke",
+        engine=Engine(workers=0),
+        device="cpu",
+        storage=str(tmp_path / "s.db"),
+    )

@@ -20,24 +20,6 @@ from archsearch.space.yaml import load_space
 from archsearch.utils.key_fields import key_fields
 
 
-@pytest.fixture
-def spec(tmp_path, small_space, monkeypatch):
-    """A study that costs next to nothing, in this process."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return StudySpec(
-        space=small_space,
-        objectives=("accuracy", "macs"),
-        n_trials=3,
-        sampler="random",
-        proxy="smoke",
-        proxy_changes={"train_samples": 64},
-        bench="smoke",
-        engine=Engine(workers=0),
-        device="cpu",
-        storage=str(tmp_path / "s.db"),
-    )
-
-
 class Heard(ProgressListener):
     def __init__(self):
         self.remarks, self.ends = [], []

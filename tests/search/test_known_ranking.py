@@ -4,7 +4,6 @@ import dataclasses
 
 import pytest
 
-from archsearch import Engine, StudySpec
 from archsearch.rankings.known import Ranking, keep, kept_folder, recipe_fields
 from archsearch.recipes import ProxyRecipe
 from archsearch.report.page.payload import page_data
@@ -19,20 +18,8 @@ COMMAND = "fidelity --space {} --proxy smoke --set proxy.train_samples=64 --data
 
 
 @pytest.fixture
-def spec(tmp_path, small_space, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return StudySpec(
-        space=small_space,
-        objectives=("accuracy", "macs"),
-        n_trials=1,
-        sampler="random",
-        proxy="smoke",
-        proxy_changes={"train_samples": 64},
-        bench="smoke",
-        engine=Engine(workers=0),
-        device="cpu",
-        storage=str(tmp_path / "s.db"),
-    )
+def spec(spec):
+    return dataclasses.replace(spec, n_trials=1)
 
 
 def test_a_study_says_what_is_known_and_keeps_it(spec):

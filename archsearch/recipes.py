@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 #: Bound on the numbers of a recipe, so that each of them fits a float.
 LARGEST = 1e300
+#: Padding of the random crops of a longer training, as a share of the image's side.
+CROP_PADDING = 1 / 8
 
 
 def _check(recipe: Any, allowed: str, names: tuple[str, ...], ok: Callable[[Any], bool]) -> None:
@@ -138,6 +140,16 @@ class ProxyRecipe:
             available: Number of training samples, once reduced to ``train_samples``.
         """
         return self.epoch_samples or available
+
+    def with_crops(self) -> "ProxyRecipe":
+        """Return the same recipe with random crops where it has none, as longer trainings overfit without.
+
+        >>> ProxyRecipe().with_crops().crop_padding, ProxyRecipe(crop_scale=0.5).with_crops().crop_padding
+        (4, 0)
+        """
+        if self.crop_padding or self.crop_scale < 1:
+            return self
+        return dataclasses.replace(self, crop_padding=int(self.img_size * CROP_PADDING))
 
     @property
     def full_size(self) -> bool:

@@ -40,8 +40,6 @@ if TYPE_CHECKING:
 
 #: What a recipe is longer by where none is chosen: factors on its epochs and on its training samples.
 EPOCHS, SAMPLES = 2, 4
-#: Padding of random crops where a recipe has no crops, as a share of the image's side: longer trainings overfit.
-CROP_PADDING = 1 / 8
 #: Distance of a confirmation's seeds from those of the search, so that no training begins as one of the search did.
 SEED_OFFSET = 1000
 
@@ -166,13 +164,11 @@ def longer(proxy: ProxyRecipe, available: int) -> ProxyRecipe:
     """
     wanted = SAMPLES * proxy.train_samples or available
     samples = min(wanted, available)
-    crops = proxy.crop_padding if proxy.crop_scale < 1 else proxy.crop_padding or int(proxy.img_size * CROP_PADDING)
     return replace(
-        proxy,
+        proxy.with_crops(),
         epochs=round(EPOCHS * proxy.epochs * wanted / samples),
         epoch_samples=2 * proxy.epoch_samples,
         train_samples=samples if proxy.train_samples else 0,
-        crop_padding=crops,
         teacher=0.0,
     )
 

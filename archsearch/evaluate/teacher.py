@@ -17,7 +17,7 @@ from archsearch.data.stream import fetch
 from archsearch.errors import ArchsearchError, DivergedError
 from archsearch.evaluate.pipeline import build_proxy
 from archsearch.recipes import ProxyRecipe
-from archsearch.train.accuracy import EVAL_PIXELS
+from archsearch.train.accuracy import at_once
 from archsearch.train.cache import Trainings
 from archsearch.train.precision import autocasts, forward
 from archsearch.train.training import Training, channel_statistics, repeatable
@@ -28,8 +28,6 @@ from archsearch.utils.whole_file import replacing
 NETWORK, SEED = "inceptionnext_tiny", 0
 #: Epochs of the teacher, and training samples of each, whatever the recipe of the candidates.
 EPOCHS, SAMPLES = 5, 36_864
-#: Padding of the teacher's random crops, as a share of the image's side.
-CROP_PADDING = 1 / 8
 
 
 def taught(
@@ -60,16 +58,14 @@ def teacher_recipe(proxy: ProxyRecipe) -> ProxyRecipe:
     >>> recipe.epochs, recipe.teacher, recipe.crop_padding
     (5, 0.0, 4)
     """
-    crops = proxy.crop_padding or int(proxy.img_size * CROP_PADDING)
     return dataclasses.replace(
-        proxy,
+        proxy.with_crops(),
         epochs=EPOCHS,
         epoch_samples=SAMPLES,
         batch_size=64,
         accumulate=1,
         lr=6e-3,
         ema=0.0,
-        crop_padding=crops,
         teacher=0.0,
     )
 
@@ -115,8 +111,7 @@ def class_probabilities(model: nn.Module, data: ImageData, proxy: ProxyRecipe, d
     """
     mean, std = (value.to(device) for value in channel_statistics(data.train))
     autocast = autocasts(proxy.precision, device)
-    size = max(1, EVAL_PIXELS.get(device.type, EVAL_PIXELS["cpu"]) // data.img_size**2)
-    chunks = torch.arange(len(data.train), device=data.train.labels.device).split(size)
+    chunks = torch.arange(len(data.train), device=data.train.labels.device).split(at_once(device, data.img_size))
     model.eval()
     with repeatable(device, proxy.precision):
         logits = [forward(model, (x.float() - mean) / std, autocast) for x, _ in fetch(data.train, chunks, device)]

@@ -18,6 +18,19 @@ EVAL_PIXELS = {"cpu": 1 << 17, "cuda": 1 << 21}
 NOTHING = -1
 
 
+def at_once(device: torch.device, side: int) -> int:
+    """Return the number of images of a batch that is fast without gradients.
+
+    Args:
+        device: Device that computes.
+        side: Side of the images, in pixels.
+
+    >>> at_once(torch.device("cpu"), 32)
+    128
+    """
+    return max(1, EVAL_PIXELS.get(device.type, EVAL_PIXELS["cpu"]) // side**2)
+
+
 class Judgement(NamedTuple):
     """How well a model does on a split.
 
@@ -56,8 +69,8 @@ class Validation:
         """
         self.split, self._counter = split, _Counter(model, mean, std, autocast)
         side, self.device = split.store.shape[-1], mean.device
-        at_once = EVAL_PIXELS.get(self.device.type, EVAL_PIXELS["cpu"]) // side**2
-        self.batch_size = max(1, min(at_once, len(split), most or at_once))
+        fast = at_once(self.device, side)
+        self.batch_size = min(fast, len(split), most or fast)
         self._captured = None if stream is None else _CapturedCounter(self._counter, stream)
 
     @torch.no_grad()

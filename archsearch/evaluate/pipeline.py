@@ -334,14 +334,17 @@ def _test(arch: Arch, task: Task, seed: int, progress: _Progress) -> None:
     assert trainings is not None  # noqa: S101 - the cache keeps the weights
     key, detail = _key(arch, task, trainings, seed), {"split": "test", "images": len(task.data.test)}
     progress.costs.details["accuracy"] = detail
-    known, file = _known_test(task, trainings, key), trainings.weights(key)
-    progress.accuracies[seed] = _test_accuracy(arch, task, seed, file) if known is None else known
+    if (known := _known_test(task, trainings, key)) is not None:
+        progress.accuracies[seed] = known
+        return
+    file = trainings.weights(key)
+    progress.accuracies[seed] = _test_accuracy(arch, task, seed, file)
     if task.keeps_weights:
         detail["weights"] = str(file)
-    elif known is None:
-        trainings.store.put(_test_key(key), progress.accuracies[seed])
-        if not progress.recalled:  # else somebody else has asked for them
-            file.unlink()
+        return
+    trainings.store.put(_test_key(key), progress.accuracies[seed])
+    if not progress.recalled:  # else somebody else has asked for them
+        file.unlink()
 
 
 def _test_key(key: Mapping[str, Any]) -> dict[str, Any]:

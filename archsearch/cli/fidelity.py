@@ -62,6 +62,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--space", metavar="NAME|FILE", help="instead of a plan: measure one recipe on this search space")
     add_proxy(parser, "proxy.lr=2e-3")
     add_data(parser)
+    _add_trainings(parser)
+    add_mixers(parser)
+    add_format(parser)
+    add("-q", "--quiet", action="store_true", help="no progress")
+    parser.set_defaults(unasked={name: parser.get_default(name) for name in TRAINING})
+
+
+def _add_trainings(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that say which trainings there are, and how they are run."""
+    add = parser.add_argument
     add("--n-archs", type=positive_int, metavar="N", help="number of architectures (default: the plan's)")
     add(
         "--seeds",
@@ -88,10 +98,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE.csv",
         help="write the records to this file, a row per training; those of other trainings stay in it",
     )
-    add_mixers(parser)
-    add_format(parser)
-    add("-q", "--quiet", action="store_true", help="no progress")
-    parser.set_defaults(unasked={name: parser.get_default(name) for name in TRAINING})
 
 
 def run(args: argparse.Namespace) -> int:

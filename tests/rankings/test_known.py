@@ -2,8 +2,9 @@ import dataclasses
 import os
 
 import pytest
+from ranked import ranking_of
 
-from archsearch.rankings.known import APART, Known, Question, Ranking, find, keep, read_rankings, recipe_fields
+from archsearch.rankings.known import APART, Known, Question, find, keep, read_rankings, recipe_fields
 from archsearch.rankings.words import sentence
 from archsearch.recipes import PROXIES, ProxyRecipe
 
@@ -12,24 +13,7 @@ COMMAND = "fidelity --space inception_dw --dataset folder"
 
 QUICK = recipe_fields(PROXIES["quick"])
 OURS = Question(QUICK, "inception_dw", "folder", "abc")
-FOUND = Ranking(
-    recipe=QUICK,
-    space="inception_dw",
-    data="folder",
-    fingerprint="abc",
-    title="CIFAR-10",
-    device="two cores",
-    date="2026-11-28",
-    archs=24,
-    tau=(0.78, 0.63, 0.89),
-    within=(0.7, 0.5, 0.8),
-    regret=(0.003, 0.001, 0.006),
-    noise=0.0034,
-    reference="3 seeds",
-    seconds=26.0,
-    machine_seconds=13.0,
-    records="r.csv",
-)
+FOUND = ranking_of(QUICK)
 
 
 def but(**changes):

@@ -3,8 +3,9 @@
 import dataclasses
 
 import pytest
+from ranked import ranking_of
 
-from archsearch.rankings.known import Ranking, keep, kept_folder, recipe_fields
+from archsearch.rankings.known import keep, kept_folder, recipe_fields
 from archsearch.recipes import ProxyRecipe
 from archsearch.report.page.payload import page_data
 from archsearch.report.view import read_view
@@ -26,23 +27,16 @@ def test_a_study_says_what_is_known_and_keeps_it(spec):
     first = run(spec)
     unknown = f"nothing is known of how this recipe ranks; `{COMMAND.format(spec.space)}` measures it"
     assert first.ranking == unknown
-    measured = Ranking(
-        recipe=recipe_fields(restored(ProxyRecipe, first.recipe["proxy"])),
+    measured = ranking_of(
+        recipe_fields(restored(ProxyRecipe, first.recipe["proxy"])),
         space="small",
         data="drawn",
         fingerprint=first.recipe["data"]["fingerprint"],
         title="the drawn data",
         device="this machine",
-        date="2026-11-28",
         archs=8,
         tau=(0.5, 0.1, 0.8),
-        within=(0.5, 0.1, 0.8),
-        regret=(0.01, 0.0, 0.02),
         noise=0.01,
-        reference="2 seeds",
-        seconds=1.0,
-        machine_seconds=None,
-        records="r.csv",
     )
     keep([measured], kept_folder(), "r")
     again = run(dataclasses.replace(spec, n_trials=2))

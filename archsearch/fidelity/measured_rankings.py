@@ -10,6 +10,7 @@ from archsearch.fidelity.training_records import by_seed
 from archsearch.fidelity.verdicts import FidelityReport, ScoreLine
 from archsearch.rankings.known import Interval, Ranking, keep, kept_folder
 from archsearch.rankings.words import title_of
+from archsearch.recipes import ProxyRecipe
 from archsearch.stats.agreement import Estimate
 from archsearch.utils.disk_cache import digest
 
@@ -31,16 +32,28 @@ def rankings_of(records: pd.DataFrame, name: str, title: str | None = None) -> l
     found = []
     for line in report.lines:
         rows = own[own["schedule"] == line.name]
-        if line.trainings == 1 and rows["recipe"].notna().any():
-            found.append(_ranking(line, rows, report, name, title))
+        recipe = _recipe(_first(rows, "recipe"))
+        if line.trainings == 1 and recipe is not None:
+            found.append(_ranking(line, rows, recipe, report, name, title))
     return found
 
 
-def _ranking(line: ScoreLine, rows: pd.DataFrame, report: FidelityReport, name: str, title: str | None) -> Ranking:
+def _recipe(text: Any) -> dict[str, Any] | None:
+    """The recipe of a record; None where it is none, which would count as one of the first release."""
+    try:
+        found = json.loads(text)
+    except (TypeError, ValueError):
+        return None
+    return found if isinstance(found, dict) and set(ProxyRecipe.FIRST) <= found.keys() else None
+
+
+def _ranking(
+    line: ScoreLine, rows: pd.DataFrame, recipe: dict[str, Any], report: FidelityReport, name: str, title: str | None
+) -> Ranking:
     facts, agreement = {column: _first(rows, column) for column in rows.columns}, line.agreement
     known = line.machine_seconds is not None and np.isfinite(line.machine_seconds)
     return Ranking(
-        recipe=json.loads(facts["recipe"]),
+        recipe=recipe,
         space=facts.get("space", ""),
         data=facts.get("data", ""),
         fingerprint=facts.get("fingerprint", ""),

@@ -51,6 +51,12 @@ def test_records_become_what_a_study_can_know():
     assert rankings_of(frame.drop(columns="recipe"), "old.csv") == []
 
 
+@pytest.mark.parametrize("recipe", ["{}", "{", "3", '{"epochs": 3}', None])
+def test_what_is_no_whole_recipe_is_not_taken_for_one(recipe):
+    """A recipe without its fields would count as the first release's, which is what ``drawn`` is."""
+    assert rankings_of(records().assign(recipe=recipe), "mine.csv") == []
+
+
 def test_noise_is_that_between_seeds():
     frame = records(seeds=3)
     quick = frame[frame["schedule"] == "quick"].pivot_table(index="network", columns="seed", values="accuracy")

@@ -64,7 +64,8 @@ def _notes(report: FidelityReport) -> list[str]:
         "without training, by a paired bootstrap that chooses it anew in every resample; top 10 %: recall; regret: "
         "points of reference accuracy lost by choosing at every MACs budget, mean and worst; retest: tau between two "
         "of the schedule's seeds, which is about the most that one noisy training can reach; vs best: tau less that of "
-        f"{report.best}, which is the highest here, by a paired bootstrap; seconds: of one training, or of as many as "
+        f"{report.best}, which is the highest here, by a paired bootstrap; by loss: ranked by the cross-entropy on the "
+        "validation images instead of the accuracy; seconds: of one training, or of as many as "
         f"the mean takes; of machine: seconds of the whole machine per candidate, {_taken(report)}.",
     ]
     if not report.disjoint:

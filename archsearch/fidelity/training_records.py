@@ -2,7 +2,7 @@
 
 import datetime
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,7 +60,8 @@ def record_of(
 ) -> dict[str, Any]:
     """Return the record of a training.
 
-    Its ``losses`` are the training loss of each epoch, with label smoothing, as ``Epoch.train_loss``.
+    Its ``losses`` are the training loss of each epoch, with label smoothing, as ``Epoch.train_loss``; its
+    ``val_losses`` the loss on the validation images after each, as ``Epoch.val_loss``.
 
     Args:
         subject: Architecture that was trained.
@@ -77,7 +78,8 @@ def record_of(
         "schedule": schedule.name,
         "seed": seed,
         "accuracy": evaluation.scores.get("accuracy"),
-        "losses": " ".join(f"{epoch.train_loss:.4f}" for epoch in evaluation.curve) or None,
+        "losses": _joined([epoch.train_loss for epoch in evaluation.curve]),
+        "val_losses": _joined([epoch.val_loss for epoch in evaluation.curve]),
         "seconds": round(sum(epoch.seconds for epoch in evaluation.curve), 2),
         "error": evaluation.error,
         "top1": subject.top1,
@@ -86,6 +88,11 @@ def record_of(
         **{name: None if name in unknown else value for name, value in facts.items()},
         **{f"axis.{name}": value for name, value in subject.params.items()},
     }
+
+
+def _joined(losses: Sequence[float | None]) -> str | None:
+    """Return losses as one text; None where one is not known, as in trainings that an older version cached."""
+    return None if None in losses else " ".join(f"{loss:.5f}" for loss in losses) or None
 
 
 def read_records(path: Path) -> pd.DataFrame:
@@ -111,6 +118,13 @@ def read_records(path: Path) -> pd.DataFrame:
     return frame
 
 
-def by_seed(records: pd.DataFrame) -> pd.DataFrame:
-    """Return the accuracy by network and seed; failed trainings are missing."""
-    return records.pivot_table(index="network", columns="seed", values="accuracy", sort=False, dropna=False)
+def by_seed(records: pd.DataFrame, score: str = "accuracy") -> pd.DataFrame:
+    """Return a score by network and seed; failed trainings are missing."""
+    return records.pivot_table(index="network", columns="seed", values=score, sort=False, dropna=False)
+
+
+def log_likelihood(records: pd.DataFrame) -> pd.DataFrame:
+    """Return the mean log-likelihood of the validation images by network and seed, in nats; NaN where unknown."""
+    known = records["val_losses"] if "val_losses" in records else pd.Series(np.nan, records.index)
+    last = pd.to_numeric([str(text).rpartition(" ")[2] for text in known], errors="coerce")  # "nan" and "None": unknown
+    return by_seed(records.assign(log_likelihood=-np.asarray(last, dtype=float)), "log_likelihood")

@@ -9,7 +9,7 @@ import pandas as pd
 from archsearch.errors import DataError
 from archsearch.fidelity.paper_lines import PaperLine, paper_lines
 from archsearch.fidelity.plan import FEWEST, REFERENCE
-from archsearch.fidelity.training_records import by_seed
+from archsearch.fidelity.training_records import by_seed, log_likelihood
 from archsearch.stats.agreement import (
     Agreement,
     Estimate,
@@ -74,7 +74,8 @@ class FidelityReport:
         conditions: Trainings at a time, threads and device, in words; each combination once.
         disjoint: Whether no seed of the reference is one of a schedule.
         best: Name of the schedule with the highest tau; None without any.
-        lines: Schedules, each followed by the mean of its seeds where it has several; then scores without training.
+        lines: Schedules, each followed by its ranking by loss where that is known, and by the mean of its seeds where
+            it has several; then scores without training.
         biases: By schedule, the traits that it over- or underrates.
         paper: Schedules against the paper's tables.
     """
@@ -139,6 +140,7 @@ class _Comparison:
         """Take the records of drawn architectures, and the reference's accuracies by network and seed."""
         facts = own.drop_duplicates("network").set_index("network").loc[reference.index]
         self.reference = reference
+        self.likelihood = {str(name): log_likelihood(group) for name, group in own.groupby("schedule", sort=False)}
         self.truth, self.macs = reference.to_numpy().mean(axis=1), facts["macs"].to_numpy(float)
         self.traits = [_traits(row) for _, row in facts.iterrows()]
         self.seconds = _medians(own, own["seconds"])
@@ -159,6 +161,10 @@ class _Comparison:
         for name, run in runs.items():
             whole, count = self.finished(run), run.shape[1]
             scores[name] = whole, self._line(name, name, whole, 1)
+            by_loss = self.likelihood[name].reindex(index=whole.index, columns=whole.columns)
+            if by_loss.notna().all(axis=None):
+                label = f"{name}, by loss"
+                scores[label] = by_loss, self._line(name, label, by_loss, 1)
             if count > 1:
                 mean = f"{name}, mean of {count} seeds"
                 averaged = whole.mean(axis=1).to_frame()

@@ -62,6 +62,9 @@ def test_a_plan_becomes_records_and_a_report(plan):
     losses = frame["losses"].str.split(expand=True).astype(float)
     assert losses.shape == (12, 1)  # of one epoch
     assert losses[0].between(0.5, 5).all()
+    held_out = frame["val_losses"].str.split(expand=True).astype(float)
+    assert held_out.shape == (12, 1)
+    assert held_out[0].between(0.5, 5).all()
     assert set(frame["axis.token_mixer"]) <= {"inception", "depthwise", "identity"}
 
     assert (events[0].plan, events[1]) == (plan, TrainingsStarted(12))

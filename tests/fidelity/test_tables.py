@@ -90,6 +90,20 @@ def test_the_mean_of_seeds_is_a_score_of_its_own():
     assert np.isnan(mean.retest)
 
 
+def test_where_losses_are_known_each_schedule_is_ranked_by_loss_too():
+    frame = records(noise=0.06)
+    truth = frame[frame["schedule"] == "reference"].groupby("network")["accuracy"].mean()
+    told = frame["network"].map(truth)  # none of the paper's networks
+    frame["val_losses"] = [None if np.isnan(t) else f"2.30000 {1 - t:.5f}" for t in told]
+    frame.loc[(frame["schedule"] == "tilted") & (frame["network"] == "n3"), "val_losses"] = None
+    lines = {line.name: line for line in FidelityReport.of(frame).lines}
+    assert [name for name in lines if "by loss" in name] == ["good, by loss", "random, by loss"]
+    assert lines["good"].agreement.tau.value < 0.99
+    assert lines["good, by loss"].agreement.tau.value == pytest.approx(1)
+    assert (lines["good, by loss"].trainings, lines["good, by loss"].seconds) == (1, lines["good"].seconds)
+    assert not any("by loss" in line.name for line in FidelityReport.of(frame.drop(columns="val_losses")).lines)
+
+
 def test_schedules_are_compared_with_the_best_of_them():
     frame = records(noise=0.06, seeds=3)
     lost = (frame["network"] == "n3") & (frame["schedule"] == "random")

@@ -39,6 +39,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="stage whose output is explained, from 1; of timm's networks, a feature map (default: the last)",
     )
+    _add_surroundings(parser)
+
+
+def _add_surroundings(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that say where results go, and where networks are found and run."""
+    add = parser.add_argument
     add(
         "-o",
         "--out",

@@ -97,26 +97,13 @@ def model_source(arch: Arch, name: str, pretrained_cfg: Mapping[str, Any], deplo
             cut([make])
         except MixerError as error:
             raise MixerError(f"token_mixer {kind!r} cannot be copied into a file of its own: {error}") from None
-    norm, needed = NORMS[arch.norm]
+    _, needed = NORMS[arch.norm]
     imports = [*ENTRY, *([needed] if needed else [])]
     makers = [_maker(mixer, name_of(mixers[mixer.token_mixer])) for mixer in arch.mixers]
     if any(maker.startswith("partial") for maker in makers):
         imports.append("from functools import partial")
     parts = cut([*mixers.values(), BLOCKS[arch.block], HEADS[arch.head], MetaNeXt], imports)
-    arguments = {
-        "depths": _code(arch.depths),
-        "dims": _code(arch.dims),
-        "token_mixers": _wrapped("(", [_indented(maker, 12) for maker in makers], ")", 8),
-        "mlp_ratios": _code(arch.mlp_ratios),
-        "block": BLOCKS[arch.block].__name__,
-        "norm_layer": norm,
-        "act_layer": ACTS[arch.act],
-        "head": HEADS[arch.head].__name__,
-        "patch_size": _code(arch.stem_patch_size),
-        "ls_init_value": _code(arch.layer_scale_init_value),
-        "drop_path_rate": _code(arch.drop_path_rate),
-        **({"deploy": "True"} if deploy else {}),
-    }
+    arguments = _arguments(arch, makers, deploy)
     heading = HEADING.format(name=name, outline=arch.outline, version=__version__)
     entry = ENTRY_POINT.format(
         name=name,
@@ -128,6 +115,24 @@ def model_source(arch: Arch, name: str, pretrained_cfg: Mapping[str, Any], deplo
     head, first = f"{heading}\n\n{parts.imports}", parts.definitions[0]
     gap = "\n\n\n" if re.search(r"^(def|class|@)", first, re.MULTILINE) else "\n\n"
     return head + gap + "\n\n\n".join((*parts.definitions, entry))
+
+
+def _arguments(arch: Arch, makers: list[str], deploy: bool) -> dict[str, str]:
+    """Return the arguments of the entry point as source, by name."""
+    return {
+        "depths": _code(arch.depths),
+        "dims": _code(arch.dims),
+        "token_mixers": _wrapped("(", [_indented(maker, 12) for maker in makers], ")", 8),
+        "mlp_ratios": _code(arch.mlp_ratios),
+        "block": BLOCKS[arch.block].__name__,
+        "norm_layer": NORMS[arch.norm][0],
+        "act_layer": ACTS[arch.act],
+        "head": HEADS[arch.head].__name__,
+        "patch_size": _code(arch.stem_patch_size),
+        "ls_init_value": _code(arch.layer_scale_init_value),
+        "drop_path_rate": _code(arch.drop_path_rate),
+        **({"deploy": "True"} if deploy else {}),
+    }
 
 
 def _maker(mixer: Mixer, name: str) -> str:

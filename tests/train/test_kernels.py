@@ -7,7 +7,14 @@ from torch import nn
 from archsearch.nn.blocks import LayerNorm2d
 from archsearch.nn.mixers import MIXERS
 from archsearch.train import kernels
-from archsearch.train.kernels import DepthwiseConv2d, FloatLayerNorm2d, is_slow, speed_up, weight_gradient
+from archsearch.train.kernels import (
+    DepthwiseConv2d,
+    FloatLayerNorm2d,
+    PointwiseConv2d,
+    is_slow,
+    speed_up,
+    weight_gradient,
+)
 
 SHAPES = [
     # kernel, padding, dilation, map
@@ -91,12 +98,48 @@ def test_double_precision_of_the_whole_against_float32():
         nn.Conv2d(8, 8, 7, padding=3, stride=2, groups=8),
         nn.Conv2d(8, 8, 7, padding=3, groups=8, padding_mode="circular"),
         nn.Conv2d(8, 8, 7, padding="same", groups=8),
-        nn.Conv2d(8, 8, 1),
+        nn.Conv2d(8, 8, 1, groups=2),
+        nn.Conv2d(8, 8, 1, stride=2),
+        nn.Conv2d(8, 8, 1, padding=1),
     ],
 )
 def test_other_convolutions_stay_what_they_are(conv):
     speed_up(conv)
     assert type(conv) is nn.Conv2d
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+def test_pointwise_convolutions_have_the_same_outputs_and_gradients(bias, layout):
+    torch.manual_seed(0)
+    conv = nn.Conv2d(24, 96, 1, bias=bias)
+    x, grad = (torch.randn(8, width, 5, 3).contiguous(memory_format=layout) for width in (24, 96))
+    expected = gradients(conv, x, grad, bfloat16=False)
+    speed_up(conv)
+    assert type(conv) is PointwiseConv2d
+    found = gradients(conv, x, grad, bfloat16=False)
+    assert found.keys() == expected.keys()
+    for name in found:
+        assert torch.allclose(found[name], expected[name], rtol=1e-5, atol=1e-5), name
+
+
+def test_pointwise_convolutions_of_images_compute_no_gradient_of_them():
+    conv = nn.Conv2d(3, 8, 1)
+    speed_up(conv)
+    x = torch.randn(2, 3, 4, 4)
+    conv(x).sum().backward()
+    assert x.grad is None
+    assert torch.allclose(conv.bias.grad, torch.full((8,), 32.0))
+
+
+def test_pointwise_convolutions_in_bfloat16_are_left_to_torch(monkeypatch):
+    conv, x = nn.Conv2d(8, 8, 1), torch.randn(2, 8, 4, 4)
+    speed_up(conv)
+    monkeypatch.setattr(kernels, "_Pointwise", None)  # would raise
+    with torch.autocast("cpu", torch.bfloat16):
+        assert conv(x).dtype == torch.bfloat16
+    with torch.no_grad():
+        assert conv(x).dtype == torch.float32
 
 
 def test_layer_norm_runs_in_float32():

@@ -299,8 +299,8 @@ class BenchRecipe:
 PROXIES: dict[str, ProxyRecipe] = {
     "smoke": ProxyRecipe(width=1 / 6, width_step=16, depth=0.1, epochs=1, train_samples=256, val_samples=256),
     "drawn": ProxyRecipe(),
-    "quick": ProxyRecipe(epochs=2, epoch_samples=6656, train_samples=0, val_samples=5000, batch_size=32, teacher=0.7),
-    "cpu": ProxyRecipe(epochs=4, epoch_samples=8192, train_samples=0, val_samples=5000, batch_size=32, teacher=0.7),
+    "quick": ProxyRecipe(epochs=1, epoch_samples=17_408, train_samples=0, val_samples=5000, batch_size=32, teacher=0.7),
+    "cpu": ProxyRecipe(epochs=3, epoch_samples=14_336, train_samples=0, val_samples=5000, batch_size=32, teacher=0.7),
     "cpu_long": ProxyRecipe(epochs=6, batch_size=32),
     "gpu": ProxyRecipe(
         width=1 / 2,

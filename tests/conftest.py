@@ -25,8 +25,10 @@ settings.load_profile("archsearch")
 
 
 @pytest.fixture(autouse=True)
-def _own_cache(tmp_path_factory, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+def _own_cache(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as own:  # a test's own ``monkeypatch.undo()`` leaves this one
+        own.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(autouse=True)

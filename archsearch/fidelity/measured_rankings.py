@@ -52,6 +52,7 @@ def _ranking(
 ) -> Ranking:
     facts, agreement = {column: _first(rows, column) for column in rows.columns}, line.agreement
     known = line.machine_seconds is not None and np.isfinite(line.machine_seconds)
+    seeds = "1 seed" if report.reference_seeds == 1 else f"{report.reference_seeds} seeds"
     return Ranking(
         recipe=recipe,
         space=facts.get("space", ""),
@@ -65,7 +66,7 @@ def _ranking(
         within=_ends(agreement.within),
         regret=_ends(agreement.regret),
         noise=seed_noise(rows),
-        reference=f"{report.reference_seeds} seeds, judged on {report.truth}, {report.reference_seconds:.0f} s each",
+        reference=f"{seeds}, judged on {report.truth}, {report.reference_seconds:.0f} s each",
         seconds=round(float(line.seconds or 0), 2),
         machine_seconds=round(float(line.machine_seconds or 0), 2) if known else None,
         records=name,

@@ -57,7 +57,7 @@ def _notes(report: FidelityReport) -> list[str]:
     if not np.isfinite(report.reference_retest):
         again = "one seed, so that its own noise is not known"
     notes = [
-        f"{report.archs} architectures. Truth: mean of {report.reference_seeds} trainings by the reference, judged on "
+        f"{report.archs} architectures. Truth: {_truth(report)} by the reference, judged on "
         f"{report.truth}; {again}, {report.reference_seconds:.0f} s per training.",
         "tau: Kendall's tau-b of one training with the mean of the reference's seeds; intervals: bootstrap over "
         "architectures; in bins: pairs of the same third of the MACs; lead: tau in bins less that of the best score "
@@ -86,6 +86,10 @@ def _notes(report: FidelityReport) -> list[str]:
             + "."
         )
     return notes
+
+
+def _truth(report: FidelityReport) -> str:
+    return "one training" if report.reference_seeds == 1 else f"mean of {report.reference_seeds} trainings"
 
 
 def _taken(report: FidelityReport) -> str:

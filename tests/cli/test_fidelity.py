@@ -40,7 +40,7 @@ def test_a_plan_is_carried_out_once(plan, capsys, monkeypatch):
     code, out, err = run(capsys, "fidelity", plan, "--results-file", "r.csv", "--workers", 2, "-f", "csv")
     assert code == 0, err
     scores = list(csv.DictReader(out.splitlines()))
-    assert [row["score"] for row in scores][:2] == ["one", "number of parameters"]
+    assert [row["score"] for row in scores][:3] == ["one", "one, by loss", "number of parameters"]
     assert float(scores[0]["machine_seconds"]) == pytest.approx(float(scores[0]["seconds"]) / 2)
     rows = list(csv.DictReader(Path("r.csv").read_text().splitlines()))
     assert len(rows) == 6 + 12 + 11
@@ -72,7 +72,8 @@ def test_a_plan_is_carried_out_once(plan, capsys, monkeypatch):
     words = ("fidelity", plan, "--results-file", "r.csv", "--only", "one, two", "-q", "-f", "csv", "--workers", 2)
     code, out, err = run(capsys, *words)
     assert code == 0, err
-    assert [row["score"] for row in csv.DictReader(out.splitlines())][:2] == ["one", "one, two"]
+    names = [row["score"] for row in csv.DictReader(out.splitlines())]
+    assert names[:4] == ["one", "one, by loss", "one, two", "one, two, by loss"]
     after = list(csv.DictReader(Path("r.csv").read_text().splitlines()))
     assert len(after) == len(rows) + 6
     assert after[: len(rows)] == rows

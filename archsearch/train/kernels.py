@@ -83,7 +83,7 @@ class PointwiseConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve (N, C, H, W) to (N, C', H, W)."""
-        if not torch.is_grad_enabled() or torch.is_autocast_enabled("cpu") or x.dtype == torch.bfloat16:
+        if not torch.is_grad_enabled() or _in_bfloat16():
             return super().forward(x)
         y: Tensor = _Pointwise.apply(x, self.weight, self.bias)
         return y

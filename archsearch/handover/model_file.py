@@ -97,7 +97,7 @@ def model_source(arch: Arch, name: str, pretrained_cfg: Mapping[str, Any], deplo
             cut([make])
         except MixerError as error:
             raise MixerError(f"token_mixer {kind!r} cannot be copied into a file of its own: {error}") from None
-    _, needed = NORMS[arch.norm]
+    needed = NORMS[arch.norm][1]
     imports = [*ENTRY, *([needed] if needed else [])]
     makers = [_maker(mixer, name_of(mixers[mixer.token_mixer])) for mixer in arch.mixers]
     if any(maker.startswith("partial") for maker in makers):

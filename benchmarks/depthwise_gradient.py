@@ -50,19 +50,19 @@ def row(channels: int, size: int, kernel: tuple[int, int], args: argparse.Namesp
     def here() -> Tensor:
         return weight_gradient(x, grad, padding, (1, 1))
 
-    times: tuple[list[float], list[float]] = ([], [])
-    for number in range(args.rounds + 2):
-        for side, work in zip(times, (own, here), strict=True):
-            side.append(clocked(work))
-        if number < 2:
-            times[0].clear(), times[1].clear()
-    ratio = statistics.median(a / b for a, b in zip(*times, strict=True))
+    a, b, ratio = compared(own, here, args.rounds)
     used = "here" if is_slow(kernel, (size, size), args.precision == "bf16") else "torch"
-    a, b = (statistics.median(side) for side in times)
     print(f"| {channels} | {size} | {kernel[0]} x {kernel[1]} | {a:.2f} | {b:.2f} | {ratio:.1f} | {used} |", flush=True)
 
 
-def clocked(work: Callable[[], Tensor], times: int = 4) -> float:
+def compared(one: Callable[[], object], other: Callable[[], object], rounds: int) -> tuple[float, float, float]:
+    """Medians of both in ms, in turns after two rounds of warm-up, and the median of the rounds' ratios."""
+    times = [(clocked(one), clocked(other)) for _ in range(rounds + 2)][2:]
+    a, b = (statistics.median(side) for side in zip(*times, strict=True))
+    return a, b, statistics.median(first / second for first, second in times)
+
+
+def clocked(work: Callable[[], object], times: int = 4) -> float:
     start = time.perf_counter()
     for _ in range(times):
         work()

@@ -7,11 +7,10 @@ ratio is the median of the rounds' ratios.
 """
 
 import argparse
-import statistics
 from collections.abc import Callable
 
 import torch
-from depthwise_gradient import clocked
+from depthwise_gradient import compared
 from torch import Tensor
 
 from archsearch.train.kernels import pointwise_gradients
@@ -43,15 +42,6 @@ def both(x: Tensor, weight: Tensor, grad: Tensor) -> tuple[Callable[[], object],
     backward = torch.ops.aten.convolution_backward
     layout, wanted = ([1, 1], [0, 0], [1, 1], False, [0, 0], 1), [True, True, False]
     return lambda: backward(grad, x, weight, None, *layout, wanted), lambda: pointwise_gradients(x, weight, grad)
-
-
-def compared(first: Callable[[], object], second: Callable[[], object], rounds: int) -> tuple[float, float, float]:
-    """Medians of both in ms, and of the ratio of a round."""
-    for work in (first, second):
-        clocked(work)
-    times = [(clocked(first), clocked(second)) for _ in range(rounds)]
-    one, other = (statistics.median(side) for side in zip(*times, strict=True))
-    return one, other, statistics.median(a / b for a, b in times)
 
 
 if __name__ == "__main__":

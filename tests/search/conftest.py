@@ -70,9 +70,8 @@ def engine(request):
 
 
 @pytest.fixture
-def spec(tmp_path, small_space, monkeypatch):
+def spec(tmp_path, small_space):
     """A study that costs next to nothing, in this process."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return StudySpec(
         space=small_space,
         objectives=("accuracy", "macs"),
